@@ -1,0 +1,65 @@
+# Everything runs from .venv, which `make install` builds from the locks in requirements/.
+# Another interpreter: make PYTHON=python3.12 ...
+
+PYTHON ?= python3
+PORT   ?= 5000
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
+
+.PHONY: help install demo run test lint types check sdk lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+install: $(VENV)/.runtime  ## build .venv from the lock; quick when nothing changed
+
+demo: install  ## the gateway before the bundled Fitten emulator; no account needed
+	@exec $(BIN)/python -m gateway demo --port $(PORT)
+
+run: install  ## the real thing: config.yaml, credentials from the environment
+	@exec $(BIN)/python -m gateway serve --config config.yaml
+
+test: lint types check sdk  ## lint, types and every test
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+check: $(VENV)/.dev
+	$(BIN)/pytest
+
+# The same SDK tests again with the previous major of the official openai package.
+sdk: $(VENV)/.dev $(VENV)/openai1/.done
+	$(VENV)/openai1/bin/pytest -c tests/sdk/pytest.ini tests/sdk
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "fitten-gateway needs Python 3.11 or later; name one with: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "Python's venv module is missing. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: requirements/runtime.txt $(VENV)/.python
+	$(PIP) -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	$(PIP) -r $<
+	@touch $@
+
+$(VENV)/openai1/.done: requirements/openai1.txt $(VENV)/.python
+	$(BIN)/python -m venv $(VENV)/openai1
+	$(VENV)/openai1/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
+lock: requirements/lock.sh  ## resolve the locks anew (for maintainers)
+	sh requirements/lock.sh $(PYTHON)
+
+clean:  ## remove what the targets above built
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

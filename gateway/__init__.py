@@ -1,0 +1,40 @@
+"""An OpenAI-compatible gateway in front of Fitten Code.
+
+The names here are what the author of a middleware may import; see docs/middlewares.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GENERATION",
+    "KEY_NAME",
+    "REQUEST_ID",
+    "RESPONSE_HEADERS",
+    "GatewayError",
+    "Handler",
+    "InvalidRequest",
+    "RateLimited",
+    "Secret",
+    "Unauthorized",
+]
+
+if TYPE_CHECKING:
+    from gateway.errors import GatewayError, InvalidRequest, RateLimited, Unauthorized
+    from gateway.middleware import GENERATION, KEY_NAME, REQUEST_ID, RESPONSE_HEADERS, Handler
+    from gateway.options import Secret
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first used, so that `--help` needs none of aiohttp."""
+    if name not in __all__:
+        raise AttributeError(f"module 'gateway' has no attribute {name!r}")
+    from gateway import errors, middleware, options
+
+    for module in (errors, middleware, options):
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise AttributeError(name)

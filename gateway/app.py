@@ -1,0 +1,107 @@
+"""The composition root: who wraps whom, on one screen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+
+from gateway.apis import openai
+from gateway.apis.chat_completions import ChatCompletions
+from gateway.boundary import Boundary
+from gateway.config import Config
+from gateway.fitten.client import FittenClient
+from gateway.fitten.session import Session
+from gateway.fitten.tokenfile import TokenFile
+from gateway.fitten.upstream import FittenUpstream
+from gateway.handler import GenerationHandler
+from gateway.lifecycle import Lifecycle
+from gateway.middleware import Middleware, as_step
+
+LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
+
+
+def build_app(
+    config: Config, *, on_secret: Callable[[str], None] = lambda _: None
+) -> web.Application:
+    """The whole gateway as an application, not yet started.
+
+    on_secret: told every secret that is learnt while running, so that logs can mask it.
+    """
+    settings = config.fitten
+    account = settings.accounts[0]
+    client = FittenClient(settings)
+    file = TokenFile(config.state_file, f"{settings.base_url} {account.username}")
+    session = Session(client, account, file, on_secret=on_secret)
+    upstream = FittenUpstream(client, session, settings)
+
+    async def upstream_lifespan(_: web.Application) -> AsyncIterator[None]:
+        async with client.open():
+            await session.start()
+            ready = asyncio.create_task(upstream.keep_ready())
+            yield
+            ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
+            await session.close()
+
+    lifecycle = Lifecycle()
+    probes = Probes(upstream, lifecycle)
+    models = ModelRoutes(upstream)
+    chat = GenerationHandler(ChatCompletions(), upstream, config.server, config.stream)
+    boundary = Boundary(openai.error_body, lifecycle, frozenset({probes.health, probes.ready}))
+    steps = [step.build() for step in config.middlewares]
+    chain: list[Middleware] = [boundary, *steps]
+
+    app = web.Application(
+        middlewares=[as_step(step) for step in chain],
+        client_max_size=config.server.max_body_bytes,
+    )
+    app[LIFECYCLE] = lifecycle
+    app.on_response_prepare.append(boundary.on_response_prepare)
+    app.cleanup_ctx.append(upstream_lifespan)
+    app.cleanup_ctx.extend(step.lifespan for step in steps if hasattr(step, "lifespan"))
+    app.add_routes(
+        [
+            web.get("/health", probes.health),
+            web.get("/ready", probes.ready),
+            web.get("/v1/models", models.list),
+            web.get("/v1/models/{id:.+}", models.one),
+            web.post("/v1/chat/completions", chat, expect_handler=boundary.expect),
+        ]
+    )
+    return app
+
+
+class Probes:
+    """What a supervisor asks; answered without a key."""
+
+    def __init__(self, upstream: FittenUpstream, lifecycle: Lifecycle) -> None:
+        self._upstream = upstream
+        self._lifecycle = lifecycle
+
+    async def health(self, _: web.Request) -> web.StreamResponse:
+        """200 as long as the process answers."""
+        return web.json_response({"status": "ok"})
+
+    async def ready(self, _: web.Request) -> web.StreamResponse:
+        """200 when a request could be served now, else 503 with the reason."""
+        fault = "shutting down" if self._lifecycle.draining else self._upstream.fault
+        if fault is None:
+            return web.json_response({"status": "ready"})
+        return web.json_response({"status": "not ready", "reason": fault}, status=503)
+
+
+class ModelRoutes:
+    """GET /v1/models and /v1/models/{id}, from memory."""
+
+    def __init__(self, upstream: FittenUpstream) -> None:
+        self._upstream = upstream
+
+    async def list(self, _: web.Request) -> web.StreamResponse:
+        body = openai.model_list_body(self._upstream.models())
+        return web.Response(body=body, content_type="application/json")
+
+    async def one(self, request: web.Request) -> web.StreamResponse:
+        body = openai.model_body(self._upstream.resolve(request.match_info["id"]))
+        return web.Response(body=body, content_type="application/json")

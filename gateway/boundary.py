@@ -1,0 +1,140 @@
+"""The outermost step: whatever goes wrong inside becomes a status and a body of the dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+
+import structlog
+from aiohttp import web
+from multidict import CIMultiDict
+
+from gateway.errors import (
+    BodyTooLarge,
+    GatewayError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+)
+from gateway.handler import INTERNAL
+from gateway.lifecycle import Lifecycle
+from gateway.middleware import RESPONSE_HEADERS, Handler
+
+_log = structlog.get_logger("boundary")
+
+_STARTED = web.RequestKey("boundary_started", float)
+_PREPARED = web.RequestKey("boundary_prepared", bool)
+
+# Official SDKs sleep for as long as they are told, some without a cap: longer waits are
+# not left to them (wire rule 11).
+_LONGEST_WAIT = 60.0
+
+
+class Boundary:
+    """The middleware round all others.
+
+    error_body: the dialect's body for an error.
+    probes: handlers that are answered before the chain, without a key and without a log.
+    """
+
+    def __init__(
+        self,
+        error_body: Callable[[GatewayError], bytes],
+        lifecycle: Lifecycle,
+        probes: frozenset[Handler],
+    ) -> None:
+        self._error_body = error_body
+        self._lifecycle = lifecycle
+        self._probes = probes
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[RESPONSE_HEADERS] = CIMultiDict()
+        request[_STARTED] = time.monotonic()
+        if request.match_info.handler in self._probes:
+            return await request.match_info.handler(request)
+        try:
+            with self._lifecycle.request():
+                return await handler(request)
+        except GatewayError as error:
+            return self._render(request, error)
+        except web.HTTPException as error:
+            return self._render(request, translated(request, error))
+        except (asyncio.CancelledError, ConnectionError):
+            raise  # the caller is gone; there is nobody to tell
+        except Exception:
+            _log.exception("bug")
+            return self._render(request, GatewayError(INTERNAL))
+
+    async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Signal handler: what middlewares left for the answer's headers, whatever it is."""
+        request[_PREPARED] = True
+        response.headers.update(request.get(RESPONSE_HEADERS, ()))
+        started = request.get(_STARTED)
+        if started is not None:
+            response.headers["openai-processing-ms"] = str(
+                round((time.monotonic() - started) * 1000)
+            )
+            response.headers["openai-version"] = "2020-10-01"
+        if self._lifecycle.draining:
+            response.force_close()
+            response.headers["Connection"] = "close"
+
+    async def expect(self, request: web.Request) -> web.StreamResponse | None:
+        """What to do about an Expect header; a body over the limit is not asked for."""
+        request[RESPONSE_HEADERS] = CIMultiDict()
+        if request.headers.get("Expect", "").lower() != "100-continue":
+            error: GatewayError = InvalidRequest("The only Expect known here is 100-continue.")
+            error.status = 417
+        elif (request.content_length or 0) > request.client_max_size:
+            error = BodyTooLarge(f"The body is over the limit of {request.client_max_size} bytes.")
+        else:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # an interim answer is no part of the answer
+            return None
+        response = self._render(request, error)
+        response.force_close()
+        return response
+
+    def _render(self, request: web.Request, error: GatewayError) -> web.StreamResponse:
+        if _PREPARED in request:
+            # An answer has begun: a second one would be written into its body.
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("an error after the answer began")
+        response = web.Response(
+            status=error.status, body=self._error_body(error), content_type="application/json"
+        )
+        retryable = error.retryable
+        if error.retry_after is not None:
+            if error.retry_after <= _LONGEST_WAIT:
+                response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+                response.headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
+            else:
+                retryable = False
+        response.headers["x-should-retry"] = "true" if retryable else "false"
+        if error.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(error.allowed)
+        if not request.content.at_eof() and request.can_read_body:
+            response.force_close()  # the rest of the body is not worth reading
+        return response
+
+
+def translated(request: web.Request, error: web.HTTPException) -> GatewayError:
+    """What aiohttp's own refusals mean."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = tuple(sorted(error.allowed_methods))
+        return MethodNotAllowed(
+            f"{request.method} is not allowed here; allowed: {', '.join(allowed)}.",
+            allowed=allowed,
+        )
+    if error.status == 404:
+        return NotFound(f"Invalid URL ({request.method[:20]} {request.path[:200]})")
+    if error.status == 413:
+        return BodyTooLarge("The body is over the limit.")
+    refused: GatewayError = InvalidRequest(f"The request was refused: {error.reason}.")
+    refused.status = error.status
+    return refused

@@ -1,0 +1,239 @@
+"""config.yaml -> frozen, typed settings; every mistake reported at once, with its place.
+
+The names here are public. What each means is in docs/configuration.md, which a test
+holds against this file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from gateway import configfile, options
+from gateway.middleware import Step, read_chain
+from gateway.options import Between, HttpUrl, Mistakes, Secret
+
+Seconds = Annotated[float, Between(0.01, 86_400)]
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; `mistakes` has a line for each fault."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the gateway listens and what it bears from its callers."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Between(0, 65_535)] = 5000
+    allow_open: bool = False
+    max_body_bytes: Annotated[int, Between(1024, 2**31)] = 20 * 1024 * 1024
+    body_timeout: Seconds = 30.0
+    drain_timeout: Seconds = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """How an answer is streamed to a caller."""
+
+    grace: Seconds = 3.0
+    keep_alive: Seconds = 10.0
+    write_timeout: Seconds = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A Fitten account."""
+
+    username: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The longest waits for the upstream; there is no limit on a whole stream."""
+
+    connect: Seconds = 10.0
+    call: Seconds = 20.0
+    first_piece: Seconds = 120.0
+    between_pieces: Seconds = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fitten:
+    """The upstream."""
+
+    accounts: tuple[Account, ...]
+    base_url: Annotated[str, HttpUrl()] = "https://fc.fittenlab.cn"
+    models_url: Annotated[str, HttpUrl()] = "https://api.fittentech.com"
+    models_refresh: Seconds = 600.0
+    state_file: str | None = None
+    default_system: str = "Reply same language as the user's input."
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    ca_file: str | None = None
+    proxy: Annotated[str, HttpUrl()] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Where log lines go and how they look."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be set."""
+
+    fitten: Fitten
+    server: Server = field(default_factory=Server)
+    stream: Stream = field(default_factory=Stream)
+    log: Log = field(default_factory=Log)
+    middlewares: tuple[Step, ...] = ()
+
+    @property
+    def state_file(self) -> Path:
+        """Where tokens survive a restart; systemd's state directory unless set."""
+        if self.fitten.state_file:
+            return Path(self.fitten.state_file)
+        return Path(os.environ.get("STATE_DIRECTORY", "state").split(":")[0]) / "fitten.json"
+
+    def listening_on(self, *, host: str | None, port: int | None) -> Config:
+        """The same, with the address that the command line asks for.
+
+        Raises ConfigError when that would open an unprotected gateway.
+        """
+        server = replace(
+            self.server,
+            host=self.server.host if host is None else host,
+            port=self.server.port if port is None else port,
+        )
+        changed = replace(self, server=server)
+        if fault := _exposure(changed):
+            raise ConfigError([f"--host: {fault}"])
+        return changed
+
+    def as_data(self) -> dict[str, Any]:
+        """The effective settings as plain data, secrets masked."""
+        data = {
+            name: options.plain(getattr(self, name))
+            for name in ("server", "stream", "fitten", "log")
+        }
+        data["fitten"]["state_file"] = str(self.state_file)
+        data["middlewares"] = [
+            {step.name: options.plain(step.options)} if step.options else step.name
+            for step in self.middlewares
+        ]
+        return data
+
+    def secrets(self) -> list[str]:
+        """Every secret that stands in the settings."""
+        return [s.value for s in _secrets((self.fitten, [s.options for s in self.middlewares]))]
+
+
+def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
+    """The settings in a file, YAML or the original's INI by its ending.
+
+    environ: what `${NAME}` stands for; the process's environment unless given.
+    Raises ConfigError with every mistake.
+    """
+    environ = os.environ if environ is None else environ
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not text in UTF-8"]) from None
+    read = configfile.read_ini if path.suffix == ".ini" else configfile.read_yaml
+    document = read(text, environ)
+    mistakes = document.mistakes
+    config = None if "" in mistakes else _settings(document.data, mistakes)
+    if mistakes:
+        raise ConfigError([_place(path, document, where) + mistakes[where] for where in mistakes])
+    assert config is not None
+    return config
+
+
+def _settings(data: Any, mistakes: Mistakes) -> Config | None:
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        mistakes[""] = "expected a mapping with server, fitten, log, middlewares"
+        return None
+    sections = dict(data)
+    chain = sections.pop("middlewares", None)
+    if chain is None:
+        chain = configfile.default_middlewares(options.UNSET)
+        mistakes["middlewares"] = "is missing; see config.yaml for the usual list"
+    steps = read_chain(chain, "middlewares", mistakes)
+    config = options.read(_Sections, sections, "", mistakes)
+    if config is options.UNSET:
+        return None
+    settings = Config(
+        fitten=config.fitten,
+        server=config.server,
+        stream=config.stream,
+        log=config.log,
+        middlewares=steps,
+    )
+    if len(settings.fitten.accounts) != 1:
+        mistakes["fitten.accounts"] = (
+            f"{len(settings.fitten.accounts)} accounts given; for now the gateway works with "
+            "exactly one"
+        )
+    if fault := _exposure(settings):
+        mistakes["server.host"] = fault
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Sections:
+    """The file without its chain, which has a reader of its own."""
+
+    fitten: Fitten
+    server: Server = field(default_factory=Server)
+    stream: Stream = field(default_factory=Stream)
+    log: Log = field(default_factory=Log)
+
+
+def _exposure(config: Config) -> str | None:
+    """Why the gateway must not listen on its address, if so."""
+    host = config.server.host
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    guarded = any(step.name == "api_key" for step in config.middlewares)
+    if loopback or guarded or config.server.allow_open:
+        return None
+    return (
+        f"{host} can be reached from outside and no api_key middleware asks for a key; add "
+        "api_key, or listen on 127.0.0.1, or say server.allow_open: true"
+    )
+
+
+def _place(path: Path, document: configfile.Document, where: str) -> str:
+    line = document.line(where)
+    place = f"{path}:{line}: " if line else f"{path}: "
+    return f"{place}{where}: " if where else place
+
+
+def _secrets(value: Any) -> list[Secret]:
+    if isinstance(value, Secret):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    elif hasattr(value, "__dataclass_fields__"):
+        value = [getattr(value, name) for name in value.__dataclass_fields__]
+    if isinstance(value, (list, tuple)):
+        return [secret for item in value for secret in _secrets(item)]
+    return []

@@ -1,0 +1,145 @@
+"""A configuration file -> plain data: YAML or the original's INI, the environment filled in."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from gateway.options import UNSET, Mistakes
+
+_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
+
+
+@dataclass(slots=True)
+class Document:
+    """A file's content. `lines` has the line of each path; `mistakes` what is wrong already."""
+
+    data: Any = None
+    lines: dict[str, int] = field(default_factory=dict)
+    mistakes: Mistakes = field(default_factory=dict)
+
+    def line(self, path: str) -> int | None:
+        """The line of a path, or of the nearest thing above it that is in the file."""
+        while path not in self.lines:
+            cut = max(path.rfind("."), path.rfind("["))
+            if cut < 0:
+                return None
+            path = path[:cut]
+        return self.lines[path]
+
+
+def read_yaml(text: str, environ: Mapping[str, str]) -> Document:
+    """A YAML text. `${NAME}` and `${NAME:-default}` in values come from the environment;
+    `$${` stands for `${`."""
+    document = Document()
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is not None:
+            document.data = _value(loader, node, "", document, environ)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        document.lines[""] = mark.line + 1 if mark else 1
+        document.mistakes[""] = f"not valid YAML: {getattr(error, 'problem', None) or error}"
+    finally:
+        loader.dispose()
+    return document
+
+
+def read_ini(text: str, environ: Mapping[str, str]) -> Document:
+    """The original program's config.ini: `[Main]` with username, password and api_key."""
+    parser = configparser.ConfigParser(interpolation=None)
+    document = Document()
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        document.mistakes[""] = f"not a valid INI file: {error.message.splitlines()[0]}"
+        return document
+    if not parser.has_section("Main"):
+        document.mistakes["[Main]"] = "is missing; it holds username, password and api_key"
+        return document
+    main = {
+        name: _substitute(value, f"[Main] {name}", document, environ)
+        for name, value in parser["Main"].items()
+    }
+    for name in ("username", "password", "api_key"):
+        if not main.setdefault(name, ""):
+            document.mistakes[f"[Main] {name}"] = "is missing"
+            main[name] = UNSET
+    for name in main.keys() - {"username", "password", "api_key"}:
+        known = "known: username, password, api_key"
+        document.mistakes[f"[Main] {name}"] = f"unknown option; {known}"
+    document.data = {
+        "fitten": {"accounts": [{"username": main["username"], "password": main["password"]}]},
+        "middlewares": default_middlewares(main["api_key"]),
+    }
+    return document
+
+
+def default_middlewares(api_key: Any) -> list[Any]:
+    """The chain that is meant where a file names none."""
+    return [
+        "request_id",
+        "request_log",
+        {"cors": {"allow_origins": []}},
+        {"api_key": {"keys": [{"name": "default", "key": api_key}]}},
+        {"rate_limit": {"requests_per_minute": 60}},
+    ]
+
+
+def _value(
+    loader: yaml.SafeLoader,
+    node: yaml.Node,
+    path: str,
+    document: Document,
+    environ: Mapping[str, str],
+) -> Any:
+    document.lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            inner = f"{path}.{key}" if path else key
+            if key in mapping:
+                document.mistakes[inner] = f"given twice, again in line {_line(key_node)}"
+            document.lines[inner] = _line(key_node)
+            mapping[key] = _value(loader, value_node, inner, document, environ)
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _value(loader, item, f"{path}[{i}]", document, environ)
+            for i, item in enumerate(node.value)
+        ]
+    value = loader.construct_object(node, deep=True)
+    return _substitute(value, path, document, environ) if isinstance(value, str) else value
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _substitute(text: str, path: str, document: Document, environ: Mapping[str, str]) -> Any:
+    missing: list[str] = []
+
+    def replacement(match: re.Match[str]) -> str:
+        name, has_default, default = match.groups()
+        if name is None:
+            return "${"
+        value = environ.get(name, "")
+        if not value and not has_default:
+            missing.append(name)
+        return value or default or ""
+
+    value = _VARIABLE.sub(replacement, text)
+    if missing:
+        names = " and ".join(missing)
+        document.mistakes[path] = (
+            f"the environment variable {names} is not set; set it, or write the value here"
+        )
+        return UNSET
+    return value

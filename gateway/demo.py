@@ -1,0 +1,60 @@
+"""The demo: the gateway before the bundled emulator, in one process, no account needed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+
+from emulator import Account as EmulatedAccount
+from emulator import Emulator
+from gateway import config, log, options, server
+from gateway.configfile import default_middlewares
+from gateway.middleware import read_chain
+
+KEY = "fg-demo-key"
+_USERNAME, _PASSWORD = "demo_user", "correct horse"
+
+_WELCOME = """
+The gateway is at {url}/v1 and its key is {key}; Fitten is played by the emulator.
+
+  curl -N {url}/v1/chat/completions \\
+    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
+    -d '{{"model": "fitten-code", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+
+Ctrl-C ends both.
+"""  # noqa: E501  a line to be copied must stay whole
+
+
+def run(*, port: int) -> int:
+    """Run until interrupted; returns the exit status."""
+    try:
+        asyncio.run(_run(port))
+    except OSError as error:
+        print(f"Cannot start: {error}; try make demo PORT=5001", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(port: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with Emulator(
+            accounts=[EmulatedAccount(_USERNAME, _PASSWORD)], pace=0.03
+        ) as emulator:
+            settings = config.Config(
+                fitten=config.Fitten(
+                    accounts=(config.Account(_USERNAME, options.Secret(_PASSWORD)),),
+                    base_url=emulator.url,
+                    models_url=emulator.url,
+                    state_file=f"{folder}/fitten.json",
+                ),
+                server=config.Server(port=port, drain_timeout=3.0),
+                middlewares=read_chain(default_middlewares(KEY), "middlewares", {}),
+            )
+            redactor = log.Redactor(settings.secrets())
+            log.configure(settings.log, redactor)
+            await server.serve(settings, on_secret=redactor.add, on_ready=_welcome)
+
+
+def _welcome(url: str) -> None:
+    print(_WELCOME.format(url=url, key=KEY), flush=True)

@@ -1,0 +1,246 @@
+"""One account's session: login, refresh ahead of expiry, tokens that survive a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from gateway.config import Account
+from gateway.errors import GatewayError, Unavailable, UpstreamError, UpstreamUnauthorized
+from gateway.fitten.client import FittenClient
+from gateway.fitten.tokenfile import TokenFile, Tokens
+
+_log = structlog.get_logger("session")
+
+_AHEAD = 60.0  # seconds before expiry at which a token is renewed (protocol 3.4)
+_NOT_A_TOKEN = "Not expired"  # trap 13: means "keep the one you have"
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """No further try before `until` (monotonic), because of `reason`."""
+
+    reason: GatewayError
+    until: float
+
+
+class Session:
+    """Valid tokens for one account, from the cheapest source that has them.
+
+    However many requests wait, one login or refresh is in flight; a caller that leaves
+    does not cancel it for the others. Failures pause further tries, growing from a
+    second to a minute for faults that pass, and from half a minute to an hour for
+    refused credentials, because too many of those can lock an account.
+    """
+
+    def __init__(
+        self,
+        client: FittenClient,
+        account: Account,
+        file: TokenFile,
+        *,
+        on_secret: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._client = client
+        self._account = account
+        self._file = file
+        self._on_secret = on_secret
+        self._tokens: Tokens | None = None
+        self._renewal: asyncio.Task[Tokens] | None = None
+        self._pause: Pause | None = None
+        self._failures = 0
+
+    async def start(self) -> None:
+        """Take the tokens of the last run, if they are there."""
+        stored = await asyncio.to_thread(self._file.load)
+        if stored is not None:
+            self._adopt(stored)
+
+    async def close(self) -> None:
+        """End a renewal under way."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request could be sent now."""
+        return self._tokens is not None and self._pause is None
+
+    @property
+    def fault(self) -> GatewayError | None:
+        """Why there is no usable token, if a try has failed."""
+        return self._pause.reason if self._pause else None
+
+    async def tokens(self) -> Tokens:
+        """Tokens to use now. Raises a GatewayError when there is no way to get any."""
+        tokens = self._tokens
+        if tokens is None:
+            return await self._renew("refresh")
+        if tokens.expires_at is not None:
+            left = tokens.expires_at - time.time()
+            if left <= 0:
+                return await self._renew("refresh")
+            if left <= _AHEAD and self._renewal is None and not self._paused():
+                self._start_renewal("refresh")  # the old one is good until it is done
+        return tokens
+
+    async def replace(self, rejected: Tokens, way: Literal["refresh", "login"]) -> Tokens:
+        """Other tokens than these, which the upstream refused."""
+        if self._tokens is not None and self._tokens != rejected:
+            return self._tokens  # somebody else was refused first
+        if self._renewal is not None:
+            renewed = await asyncio.shield(self._renewal)
+            if renewed != rejected:
+                return renewed
+        return await self._renew(way)
+
+    def _paused(self) -> bool:
+        return self._pause is not None and time.monotonic() < self._pause.until
+
+    async def _renew(self, way: Literal["refresh", "login"]) -> Tokens:
+        if self._pause is not None and self._paused():
+            raise _with_wait(self._pause)
+        # Shielded: a caller that is cancelled must not take the others' renewal with it.
+        return await asyncio.shield(self._renewal or self._start_renewal(way))
+
+    def _start_renewal(self, way: Literal["refresh", "login"]) -> asyncio.Task[Tokens]:
+        self._renewal = asyncio.create_task(self._run_renewal(way))
+        self._renewal.add_done_callback(self._renewal_done)
+        return self._renewal
+
+    def _renewal_done(self, task: asyncio.Task[Tokens]) -> None:
+        self._renewal = None
+        if not task.cancelled():
+            task.exception()  # seen; it is in the log and with whoever waits
+
+    async def _run_renewal(self, way: Literal["refresh", "login"]) -> Tokens:
+        try:
+            tokens = await self._obtain(way)
+        except GatewayError as error:
+            raise self._failed(error) from None
+        self._failures = 0
+        self._pause = None
+        self._adopt(tokens)
+        try:
+            await asyncio.to_thread(self._file.save, tokens)
+        except OSError as error:
+            _log.warning("token_file_not_written", reason=error.strerror)
+        return tokens
+
+    async def _obtain(self, way: Literal["refresh", "login"]) -> Tokens:
+        if way == "refresh" and self._tokens is not None:
+            try:
+                if refreshed := await self._refresh(self._tokens):
+                    _log.info("session_refreshed")
+                    return refreshed
+            except UpstreamError as error:
+                if error.retryable and not isinstance(error, UpstreamUnauthorized):
+                    raise  # a passing fault says nothing about the refresh token
+                _log.info("session_refresh_refused")
+        tokens = _from_login(
+            await self._client.login(self._account.username, self._account.password.value)
+        )
+        _log.info("session_logged_in")
+        return tokens
+
+    async def _refresh(self, old: Tokens) -> Tokens | None:
+        """Renewed tokens, or None when the upstream has none to give."""
+        answer = await self._client.refresh_access_token(old.refresh_token)
+        access = _token(answer, "access_token")
+        if access is None:
+            return None
+        return Tokens(
+            user_id=old.user_id,
+            access_token=access,
+            refresh_token=_token(answer, "refresh_token") or old.refresh_token,
+            expires_at=_expiry(access, answer.get("access_token_expires")),
+        )
+
+    def _adopt(self, tokens: Tokens) -> None:
+        for secret in (tokens.access_token, tokens.refresh_token, tokens.user_id):
+            self._on_secret(secret)
+        self._tokens = tokens
+
+    def _failed(self, error: GatewayError) -> GatewayError:
+        refused = isinstance(error, UpstreamUnauthorized)
+        if refused:
+            self._tokens = None
+            error = Unavailable(
+                "Fitten refuses the gateway's user name or password. Only the operator of "
+                "this gateway can help: fitten.accounts[0] in its configuration is wrong, "
+                "or the account is locked.",
+                retryable=False,
+            )
+        wait = min(30.0 * 2**self._failures, 3600.0) if refused else min(2.0**self._failures, 60.0)
+        self._failures += 1
+        wait *= random.uniform(1.0, 1.2)
+        self._pause = Pause(error, time.monotonic() + wait)
+        _log.log(
+            40 if refused else 30,
+            "session_credentials_refused" if refused else "session_failed",
+            account=self._account.username,
+            code=error.code,
+            reason=error.message,
+            next_try_in=round(wait, 1),
+        )
+        return error
+
+
+def _with_wait(pause: Pause) -> GatewayError:
+    """The error of the last try, saying when the next may be made."""
+    error = pause.reason
+    repeated = type(error)(error.message, code=error.code, retryable=error.retryable)
+    repeated.retry_after = math.ceil(max(1.0, pause.until - time.monotonic()))
+    return repeated
+
+
+def _from_login(answer: dict[str, Any]) -> Tokens:
+    user = answer.get("user_info")
+    access, refresh = _token(answer, "access_token"), _token(answer, "refresh_token")
+    user_id = user.get("user_id") if isinstance(user, dict) else None
+    if not (access and refresh and isinstance(user_id, str) and user_id):
+        raise UpstreamError(
+            "Fitten's answer to the login lacks what is needed.", code="upstream_invalid_response"
+        )
+    return Tokens(user_id, access, refresh, _expiry(access, answer.get("access_token_expires")))
+
+
+def _token(answer: dict[str, Any], name: str) -> str | None:
+    value = answer.get(name)
+    usable = isinstance(value, str) and value.isascii() and value.isprintable()
+    return value if usable and value not in ("", _NOT_A_TOKEN) else None
+
+
+def _expiry(token: str, duration: object) -> float | None:
+    """When a token just received expires, as wall-clock seconds; None when unknown.
+
+    A token that seems to be dead on arrival is trusted all the same: the clocks differ
+    (trap 15), and the upstream's 401 will tell.
+    """
+    expires = _jwt_expiry(token)
+    if expires is None and isinstance(duration, str) and (m := _DURATION.fullmatch(duration)):
+        days, hours, minutes, seconds = (int(part or 0) for part in m.groups())
+        expires = time.time() + ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    return expires if expires is not None and expires > time.time() + _AHEAD else None
+
+
+def _jwt_expiry(token: str) -> float | None:
+    """`exp` of a JWT, read without checking the signature, which is not ours to check."""
+    try:
+        payload = token.split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"])
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None

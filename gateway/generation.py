@@ -1,0 +1,119 @@
+"""One generation: what is asked, in no dialect, and what came of it.
+
+The hub between `apis/` (which never know the upstream) and `fitten/` (which never
+knows an API): an API turns a body into a `GenerationRequest`, the upstream turns that
+into batches of pieces, and `Generation` keeps the books that the request log reads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length"]
+
+# A piece of an answer: its kind and its text, never empty. A plain tuple, because there
+# is one for every few characters of every answer.
+Kind = Literal["content", "reasoning"]
+Piece = tuple[Kind, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of the conversation. `call_id` names the call that a tool turn answers."""
+
+    role: Role
+    text: str
+    call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of the upstream: the id callers use and what the upstream calls it."""
+
+    id: str
+    display_name: str
+    selection_name: str | None
+    section: Literal["chat", "agent"]
+    is_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What is asked.
+
+    model: the caller's word for it; None means the default.
+    stop: strings at which the answer ends; they are not part of it.
+    max_tokens: the most tokens of answer and reasoning together; None for no limit.
+    ignored: parameters that were given but cannot be carried out.
+    """
+
+    messages: tuple[Message, ...]
+    model: str | None = None
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    stream: bool = False
+    include_usage: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens. `estimated` says that the upstream gave no count and we guessed."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """What is becoming of a request; written as it happens, read by the request log.
+
+    end: "complete", or the code of the error that ended it ("client_closed_request"
+    when the caller left); None while it runs.
+    Times are of the monotonic clock, in seconds.
+    """
+
+    request: GenerationRequest
+    model: Model
+    started: float = field(default_factory=time.monotonic)
+    first_piece: float | None = None
+    usage: Usage | None = None
+    finish_reason: FinishReason | None = None
+    end: str | None = None
+    bytes_sent: int = 0
+
+    @property
+    def model_name(self) -> str:
+        """The name the caller sees: their own word for the model, else its id."""
+        return self.request.model or self.model.id
+
+
+class Upstream(Protocol):
+    """Where answers come from."""
+
+    def resolve(self, name: str | None) -> Model:
+        """The model a caller means; None is the default. Raises NotFound."""
+        ...
+
+    def models(self) -> Sequence[Model]:
+        """The models offered now, from memory."""
+        ...
+
+    def generate(
+        self, generation: Generation, *, grace: float, interval: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Piece]]]:
+        """Batches of pieces, as they arrive; leaving the context stops the upstream.
+
+        An empty batch says that the upstream has been silent, first for `grace` and
+        then for every further `interval` seconds. `stop` and `max_tokens` are carried
+        out. When the batches end, `generation` holds `usage` and `finish_reason`.
+        Raises a GatewayError instead of ending when the answer is not whole.
+        """
+        ...

@@ -1,0 +1,162 @@
+"""One handler for every generating API: parse, open the upstream, answer whole or as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+from aiohttp import web
+
+from gateway.apis.dialect import Api, Reply
+from gateway.config import Server, Stream
+from gateway.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    GatewayError,
+    InvalidRequest,
+    UnsupportedMediaType,
+)
+from gateway.generation import Generation, Piece, Upstream
+from gateway.middleware import GENERATION, RESPONSE_HEADERS
+from gateway.sse import EventStream
+
+_log = structlog.get_logger("handler")
+
+CLIENT_GONE = "client_closed_request"
+
+
+class GenerationHandler:
+    """Answers the requests of one API's route from the upstream."""
+
+    def __init__(self, api: Api, upstream: Upstream, server: Server, stream: Stream) -> None:
+        self._api = api
+        self._upstream = upstream
+        self._server = server
+        self._stream = stream
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        asked = self._api.parse(await read_body(request, self._server))
+        generation = Generation(asked, self._upstream.resolve(asked.model))
+        request[GENERATION] = generation
+        if asked.ignored:
+            request[RESPONSE_HEADERS]["x-fitten-ignored-params"] = ", ".join(asked.ignored)
+        reply = self._api.reply(generation)
+        try:
+            if asked.stream:
+                return await self._answer_stream(request, generation, reply)
+            return await self._answer_whole(generation, reply)
+        except GatewayError as error:
+            generation.end = error.code or "error"
+            raise
+        except (asyncio.CancelledError, ConnectionError):
+            generation.end = CLIENT_GONE
+            raise
+
+    async def _answer_whole(self, generation: Generation, reply: Reply) -> web.StreamResponse:
+        pieces: list[Piece] = []
+        async with self._upstream.generate(
+            generation, grace=self._stream.grace, interval=self._stream.keep_alive
+        ) as batches:
+            async for batch in batches:
+                if batch and generation.first_piece is None:
+                    generation.first_piece = time.monotonic()
+                pieces.extend(batch)
+        generation.end = "complete"
+        body = reply.whole(pieces)
+        generation.bytes_sent = len(body)
+        return web.Response(body=body, content_type="application/json")
+
+    async def _answer_stream(
+        self, request: web.Request, generation: Generation, reply: Reply
+    ) -> web.StreamResponse:
+        """Until the first piece, or a grace, nothing is sent: failures keep their status."""
+        stream: EventStream | None = None
+        try:
+            async with self._upstream.generate(
+                generation, grace=self._stream.grace, interval=self._stream.keep_alive
+            ) as batches:
+                async for batch in batches:
+                    frames = reply.pieces(batch)
+                    if batch and generation.first_piece is None:
+                        generation.first_piece = time.monotonic()
+                    if stream is None:
+                        stream = await self._open(request, generation)
+                        frames = reply.begin() + frames
+                    if frames:
+                        await stream.write(frames)
+                    else:
+                        await stream.keep_alive()
+            # The upstream is closed by now, also when it was cut short.
+            last = reply.end()
+            if stream is None:
+                stream = await self._open(request, generation)
+                last = reply.begin() + last
+            generation.end = "complete"
+            await stream.end(last)
+            return stream.response
+        except GatewayError as error:
+            if stream is None:
+                raise
+            return await self._fail(stream, generation, reply, error)
+        except (asyncio.CancelledError, ConnectionError):
+            if stream is not None:
+                stream.drop()
+            raise
+        except Exception:
+            if stream is None:
+                raise
+            _log.exception("bug")
+            return await self._fail(stream, generation, reply, GatewayError(INTERNAL))
+
+    async def _fail(
+        self, stream: EventStream, generation: Generation, reply: Reply, error: GatewayError
+    ) -> web.StreamResponse:
+        """The answer has begun: the error is a frame; nothing like an end follows it."""
+        generation.end = error.code or "error"
+        await stream.end(reply.error(error))
+        return stream.response
+
+    async def _open(self, request: web.Request, generation: Generation) -> EventStream:
+        return await EventStream.open(request, generation, write_timeout=self._stream.write_timeout)
+
+
+INTERNAL = "The gateway made a mistake; its log has the details under this request's id."
+
+
+async def read_body(request: web.Request, limits: Server) -> bytes:
+    """The whole body, bounded in size and time.
+
+    Whole before the upstream is asked, because a caller that leaves is noticed only once
+    nothing of its request is left to read. Raises InvalidRequest or one of its kinds.
+    """
+    _check_media_type(request)
+    too_large = BodyTooLarge(
+        f"The body is over the limit of {limits.max_body_bytes} bytes (server.max_body_bytes)."
+    )
+    if (request.content_length or 0) > limits.max_body_bytes:
+        raise too_large
+    try:
+        async with asyncio.timeout(limits.body_timeout):
+            return await request.read()
+    except TimeoutError:
+        raise BodyTimeout("The body did not arrive in time.") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large from None
+    except web.RequestPayloadError:
+        raise InvalidRequest("The body's transfer encoding is broken.") from None
+
+
+def _check_media_type(request: web.Request) -> None:
+    kind = request.headers.get("Content-Type", "")
+    essence, _, parameters = kind.partition(";")
+    essence = essence.strip().lower()
+    if essence and essence != "application/json" and not essence.endswith("+json"):
+        raise UnsupportedMediaType(
+            f"The body must be JSON: send 'Content-Type: application/json', not '{essence[:60]}'."
+        )
+    charset = parameters.lower().partition("charset=")[2].strip(" \"'")
+    if charset and charset not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType("The body must be in UTF-8.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("The body must not be compressed.")

@@ -1,0 +1,118 @@
+"""A request's body -> a JSON object, strictly, and then into a declared shape.
+
+Refused, each with a clear 400: what is not JSON (NaN and lone surrogates included, RFC
+8259), what is nested too deeply, and objects that name a member twice, since two parsers
+on the way could then see two different requests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from gateway.errors import InvalidRequest
+
+_Shape = TypeVar("_Shape", bound=msgspec.Struct)
+
+# Members whose colon cannot be counted by looking for `":` alone.
+_ODD_MEMBER = re.compile(rb'"[ \t\r\n]+:|\\\\":')
+_FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in a body. Raises InvalidRequest (`invalid_json`)."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            f"The body is not valid JSON: {_reason(raw, error)}.", code="invalid_json"
+        ) from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    if _ODD_MEMBER.search(raw) or raw.count(b'":') - raw.count(b'\\":') != _count_members(value):
+        _refuse_duplicates(raw)
+    return value
+
+
+def shape(value: dict[str, Any], kind: type[_Shape]) -> _Shape:
+    """The object as a Struct. Raises InvalidRequest that names the field at fault."""
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        match = _FAULT.fullmatch(str(error))
+        assert match is not None
+        what, path = match["what"], (match["path"] or "").lstrip(".")
+        if missing := _MISSING.fullmatch(what):
+            path = f"{path}.{missing[1]}".lstrip(".")
+            raise InvalidRequest(
+                f"Missing required parameter: '{path}'.",
+                code="missing_required_parameter",
+                param=path,
+            ) from None
+        code = "unsupported_value" if what.startswith("Invalid enum") else "invalid_type"
+        raise InvalidRequest(
+            f"Invalid value for '{path}': {what[:1].lower()}{what[1:300]}.", code=code, param=path
+        ) from None
+
+
+def _reason(raw: bytes, error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if re.search(rb"\\u[dD][89a-fA-F]", raw):
+        return "it is broken, or holds half of a surrogate pair"
+    if not raw.strip():
+        return "it is empty"
+    return str(error).removeprefix("JSON is malformed: ").lower()[:200]
+
+
+def _count_members(value: Any) -> int:
+    count, stack = 0, [value]
+    while stack:
+        value = stack.pop()
+        if type(value) is dict:
+            count += len(value)
+            stack.extend(value.values())
+        elif type(value) is list:
+            stack.extend(value)
+    return count
+
+
+def _refuse_duplicates(raw: bytes) -> None:
+    """Parse again, slowly, to see and name a member that is there twice."""
+    guilty: dict[int, str] = {}
+
+    def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for name, value in members:
+            if name in result:
+                guilty[id(result)] = name
+            result[name] = value
+        return result
+
+    value = json.loads(raw, object_pairs_hook=pairs)
+    if guilty:
+        path = _path_of(value, guilty) or next(iter(guilty.values()))
+        raise InvalidRequest(
+            f"The body is not valid JSON: '{path[:200]}' is given twice.",
+            code="invalid_json",
+            param=path[:200],
+        )
+
+
+def _path_of(root: Any, guilty: dict[int, str]) -> str | None:
+    stack: list[tuple[Any, str]] = [(root, "")]
+    while stack:
+        value, path = stack.pop()
+        if id(value) in guilty and isinstance(value, dict):
+            return f"{path}.{guilty[id(value)]}".lstrip(".")
+        if isinstance(value, dict):
+            stack.extend((inner, f"{path}.{name}") for name, inner in value.items())
+        elif isinstance(value, list):
+            stack.extend((inner, f"{path}[{i}]") for i, inner in enumerate(value))
+    return None

@@ -1,0 +1,157 @@
+"""Structured log lines to stderr and a file, secrets masked as the last step."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import re
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, TextIO
+from urllib.parse import quote
+
+import structlog
+
+from gateway.config import Log
+
+_MASK = "****"
+_SHORTEST = 4  # masking shorter secrets would only garble the log
+_REMEMBERED = 256
+
+# What looks like a secret is masked even when nobody told us of it.
+_LOOKS_SECRET = (
+    r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+",
+    r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+",
+    r"FT_[\w-]{16,}",
+)
+
+
+class Redactor:
+    """Masks known secrets, and what looks like one, in a rendered line."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._pattern = re.compile("|".join(_LOOKS_SECRET))
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: str) -> None:
+        """Mask this from now on, also as JSON, a URL or Python would write it."""
+        if len(secret) < _SHORTEST or secret in self._known:
+            return
+        self._known[secret] = None
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        forms = {
+            form
+            for s in self._known
+            for form in (s, json.dumps(s)[1:-1], quote(s, safe=""), repr(s)[1:-1])
+        }
+        known = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join([*map(re.escape, known), *_LOOKS_SECRET]))
+
+    def __call__(self, line: str) -> str:
+        return self._pattern.sub(_MASK, line)
+
+
+class _Lines:
+    """The end of the road: lines to stderr, and to a file that others may rotate."""
+
+    def __init__(self, name: str, outputs: list[_Output]) -> None:
+        self.name = name
+        self._outputs = outputs
+
+    def msg(self, line: str) -> None:
+        for output in self._outputs:
+            output.write(line)
+
+    debug = info = warning = error = critical = msg
+
+
+class _Output:
+    def write(self, line: str) -> None:
+        raise NotImplementedError
+
+
+class _Stderr(_Output):
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # nobody reads; the gateway goes on
+
+
+class _File(_Output):
+    """A file that is opened anew when it was moved away, as logrotate does."""
+
+    def __init__(self, path: str) -> None:
+        self._handler = logging.handlers.WatchedFileHandler(
+            path, encoding="utf-8", errors="backslashreplace"
+        )
+
+    def write(self, line: str) -> None:
+        try:
+            self._handler.reopenIfNeeded()
+            assert self._handler.stream is not None
+            self._handler.stream.write(line + "\n")
+            self._handler.flush()
+        except (OSError, ValueError):
+            pass  # a full disk must not stop answers; stderr still has the line
+
+
+class _FromStdlib(logging.Handler):
+    """Log records of libraries, on the same road."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger(record.name).log(
+            record.levelno, record.getMessage(), exc_info=record.exc_info
+        )
+
+
+def configure(settings: Log, redactor: Redactor, stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging for this process.
+
+    Raises OSError when the file cannot be opened.
+    """
+    level = getattr(logging, settings.level.upper())
+    outputs: list[_Output] = [_Stderr(stream or sys.stderr)]
+    if settings.file:
+        outputs.append(_File(settings.file))
+    renderer: Any = structlog.processors.JSONRenderer(serializer=json.dumps)
+    if settings.format == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+
+    def rendered(logger: Any, name: str, event: structlog.typing.EventDict) -> str:
+        return redactor(renderer(logger, name, event))
+
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _printable,
+            rendered,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda name="gateway": _Lines(name, outputs),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers = [_FromStdlib()]
+    root.setLevel(max(level, logging.WARNING))
+
+
+def _printable(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Callers' text in values must not forge lines or move a terminal's cursor."""
+    for name, value in event.items():
+        if type(value) is str and not value.isprintable() and name != "exception":
+            event[name] = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
+    return event

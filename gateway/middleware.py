@@ -1,0 +1,121 @@
+"""The middleware contract and its loader.
+
+A middleware is a factory with keyword-only, annotated options that returns an ordinary
+aiohttp middleware, `async (request, handler) -> StreamResponse`; a class with an async
+`__call__` is such a factory. Building it does nothing else. What must start and stop is
+an optional `lifespan(app)` on the built object, used as an aiohttp cleanup context.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from gateway.generation import Generation
+from gateway.options import Mistakes, read_arguments
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+ENTRY_POINTS = "gateway.middlewares"
+
+# What a middleware may read from a request, and leave there for others.
+GENERATION = web.RequestKey("generation", Generation)
+"""The request's generation; absent until the handler has understood the request."""
+REQUEST_ID = web.RequestKey("request_id", str)
+KEY_NAME = web.RequestKey("key_name", str)
+"""The name of the API key in use; absent where no key was asked for."""
+RESPONSE_HEADERS = web.RequestKey("response_headers", CIMultiDict[str])
+"""Headers for whatever answer the request gets: whole, stream or error."""
+
+
+class HasLifespan(Protocol):
+    """A middleware that starts and stops something."""
+
+    def lifespan(self, app: web.Application) -> AsyncIterator[None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry of the chain, checked but not built."""
+
+    name: str
+    factory: Callable[..., Middleware]
+    options: dict[str, Any]
+
+    def build(self) -> Middleware:
+        return self.factory(**self.options)
+
+
+def read_chain(data: Any, path: str, mistakes: Mistakes) -> tuple[Step, ...]:
+    """The steps that a list of names, or of names with options, stands for."""
+    if not isinstance(data, list):
+        mistakes[path] = "expected a list of middlewares"
+        return ()
+    steps = []
+    for index, item in enumerate(data):
+        here = f"{path}[{index}]"
+        if isinstance(item, str):
+            name, options = item, None
+        elif isinstance(item, dict) and len(item) == 1:
+            name, options = next(iter(item.items()))
+        else:
+            mistakes[here] = "expected a name, or one name with its options"
+            continue
+        factory = _find(name, f"{here}.{name}", mistakes)
+        if factory is not None:
+            arguments = read_arguments(factory, options, f"{here}.{name}", mistakes)
+            steps.append(Step(name, factory, arguments))
+    return tuple(steps)
+
+
+def _find(name: str, path: str, mistakes: Mistakes) -> Callable[..., Middleware] | None:
+    """`middlewares/<name>.py`, then the entry points, then `package.module:factory`."""
+    try:
+        if name.isidentifier():
+            if (module := _bundled(name)) is not None:
+                found: Callable[..., Middleware] = getattr(module, name)
+                return found
+            for entry in entry_points(group=ENTRY_POINTS, name=name):
+                loaded: Callable[..., Middleware] = entry.load()
+                return loaded
+        elif ":" in name:
+            module_name, _, attribute = name.partition(":")
+            named: Callable[..., Middleware] = getattr(
+                importlib.import_module(module_name), attribute
+            )
+            return named
+    except (ImportError, AttributeError) as error:
+        mistakes[path] = f"cannot be loaded: {error}"
+        return None
+    mistakes[path] = (
+        f"no such middleware: neither middlewares/{name}.py nor an entry point of the group "
+        f"{ENTRY_POINTS} nor package.module:factory"
+    )
+    return None
+
+
+def _bundled(name: str) -> Any:
+    full = f"middlewares.{name}"
+    try:
+        return importlib.import_module(full)
+    except ModuleNotFoundError as error:
+        if error.name in (full, "middlewares"):
+            return None
+        raise
+
+
+def as_step(middleware: Middleware) -> Any:
+    """The middleware in the form that aiohttp insists on, so that authors need no decorator."""
+
+    @web.middleware
+    async def step(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await middleware(request, handler)
+
+    return step

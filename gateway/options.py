@@ -1,0 +1,233 @@
+"""Typed options: plain data from a file -> frozen dataclasses or a factory's arguments.
+
+The annotation of a field is its rule and its default stands beside it. Nothing raises
+here: every mistake is noted with its path, so that all can be told at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+Mistakes = dict[str, str]
+
+
+class Secret:
+    """A string that shows itself only to who asks for `value`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "****"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.value == self.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Between:
+    """Bounds of a number, both included."""
+
+    low: float
+    high: float
+
+    def fault(self, value: Any) -> str | None:
+        if self.low <= value <= self.high:
+            return None
+        return f"{value!r} is out of bounds; allowed: {self.low} to {self.high}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HttpUrl:
+    """An http or https address without query."""
+
+    def fault(self, value: Any) -> str | None:
+        scheme, _, rest = value.partition("://")
+        if scheme in ("http", "https") and rest and not set(rest) & set(" ?#"):
+            return None
+        return f"{value!r} is not an address like https://example.org"
+
+
+class _Unset:
+    """A value that could not be had; its mistake is noted already."""
+
+    def __repr__(self) -> str:
+        return "(unset)"
+
+
+UNSET = _Unset()
+
+
+def read(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
+    """The value that `data` is under the annotation `kind`, or UNSET with a mistake noted.
+
+    Known annotations: str (never empty), int, float, bool, Secret, Literal, `X | None`,
+    `list[X]`, `tuple[X, ...]`, dataclasses, `Any`, and Annotated with rules that have a
+    `fault` method.
+    """
+    if data is UNSET or kind is Any:
+        return data
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _read_annotated(kind, data, path, mistakes)
+    if origin in (Union, types.UnionType):
+        others = [arg for arg in get_args(kind) if arg is not type(None)]
+        if data is None and len(others) < len(get_args(kind)):
+            return None
+        return read(others[0], data, path, mistakes)
+    if origin is Literal:
+        return _read_literal(get_args(kind), data, path, mistakes)
+    if origin in (list, tuple):
+        return _read_sequence(origin, get_args(kind)[0], data, path, mistakes)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        fields = {f.name: f for f in dataclasses.fields(kind)}
+        hints = get_type_hints(kind, include_extras=True)
+        required = {
+            name
+            for name, f in fields.items()
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        }
+        given = _read_mapping({n: hints[n] for n in fields}, required, {}, data, path, mistakes)
+        return UNSET if given is UNSET else kind(**given)
+    return _read_scalar(kind, data, path, mistakes)
+
+
+def read_arguments(
+    factory: Callable[..., Any], data: Any, path: str, mistakes: Mistakes
+) -> dict[str, Any]:
+    """The keyword-only arguments of a factory, from a mapping of options."""
+    target = factory.__init__ if inspect.isclass(factory) else factory
+    hints = get_type_hints(target, include_extras=True)
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    required = {n for n, p in parameters.items() if p.default is p.empty}
+    defaults = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
+    kinds = {name: hints.get(name, Any) for name in parameters}
+    given = _read_mapping(kinds, required, defaults, {} if data is None else data, path, mistakes)
+    return {} if given is UNSET else given
+
+
+def plain(value: Any) -> Any:
+    """A value as plain data for printing; secrets stay masked."""
+    if isinstance(value, Secret):
+        return repr(value)
+    if dataclasses.is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def _read_mapping(
+    kinds: dict[str, Any],
+    required: set[str],
+    defaults: dict[str, Any],
+    data: Any,
+    path: str,
+    mistakes: Mistakes,
+) -> Any:
+    if not isinstance(data, dict):
+        mistakes[path] = f"expected a mapping, not {_describe(data)}"
+        return UNSET
+    prefix = f"{path}." if path else ""
+    known = ", ".join(kinds) or "none"
+    for name in data:
+        if name not in kinds:
+            mistakes[f"{prefix}{name}"] = f"unknown option; known: {known}"
+    values = dict(defaults)
+    for name, kind in kinds.items():
+        if name in data:
+            values[name] = read(kind, data[name], f"{prefix}{name}", mistakes)
+        elif name in required:
+            mistakes.setdefault(f"{prefix}{name}", "is missing")
+            values[name] = UNSET
+    if any(value is UNSET for value in values.values()):
+        return UNSET
+    return values
+
+
+def _read_annotated(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
+    inner, *rules = get_args(kind)
+    value = read(inner, data, path, mistakes)
+    for rule in rules:
+        if value is not UNSET and value is not None and (fault := rule.fault(value)):
+            mistakes[path] = fault
+            return UNSET
+    return value
+
+
+def _read_literal(allowed: tuple[Any, ...], data: Any, path: str, mistakes: Mistakes) -> Any:
+    if data in allowed:
+        return data
+    mistakes[path] = f"{data!r} is not known; allowed: {', '.join(map(str, allowed))}"
+    return UNSET
+
+
+def _read_sequence(origin: type, item: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
+    if not isinstance(data, (list, tuple)):
+        mistakes[path] = f"expected a list, not {_describe(data)}"
+        return UNSET
+    values = [read(item, value, f"{path}[{i}]", mistakes) for i, value in enumerate(data)]
+    return UNSET if any(value is UNSET for value in values) else origin(values)
+
+
+def _read_scalar(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
+    text = data if isinstance(data, str) else None
+    number = isinstance(data, (int, float)) and not isinstance(data, bool)
+    if kind in (str, Secret) and text is not None:
+        if text:
+            return kind(text)
+        mistakes[path] = "must not be empty"
+        return UNSET
+    if kind is bool and isinstance(data, bool):
+        return data
+    if kind is bool and text in ("true", "false"):  # from the environment
+        return text == "true"
+    if kind in (int, float) and (number or text is not None):
+        try:
+            value = kind(data)
+        except (ValueError, OverflowError):
+            value = None
+        if value is not None and (text is not None or value == data) and value == value:
+            return value
+    mistakes[path] = f"expected {_NAMES.get(kind, kind)}, not {_describe(data)}"
+    return UNSET
+
+
+_NAMES = {
+    str: "text",
+    Secret: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+def _describe(data: Any) -> str:
+    """What was found, without showing it: it may be a secret in the wrong place."""
+    if data is None:
+        return "nothing"
+    for kinds, name in (
+        ((bool,), "true or false"),
+        ((int, float), "a number (write it in quotes if it is text)"),
+        ((str,), "text"),
+        ((list, tuple), "a list"),
+        ((dict,), "a mapping"),
+    ):
+        if isinstance(data, kinds):
+            return name
+    return type(data).__name__

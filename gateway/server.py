@@ -1,0 +1,143 @@
+"""The process's life: listen, serve, drain on a signal, exit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.apis import openai
+from gateway.app import LIFECYCLE, build_app
+from gateway.config import Config
+from gateway.errors import GatewayError, InvalidRequest
+from gateway.handler import INTERNAL
+
+_log = structlog.get_logger("server")
+
+_KEEP_ALIVE = 75.0  # seconds an idle connection may stay
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection, whose answer to broken HTTP is ours: JSON, no echo, no traceback."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun")
+        error: GatewayError
+        if isinstance(exc, HttpProcessingError) or 400 <= status < 500:
+            # Neither its text nor its traceback: they quote the caller's headers.
+            _log.info("http_broken", reason=type(exc).__name__, status=status)
+            error = InvalidRequest("The request is not well-formed HTTP/1.1.")
+            error.status = status
+        else:
+            _log.error("bug", exc_info=exc)
+            error = GatewayError(INTERNAL)
+        response = web.Response(
+            status=error.status, body=openai.error_body(error), content_type="application/json"
+        )
+        response.force_close()
+        return response
+
+
+class Runner(web.AppRunner):
+    """An application on `Connection`s, with the settings that streams need."""
+
+    def __init__(self, app: web.Application) -> None:
+        super().__init__(
+            app,
+            # Without it a handler is not told that its caller left.
+            handler_cancellation=True,
+            keepalive_timeout=_KEEP_ALIVE,
+            access_log=None,
+            shutdown_timeout=1.0,
+            auto_decompress=False,
+        )
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        settings: dict[str, Any] = server._kwargs
+
+        class OurServer(type(server)):  # type: ignore[misc]
+            def __call__(self) -> RequestHandler:
+                return Connection(self, loop=self._loop, **settings)
+
+        server.__class__ = OurServer
+        return server
+
+
+async def start(config: Config, *, on_secret: Callable[[str], None] = lambda _: None) -> Runner:
+    """A gateway that serves; `runner.addresses` says where. Raises OSError.
+
+    To be ended by `stop`.
+    """
+    runner = Runner(build_app(config, on_secret=on_secret))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, config.server.host, config.server.port, backlog=1024).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    return runner
+
+
+async def stop(runner: Runner, drain_timeout: float) -> None:
+    """Take no new requests, let those under way finish for a while, then end them."""
+    lifecycle = runner.app[LIFECYCLE]
+    for site in list(runner.sites):
+        await site.stop()
+    _log.info("draining", active=lifecycle.active, timeout=drain_timeout)
+    if not await lifecycle.drain(drain_timeout):
+        _log.warning("drain_timeout", active=lifecycle.active)
+    await runner.cleanup()
+
+
+async def serve(
+    config: Config,
+    *,
+    on_secret: Callable[[str], None] = lambda _: None,
+    on_ready: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    on_ready: told the URL once requests are taken. Raises OSError when the address cannot
+    be listened on.
+    """
+    asked_to_stop = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if asked_to_stop.is_set():
+            _log.warning("stopped_at_once")
+            os._exit(128 + number)
+        asked_to_stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    runner = await start(config, on_secret=on_secret)
+    url = address(runner)
+    _log.info("listening", url=url)
+    on_ready(url)
+    await asked_to_stop.wait()
+    await stop(runner, config.server.drain_timeout)
+    _log.info("stopped")
+
+
+def address(runner: Runner) -> str:
+    """The URL of a runner's first address."""
+    host, port = runner.addresses[0][:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,31 @@
+"""Gives every request an id, in and out, and binds it to its log lines."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import structlog
+from aiohttp import web
+
+from gateway import REQUEST_ID, RESPONSE_HEADERS, Handler
+
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class request_id:
+    """Takes the caller's `x-request-id` when it is well-formed, else makes one.
+
+    header: the header's name, in requests and answers.
+    """
+
+    def __init__(self, *, header: str = "x-request-id") -> None:
+        self._header = header
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get(self._header, "")
+        name = given if _WELL_FORMED.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+        request[REQUEST_ID] = name
+        request[RESPONSE_HEADERS][self._header] = name
+        with structlog.contextvars.bound_contextvars(request_id=name):
+            return await handler(request)

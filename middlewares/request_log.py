@@ -1,0 +1,69 @@
+"""Writes one line for each request, at its end. Never a prompt, a key or a token."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from gateway import GENERATION, KEY_NAME, GatewayError, Handler
+
+_log = structlog.get_logger("request")
+
+_CLIENT_GONE = "client_closed_request"
+
+
+class request_log:
+    """Logs `request` with status, end, model, tokens, times and bytes."""
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.monotonic()
+        status, end, response = 500, "internal_error", None
+        try:
+            response = await handler(request)
+            status, end = response.status, "complete"
+            return response
+        except GatewayError as error:
+            status, end = error.status, error.code or "error"
+            raise
+        except web.HTTPException as error:
+            status, end = error.status, "refused"
+            raise
+        except (asyncio.CancelledError, ConnectionError):
+            status, end = 499, _CLIENT_GONE
+            raise
+        finally:
+            fields = _fields(request, started)
+            if response is not None and "bytes" not in fields:
+                fields["bytes"] = getattr(response, "content_length", None) or 0
+            end = fields.pop("end", None) or end
+            _log.info("request", status=status, end=end, **fields)
+
+
+def _fields(request: web.Request, started: float) -> dict[str, Any]:
+    resource = request.match_info.route.resource
+    fields: dict[str, Any] = {
+        "method": request.method,
+        # The route's pattern: a raw path is the caller's text.
+        "route": resource.canonical if resource is not None else "(none)",
+        "key": request.get(KEY_NAME),
+        "duration_ms": round((time.monotonic() - started) * 1000, 1),
+    }
+    generation = request.get(GENERATION)
+    if generation is None:
+        return fields
+    usage, first = generation.usage, generation.first_piece
+    return fields | {
+        "end": generation.end,
+        "model": generation.model.id,
+        "stream": generation.request.stream,
+        "finish_reason": generation.finish_reason,
+        "prompt_tokens": usage.prompt_tokens if usage else None,
+        "completion_tokens": usage.completion_tokens if usage else None,
+        "tokens_estimated": usage.estimated if usage else None,
+        "first_piece_ms": None if first is None else round((first - started) * 1000, 1),
+        "bytes": generation.bytes_sent,
+    }

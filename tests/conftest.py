@@ -1,0 +1,45 @@
+"""What the tests share: the emulator and the gateway, on real sockets, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator import Account, Emulator
+from tests.support import Gateway, running_gateway
+
+StartGateway = Callable[..., Awaitable[Gateway]]
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    """A Fitten with one account."""
+    async with Emulator(accounts=[Account("demo_user", "correct horse")]) as running:
+        yield running
+
+
+@pytest.fixture
+async def start_gateway(emulator: Emulator, tmp_path: Path) -> AsyncIterator[StartGateway]:
+    """Starts gateways before the emulator: `await start_gateway(stream={...}, ...)`.
+
+    Keyword arguments are sections of config.yaml that are laid over the usual ones.
+    """
+    from contextlib import AsyncExitStack
+
+    async with AsyncExitStack() as stack:
+
+        async def start(**sections: Any) -> Gateway:
+            return await stack.enter_async_context(
+                running_gateway(emulator.url, tmp_path, **sections)
+            )
+
+        yield start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> Gateway:
+    """A gateway with the usual settings, before the emulator."""
+    return await start_gateway()

@@ -1,0 +1,102 @@
+"""A gateway under test, through its front door."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from gateway import config, server
+from gateway.server import Runner
+
+KEY = "test-key-0123456789"
+USUAL_MIDDLEWARES: list[Any] = [
+    "request_id",
+    "request_log",
+    {"cors": {"allow_origins": ["https://chat.example.org"]}},
+    {"api_key": {"keys": [{"name": "tester", "key": KEY}]}},
+    {"rate_limit": {"requests_per_minute": 10_000}},
+]
+
+
+@dataclass
+class Gateway:
+    """A running gateway and a client for it."""
+
+    url: str
+    runner: Runner
+    config: config.Config
+    http: aiohttp.ClientSession
+
+    def post_chat(self, text: str, headers: dict[str, str] | None = None, **parameters: Any) -> Any:
+        """A chat request with one user message; to be used with `async with`."""
+        messages = [{"role": "user", "content": text}]
+        body = {"messages": messages, **parameters}
+        return self.http.post(f"{self.url}/v1/chat/completions", json=body, headers=headers)
+
+    async def stream(self, text: str, **parameters: Any) -> list[Any]:
+        """A streamed chat: the frames, parsed, with "[DONE]" as that string."""
+        async with self.post_chat(text, stream=True, **parameters) as response:
+            assert response.status == 200, await response.text()
+            return frames(await response.read())
+
+    async def whole(self, text: str, **parameters: Any) -> tuple[int, Any]:
+        """A chat that is not streamed: status and parsed body."""
+        async with self.post_chat(text, **parameters) as response:
+            return response.status, await response.json()
+
+
+def frames(raw: bytes) -> list[Any]:
+    """The data frames of an event stream; comments are left out, anything else is a fault."""
+    parsed: list[Any] = []
+    assert raw.endswith(b"\n\n") or not raw
+    for block in raw.split(b"\n\n")[:-1]:
+        if block.startswith(b":"):
+            continue
+        assert block.startswith(b"data: "), block
+        data = block.removeprefix(b"data: ")
+        parsed.append("[DONE]" if data == b"[DONE]" else json.loads(data))
+    return parsed
+
+
+def content(parsed: list[Any], member: str = "content") -> str:
+    """The text of a stream's frames."""
+    return "".join(
+        choice["delta"].get(member) or ""
+        for frame in parsed
+        if isinstance(frame, dict)
+        for choice in frame.get("choices", ())
+    )
+
+
+@asynccontextmanager
+async def running_gateway(fitten_url: str, folder: Path, **sections: Any) -> AsyncIterator[Gateway]:
+    """A gateway on a free port, started as `serve` does. Sections as in config.yaml."""
+    fitten = {
+        "base_url": fitten_url,
+        "models_url": fitten_url,
+        "accounts": [{"username": "demo_user", "password": "correct horse"}],
+        "state_file": str(folder / "fitten.json"),
+    }
+    data = {
+        "server": {"port": 0, "drain_timeout": 2.0, **sections.pop("server", {})},
+        "fitten": {**fitten, **sections.pop("fitten", {})},
+        "middlewares": sections.pop("middlewares", USUAL_MIDDLEWARES),
+        **sections,
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(data), "utf-8")
+    loaded = config.load(path, {})
+    runner = await server.start(loaded)
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        try:
+            yield Gateway(server.address(runner), runner, loaded, http)
+        finally:
+            await server.stop(runner, loaded.server.drain_timeout)
