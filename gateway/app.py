@@ -67,7 +67,7 @@ def build_app(
             web.get("/ready", probes.ready),
             web.get("/v1/models", models.list),
             web.get("/v1/models/{id:.+}", models.one),
-            web.post("/v1/chat/completions", chat, expect_handler=boundary.expect),
+            web.post("/v1/chat/completions", chat.answer, expect_handler=boundary.expect),
         ]
     )
     return app

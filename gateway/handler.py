@@ -35,7 +35,8 @@ class GenerationHandler:
         self._server = server
         self._stream = stream
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request. Raises GatewayError as long as nothing was sent."""
         asked = self._api.parse(await read_body(request, self._server))
         generation = Generation(asked, self._upstream.resolve(asked.model))
         request[GENERATION] = generation
