@@ -78,6 +78,7 @@ class Fitten:
     state_file: str | None = None
     default_system: str = "Reply same language as the user's input."
     timeouts: Timeouts = field(default_factory=Timeouts)
+    accept_unproven_end: bool = False
     ca_file: str | None = None
     proxy: Annotated[str, HttpUrl()] | None = None
 

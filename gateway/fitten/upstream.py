@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from gateway import tokens
-from gateway.config import Fitten, Timeouts
+from gateway.config import Fitten
 from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout, UpstreamUnauthorized
 from gateway.fitten import models as fitten_models
@@ -78,7 +78,7 @@ class FittenUpstream:
             cutoff = Cutoff(
                 stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
             )
-            answer = Answer(response, cutoff, self._settings.timeouts, grace, interval)
+            answer = Answer(response, cutoff, self._settings, grace, interval)
             try:
                 yield answer
             finally:
@@ -116,17 +116,18 @@ class Answer:
         self,
         response: aiohttp.ClientResponse,
         cutoff: Cutoff,
-        timeouts: Timeouts,
+        settings: Fitten,
         grace: float,
         interval: float,
     ) -> None:
         self._response = response
         self._decoder = AnswerDecoder()
         self._cutoff = cutoff
-        self._timeouts = timeouts
+        self._timeouts = settings.timeouts
+        self._needs_proof = not settings.accept_unproven_end
         self._interval = interval
         self._clock = asyncio.get_running_loop().time
-        self._deadline = self._clock() + timeouts.first_piece
+        self._deadline = self._clock() + settings.timeouts.first_piece
         self._next_sign = self._clock() + grace
         self._ended = False
 
@@ -168,7 +169,8 @@ class Answer:
         return batch
 
     def _finish(self) -> list[Piece]:
-        batch = self._cutoff.feed(self._decoder.finish(whole=_is_framed(self._response)))
+        whole = not self._needs_proof or _is_framed(self._response)
+        batch = self._cutoff.feed(self._decoder.finish(whole=whole))
         batch += self._cutoff.flush()
         self._ended = True
         if self._cutoff.finish_reason is not None:
