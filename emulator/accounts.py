@@ -1,0 +1,137 @@
+"""Accounts, the ways in which they can misbehave, and the tokens issued for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from emulator.tokens import BAD_SIGNATURE, EXPIRED, Clock, TokenSigner, Unauthorized
+
+TokenKind = Literal["access", "refresh", "user"]
+
+ACCOUNT_SCENARIOS = {
+    "wrong_password_200": "login: HTTP 200 with status_code 401 in the body",
+    "wrong_password_401": "login: HTTP 401",
+    "login_422": "login: HTTP 422, as for a malformed body",
+    "login_500": "login: HTTP 500, plain text",
+    "login_html_502": "login: HTTP 502 with an nginx page",
+    "login_not_json": "login: HTTP 200, not JSON",
+    "login_incomplete": "login: HTTP 200 without user_info.user_id",
+    "login_slow": "login: answers after the emulator's `slow` seconds",
+    "banned": "login: status_code 403 in the body; refresh and chat: HTTP 403",
+    "refresh_not_expired": "refresh: the literal 'Not expired' in place of tokens",
+    "refresh_401": "refresh: HTTP 401",
+    "refresh_404": "refresh: HTTP 404, 'User not found'",
+    "refresh_500": "refresh: HTTP 500, plain text",
+    "refresh_rotates": "refresh: a new refresh token too, and the old one is void",
+    "refresh_error_200": "refresh: HTTP 200 with status_code 401 in the body",
+    "refresh_slow": "refresh: answers after the emulator's `slow` seconds",
+    "models_404": "model list: HTTP 404",
+    "models_html": "model list: HTTP 200 with an HTML page",
+    "models_odd": "model list: items without names, with wrong types, no agent section",
+    "models_slow": "model list: answers after the emulator's `slow` seconds",
+    "models_duplicates": "model list: equal display names within and across sections",
+    "chat_always_401": "chat: HTTP 401 even with a fresh token",
+    "token_without_exp": "tokens issued from now on are JWTs without `exp`",
+    "opaque_token": "tokens issued from now on are not JWTs",
+    "clock_ahead": "tokens issued from now on carry an `exp` in the past, but are accepted",
+}
+
+
+class ScenarioSet(set[str]):
+    """A set of names from ACCOUNT_SCENARIOS; a misspelt one raises ValueError."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.update(names)
+
+    def add(self, name: str) -> None:
+        if name not in ACCOUNT_SCENARIOS:
+            known = ", ".join(ACCOUNT_SCENARIOS)
+            raise ValueError(f"unknown account scenario {name!r}; known: {known}")
+        super().add(name)
+
+    def update(self, *others: Iterable[str]) -> None:
+        for names in others:
+            for name in names:
+                self.add(name)
+
+
+@dataclass
+class Account:
+    """One Fitten account.
+
+    `user_id` defaults to `u_` and the user name. `scenarios` is a set of names from
+    ACCOUNT_SCENARIOS, which may be changed at any time and hold several at once.
+    """
+
+    username: str
+    password: str
+    user_id: str = ""
+    scenarios: set[str] = field(default_factory=ScenarioSet)
+    generations: dict[TokenKind, int] = field(
+        default_factory=lambda: {"access": 0, "refresh": 0, "user": 0}, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        self.user_id = self.user_id or f"u_{self.username}"
+        self.scenarios = ScenarioSet(self.scenarios)
+
+    def revoke_access(self) -> None:
+        """Void every access token issued so far."""
+        self.generations["access"] += 1
+
+    def revoke_refresh(self) -> None:
+        """Void every refresh token issued so far."""
+        self.generations["refresh"] += 1
+
+
+class AccountBook:
+    """All accounts, and the issue and check of their tokens."""
+
+    def __init__(
+        self,
+        accounts: Iterable[Account],
+        signer: TokenSigner,
+        clock: Clock,
+        lifetimes: dict[TokenKind, float],
+    ) -> None:
+        self._by_name = {account.username: account for account in accounts}
+        self._signer = signer
+        self._clock = clock
+        self._lifetimes = lifetimes
+
+    def named(self, username: str) -> Account | None:
+        """The account of that user name, if there is one."""
+        return self._by_name.get(username)
+
+    def issue(self, account: Account, kind: TokenKind) -> str:
+        """A new token, of the form the account's scenarios ask for."""
+        until = self._clock.now() + self._lifetimes[kind]
+        # `exp` is what callers see, `until` is what counts here: the two differ in `clock_ahead`.
+        claims: dict[str, Any] = {
+            "sub": account.username,
+            "kind": kind,
+            "generation": account.generations[kind],
+            "until": until,
+            "exp": int(until),
+        }
+        if "clock_ahead" in account.scenarios:
+            claims["exp"] = int(time.time()) - 3600
+        if "token_without_exp" in account.scenarios:
+            del claims["exp"]
+        return self._signer.issue(claims, opaque="opaque_token" in account.scenarios)
+
+    def check(self, token: str, kind: TokenKind) -> Account:
+        """The account a valid token of that kind belongs to; raises Unauthorized otherwise."""
+        claims = self._signer.read(token)
+        account = self._by_name.get(claims["sub"])
+        if account is None or claims["kind"] != kind:
+            raise Unauthorized(BAD_SIGNATURE)
+        if claims["generation"] != account.generations[kind]:
+            raise Unauthorized(BAD_SIGNATURE)
+        if claims["until"] <= self._clock.now():
+            raise Unauthorized(EXPIRED)
+        return account

@@ -1,0 +1,66 @@
+"""The chat endpoint: checks who asks and what, then lets a scenario answer."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+# The scenarios register themselves when their modules are imported.
+from emulator import failures, oddities, streams  # noqa: F401
+from emulator.accounts import Account
+from emulator.answer import Answer
+from emulator.assistant import assistant
+from emulator.calls import Call
+from emulator.errors import detail, missing_field
+from emulator.prompt import parse_prompt
+from emulator.scenarios import BadMarker, Turn, find_marker
+from emulator.state import State
+from emulator.tokens import EXPIRED, Unauthorized
+
+
+async def chat(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+    """Access token as bearer, `{inputs, ft_token, meta_datas}` in; a streamed answer out."""
+    account = state.bearer(call, "access")
+    if refusal := _account_refusal(state, account, call):
+        return refusal
+    body = call.body
+    inputs = body.get("inputs") if isinstance(body, dict) else None
+    if not isinstance(inputs, str):
+        return missing_field("inputs")
+    if state.max_inputs_chars is not None and len(inputs) > state.max_inputs_chars:
+        return detail(413, "inputs too long (made up)")
+    meta = body.get("meta_datas")
+    turn = Turn(
+        state=state,
+        inputs=inputs,
+        prompt=parse_prompt(inputs),
+        meta=meta if isinstance(meta, dict) else {},
+        answer=Answer(request, call),
+    )
+    return await _answer(turn)
+
+
+async def _answer(turn: Turn) -> web.StreamResponse:
+    try:
+        found = find_marker(turn.prompt.last_user)
+    except BadMarker as problem:
+        return detail(400, f"emulator: {problem}")
+    if isinstance(found, tuple):
+        chosen, arguments = found
+        await chosen.run(turn, **arguments)
+    else:
+        await assistant(turn, unknown=found or "")
+    response = turn.answer.response
+    if response is None:
+        raise RuntimeError(f"scenario {found!r} sent nothing")
+    return response
+
+
+def _account_refusal(state: State, account: Account, call: Call) -> web.Response | None:
+    if "chat_always_401" in account.scenarios:
+        raise Unauthorized(EXPIRED)
+    if "banned" in account.scenarios:
+        return detail(403, "account banned (made up)")
+    named = call.query.get("ft_token") or call.query.get("apikey")
+    if state.match_user_id and named != account.user_id:
+        return detail(403, "user id does not match the token (made up)")
+    return None

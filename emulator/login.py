@@ -1,0 +1,159 @@
+"""The `/codeuser` endpoints: login, token refresh, account data."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from emulator.accounts import Account
+from emulator.calls import Call
+from emulator.errors import detail, missing_field, nginx_page, server_error
+from emulator.state import State
+from emulator.tokens import BAD_SIGNATURE, Unauthorized
+
+NOT_EXPIRED = "Not expired"
+WRONG_PASSWORD = "wrong user name or password (made up)"
+
+
+async def login(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+    """`{username, password}` in; tokens and `user_info` out, or one of the known failures."""
+    body = call.body if isinstance(call.body, dict) else {}
+    for name in ("username", "password"):
+        if not isinstance(body.get(name), str):
+            return missing_field(name)
+    account = state.accounts.named(body["username"])
+    scenarios = account.scenarios if account else set()
+    if "login_slow" in scenarios:
+        await asyncio.sleep(state.slow)
+    if failure := _login_failure(scenarios):
+        return failure
+    if account is None or account.password != body["password"]:
+        return _refusal(401, WRONG_PASSWORD)
+    answer = {
+        "access_token": state.accounts.issue(account, "access"),
+        "refresh_token": state.accounts.issue(account, "refresh"),
+        "user_info": {} if "login_incomplete" in scenarios else _user_info(state, account),
+    }
+    return web.json_response(answer)
+
+
+async def refresh_access_token(
+    state: State, request: web.Request, call: Call
+) -> web.StreamResponse:
+    """Refresh token as bearer in, no body or any body; a new access token out."""
+    account = state.bearer(call, "refresh")
+    if failure := await _refresh_failure(state, account):
+        return failure
+    if "refresh_not_expired" in account.scenarios:
+        return web.json_response(_access_part(state, NOT_EXPIRED))
+    answer = _access_part(state, state.accounts.issue(account, "access"))
+    if "refresh_rotates" in account.scenarios:
+        account.revoke_refresh()
+        answer["refresh_token"] = state.accounts.issue(account, "refresh")
+    return web.json_response(answer)
+
+
+async def refresh_refresh_token(
+    state: State, request: web.Request, call: Call
+) -> web.StreamResponse:
+    """The old refresh token as a bare JSON string in; new tokens of both kinds out."""
+    token = call.body
+    if not isinstance(token, str):
+        problem = {"loc": ["body"], "msg": "str type expected", "type": "type_error.str"}
+        return web.json_response({"detail": [problem]}, status=422)
+    try:
+        account = state.accounts.check(token, "refresh")
+    except Unauthorized:
+        return _refusal(401, "refresh token invalid (made up)")
+    if failure := await _refresh_failure(state, account):
+        return failure
+    keep = "refresh_not_expired" in account.scenarios
+    if "refresh_rotates" in account.scenarios:
+        account.revoke_refresh()
+    answer = _access_part(state, NOT_EXPIRED if keep else state.accounts.issue(account, "access"))
+    answer["refresh_token"] = NOT_EXPIRED if keep else state.accounts.issue(account, "refresh")
+    answer["refresh_token_expires"] = duration(state.lifetimes["refresh"])
+    return web.json_response(answer)
+
+
+async def user_info(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+    """Access token as bearer in; the `user_info` object out."""
+    return web.json_response(_user_info(state, state.bearer(call, "access")))
+
+
+async def get_notifications(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+    """Access token as bearer in; an empty list out, whatever page was asked for."""
+    state.bearer(call, "access")
+    return web.json_response({"status_code": 0, "msg": "", "data": []})
+
+
+def duration(seconds: float) -> str:
+    """An ISO 8601 duration: whole days as `P1D`, anything else in seconds."""
+    days, rest = divmod(int(seconds), 86400)
+    return f"P{days}D" if days and not rest else f"PT{int(seconds)}S"
+
+
+def _login_failure(scenarios: set[str]) -> web.Response | None:
+    if "wrong_password_200" in scenarios:
+        return _refusal(401, WRONG_PASSWORD)
+    if "wrong_password_401" in scenarios:
+        return detail(401, "Incorrect username or password (made up)")
+    if "login_422" in scenarios:
+        return missing_field("password")
+    if "login_500" in scenarios:
+        return server_error()
+    if "login_html_502" in scenarios:
+        return web.Response(status=502, text=nginx_page(502), content_type="text/html")
+    if "login_not_json" in scenarios:
+        return web.Response(text="ok")
+    if "banned" in scenarios:
+        return _refusal(403, "account banned (made up)")
+    return None
+
+
+async def _refresh_failure(state: State, account: Account) -> web.Response | None:
+    scenarios = account.scenarios
+    if "refresh_slow" in scenarios:
+        await asyncio.sleep(state.slow)
+    if "refresh_401" in scenarios:
+        return detail(401, BAD_SIGNATURE)
+    if "refresh_404" in scenarios:
+        return detail(404, "User not found")
+    if "refresh_500" in scenarios:
+        return server_error()
+    if "refresh_error_200" in scenarios:
+        return _refusal(401, "refresh token invalid (made up)")
+    if "banned" in scenarios:
+        return detail(403, "account banned (made up)")
+    return None
+
+
+def _refusal(status_code: int, text: str) -> web.Response:
+    # HTTP itself succeeds here; the failure is in the body.
+    return web.json_response({"status_code": status_code, "msg": text, "data": ""})
+
+
+def _access_part(state: State, token: str) -> dict[str, Any]:
+    return {"access_token": token, "access_token_expires": duration(state.lifetimes["access"])}
+
+
+def _user_info(state: State, account: Account) -> dict[str, Any]:
+    return {
+        "user_id": account.user_id,
+        "username": account.username,
+        "phone": "",
+        "nickname": "Demo",
+        "email": "demo@example.invalid",
+        "token": state.accounts.issue(account, "user"),
+        "registration_time": "2025-01-02T03:04:05.678000",
+        "user_type": "普通用户",
+        "account_status": "正常",
+        "register_username": account.username,
+        "wechat_info": None,
+        "firebase_info": None,
+        "client_token": "",
+        "client_time": 0,
+        "company": "",
+    }

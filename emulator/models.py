@@ -1,0 +1,67 @@
+"""The model list."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from emulator.calls import Call
+from emulator.errors import detail, nginx_page
+from emulator.state import State
+
+
+def model(selection: str, display: str, order: int, *, default: bool = False) -> dict[str, Any]:
+    """One item of a section of the model list."""
+    return {
+        "selection_name": selection,
+        "display_name": display,
+        "is_default": default,
+        "order": order,
+    }
+
+
+# Not in their order of preference: sorting is the caller's task.
+DEFAULT_MODELS: dict[str, Any] = {
+    "chat": [
+        model("S2", "DeepSeek V3", 95),
+        model("S1", "Default", 100, default=True),
+        model("S3", "DeepSeek R1", 90),
+    ],
+    "agent": [model("S5", "Default", 100, default=True)],
+}
+
+ODD_MODELS: dict[str, Any] = {
+    "chat": [
+        {"display_name": "no selection name"},
+        {"selection_name": "S9", "display_name": "", "is_default": None, "order": "7"},
+        "junk",
+    ]
+}
+
+DUPLICATE_MODELS: dict[str, Any] = {
+    "chat": [
+        model("S1", "Default", 100, default=True),
+        model("S2", "DeepSeek V3", 95),
+        model("S7", "DeepSeek V3", 90),
+        model("S2", "DeepSeek V3", 95),
+    ],
+    "agent": [model("S5", "Default", 100, default=True), model("S6", "DeepSeek V3", 80)],
+}
+
+
+async def models(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+    """Access token as bearer in; the `chat` and `agent` sections out."""
+    scenarios = state.bearer(call, "access").scenarios
+    if "models_slow" in scenarios:
+        await asyncio.sleep(state.slow)
+    if "models_404" in scenarios:
+        return detail(404, "Not Found")
+    if "models_html" in scenarios:
+        return web.Response(text=nginx_page(504), content_type="text/html")
+    if "models_odd" in scenarios:
+        return web.json_response(ODD_MODELS)
+    if "models_duplicates" in scenarios:
+        return web.json_response(DUPLICATE_MODELS)
+    return web.json_response(state.models)

@@ -1,0 +1,200 @@
+"""The emulator as a running server: life cycle, dispatch, record of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from aiohttp import web
+
+from emulator.accounts import Account, AccountBook, TokenKind
+from emulator.calls import Call, CallLog
+from emulator.chat import chat
+from emulator.control import PREFIX, control
+from emulator.errors import detail
+from emulator.login import (
+    get_notifications,
+    login,
+    refresh_access_token,
+    refresh_refresh_token,
+    user_info,
+)
+from emulator.models import DEFAULT_MODELS, models
+from emulator.rawanswer import AlreadySent
+from emulator.state import Endpoint, State
+from emulator.tokens import Clock, TokenSigner, Unauthorized
+
+ENDPOINTS: dict[tuple[str, str], Endpoint] = {
+    ("POST", "/codeuser/auth/login"): login,
+    ("POST", "/codeuser/auth/refresh_access_token"): refresh_access_token,
+    ("POST", "/codeuser/auth/refresh_refresh_token"): refresh_refresh_token,
+    ("GET", "/codeuser/user_info"): user_info,
+    ("POST", "/codeuser/get_notifications"): get_notifications,
+    ("POST", "/codeapi/chat_auth"): chat,
+    ("GET", "/codeapi/chat/models"): models,
+}
+
+# Released clients send a doubled or a full-width question mark, and a doubled slash.
+_QUESTION_MARK = re.compile(r"\?|\uff1f|%EF%BC%9F", re.IGNORECASE)
+_MAX_BODY = 64 * 1024 * 1024
+
+
+class Emulator:
+    """Fitten Code on a socket of this machine.
+
+        async with Emulator(accounts=[Account("demo_user", "correct horse")]) as emulator:
+            ...  # talk to emulator.url, look at emulator.calls
+
+    host, port: where to listen; port 0 takes any free one.
+    accounts: who may log in; by default demo_user with the password "correct horse".
+    access_ttl, refresh_ttl: lifetimes of issued tokens in seconds.
+    pace: seconds between the pieces of the default answer.
+    slow: seconds the `*_slow` account scenarios wait.
+    models: the answer of the model list.
+    max_inputs_chars: longer prompts are refused with 413; None takes any.
+    match_user_id: refuse chats whose ft_token/apikey is not the account's user id.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        accounts: Iterable[Account] | None = None,
+        access_ttl: float = 86400.0,
+        refresh_ttl: float = 30 * 86400.0,
+        pace: float = 0.0,
+        slow: float = 2.0,
+        models: dict[str, Any] | None = None,
+        max_inputs_chars: int | None = None,
+        match_user_id: bool = False,
+    ) -> None:
+        people = [Account("demo_user", "correct horse")] if accounts is None else accounts
+        lifetimes: dict[TokenKind, float] = {
+            "access": access_ttl,
+            "refresh": refresh_ttl,
+            "user": refresh_ttl,
+        }
+        self.clock = Clock()
+        self._accounts = AccountBook(people, TokenSigner(), self.clock, lifetimes)
+        self._state = State(
+            accounts=self._accounts,
+            clock=self.clock,
+            calls=CallLog(),
+            models=DEFAULT_MODELS if models is None else models,
+            lifetimes=lifetimes,
+            pace=pace,
+            slow=slow,
+            max_inputs_chars=max_inputs_chars,
+            match_user_id=match_user_id,
+        )
+        self._host = host
+        self._port = port
+        self._runner: web.AppRunner | None = None
+        self._stopping = False
+
+    async def __aenter__(self) -> Emulator:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen."""
+        app = web.Application(client_max_size=_MAX_BODY)
+        app.router.add_route("*", "/{path:.*}", self._serve)
+        self._stopping = False
+        # Without handler_cancellation a caller's departure shows only at the next write.
+        self._runner = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=0.05
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+
+    async def stop(self) -> None:
+        """End all answers under way and stop listening."""
+        if self._runner is not None:
+            self._stopping = True
+            await self._runner.cleanup()
+            self._runner = None
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end."""
+        if self._runner is None:
+            raise RuntimeError("the emulator is not running")
+        host, port = self._runner.addresses[0][:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def calls(self) -> CallLog:
+        """The calls received so far, oldest first."""
+        return self._state.calls
+
+    def calls_to(self, prefix: str) -> list[Call]:
+        """The calls whose path begins with `prefix`."""
+        return self._state.calls.to(prefix)
+
+    def account(self, username: str) -> Account:
+        """The account of that user name; KeyError if there is none."""
+        account = self._accounts.named(username)
+        if account is None:
+            raise KeyError(username)
+        return account
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if request.path.startswith(PREFIX):
+            return await control(self._state, request)
+        path, query = read_target(request.raw_path)
+        now = asyncio.get_running_loop().time()
+        call = Call(request.method, path, query, request.headers, now)
+        self._state.calls.append(call)
+        try:
+            self._state.calls.add_body(call, await request.read())
+            response = await self._respond(request, call)
+            await _send(request, call, response)
+        except ConnectionError:
+            # Raised by a write that met the closed connection before the cancellation came;
+            # nothing to answer, and nothing worth a traceback in the server's log.
+            self._left(call)
+            return AlreadySent()
+        except asyncio.CancelledError:
+            self._left(call)
+            raise
+        call.done.set()
+        return response
+
+    def _left(self, call: Call) -> None:
+        if not call.done and not self._stopping:
+            call.closed.set()
+
+    async def _respond(self, request: web.Request, call: Call) -> web.StreamResponse:
+        endpoint = ENDPOINTS.get((call.method, call.path))
+        if endpoint is None:
+            return detail(404, "Not Found")
+        try:
+            return await endpoint(self._state, request, call)
+        except Unauthorized as problem:
+            return detail(401, str(problem))
+
+
+async def _send(request: web.Request, call: Call, response: web.StreamResponse) -> None:
+    # The server would send it after the handler returned; done here, the record can tell
+    # a complete answer from one the caller did not wait for.
+    if isinstance(response, web.Response):
+        call.status = response.status
+        call.bytes_sent = len(response.body) if isinstance(response.body, bytes) else 0
+    await response.prepare(request)
+    await response.write_eof()
+
+
+def read_target(target: str) -> tuple[str, dict[str, str]]:
+    """Path and query of a request target, made good where released clients get it wrong."""
+    path, *rest = _QUESTION_MARK.split(target, maxsplit=1)
+    pairs = parse_qsl(rest[0] if rest else "", keep_blank_values=True)
+    query = {key.lstrip("?\uff1f"): value.lstrip("=") for key, value in pairs}
+    return re.sub("/{2,}", "/", unquote(path)), query
