@@ -70,6 +70,7 @@ class Boundary:
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Signal handler: what middlewares left for the answer's headers, whatever it is."""
         request[_PREPARED] = True
+        response.headers["Server"] = "fitten-gateway"
         response.headers.update(request.get(RESPONSE_HEADERS, ()))
         started = request.get(_STARTED)
         if started is not None:

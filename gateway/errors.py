@@ -113,6 +113,8 @@ class UpstreamError(GatewayError):
 class UpstreamUnauthorized(UpstreamError):
     """Fitten refused our token. Told apart because it is worth one renewed token."""
 
+    retryable = False
+
 
 class Unavailable(GatewayError):
     """No answer can be given now: no usable account, or shutting down."""

@@ -64,7 +64,7 @@ class Runner(web.AppRunner):
             handler_cancellation=True,
             keepalive_timeout=_KEEP_ALIVE,
             access_log=None,
-            shutdown_timeout=1.0,
+            shutdown_timeout=0.5,
             auto_decompress=False,
         )
 

@@ -46,6 +46,7 @@ class EventStream:
         )
         response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
         response.headers["Cache-Control"] = "no-cache, no-transform"
+        del response.headers["Connection"]  # aiohttp knows better, for HTTP/1.0 above all
         await response.prepare(request)
         return cls(request, response, generation, write_timeout)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import math
 import random
 import re
@@ -16,13 +17,14 @@ import msgspec
 import structlog
 
 from gateway.config import Account
-from gateway.errors import GatewayError, Unavailable, UpstreamError, UpstreamUnauthorized
+from gateway.errors import GatewayError, Unavailable, UpstreamError
 from gateway.fitten.client import FittenClient
 from gateway.fitten.tokenfile import TokenFile, Tokens
 
 _log = structlog.get_logger("session")
 
 _AHEAD = 60.0  # seconds before expiry at which a token is renewed (protocol 3.4)
+_REFUSED_PAUSE = 30.0  # the shortest wait after refused credentials
 _NOT_A_TOKEN = "Not expired"  # trap 13: means "keep the one you have"
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
 
@@ -106,6 +108,14 @@ class Session:
                 return renewed
         return await self._renew(way)
 
+    def refused(self) -> None:
+        """Even tokens of a new login were refused: ask for none for a while."""
+        self._tokens = None
+        self._pause_after(
+            Unavailable("Fitten refuses the gateway's session even after a new login."),
+            _REFUSED_PAUSE,
+        )
+
     def _paused(self) -> bool:
         return self._pause is not None and time.monotonic() < self._pause.until
 
@@ -146,7 +156,7 @@ class Session:
                     _log.info("session_refreshed")
                     return refreshed
             except UpstreamError as error:
-                if error.retryable and not isinstance(error, UpstreamUnauthorized):
+                if error.retryable:
                     raise  # a passing fault says nothing about the refresh token
                 _log.info("session_refresh_refused")
         tokens = _from_login(
@@ -174,7 +184,7 @@ class Session:
         self._tokens = tokens
 
     def _failed(self, error: GatewayError) -> GatewayError:
-        refused = isinstance(error, UpstreamUnauthorized)
+        refused = isinstance(error, UpstreamError) and not error.retryable
         if refused:
             self._tokens = None
             error = Unavailable(
@@ -183,19 +193,22 @@ class Session:
                 "or the account is locked.",
                 retryable=False,
             )
-        wait = min(30.0 * 2**self._failures, 3600.0) if refused else min(2.0**self._failures, 60.0)
+        first, longest = (_REFUSED_PAUSE, 3600.0) if refused else (1.0, 60.0)
+        self._pause_after(error, min(first * 2.0 ** min(self._failures, 16), longest))
         self._failures += 1
-        wait *= random.uniform(1.0, 1.2)
-        self._pause = Pause(error, time.monotonic() + wait)
+        return error
+
+    def _pause_after(self, error: GatewayError, seconds: float) -> None:
+        seconds *= random.uniform(1.0, 1.2)
+        self._pause = Pause(error, time.monotonic() + seconds)
         _log.log(
-            40 if refused else 30,
-            "session_credentials_refused" if refused else "session_failed",
+            logging.WARNING if error.retryable else logging.ERROR,
+            "session_failed" if error.retryable else "session_credentials_refused",
             account=self._account.username,
             code=error.code,
             reason=error.message,
-            next_try_in=round(wait, 1),
+            next_try_in=round(seconds, 1),
         )
-        return error
 
 
 def _with_wait(pause: Pause) -> GatewayError:

@@ -97,6 +97,7 @@ class FittenUpstream:
                 )
             except UpstreamUnauthorized as error:
                 if not ways:
+                    self._session.refused()
                     raise UpstreamError(
                         "Fitten refuses the gateway's session even after a new login.",
                         retryable=False,
