@@ -63,6 +63,7 @@ class AnswerDecoder:
         self._rest: list[bytes] = []
         self._rest_size = 0
         self._seen_json = False
+        self._derailed = False  # the last line was not JSON, such as a proxy's error page
         self._half: dict[Kind, str] = {}
         self._pieces: list[Piece] = []
         self.usage: UpstreamUsage | None = None
@@ -104,7 +105,7 @@ class AnswerDecoder:
             self._line(last)
             if self.skipped > skipped and self.error is None:
                 self.error = truncated()  # a line that breaks off
-        if self.error is None and not (whole or self.complete):
+        if self.error is None and not self.complete and (self._derailed or not whole):
             self.error = truncated()
         for kind in self._half:
             self._pieces.append((kind, "\ufffd"))
@@ -145,7 +146,7 @@ class AnswerDecoder:
             except (ValueError, RecursionError):
                 self._not_json()
                 return
-        self._seen_json = True
+        self._seen_json, self._derailed = True, False
         if type(member) is not dict:  # trap 7
             self.skipped += 1
             return
@@ -159,6 +160,7 @@ class AnswerDecoder:
     def _not_json(self) -> None:
         """Trap 6: such a line is never text; when it comes first, nothing else will be."""
         self.skipped += 1
+        self._derailed = True
         if not self._seen_json:
             self.error = UpstreamError(
                 "Fitten answered with something that is not a chat answer; please try again.",

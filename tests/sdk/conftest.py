@@ -1,0 +1,64 @@
+"""One emulator and two gateways for all tests here, and clients for them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from tests.sdk.support import Fitten, Gateway, running_emulator, running_gateway
+
+KEY = "sdk-key-0123456789"
+LIMITED_KEYS = [f"limited-key-{number}" for number in range(4)]
+
+
+@pytest.fixture(scope="session")
+def fitten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fitten]:
+    with running_emulator(tmp_path_factory.mktemp("emulator")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gateway(fitten: Fitten, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("gateway")
+    with running_gateway(fitten, folder, keys=[KEY], requests_per_minute=10_000) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def limited_gateway(fitten: Fitten, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that grants each key two requests a minute."""
+    folder = tmp_path_factory.mktemp("limited")
+    with running_gateway(fitten, folder, keys=LIMITED_KEYS, requests_per_minute=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _unused_keys() -> Iterator[str]:
+    return iter(LIMITED_KEYS)
+
+
+@pytest.fixture(scope="session")
+def client(gateway: Gateway) -> Iterator[OpenAI]:
+    """A client that repeats nothing by itself; shared, because its TLS context takes long."""
+    with OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_client(gateway: Gateway) -> AsyncIterator[AsyncOpenAI]:
+    """The same for asyncio."""
+    async with AsyncOpenAI(
+        base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def limited_client(limited_gateway: Gateway, _unused_keys: Iterator[str]) -> Iterator[OpenAI]:
+    """A client with a key of its own, good for two requests."""
+    with OpenAI(
+        base_url=limited_gateway.base_url, api_key=next(_unused_keys), max_retries=0, timeout=10
+    ) as client:
+        yield client
