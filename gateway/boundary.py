@@ -25,7 +25,7 @@ from gateway.middleware import RESPONSE_HEADERS, Handler
 _log = structlog.get_logger("boundary")
 
 _STARTED = web.RequestKey("boundary_started", float)
-_PREPARED = web.RequestKey("boundary_prepared", bool)
+_PREPARED = web.RequestKey("boundary_prepared", web.StreamResponse)
 
 # Official SDKs sleep for as long as they are told, some without a cap: longer waits are
 # not left to them (wire rule 11).
@@ -69,7 +69,7 @@ class Boundary:
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Signal handler: what middlewares left for the answer's headers, whatever it is."""
-        request[_PREPARED] = True
+        request[_PREPARED] = response
         response.headers["Server"] = "fitten-gateway"
         response.headers.update(request.get(RESPONSE_HEADERS, ()))
         started = request.get(_STARTED)
@@ -99,8 +99,11 @@ class Boundary:
         return response
 
     def _render(self, request: web.Request, error: GatewayError) -> web.StreamResponse:
-        if _PREPARED in request:
-            # An answer has begun: a second one would be written into its body.
+        begun: web.StreamResponse | None = request.get(_PREPARED)
+        if begun is not None:
+            # A second answer would be written into the first one's body.
+            if begun.body_length:
+                return begun  # it had ended: the failure came after it
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("an error after the answer began")

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from gateway import configfile, options
 from gateway.middleware import Step, read_chain
-from gateway.options import Between, HttpUrl, Mistakes, Secret
+from gateway.options import Between, Exactly, HttpUrl, Mistakes, Secret
 
 Seconds = Annotated[float, Between(0.01, 86_400)]
 
@@ -71,7 +71,9 @@ class Timeouts:
 class Fitten:
     """The upstream."""
 
-    accounts: tuple[Account, ...]
+    accounts: Annotated[
+        tuple[Account, ...], Exactly(1, "accounts", "for now the gateway works with exactly one")
+    ]
     base_url: Annotated[str, HttpUrl()] = "https://fc.fittenlab.cn"
     models_url: Annotated[str, HttpUrl()] = "https://api.fittentech.com"
     models_refresh: Seconds = 600.0
@@ -80,7 +82,7 @@ class Fitten:
     timeouts: Timeouts = field(default_factory=Timeouts)
     accept_unproven_end: bool = False
     ca_file: str | None = None
-    proxy: Annotated[str, HttpUrl()] | None = None
+    proxy: Annotated[Secret, HttpUrl()] | None = None  # it may hold a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +114,17 @@ class Config:
     def listening_on(self, *, host: str | None, port: int | None) -> Config:
         """The same, with the address that the command line asks for.
 
-        Raises ConfigError when that would open an unprotected gateway.
+        Raises ConfigError for what is no port, or would open an unprotected gateway.
         """
+        if port is not None and (fault := Between(0, 65_535).fault(port)):
+            raise ConfigError([f"--port: {fault}"])
         server = replace(
             self.server,
             host=self.server.host if host is None else host,
             port=self.server.port if port is None else port,
         )
         changed = replace(self, server=server)
-        if fault := _exposure(changed):
+        if fault := _exposure(server, self.middlewares):
             raise ConfigError([f"--host: {fault}"])
         return changed
 
@@ -150,7 +154,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     """
     environ = os.environ if environ is None else environ
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
@@ -158,66 +162,48 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     read = configfile.read_ini if path.suffix == ".ini" else configfile.read_yaml
     document = read(text, environ)
     mistakes = document.mistakes
-    config = None if "" in mistakes else _settings(document.data, mistakes)
+    config = _settings(document.data, mistakes) if document.readable else None
     if mistakes:
         raise ConfigError([_place(path, document, where) + mistakes[where] for where in mistakes])
     assert config is not None
     return config
 
 
+_SECTIONS = {"server": Server, "stream": Stream, "fitten": Fitten, "log": Log}
+
+
 def _settings(data: Any, mistakes: Mistakes) -> Config | None:
+    """The settings, or None when there are mistakes; each part is read whatever the others are."""
     data = {} if data is None else data
+    known = (*_SECTIONS, "middlewares")
     if not isinstance(data, dict):
-        mistakes[""] = "expected a mapping with server, fitten, log, middlewares"
+        mistakes[""] = f"expected a mapping with {', '.join(known)}"
         return None
-    sections = dict(data)
-    chain = sections.pop("middlewares", None)
-    if chain is None:
-        chain = configfile.default_middlewares(options.UNSET)
+    for name in data.keys() - set(known):
+        mistakes[name] = f"unknown option; known: {', '.join(known)}"
+    values = {
+        name: options.read(kind, data.get(name, {}), name, mistakes)
+        for name, kind in _SECTIONS.items()
+    }
+    if data.get("middlewares") is None:
         mistakes["middlewares"] = "is missing; see config.yaml for the usual list"
-    steps = read_chain(chain, "middlewares", mistakes)
-    config = options.read(_Sections, sections, "", mistakes)
-    if config is options.UNSET:
-        return None
-    settings = Config(
-        fitten=config.fitten,
-        server=config.server,
-        stream=config.stream,
-        log=config.log,
-        middlewares=steps,
-    )
-    if len(settings.fitten.accounts) != 1:
-        mistakes["fitten.accounts"] = (
-            f"{len(settings.fitten.accounts)} accounts given; for now the gateway works with "
-            "exactly one"
-        )
-    if fault := _exposure(settings):
-        mistakes["server.host"] = fault
-    return settings
+    chain = read_chain(data.get("middlewares") or [], "middlewares", mistakes)
+    server = values["server"]
+    if server is not options.UNSET and (fault := _exposure(server, chain)):
+        mistakes.setdefault("server.host", fault)
+    return None if mistakes else Config(middlewares=chain, **values)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sections:
-    """The file without its chain, which has a reader of its own."""
-
-    fitten: Fitten
-    server: Server = field(default_factory=Server)
-    stream: Stream = field(default_factory=Stream)
-    log: Log = field(default_factory=Log)
-
-
-def _exposure(config: Config) -> str | None:
+def _exposure(server: Server, chain: tuple[Step, ...]) -> str | None:
     """Why the gateway must not listen on its address, if so."""
-    host = config.server.host
     try:
-        loopback = ipaddress.ip_address(host).is_loopback
+        loopback = ipaddress.ip_address(server.host).is_loopback
     except ValueError:
-        loopback = host == "localhost"
-    guarded = any(step.name == "api_key" for step in config.middlewares)
-    if loopback or guarded or config.server.allow_open:
+        loopback = server.host == "localhost"
+    if loopback or server.allow_open or any(step.name == "api_key" for step in chain):
         return None
     return (
-        f"{host} can be reached from outside and no api_key middleware asks for a key; add "
+        f"{server.host} can be reached from outside and no api_key middleware asks for a key; add "
         "api_key, or listen on 127.0.0.1, or say server.allow_open: true"
     )
 

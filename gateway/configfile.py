@@ -15,11 +15,18 @@ from gateway.options import UNSET, Mistakes
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
 
 
+# The kinds of value there are; whatever else YAML knows, such as dates, is text here.
+_YAML = "tag:yaml.org,2002:"
+_TYPED = {_YAML + kind for kind in ("bool", "int", "float", "null")}
+
+
 @dataclass(slots=True)
 class Document:
-    """A file's content. `lines` has the line of each path; `mistakes` what is wrong already."""
+    """A file's content. `lines` has the line of each path; `mistakes` what is wrong already;
+    `readable` says whether `data` is there at all."""
 
     data: Any = None
+    readable: bool = True
     lines: dict[str, int] = field(default_factory=dict)
     mistakes: Mistakes = field(default_factory=dict)
 
@@ -37,17 +44,18 @@ def read_yaml(text: str, environ: Mapping[str, str]) -> Document:
     """A YAML text. `${NAME}` and `${NAME:-default}` in values come from the environment;
     `$${` stands for `${`."""
     document = Document()
-    loader = yaml.SafeLoader(text)
     try:
-        node = loader.get_single_node()
+        node = yaml.compose(text, yaml.SafeLoader)
         if node is not None:
-            document.data = _value(loader, node, "", document, environ)
+            document.data = _value(node, "", document, environ)
+    except RecursionError:
+        document.readable = False
+        document.mistakes[""] = "not valid YAML: something in it contains itself"
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
+        document.readable = False
         document.lines[""] = mark.line + 1 if mark else 1
         document.mistakes[""] = f"not valid YAML: {getattr(error, 'problem', None) or error}"
-    finally:
-        loader.dispose()
     return document
 
 
@@ -58,9 +66,11 @@ def read_ini(text: str, environ: Mapping[str, str]) -> Document:
     try:
         parser.read_string(text)
     except configparser.Error as error:
+        document.readable = False
         document.mistakes[""] = f"not a valid INI file: {error.message.splitlines()[0]}"
         return document
     if not parser.has_section("Main"):
+        document.readable = False
         document.mistakes["[Main]"] = "is missing; it holds username, password and api_key"
         return document
     main = {
@@ -92,13 +102,7 @@ def default_middlewares(api_key: Any) -> list[Any]:
     ]
 
 
-def _value(
-    loader: yaml.SafeLoader,
-    node: yaml.Node,
-    path: str,
-    document: Document,
-    environ: Mapping[str, str],
-) -> Any:
+def _value(node: yaml.Node, path: str, document: Document, environ: Mapping[str, str]) -> Any:
     document.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
@@ -108,14 +112,21 @@ def _value(
             if key in mapping:
                 document.mistakes[inner] = f"given twice, again in line {_line(key_node)}"
             document.lines[inner] = _line(key_node)
-            mapping[key] = _value(loader, value_node, inner, document, environ)
+            mapping[key] = _value(value_node, inner, document, environ)
         return mapping
     if isinstance(node, yaml.SequenceNode):
         return [
-            _value(loader, item, f"{path}[{i}]", document, environ)
-            for i, item in enumerate(node.value)
+            _value(item, f"{path}[{i}]", document, environ) for i, item in enumerate(node.value)
         ]
-    value = loader.construct_object(node, deep=True)
+    if not node.tag.startswith(_YAML) or "/" in node.tag:
+        raise yaml.MarkedYAMLError(problem="a tag that is not known", problem_mark=node.start_mark)
+    value = node.value
+    if node.tag in _TYPED:
+        try:
+            value = yaml.safe_load(value)
+        except (ValueError, yaml.YAMLError):
+            document.mistakes[path] = "not a valid value"
+            return UNSET
     return _substitute(value, path, document, environ) if isinstance(value, str) else value
 
 

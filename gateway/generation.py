@@ -95,6 +95,14 @@ class Generation:
         return self.request.model or self.model.id
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """After how many seconds without a piece a sign is wanted: first `grace`, then `interval`."""
+
+    grace: float
+    interval: float
+
+
 class Upstream(Protocol):
     """Where answers come from."""
 
@@ -107,13 +115,13 @@ class Upstream(Protocol):
         ...
 
     def generate(
-        self, generation: Generation, *, grace: float, interval: float
+        self, generation: Generation, silence: Silence | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Piece]]]:
         """Batches of pieces, as they arrive; leaving the context stops the upstream.
 
-        An empty batch says that the upstream has been silent, first for `grace` and
-        then for every further `interval` seconds. `stop` and `max_tokens` are carried
-        out. When the batches end, `generation` holds `usage` and `finish_reason`.
+        silence: when to give a sign of it, an empty batch; None for never.
+        `stop` and `max_tokens` are carried out. When the batches end, `generation` holds
+        `usage` and `finish_reason`.
         Raises a GatewayError instead of ending when the answer is not whole.
         """
         ...

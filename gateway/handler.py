@@ -17,7 +17,7 @@ from gateway.errors import (
     InvalidRequest,
     UnsupportedMediaType,
 )
-from gateway.generation import Generation, Piece, Upstream
+from gateway.generation import Generation, Piece, Silence, Upstream
 from gateway.middleware import GENERATION, RESPONSE_HEADERS
 from gateway.sse import EventStream
 
@@ -34,6 +34,7 @@ class GenerationHandler:
         self._upstream = upstream
         self._server = server
         self._stream = stream
+        self._silence = Silence(stream.grace, stream.keep_alive)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError as long as nothing was sent."""
@@ -56,9 +57,7 @@ class GenerationHandler:
 
     async def _answer_whole(self, generation: Generation, reply: Reply) -> web.StreamResponse:
         pieces: list[Piece] = []
-        async with self._upstream.generate(
-            generation, grace=self._stream.grace, interval=self._stream.keep_alive
-        ) as batches:
+        async with self._upstream.generate(generation) as batches:
             async for batch in batches:
                 if batch and generation.first_piece is None:
                     generation.first_piece = time.monotonic()
@@ -74,9 +73,7 @@ class GenerationHandler:
         """Until the first piece, or a grace, nothing is sent: failures keep their status."""
         stream: EventStream | None = None
         try:
-            async with self._upstream.generate(
-                generation, grace=self._stream.grace, interval=self._stream.keep_alive
-            ) as batches:
+            async with self._upstream.generate(generation, self._silence) as batches:
                 async for batch in batches:
                     frames = reply.pieces(batch)
                     if batch and generation.first_piece is None:

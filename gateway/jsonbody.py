@@ -95,7 +95,12 @@ def _refuse_duplicates(raw: bytes) -> None:
             result[name] = value
         return result
 
-    value = json.loads(raw, object_pairs_hook=pairs)
+    try:
+        value = json.loads(raw, object_pairs_hook=pairs)
+    except RecursionError:
+        raise InvalidRequest(
+            "The body is not valid JSON: it is nested too deeply.", code="invalid_json"
+        ) from None
     if guilty:
         path = _path_of(value, guilty) or next(iter(guilty.values()))
         raise InvalidRequest(

@@ -29,24 +29,30 @@ _LOOKS_SECRET = (
 
 
 class Redactor:
-    """Masks known secrets, and what looks like one, in a rendered line."""
+    """Masks known secrets, and what looks like one, in a rendered line.
+
+    secrets: those of the configuration, which are never forgotten.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._known: OrderedDict[str, None] = OrderedDict()
-        self._pattern = re.compile("|".join(_LOOKS_SECRET))
-        for secret in secrets:
-            self.add(secret)
+        self._lasting = tuple(s for s in secrets if len(s) >= _SHORTEST)
+        self._learnt: OrderedDict[str, None] = OrderedDict()
+        self._compile()
 
     def add(self, secret: str) -> None:
-        """Mask this from now on, also as JSON, a URL or Python would write it."""
-        if len(secret) < _SHORTEST or secret in self._known:
+        """Mask this from now on; what was learnt long ago is forgotten in the end."""
+        if len(secret) < _SHORTEST or secret in self._learnt:
             return
-        self._known[secret] = None
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._learnt[secret] = None
+        if len(self._learnt) > _REMEMBERED:
+            self._learnt.popitem(last=False)
+        self._compile()
+
+    def _compile(self) -> None:
+        """Secrets are masked as they are and as JSON, a URL or Python would write them."""
         forms = {
             form
-            for s in self._known
+            for s in (*self._lasting, *self._learnt)
             for form in (s, json.dumps(s)[1:-1], quote(s, safe=""), repr(s)[1:-1])
         }
         known = sorted(forms, key=len, reverse=True)
@@ -98,20 +104,23 @@ class _File(_Output):
     def write(self, line: str) -> None:
         try:
             self._handler.reopenIfNeeded()
-            assert self._handler.stream is not None
+            if self._handler.stream is None:  # it could not be opened the last time
+                self._handler.stream = self._handler._open()
             self._handler.stream.write(line + "\n")
             self._handler.flush()
         except (OSError, ValueError):
             pass  # a full disk must not stop answers; stderr still has the line
 
 
+_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+
+
 class _FromStdlib(logging.Handler):
     """Log records of libraries, on the same road."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger(record.name).log(
-            record.levelno, record.getMessage(), exc_info=record.exc_info
-        )
+        level = max(n for n in _LEVELS if n <= max(record.levelno, logging.DEBUG))
+        structlog.get_logger(record.name).log(level, record.getMessage(), exc_info=record.exc_info)
 
 
 def configure(settings: Log, redactor: Redactor, stream: TextIO | None = None) -> None:

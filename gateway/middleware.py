@@ -18,7 +18,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.generation import Generation
-from gateway.options import Mistakes, read_arguments
+from gateway.options import UNSET, Mistakes, read_arguments
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
@@ -55,6 +55,8 @@ class Step:
 
 def read_chain(data: Any, path: str, mistakes: Mistakes) -> tuple[Step, ...]:
     """The steps that a list of names, or of names with options, stands for."""
+    if data is UNSET:
+        return ()
     if not isinstance(data, list):
         mistakes[path] = "expected a list of middlewares"
         return ()
@@ -65,40 +67,43 @@ def read_chain(data: Any, path: str, mistakes: Mistakes) -> tuple[Step, ...]:
             name, options = item, None
         elif isinstance(item, dict) and len(item) == 1:
             name, options = next(iter(item.items()))
+        elif item is UNSET:
+            continue
         else:
             mistakes[here] = "expected a name, or one name with its options"
             continue
-        factory = _find(name, f"{here}.{name}", mistakes)
-        if factory is not None:
-            arguments = read_arguments(factory, options, f"{here}.{name}", mistakes)
-            steps.append(Step(name, factory, arguments))
+        place = f"{here}.{name}"
+        try:
+            factory = _find(name)
+            if factory is None:
+                mistakes[place] = (
+                    f"no such middleware: neither middlewares/{name}.py nor an entry point of "
+                    f"the group {ENTRY_POINTS} nor package.module:factory"
+                )
+                continue
+            arguments = read_arguments(factory, options, place, mistakes)
+        except Exception as error:  # it is somebody else's code that is imported here
+            mistakes[place] = f"cannot be loaded: {type(error).__name__}: {error}"
+            continue
+        steps.append(Step(name, factory, arguments))
     return tuple(steps)
 
 
-def _find(name: str, path: str, mistakes: Mistakes) -> Callable[..., Middleware] | None:
+def _find(name: str) -> Callable[..., Middleware] | None:
     """`middlewares/<name>.py`, then the entry points, then `package.module:factory`."""
-    try:
-        if name.isidentifier():
-            if (module := _bundled(name)) is not None:
-                found: Callable[..., Middleware] = getattr(module, name)
-                return found
-            for entry in entry_points(group=ENTRY_POINTS, name=name):
-                loaded: Callable[..., Middleware] = entry.load()
-                return loaded
-        elif ":" in name:
-            module_name, _, attribute = name.partition(":")
-            named: Callable[..., Middleware] = getattr(
-                importlib.import_module(module_name), attribute
-            )
-            return named
-    except (ImportError, AttributeError) as error:
-        mistakes[path] = f"cannot be loaded: {error}"
-        return None
-    mistakes[path] = (
-        f"no such middleware: neither middlewares/{name}.py nor an entry point of the group "
-        f"{ENTRY_POINTS} nor package.module:factory"
-    )
-    return None
+    found: Any = None
+    if ":" in name:
+        module_name, _, attribute = name.partition(":")
+        found = getattr(importlib.import_module(module_name), attribute)
+    elif name.isidentifier() and name[0] != "_" and (module := _bundled(name)) is not None:
+        found = getattr(module, name)
+    else:
+        for entry in entry_points(group=ENTRY_POINTS, name=name):
+            found = entry.load()
+    if found is not None and not callable(found):
+        raise TypeError(f"{name} is not a factory")
+    factory: Callable[..., Middleware] | None = found
+    return factory
 
 
 def _bundled(name: str) -> Any:

@@ -51,10 +51,23 @@ class HttpUrl:
     """An http or https address without query."""
 
     def fault(self, value: Any) -> str | None:
-        scheme, _, rest = value.partition("://")
+        text = value.value if isinstance(value, Secret) else value
+        scheme, _, rest = text.partition("://")
         if scheme in ("http", "https") and rest and not set(rest) & set(" ?#"):
             return None
         return f"{value!r} is not an address like https://example.org"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Exactly:
+    """The length of a list of `what`."""
+
+    count: int
+    what: str
+    why: str
+
+    def fault(self, value: Any) -> str | None:
+        return None if len(value) == self.count else f"{len(value)} {self.what} given; {self.why}"
 
 
 class _Unset:

@@ -24,4 +24,7 @@ def prefix(text: str, byte_count: int) -> str:
     """The longest beginning of the text that is at most so many bytes."""
     if text.isascii():
         return text[:byte_count]
-    return text.encode("utf-8", "surrogatepass")[:byte_count].decode("utf-8", "ignore")
+    data = text.encode("utf-8", "surrogatepass")
+    while byte_count < len(data) and data[byte_count] & 0xC0 == 0x80:
+        byte_count -= 1  # within a character
+    return data[:byte_count].decode("utf-8", "surrogatepass")

@@ -7,6 +7,7 @@ passes this border: what comes out is data or a GatewayError.
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from gateway.config import Fitten
 from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout
 from gateway.fitten.wire import error_object, status_error
 
+_LARGE = 1024 * 1024  # beyond it aiohttp wants a body it can send piece by piece
 _MAX_ANSWER = 1024 * 1024  # of the small calls; a login is a few KB
 
 # Protocol 5: the headers of the one client that is known to read the model list.
@@ -58,7 +60,7 @@ class FittenClient:
             timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"fitten-gateway/{__version__}"},
-            proxy=settings.proxy,
+            proxy=settings.proxy.value if settings.proxy else None,
         ) as self._http:
             yield self._http
 
@@ -123,7 +125,7 @@ class FittenClient:
                 return await self._http.post(
                     f"{self._base}/codeapi/chat_auth",
                     params={"ft_token": user_id},
-                    data=body,
+                    data=io.BytesIO(body) if len(body) > _LARGE else body,
                     headers={
                         "Content-Type": "application/json",
                         "Authorization": f"Bearer {access_token}",

@@ -155,10 +155,8 @@ class Session:
                 if refreshed := await self._refresh(self._tokens):
                     _log.info("session_refreshed")
                     return refreshed
-            except UpstreamError as error:
-                if error.retryable:
-                    raise  # a passing fault says nothing about the refresh token
-                _log.info("session_refresh_refused")
+            except GatewayError as error:
+                _log.info("session_not_refreshed", reason=error.message)
         tokens = _from_login(
             await self._client.login(self._account.username, self._account.password.value)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from gateway.fitten import prompt
 from gateway.fitten.client import FittenClient, translated
 from gateway.fitten.session import Session
 from gateway.fitten.wire import AnswerDecoder, truncated
-from gateway.generation import Generation, Model, Piece, Usage
+from gateway.generation import Generation, Model, Piece, Silence, Usage
 
 _log = structlog.get_logger("fitten")
 
@@ -69,16 +70,22 @@ class FittenUpstream:
 
     @asynccontextmanager
     async def generate(
-        self, generation: Generation, *, grace: float, interval: float
+        self, generation: Generation, silence: Silence | None = None
     ) -> AsyncIterator[AsyncIterator[Sequence[Piece]]]:
         request = generation.request
         text = prompt.render(request.messages, default_system=self._settings.default_system)
+        cutoff = Cutoff(
+            stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
+        )
         async with AsyncExitStack() as stack:
-            response = await self._open(stack, text, generation.model)
-            cutoff = Cutoff(
-                stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
-            )
-            answer = Answer(response, cutoff, self._settings, grace, interval)
+            opening = self._open(stack, text, generation.model)
+            if silence is None:
+                answer = Answer(await opening, cutoff, self._settings, None)
+            else:
+                # A task, so that signs of silence can be given while it is under way.
+                task = asyncio.create_task(opening)
+                stack.push_async_callback(_end, task)
+                answer = Answer(task, cutoff, self._settings, silence)
             try:
                 yield answer
             finally:
@@ -107,6 +114,14 @@ class FittenUpstream:
                 current = await self._session.replace(current, way)
 
 
+async def _end(task: asyncio.Task[aiohttp.ClientResponse]) -> None:
+    """Nobody waits for the opening any more."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # seen by who waited, if anybody did
+
+
 class Answer:
     """Batches of pieces from one response, within the time limits.
 
@@ -115,49 +130,58 @@ class Answer:
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        response: aiohttp.ClientResponse | asyncio.Task[aiohttp.ClientResponse],
         cutoff: Cutoff,
         settings: Fitten,
-        grace: float,
-        interval: float,
+        silence: Silence | None,
     ) -> None:
         self._response = response
         self._decoder = AnswerDecoder()
         self._cutoff = cutoff
         self._timeouts = settings.timeouts
         self._needs_proof = not settings.accept_unproven_end
-        self._interval = interval
+        self._silence = silence
         self._clock = asyncio.get_running_loop().time
         self._deadline = self._clock() + settings.timeouts.first_piece
-        self._next_sign = self._clock() + grace
+        self._next_sign = self._clock() + silence.grace if silence else math.inf
         self._ended = False
 
     def __aiter__(self) -> Answer:
         return self
 
     async def __anext__(self) -> Sequence[Piece]:
+        if isinstance(self._response, asyncio.Task):
+            await asyncio.wait([self._response], timeout=self._next_sign - self._clock())
+            if not self._response.done():
+                return self._sign()
+            self._response = self._response.result()
         while not self._ended:
             try:
                 async with asyncio.timeout_at(min(self._deadline, self._next_sign)):
                     data = await self._response.content.readany()
             except TimeoutError:
                 if self._clock() < self._deadline:
-                    self._next_sign = self._clock() + self._interval
-                    return ()
+                    return self._sign()
                 raise UpstreamTimeout("Fitten fell silent; please try again.") from None
             except aiohttp.ClientPayloadError:
                 return self._broken()
             except (aiohttp.ClientError, OSError) as error:
                 raise translated(error) from None
-            batch = self._take(data) if data else self._finish()
+            batch = self._take(data) if data else self._finish(self._response)
             if batch:
                 now = self._clock()
                 self._deadline = now + self._timeouts.between_pieces
-                self._next_sign = now + self._interval
+                if self._silence is not None:
+                    self._next_sign = now + self._silence.interval
                 return batch
         if self._decoder.error is not None:
             raise self._decoder.error
         raise StopAsyncIteration
+
+    def _sign(self) -> Sequence[Piece]:
+        assert self._silence is not None
+        self._next_sign = self._clock() + self._silence.interval
+        return ()
 
     def _take(self, data: bytes) -> list[Piece]:
         batch = self._cutoff.feed(self._decoder.feed(data))
@@ -169,8 +193,8 @@ class Answer:
             self._decoder.error = None  # what follows the cut is not part of the answer
         return batch
 
-    def _finish(self) -> list[Piece]:
-        whole = not self._needs_proof or _is_framed(self._response)
+    def _finish(self, response: aiohttp.ClientResponse) -> list[Piece]:
+        whole = not self._needs_proof or _is_framed(response)
         batch = self._cutoff.feed(self._decoder.finish(whole=whole))
         batch += self._cutoff.flush()
         self._ended = True

@@ -1,0 +1,203 @@
+"""The command line, as a process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = """\
+server: {port: 0}
+fitten:
+  base_url: http://127.0.0.1:9
+  models_url: http://127.0.0.1:9
+  accounts: [{username: "${FITTEN_USERNAME}", password: "${FITTEN_PASSWORD}"}]
+middlewares:
+  - api_key: {keys: [{name: default, key: "${GATEWAY_API_KEY}"}]}
+"""
+ENVIRON = {
+    "FITTEN_USERNAME": "ada",
+    "FITTEN_PASSWORD": "correct horse",
+    "GATEWAY_API_KEY": "team-key-1234",
+}
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs `python -m gateway` with arguments; keyword arguments are its environment."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        usual = {name: value for name, value in os.environ.items() if name not in ENVIRON}
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", *arguments],
+            cwd=tmp_path,
+            env={**usual, "PYTHONPATH": str(ROOT), **environ},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["check", "--help"]])
+def test_help_is_given_and_the_exit_is_0(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "usage: python -m gateway" in result.stdout
+
+
+def test_help_names_every_command(run: Run) -> None:
+    printed = run("--help").stdout
+    assert all(command in printed for command in ("serve", "check", "demo", "version"))
+
+
+@pytest.mark.parametrize("argument", ["--help", "version"])
+def test_help_and_version_import_none_of_the_libraries(argument: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "gateway", argument],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "argparse" in imported
+    assert not imported & {"aiohttp", "yaml", "structlog", "msgspec", "asyncio", "ssl"}
+
+
+def test_help_takes_less_than_150_ms_of_cpu() -> None:
+    best = 1000.0
+    for _ in range(3):
+        before = os.times()
+        subprocess.run(
+            [sys.executable, "-m", "gateway", "--help"], cwd=ROOT, capture_output=True, check=True
+        )
+        after = os.times()
+        spent = sum(after[2:4]) - sum(before[2:4])
+        best = min(best, spent)
+    assert best < 0.15
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["sreve"], ["serve", "--prot", "1"], ["serve", "--port", "x"]]
+)
+def test_a_wrong_command_line_exits_2(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert "usage: python -m gateway" in result.stderr
+
+
+def test_check_prints_the_effective_configuration_with_secrets_masked(run: Run) -> None:
+    result = run("check", **ENVIRON)
+    assert (result.returncode, result.stderr) == (0, "")
+    effective = yaml.safe_load(result.stdout)
+    assert effective["fitten"]["accounts"] == [{"username": "ada", "password": "****"}]
+    assert effective["server"]["host"] == "127.0.0.1"
+    assert "correct horse" not in result.stdout
+    assert "team-key-1234" not in result.stdout
+
+
+def test_check_shows_the_address_of_the_command_line(run: Run) -> None:
+    result = run("check", "--host", "::1", "--port", "8080", **ENVIRON)
+    server = yaml.safe_load(result.stdout)["server"]
+    assert (server["host"], server["port"]) == ("::1", 8080)
+
+
+def test_what_check_prints_can_be_loaded_again(run: Run, tmp_path: Path) -> None:
+    printed = run("check", **ENVIRON).stdout
+    (tmp_path / "again.yaml").write_text(printed)
+    assert run("check", "--config", "again.yaml").stdout == printed
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_missing_credentials_exit_2_and_each_line_is_named(run: Run, command: str) -> None:
+    result = run(command, "--config", "config.yaml")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    first, *rest = result.stderr.splitlines()
+    assert first == "The configuration has 3 mistakes:"
+    for line, (number, name) in zip(
+        rest,
+        [(5, "FITTEN_USERNAME"), (5, "FITTEN_PASSWORD"), (7, "GATEWAY_API_KEY")],
+        strict=True,
+    ):
+        assert line.startswith(f"  config.yaml:{number}: ")
+        assert f"the environment variable {name} is not set" in line
+
+
+def test_a_missing_file_exits_2(run: Run) -> None:
+    result = run("serve", "--config", "none.yaml")
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        "The configuration has 1 mistake:",
+        "  none.yaml: cannot be read: No such file or directory",
+    ]
+
+
+@pytest.mark.parametrize("port", ["-1", "70000"])
+def test_a_port_that_is_none_exits_2(run: Run, port: str) -> None:
+    result = run("serve", f"--port={port}", **ENVIRON)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_an_open_address_without_a_key_exits_2(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG.partition("middlewares")[0] + "middlewares: []\n")
+    result = run("serve", "--host", "0.0.0.0", **ENVIRON)
+    assert result.returncode == 2
+    assert "--host: 0.0.0.0 can be reached from outside" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_plugin_with_an_error_in_it_exits_2(run: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "acme.py").write_text("def step(:\n")
+    (tmp_path / "config.yaml").write_text(CONFIG + "  - 'acme:step'\n")
+    result = run(command, **ENVIRON)
+    assert result.returncode == 2
+    assert "config.yaml:8: middlewares[1].acme:step: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_port_in_use_exits_1_and_the_last_line_says_so(run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = run("serve", "--port", str(taken.getsockname()[1]), **ENVIRON)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("Cannot start: ")
+    assert "address already in use" in line
+    assert "Traceback" not in result.stderr
+
+
+def test_a_log_file_that_cannot_be_opened_exits_1_with_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG + "log: {file: none/gateway.log}\n")
+    result = run("serve", **ENVIRON)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Cannot start: ")
+
+
+@pytest.mark.parametrize("ca_file", ["none.pem", "config.yaml"])
+def test_a_ca_file_that_cannot_be_used_exits_with_one_line(
+    run: Run, tmp_path: Path, ca_file: str
+) -> None:
+    changed = CONFIG.replace("  base_url:", f"  ca_file: {ca_file}\n  base_url:")
+    (tmp_path / "config.yaml").write_text(changed)
+    result = run("serve", **ENVIRON)
+    assert result.returncode in (1, 2)
+    assert "Traceback" not in result.stderr

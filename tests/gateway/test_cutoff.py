@@ -1,0 +1,219 @@
+"""Where an answer ends: the same place however the text was split into pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gateway import tokens
+from gateway.cutoff import Cutoff
+from gateway.generation import FinishReason, Piece
+
+MARKERS = ("<|a|>", "<|ab")
+
+Outcome = tuple[str, str, FinishReason | None]
+
+
+def run(cutoff: Cutoff, pieces: Sequence[Piece], *, together: bool = False) -> Outcome:
+    """The joined content, the joined reasoning and the finish reason."""
+    out: list[Piece] = []
+    for batch in [pieces] if together else [[piece] for piece in pieces]:
+        out += cutoff.feed(batch)
+    out += cutoff.flush()
+    assert all(text for _, text in out), "a piece is never empty"
+    content = "".join(text for kind, text in out if kind == "content")
+    reasoning = "".join(text for kind, text in out if kind == "reasoning")
+    return content, reasoning, cutoff.finish_reason
+
+
+def reference(
+    reasoning: str, content: str, stop: Sequence[str], max_tokens: int | None
+) -> Outcome:
+    """What is meant, one character at a time."""
+    needles = [(needle, False) for needle in stop] + [(needle, True) for needle in MARKERS]
+    reason: FinishReason | None = None
+    seen = ""
+    for character in content:
+        seen += character
+        found = [n for n, fold in needles if (seen.lower() if fold else seen).endswith(n)]
+        if found:
+            seen = seen[: -max(map(len, found))]
+            reason = "stop"
+            break
+    if max_tokens is None:
+        return seen, reasoning, reason
+    room = max_tokens * tokens.BYTES_PER_TOKEN
+    for limited, kind in ((reasoning, "reasoning"), (seen, "content")):
+        if len(limited.encode()) > room:
+            short = limited.encode()[:room].decode("utf-8", "ignore")
+            return (("", short) if kind == "reasoning" else (short, reasoning)) + ("length",)
+        room -= len(limited.encode())
+    return seen, reasoning, reason
+
+
+def cut(text: str, places: Sequence[int]) -> list[str]:
+    bounds = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
+    return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+texts = st.text("aAbB<|>é好", max_size=24)
+stops = st.lists(st.text("aAb<|", min_size=1, max_size=4), max_size=4)
+limits = st.none() | st.integers(1, 8)
+places = st.lists(st.integers(0, 1000), max_size=24)
+
+
+@settings(max_examples=250, deadline=None)
+@given(texts, texts, stops, limits, places, st.booleans())
+@example("", "aab", ["aab", "ab"], None, [1, 2], False)
+@example("", "<|<|a|>", [], None, [1, 2, 3, 4, 5, 6], False)
+@example("", "aaaab", ["aaab"], 1, [1, 2, 3, 4], False)
+@example("aaa", "ba", ["ba"], 1, [1], True)
+def test_any_split_ends_where_reading_character_by_character_would_end(
+    reasoning: str,
+    content: str,
+    stop: list[str],
+    max_tokens: int | None,
+    where: list[int],
+    together: bool,
+) -> None:
+    pieces: list[Piece] = [("reasoning", part) for part in cut(reasoning, where)]
+    pieces += [("content", part) for part in cut(content, where)]
+    cutoff = Cutoff(stop=stop, markers=MARKERS, max_tokens=max_tokens)
+    assert run(cutoff, pieces, together=together) == reference(
+        reasoning, content, stop, max_tokens
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["content", "reasoning"]), texts), max_size=5),
+    stops,
+    limits,
+    places,
+)
+def test_content_and_reasoning_taking_turns_can_be_split_anywhere(
+    runs: list[Piece], stop: list[str], max_tokens: int | None, where: list[int]
+) -> None:
+    whole: list[Piece] = [(kind, text) for kind, text in runs if text]
+    split: list[Piece] = [(kind, part) for kind, text in whole for part in cut(text, where)]
+    cutoffs = [Cutoff(stop=stop, markers=MARKERS, max_tokens=max_tokens) for _ in range(2)]
+    assert run(cutoffs[0], whole) == run(cutoffs[1], split)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts, stops, limits)
+def test_the_counts_are_those_of_what_went_out(
+    text: str, stop: list[str], max_tokens: int | None
+) -> None:
+    cutoff = Cutoff(stop=stop, markers=MARKERS, max_tokens=max_tokens)
+    content, _, _ = run(cutoff, [("content", text)] if text else [])
+    assert cutoff.content_bytes == len(content.encode())
+    if max_tokens is not None:
+        assert cutoff.completion_tokens <= max_tokens
+
+
+@pytest.mark.parametrize(
+    ("pieces", "stop", "content", "reason"),
+    [
+        (["one ST", "OP two"], ["STOP"], "one ", "stop"),
+        (["one S", "T", "O", "P"], ["STOP"], "one ", "stop"),
+        (["one ST", "AY"], ["STOP"], "one STAY", None),
+        (["one ST"], ["STOP"], "one ST", None),
+        (["STOP"], ["STOP"], "", "stop"),
+        (["aSTOP", "STOP"], ["STOP"], "a", "stop"),
+        (["SSTOP"], ["STOP"], "S", "stop"),
+        (["ab", "ab", "ac"], ["abac"], "ab", "stop"),
+        (["stop STOP"], ["STOP"], "stop ", "stop"),
+        (["a longer b"], ["longer b", "long"], "a ", "stop"),
+        (["xabc"], ["bc", "abc", "c"], "x", "stop"),
+        (["line\n", "\nnext"], ["\n\n"], "line", "stop"),
+        (["好的，停", "止吧"], ["停止"], "好的，", "stop"),
+        (["a<|END|>b"], [], "a", "stop"),
+        (["a<|e", "Nd", "|>b"], [], "a", "stop"),
+        (["a <|", " end |>"], [], "a <| end |>", None),
+        (["a<|User|>", "b"], [], "a", "stop"),
+        (["if a <", " b"], [], "if a < b", None),
+        (["if a <"], [], "if a <", None),
+        (["a<|end|"], [], "a<|end|", None),
+        (["<|user|><|end|>"], ["<|end|>"], "", "stop"),
+    ],
+)
+def test_an_answer_ends_at_what_is_completed_first(
+    pieces: list[str], stop: list[str], content: str, reason: FinishReason | None
+) -> None:
+    cutoff = Cutoff(stop=stop, markers=("<|end|>", "<|user|>"))
+    assert run(cutoff, [("content", piece) for piece in pieces]) == (content, "", reason)
+
+
+def test_only_what_may_begin_a_stop_string_is_held_back() -> None:
+    cutoff = Cutoff(stop=["STOP"])
+    assert cutoff.feed([("content", "one ST")]) == [("content", "one ")]
+    assert cutoff.feed([("content", "AY")]) == [("content", "STAY")]
+    assert cutoff.feed([("content", "more S")]) == [("content", "more ")]
+    assert cutoff.flush() == [("content", "S")]
+    assert cutoff.flush() == []
+
+
+def test_text_that_needs_no_look_goes_out_as_it_came() -> None:
+    cutoff = Cutoff(markers=MARKERS)
+    pieces: list[Piece] = [("content", "plain"), ("reasoning", "<|a|>"), ("content", "text")]
+    assert cutoff.feed(pieces) == pieces
+
+
+def test_stop_strings_and_markers_are_not_looked_for_in_reasoning() -> None:
+    cutoff = Cutoff(stop=["STOP"], markers=MARKERS)
+    assert run(cutoff, [("reasoning", "STOP <|a|>"), ("content", "yes")]) == (
+        "yes",
+        "STOP <|a|>",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "max_tokens", "content", "reason"),
+    [
+        ("abcd", 1, "abcd", None),
+        ("abcde", 1, "abcd", "length"),
+        ("好好", 1, "好", "length"),
+        ("a好好", 1, "a好", "length"),
+        ("ab好", 1, "ab", "length"),
+        ("😀", 1, "😀", None),
+        ("a😀", 1, "a", "length"),
+        ("😀😀😀", 2, "😀😀", "length"),
+        ("", 1, "", None),
+    ],
+)
+def test_a_token_limit_never_cuts_a_character(
+    text: str, max_tokens: int, content: str, reason: FinishReason | None
+) -> None:
+    for pieces in ([text] if text else [], list(text)):
+        cutoff = Cutoff(max_tokens=max_tokens)
+        assert run(cutoff, [("content", piece) for piece in pieces]) == (content, "", reason)
+
+
+def test_reasoning_counts_towards_the_limit() -> None:
+    cutoff = Cutoff(max_tokens=2)
+    assert run(cutoff, [("reasoning", "think"), ("content", "answer")]) == (
+        "ans",
+        "think",
+        "length",
+    )
+    assert (cutoff.completion_tokens, cutoff.reasoning_tokens) == (2, 2)
+
+
+def test_held_text_counts_towards_the_limit_when_it_is_released() -> None:
+    cutoff = Cutoff(stop=["bbbX"], max_tokens=1)
+    assert run(cutoff, [("content", "aaa"), ("content", "bbb")]) == ("aaab", "", "length")
+
+
+@pytest.mark.parametrize(
+    "cutoff", [Cutoff(stop=["."]), Cutoff(max_tokens=1), Cutoff(markers=("<|end|>",))]
+)
+def test_nothing_comes_out_after_the_finish(cutoff: Cutoff) -> None:
+    cutoff.feed([("content", "aaaa.<|end|>b")])
+    assert cutoff.finish_reason is not None
+    assert cutoff.feed([("content", "more"), ("reasoning", "more")]) == []
+    assert cutoff.flush() == []

@@ -1,0 +1,278 @@
+"""Log lines: structured, whole, and without secrets."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import logging.handlers
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import structlog
+
+from gateway import log
+from gateway.config import Log
+
+SECRETS = {
+    "plain": "correct horse",
+    "quotes": 'a"b\\c',
+    "accents": "café-crème",
+    "chinese": "秘密的口令",
+    "url": "p&ss/w?rd=1 %",
+    "emoji": "key-😀-key",
+    "quote": "it's-secret",
+}
+
+
+class Lines:
+    """What was logged, to be looked at."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+        self.redactor = log.Redactor()
+
+    def configure(self, **settings: Any) -> None:
+        log.configure(Log(**settings), self.redactor, self.stream)
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The lines of the format json."""
+        return [json.loads(line) for line in self.text.splitlines()]
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield Lines()
+    root.handlers = handlers
+    root.setLevel(level)
+    for reference in logging._handlerList:  # type: ignore[attr-defined]
+        if isinstance(handler := reference(), logging.handlers.WatchedFileHandler):
+            handler.close()
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda logger, secret: logger.info("event", password=secret),
+        lambda logger, secret: logger.info("event", innocent=secret),
+        lambda logger, secret: logger.info("event", within=f"<{secret}>"),
+        lambda logger, secret: logger.info("event", nested={"a": [{"b": secret}]}),
+        lambda logger, secret: logger.info("event", keys={secret: 1}),
+        lambda logger, secret: logger.info("event", url=f"http://a?b={quote(secret, safe='')}"),
+        lambda logger, secret: logger.info(f"event {secret}"),
+        lambda logger, secret: logger.bind(bound=secret).warning("event"),
+        lambda logger, secret: logging.getLogger("library").error("event %s", secret),
+    ],
+)
+def test_a_known_secret_is_masked_wherever_it_stands(
+    lines: Lines, say: Callable[[Any, str], None], secret: str, format: str
+) -> None:
+    lines.configure(format=format)
+    lines.redactor.add(secret)
+    say(structlog.get_logger("test"), secret)
+    assert "event" in lines.text
+    assert "****" in lines.text
+    whole = lines.text
+    if format == "json":
+        whole += repr(lines.events)
+    for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe="")):
+        assert form not in whole
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
+def test_a_secret_in_a_request_or_an_address_is_masked(secret: str) -> None:
+    redactor = log.Redactor([secret])
+    assert redactor(f"sent {json.dumps({'a': secret})}") == 'sent {"a": "****"}'
+    assert redactor(f"GET /a?token={quote(secret, safe='')}&b=1") == "GET /a?token=****&b=1"
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_secret_in_a_traceback_is_masked(lines: Lines, format: str) -> None:
+    lines.configure(format=format)
+    lines.redactor.add("correct horse")
+    try:
+        raise ValueError("cannot use correct horse")
+    except ValueError:
+        structlog.get_logger("test").exception("bug")
+        logging.getLogger("library").exception("bug")
+    assert lines.text.count("ValueError: cannot use ****") == 2
+    assert "Traceback" in lines.text
+
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl-_x"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Authorization: Bearer abc.def", "Authorization: ****"),
+        ("authorization: bearer  abc", "authorization: ****"),
+        (f"token={JWT}&x=1", "token=****&x=1"),
+        (f'{{"t":"{JWT}"}}', '{"t":"****"}'),
+        (f"[{JWT}, {JWT}]", "[****, ****]"),
+        ("ft_token=FT_0123456789abcdefXYZ", "ft_token=****"),
+        ("the bearer of news", "the **** news"),
+        ("eyJ is how they begin", "eyJ is how they begin"),
+        ("a plain sentence", "a plain sentence"),
+    ],
+)
+def test_what_looks_like_a_token_is_masked_though_nobody_told(text: str, shown: str) -> None:
+    assert log.Redactor()(text) == shown
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_an_unknown_token_in_a_field_is_masked(lines: Lines, format: str) -> None:
+    lines.configure(format=format)
+    structlog.get_logger("test").info("event", answer=f'{{"access_token": "{JWT}"}}')
+    assert JWT not in lines.text
+    assert JWT.split(".")[2] not in lines.text
+
+
+def test_longer_secrets_are_masked_before_what_they_contain() -> None:
+    redactor = log.Redactor(["horse", "horse-and-cart", "cart"])
+    assert redactor("a horse-and-cart, a horse") == "a ****, a ****"
+
+
+def test_very_short_secrets_do_not_garble_the_log() -> None:
+    assert log.Redactor(["", "a", "abc"])("abc a") == "abc a"
+
+
+def test_a_secret_of_the_configuration_stays_masked_however_many_are_learnt() -> None:
+    redactor = log.Redactor(["team-key-1234"])
+    for number in range(260):
+        redactor.add(f"learnt-secret-{number}")
+    assert redactor("team-key-1234 learnt-secret-259") == "**** ****"
+
+
+def test_json_lines_are_objects_with_event_level_logger_and_time(lines: Lines) -> None:
+    lines.configure(format="json")
+    structlog.get_logger("boundary").warning("listening", url="http://a", nothing=None, n=1.5)
+    (event,) = lines.events
+    assert event.pop("timestamp").endswith("Z")
+    assert event == {
+        "event": "listening",
+        "level": "warning",
+        "logger": "boundary",
+        "url": "http://a",
+        "nothing": None,
+        "n": 1.5,
+    }
+
+
+HOSTILE = "a\nb\r\x1b[2J\x00\x07\x9b\u2028\u202e\ud800"
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda logger: logger.info("event", path=HOSTILE),
+        lambda logger: logger.info(HOSTILE),
+        lambda logger: logger.info("event", nested=[HOSTILE, {"a": HOSTILE}]),
+        lambda logger: logging.getLogger("library").error("%s", HOSTILE),
+        lambda logger: logger.info("event", error=ValueError(HOSTILE)),
+    ],
+)
+def test_the_text_of_a_caller_cannot_forge_a_line(
+    lines: Lines, say: Callable[[Any], None], format: str
+) -> None:
+    lines.configure(format=format)
+    say(structlog.get_logger("test"))
+    assert lines.text.count("\n") == 1
+    assert lines.text.removesuffix("\n").isprintable()
+    lines.text.encode()
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_value_of_any_kind_can_be_logged(lines: Lines, format: str) -> None:
+    lines.configure(format=format)
+    structlog.get_logger("test").info(
+        "event", a=object(), b={1, 2}, c=b"bytes", d=Path("/x"), e=float("nan"), f=10**400
+    )
+    assert "event" in lines.text
+
+
+def test_lines_below_the_level_are_left_out(lines: Lines) -> None:
+    lines.configure(level="warning", format="json")
+    logger = structlog.get_logger("test")
+    logger.debug("a")
+    logger.info("b")
+    logger.warning("c")
+    logger.error("d")
+    assert [event["event"] for event in lines.events] == ["c", "d"]
+
+
+def test_records_of_libraries_take_the_same_road(lines: Lines) -> None:
+    lines.configure(format="json")
+    library = logging.getLogger("some.library")
+    library.info("chatter")
+    library.warning("careful with %d%%", 5)
+    library.error("no arguments: 100%")
+    assert [(e["logger"], e["level"], e["event"]) for e in lines.events] == [
+        ("some.library", "warning", "careful with 5%"),
+        ("some.library", "error", "no arguments: 100%"),
+    ]
+
+
+def test_a_record_of_an_unusual_level_is_logged_too(lines: Lines) -> None:
+    lines.configure(format="json")
+    logging.getLogger("library").log(35, "between warning and error")
+    assert [event["event"] for event in lines.events] == ["between warning and error"]
+
+
+class TestTheFile:
+    def test_gets_every_line_that_stderr_gets(self, lines: Lines, tmp_path: Path) -> None:
+        file = tmp_path / "gateway.log"
+        lines.configure(format="json", file=str(file))
+        structlog.get_logger("test").info("event", text="好 \ud800")
+        assert file.read_text("utf-8") == lines.text
+
+    def test_is_opened_anew_after_a_rotation(self, lines: Lines, tmp_path: Path) -> None:
+        file = tmp_path / "gateway.log"
+        lines.configure(format="json", file=str(file))
+        logger = structlog.get_logger("test")
+        logger.info("one")
+        file.rename(tmp_path / "gateway.log.1")
+        logger.info("two")
+        assert '"two"' in file.read_text("utf-8")
+        assert '"two"' not in (tmp_path / "gateway.log.1").read_text("utf-8")
+
+    def test_that_went_away_with_its_folder_comes_back_with_it(
+        self, lines: Lines, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "log"
+        folder.mkdir()
+        lines.configure(format="json", file=str(folder / "gateway.log"))
+        logger = structlog.get_logger("test")
+        logger.info("one")
+        shutil.rmtree(folder)
+        logger.info("two")
+        logger.info("three")
+        folder.mkdir()
+        logger.info("four")
+        assert [event["event"] for event in lines.events] == ["one", "two", "three", "four"]
+        assert '"four"' in (folder / "gateway.log").read_text("utf-8")
+
+    def test_that_cannot_be_opened_stops_the_start(self, lines: Lines, tmp_path: Path) -> None:
+        with pytest.raises(OSError, match="No such file"):
+            lines.configure(file=str(tmp_path / "none" / "gateway.log"))
+
+
+def test_a_stderr_that_nobody_reads_does_not_stop_the_gateway(lines: Lines) -> None:
+    lines.configure()
+    lines.stream.close()
+    structlog.get_logger("test").info("event")

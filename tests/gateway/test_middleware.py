@@ -1,0 +1,219 @@
+"""The loader: where a name is looked for, and what is said about it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.middleware import Step, read_chain
+from gateway.options import Mistakes, Secret
+
+MODULE = """\
+from __future__ import annotations
+
+from gateway import Secret
+
+
+class Audit:
+    def __init__(self, *, path: str, word: Secret, depth: int = 3) -> None:
+        self.options = (path, word, depth)
+
+    async def __call__(self, request, handler):
+        return await handler(request)
+
+
+def plain():
+    async def step(request, handler):
+        return await handler(request)
+
+    return step
+
+
+number = 5
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of modules outside the tree."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    (tmp_path / "acme_audit.py").write_text(MODULE)
+    importlib.invalidate_caches()
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("acme_"):
+            del sys.modules[name]
+
+
+def install(folder: Path, entry_points: str) -> None:
+    """What an installer leaves behind for a distribution that has entry points."""
+    info = folder / "acme-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entry_points)
+    importlib.invalidate_caches()
+
+
+def good(data: Any) -> tuple[Step, ...]:
+    mistakes: Mistakes = {}
+    steps = read_chain(data, "middlewares", mistakes)
+    assert mistakes == {}
+    return steps
+
+
+def bad(data: Any) -> Mistakes:
+    mistakes: Mistakes = {}
+    read_chain(data, "middlewares", mistakes)
+    return mistakes
+
+
+def test_a_name_is_a_file_of_middlewares() -> None:
+    (step,) = good(["request_id"])
+    assert step.name == "request_id"
+    assert step.factory.__module__ == "middlewares.request_id"
+    assert step.options == {"header": "x-request-id"}
+    assert callable(step.build())
+
+
+def test_every_bundled_middleware_is_found_by_its_file_name() -> None:
+    folder = Path(__file__).parents[2] / "middlewares"
+    names = [file.stem for file in folder.glob("*.py") if file.stem != "__init__"]
+    assert len(names) >= 5
+    for name in names:
+        assert all(": no such" not in text for text in bad([name]).values())
+        assert f"middlewares[0].{name}" not in bad([name])
+
+
+def test_the_order_is_that_of_the_list() -> None:
+    names = ["rate_limit", "request_id", "cors", "request_log", "request_id"]
+    options: dict[str, Any] = {
+        "rate_limit": {"requests_per_minute": 1},
+        "cors": {"allow_origins": []},
+    }
+    chain = [{name: options[name]} if name in options else name for name in names]
+    assert [step.name for step in good(chain)] == names
+
+
+def test_a_dotted_path_names_a_factory_anywhere(plugins: Path) -> None:
+    (step,) = good([{"acme_audit:Audit": {"path": "/var/log/audit", "word": "hidden"}}])
+    assert step.options == {"path": "/var/log/audit", "word": Secret("hidden"), "depth": 3}
+    built: Any = step.build()
+    assert built.options == ("/var/log/audit", Secret("hidden"), 3)
+    assert good(["acme_audit:plain"])[0].options == {}
+
+
+@pytest.mark.parametrize("name", ["acme", "acme_tools", "acme-audit", "acme.audit"])
+def test_an_entry_point_is_found_by_its_name(plugins: Path, name: str) -> None:
+    install(plugins, f"[gateway.middlewares]\n{name} = acme_audit:plain\n")
+    (step,) = good([name])
+    assert step.name == name
+    assert step.factory.__module__ == "acme_audit"
+
+
+def test_a_bundled_middleware_wins_over_an_entry_point(plugins: Path) -> None:
+    install(plugins, "[gateway.middlewares]\nrequest_id = acme_audit:plain\n")
+    assert good(["request_id"])[0].factory.__module__ == "middlewares.request_id"
+
+
+def test_an_entry_point_of_another_group_is_not_taken(plugins: Path) -> None:
+    install(plugins, "[console_scripts]\nacme = acme_audit:plain\n")
+    assert "no such middleware" in bad(["acme"])["middlewares[0].acme"]
+
+
+def test_an_unknown_name_is_told_with_the_places_that_were_looked_at() -> None:
+    assert bad(["request_id", {"requestid": None}]) == {
+        "middlewares[1].requestid": "no such middleware: neither middlewares/requestid.py nor an "
+        "entry point of the group gateway.middlewares nor package.module:factory"
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "says"),
+    [
+        ({"reqs": 5, "requests_per_minute": 5}, ".reqs", "unknown option; known: "),
+        ({}, ".requests_per_minute", "is missing"),
+        (None, ".requests_per_minute", "is missing"),
+        ({"requests_per_minute": "x"}, ".requests_per_minute", "expected a whole number"),
+        ({"requests_per_minute": 0}, ".requests_per_minute", "0 is out of bounds"),
+        ([5], "", "expected a mapping, not a list"),
+        (5, "", "expected a mapping, not a number"),
+    ],
+)
+def test_a_mistaken_option_is_told_with_its_path(options: Any, path: str, says: str) -> None:
+    chain = ["request_id", "request_log", {"cors": {"allow_origins": []}}, {"rate_limit": options}]
+    mistakes = bad(chain)
+    assert list(mistakes) == [f"middlewares[3].rate_limit{path}"]
+    assert mistakes[f"middlewares[3].rate_limit{path}"].startswith(says)
+
+
+def test_a_misspelt_option_is_told_with_the_known_names() -> None:
+    mistakes = bad([{"rate_limit": {"reqs": 1, "requests_per_minute": 1}}])
+    known = mistakes["middlewares[0].rate_limit.reqs"].removeprefix("unknown option; known: ")
+    assert known.split(", ") == ["requests_per_minute", "max_callers"]
+
+
+def test_all_mistaken_options_are_told_at_once() -> None:
+    chain = [
+        {"api_key": {"keys": [{"name": 1}, {"nmae": "a", "key": "sha256:1"}]}},
+        {"cors": {"allow_origins": "https://a.example"}},
+        "nobody",
+        {"request_log": {"prompts": True}},
+    ]
+    assert set(bad(chain)) == {
+        "middlewares[0].api_key.keys[0].name",
+        "middlewares[0].api_key.keys[0].key",
+        "middlewares[0].api_key.keys[1].nmae",
+        "middlewares[0].api_key.keys[1].name",
+        "middlewares[0].api_key.keys[1].key",
+        "middlewares[1].cors.allow_origins",
+        "middlewares[2].nobody",
+        "middlewares[3].request_log.prompts",
+    }
+
+
+@pytest.mark.parametrize("data", [{}, "request_id", 5, {"request_id": None}])
+def test_the_chain_must_be_a_list(data: Any) -> None:
+    assert bad(data) == {"middlewares": "expected a list of middlewares"}
+
+
+@pytest.mark.parametrize("item", [5, None, [], {}, {"cors": {}, "request_id": {}}, True])
+def test_an_item_must_be_a_name_or_one_name_with_options(item: Any) -> None:
+    assert bad([item]) == {"middlewares[0]": "expected a name, or one name with its options"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "acme_none:Audit",
+        "acme_audit:Nobody",
+        "acme_audit:number",
+        "acme_audit:",
+        ":factory",
+        ":",
+        ".acme_audit:plain",
+        "acme..audit:plain",
+        "acme_syntax:plain",
+        "acme_raises:plain",
+        "acme_hints:plain",
+        "../etc:plain",
+        "__init__",
+        "__main__",
+        "",
+    ],
+)
+def test_what_cannot_be_loaded_is_a_mistake_and_no_crash(plugins: Path, name: str) -> None:
+    (plugins / "acme_syntax.py").write_text("def plain(:\n")
+    (plugins / "acme_raises.py").write_text("raise RuntimeError('not today')\n")
+    (plugins / "acme_hints.py").write_text("def plain(*, a: 'Nowhere') -> None: ...\n")
+    assert list(bad([name])) == [f"middlewares[0].{name}"]
+
+
+def test_an_import_that_fails_inside_a_plugin_names_what_is_missing(plugins: Path) -> None:
+    (plugins / "acme_needs.py").write_text("import acme_nowhere\n")
+    assert "acme_nowhere" in bad(["acme_needs:plain"])["middlewares[0].acme_needs:plain"]

@@ -1,0 +1,61 @@
+"""A tiny application round a chain of middlewares, and callers for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from gateway.apis import openai
+from gateway.boundary import Boundary
+from gateway.lifecycle import Lifecycle
+from gateway.middleware import Handler, Middleware, as_step
+
+
+class App:
+    """A running application; `handler` answers `/here`."""
+
+    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
+        self.url = url
+        self.http = http
+
+    async def call(
+        self, headers: dict[str, str] | None = None, *, method: str = "POST", path: str = "/here"
+    ) -> Reply:
+        async with self.http.request(method, self.url + path, headers=headers) as response:
+            return Reply(response.status, response.headers, await response.text())
+
+
+class Reply:
+    """A whole answer."""
+
+    def __init__(self, status: int, headers: Any, text: str) -> None:
+        self.status = status
+        self.headers = headers
+        self.text = text
+
+
+async def ok(_: web.Request) -> web.StreamResponse:
+    return web.Response(text="ok")
+
+
+@asynccontextmanager
+async def running(*chain: Middleware, handler: Handler = ok) -> AsyncIterator[App]:
+    """The chain inside the boundary, as in the gateway."""
+    boundary = Boundary(openai.error_body, Lifecycle(), frozenset())
+    app = web.Application(middlewares=[as_step(step) for step in (boundary, *chain)])
+    app.on_response_prepare.append(boundary.on_response_prepare)
+    app.router.add_post("/here", handler)
+    app.router.add_get("/here", handler)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        async with aiohttp.ClientSession() as http:
+            yield App(f"http://{host}:{port}", http)
+    finally:
+        await runner.cleanup()
