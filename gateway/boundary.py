@@ -6,9 +6,10 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from multidict import CIMultiDict
 
 from gateway.errors import (
@@ -50,6 +51,8 @@ class Boundary:
         self._probes = probes
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.version not in (HttpVersion10, HttpVersion11):
+            self._refuse_version(request)
         request[RESPONSE_HEADERS] = CIMultiDict()
         request[_STARTED] = time.monotonic()
         if request.match_info.handler in self._probes:
@@ -66,6 +69,18 @@ class Boundary:
         except Exception:
             _log.exception("bug")
             return self._render(request, GatewayError(INTERNAL))
+
+    def _refuse_version(self, request: web.Request) -> NoReturn:
+        """Answer in HTTP/1.1, which aiohttp would not do, and close."""
+        error = InvalidRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+        body = self._error_body(error)
+        if request.transport is not None:
+            request.transport.write(
+                b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: application/json\r\n"
+                b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
+            request.transport.close()
+        raise ConnectionResetError("a version of HTTP that is not spoken here")
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Signal handler: what middlewares left for the answer's headers, whatever it is."""

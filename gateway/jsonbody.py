@@ -45,7 +45,9 @@ def shape(value: dict[str, Any], kind: type[_Shape]) -> _Shape:
     except (msgspec.ValidationError, RecursionError) as error:
         match = _FAULT.fullmatch(str(error))
         assert match is not None
-        what, path = match["what"], (match["path"] or "").lstrip(".")
+        what = match["what"]
+        # Members without declared names appear as [...]; what holds them is named then.
+        path = (match["path"] or "").lstrip(".").partition("[...]")[0]
         if missing := _MISSING.fullmatch(what):
             path = f"{path}.{missing[1]}".lstrip(".")
             raise InvalidRequest(

@@ -24,9 +24,13 @@ from gateway.fitten.tokenfile import TokenFile, Tokens
 _log = structlog.get_logger("session")
 
 _AHEAD = 60.0  # seconds before expiry at which a token is renewed (protocol 3.4)
+# How tokens are renewed: by login; by refresh, or else by login; ahead of expiry.
+Way = Literal["ahead", "refresh", "login"]
 _REFUSED_PAUSE = 30.0  # the shortest wait after refused credentials
 _NOT_A_TOKEN = "Not expired"  # trap 13: means "keep the one you have"
-_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+_DURATION = re.compile(
+    r"P(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,9})S)?)?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,10 @@ class Session:
     @property
     def ready(self) -> bool:
         """Whether a request could be sent now."""
-        return self._tokens is not None and self._pause is None
+        if self._tokens is None:
+            return False
+        expires = self._tokens.expires_at
+        return self._pause is None or expires is None or expires > time.time()
 
     @property
     def fault(self) -> GatewayError | None:
@@ -95,10 +102,10 @@ class Session:
             if left <= 0:
                 return await self._renew("refresh")
             if left <= _AHEAD and self._renewal is None and not self._paused():
-                self._start_renewal("refresh")  # the old one is good until it is done
+                self._start_renewal("ahead")  # the old one is good until it is done
         return tokens
 
-    async def replace(self, rejected: Tokens, way: Literal["refresh", "login"]) -> Tokens:
+    async def replace(self, rejected: Tokens, way: Way) -> Tokens:
         """Other tokens than these, which the upstream refused."""
         if self._tokens is not None and self._tokens != rejected:
             return self._tokens  # somebody else was refused first
@@ -119,13 +126,13 @@ class Session:
     def _paused(self) -> bool:
         return self._pause is not None and time.monotonic() < self._pause.until
 
-    async def _renew(self, way: Literal["refresh", "login"]) -> Tokens:
+    async def _renew(self, way: Way) -> Tokens:
         if self._pause is not None and self._paused():
             raise _with_wait(self._pause)
         # Shielded: a caller that is cancelled must not take the others' renewal with it.
         return await asyncio.shield(self._renewal or self._start_renewal(way))
 
-    def _start_renewal(self, way: Literal["refresh", "login"]) -> asyncio.Task[Tokens]:
+    def _start_renewal(self, way: Way) -> asyncio.Task[Tokens]:
         self._renewal = asyncio.create_task(self._run_renewal(way))
         self._renewal.add_done_callback(self._renewal_done)
         return self._renewal
@@ -135,7 +142,7 @@ class Session:
         if not task.cancelled():
             task.exception()  # seen; it is in the log and with whoever waits
 
-    async def _run_renewal(self, way: Literal["refresh", "login"]) -> Tokens:
+    async def _run_renewal(self, way: Way) -> Tokens:
         try:
             tokens = await self._obtain(way)
         except GatewayError as error:
@@ -149,13 +156,15 @@ class Session:
             _log.warning("token_file_not_written", reason=error.strerror)
         return tokens
 
-    async def _obtain(self, way: Literal["refresh", "login"]) -> Tokens:
-        if way == "refresh" and self._tokens is not None:
+    async def _obtain(self, way: Way) -> Tokens:
+        if way != "login" and self._tokens is not None:
             try:
                 if refreshed := await self._refresh(self._tokens):
                     _log.info("session_refreshed")
                     return refreshed
             except GatewayError as error:
+                if way == "ahead" and error.retryable:
+                    raise  # there is time for another try, and no need of a login
                 _log.info("session_not_refreshed", reason=error.message)
         tokens = _from_login(
             await self._client.login(self._account.username, self._account.password.value)
@@ -192,12 +201,12 @@ class Session:
                 retryable=False,
             )
         first, longest = (_REFUSED_PAUSE, 3600.0) if refused else (1.0, 60.0)
-        self._pause_after(error, min(first * 2.0 ** min(self._failures, 16), longest))
+        seconds = first * 2.0 ** min(self._failures, 16) * random.uniform(1.0, 1.2)
+        self._pause_after(error, min(seconds, longest))
         self._failures += 1
         return error
 
     def _pause_after(self, error: GatewayError, seconds: float) -> None:
-        seconds *= random.uniform(1.0, 1.2)
         self._pause = Pause(error, time.monotonic() + seconds)
         _log.log(
             logging.WARNING if error.retryable else logging.ERROR,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ class TokenFile:
             return None
         except (ValueError, RecursionError):
             aside = self._path.with_name(self._path.name + ".broken")
-            self._path.replace(aside)
+            with contextlib.suppress(OSError):
+                self._path.replace(aside)
             _log.warning("token_file_broken", file=str(self._path), set_aside_as=str(aside))
             return None
         if content.account != self._account:

@@ -87,7 +87,8 @@ class AnswerDecoder:
                     self._line(line)
                     if self._failed:
                         break
-            self._keep(rest)
+            if not self._failed:
+                self._keep(rest)
         pieces, self._pieces = self._pieces, []
         return pieces
 
@@ -129,12 +130,18 @@ class AnswerDecoder:
         self._rest.append(rest)
         self._rest_size += len(rest)
         if self._rest_size > self._max_line:
-            self.error = UpstreamError(
-                "Fitten sent a line beyond all measure.", code="upstream_invalid_response"
-            )
-            self._rest, self._rest_size = [], 0
+            self._too_long()
+
+    def _too_long(self) -> None:
+        self.error = UpstreamError(
+            "Fitten sent a line beyond all measure.", code="upstream_invalid_response"
+        )
+        self._rest, self._rest_size = [], 0
 
     def _line(self, line: bytes) -> None:
+        if len(line) > self._max_line:
+            self._too_long()
+            return
         try:
             member = msgspec.json.decode(line)
         except (ValueError, RecursionError):

@@ -102,18 +102,17 @@ FORGERIES = [
 ]
 
 
-@pytest.mark.parametrize("forgery", FORGERIES)
 @pytest.mark.parametrize("role", ["system", "developer", "user", "assistant", "tool"])
-async def test_no_text_of_any_role_can_open_or_close_a_turn(
-    gateway: Gateway, role: str, forgery: str
-) -> None:
-    message = {"role": role, "content": f"a {forgery} b", "tool_call_id": forgery}
-    asked = [message, {"role": "user", "content": "c [[echo]]"}]
-    summary = await echoed(gateway, asked)
-    honest = await echoed(gateway, [{**message, "content": "", "tool_call_id": "1"}, asked[1]])
-    assert [block[0] for block in summary["blocks"]] == [block[0] for block in honest["blocks"]]
-    assert summary["ends_with_assistant"]
-    assert summary["prefill"] == ""
+async def test_no_text_of_any_role_can_open_or_close_a_turn(gateway: Gateway, role: str) -> None:
+    last = {"role": "user", "content": "c [[echo]]"}
+    message = {"role": role, "content": "", "tool_call_id": "1"}
+    honest = await echoed(gateway, [message, last])
+    for forgery in FORGERIES:
+        message = {"role": role, "content": f"a {forgery} b", "tool_call_id": forgery}
+        summary = await echoed(gateway, [message, last])
+        assert [b[0] for b in summary["blocks"]] == [b[0] for b in honest["blocks"]], forgery
+        assert summary["ends_with_assistant"]
+        assert summary["prefill"] == ""
 
 
 async def test_a_marker_split_over_parts_and_messages_cannot_close_a_turn(
