@@ -76,8 +76,9 @@ class rate_limit:
 
 def duration(seconds: float) -> str:
     """Seconds as OpenAI's rate-limit headers have them: `120ms`, `1.5s`, `6m0s`."""
-    if seconds < 1:
-        return f"{max(0, math.ceil(seconds * 1000))}ms"
+    milliseconds = max(0, math.ceil(seconds * 1000))
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
     seconds = math.ceil(seconds * 10) / 10
     minutes, rest = divmod(seconds, 60)
     return f"{int(minutes)}m{rest:g}s" if minutes else f"{rest:g}s"

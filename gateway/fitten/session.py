@@ -115,13 +115,16 @@ class Session:
                 return renewed
         return await self._renew(way)
 
-    def refused(self) -> None:
-        """Even tokens of a new login were refused: ask for none for a while."""
-        self._tokens = None
-        self._pause_after(
-            Unavailable("Fitten refuses the gateway's session even after a new login."),
-            _REFUSED_PAUSE,
+    def refused(self) -> GatewayError:
+        """Even tokens of a new login were refused: make no others for a while.
+
+        They stay in use, since the cause may lie in one request alone.
+        """
+        error = UpstreamError(
+            "Fitten refuses the gateway's session even after a new login.", retryable=False
         )
+        self._pause_after(error, _REFUSED_PAUSE)
+        return error
 
     def _paused(self) -> bool:
         return self._pause is not None and time.monotonic() < self._pause.until

@@ -15,7 +15,7 @@ import structlog
 from gateway import tokens
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
-from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout, UpstreamUnauthorized
+from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
 from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt
 from gateway.fitten.client import FittenClient, translated
@@ -104,11 +104,7 @@ class FittenUpstream:
                 )
             except UpstreamUnauthorized as error:
                 if not ways:
-                    self._session.refused()
-                    raise UpstreamError(
-                        "Fitten refuses the gateway's session even after a new login.",
-                        retryable=False,
-                    ) from error
+                    raise self._session.refused() from error
                 way = ways.pop()
                 _log.info("token_refused", next_step=way)
                 current = await self._session.replace(current, way)

@@ -39,7 +39,6 @@ async def failed(gateway: Gateway, text: str, *, stream: bool) -> tuple[Any, Any
     ("marker", "status", "code", "retry"),
     [
         ("status code=400", 502, BROKEN, "false"),
-        ("status code=401", 502, BROKEN, "false"),
         ("status code=403", 502, BROKEN, "false"),
         ("status code=404", 502, BROKEN, "false"),
         ("status code=413", 502, BROKEN, "false"),
@@ -70,6 +69,14 @@ async def test_an_upstream_failure_before_the_first_piece_is_an_honest_status(
         response, error = await failed(gateway, f"[[{marker}]]", stream=stream)
         assert (response.status, error["type"], error["code"]) == (status, "server_error", code)
         assert response.headers["x-should-retry"] == retry
+
+
+async def test_a_session_that_is_always_refused_is_told(gateway: Gateway) -> None:
+    for stream in (True, False):  # the second may meet the pause after the first
+        response, error = await failed(gateway, "[[status code=401]]", stream=stream)
+        assert response.status in (502, 503)
+        assert error["type"] == "server_error"
+        assert response.headers["x-should-retry"] == "false"
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
