@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from gateway import tokens
 from gateway.generation import FinishReason, Piece
@@ -34,6 +34,7 @@ class Cutoff:
     ) -> None:
         self._stop = tuple(stop)
         self._markers = tuple(markers)
+        self._unbounded = not stop and max_tokens is None
         self._room = None if max_tokens is None else max_tokens * tokens.BYTES_PER_TOKEN
         self._held = ""
         self._matched = False
@@ -41,8 +42,14 @@ class Cutoff:
         self.content_bytes = 0
         self.reasoning_bytes = 0
 
-    def feed(self, pieces: Iterable[Piece]) -> list[Piece]:
+    def feed(self, pieces: list[Piece]) -> list[Piece]:
         """What of these pieces may go out now."""
+        if self._unbounded and not self._held and not self.finish_reason:
+            # Where only markers could end the answer, one look at all of the text will do.
+            text = "".join([text for _, text in pieces])
+            if "<" not in text:
+                self._count(pieces, text)
+                return pieces
         out: list[Piece] = []
         for piece in pieces:
             if self.finish_reason:
@@ -96,6 +103,15 @@ class Cutoff:
                 keep = min(keep, _possible_start(haystack, needle, len(text)))
         self._held = text[keep:]
         return text[:keep]
+
+    def _count(self, pieces: list[Piece], text: str) -> None:
+        count = tokens.size(text)
+        reasoning = [text for kind, text in pieces if kind == "reasoning"]
+        if reasoning:
+            thought = tokens.size("".join(reasoning))
+            self.reasoning_bytes += thought
+            count -= thought
+        self.content_bytes += count
 
     def _emit(self, piece: Piece, out: list[Piece]) -> None:
         kind, text = piece
