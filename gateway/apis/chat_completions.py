@@ -143,7 +143,7 @@ class ChatReply:
     def pieces(self, batch: Sequence[Piece]) -> bytes:
         """A run of pieces of one kind costs one join: what stands between two of their texts
         is always the same."""
-        frames = []
+        frames: list[bytes] = []
         for kind, run in itertools.groupby(batch, _KIND):
             opening = self._openings[kind]
             texts = (self._tail + opening).join([_encode(text) for _, text in run])
