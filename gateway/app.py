@@ -52,7 +52,7 @@ def build_app(
     lifecycle = Lifecycle()
     probes = Probes(upstream, lifecycle)
     models = ModelRoutes(upstream)
-    chat = GenerationHandler(ChatCompletions(), upstream, config.server, config.stream)
+    chat = GenerationHandler(ChatCompletions(), upstream, lifecycle, config.server, config.stream)
     boundary = Boundary(openai.error_body, lifecycle, frozenset({probes.health, probes.ready}))
     steps = [step.build() for step in config.middlewares]
     chain: list[Middleware] = [boundary, *steps]

@@ -78,14 +78,12 @@ def _check(config: Config) -> int:
 
 
 def _serve(config: Config) -> int:
-    import asyncio
-
     from gateway import log, server
 
     redactor = log.Redactor(config.secrets())
     try:
         log.configure(config.log, redactor)
-        asyncio.run(server.serve(config, on_secret=redactor.add))
+        server.run(server.serve(config, on_secret=redactor.add))
     except OSError as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1

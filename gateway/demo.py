@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 
@@ -29,7 +28,7 @@ Ctrl-C ends both.
 def run(*, port: int) -> int:
     """Run until interrupted; returns the exit status."""
     try:
-        asyncio.run(_run(port))
+        server.run(_run(port))
     except OSError as error:
         print(f"Cannot start: {error}; try make demo PORT=5001", file=sys.stderr)
         return 1

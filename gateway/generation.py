@@ -8,7 +8,7 @@ into batches of pieces, and `Generation` keeps the books that the request log re
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -103,6 +103,16 @@ class Silence:
     interval: float
 
 
+class Batches(Protocol):
+    """The batches of one answer; `ended` says that the one in hand is the last."""
+
+    ended: bool
+
+    def __aiter__(self) -> Batches: ...
+
+    async def __anext__(self) -> Sequence[Piece]: ...
+
+
 class Upstream(Protocol):
     """Where answers come from."""
 
@@ -116,7 +126,7 @@ class Upstream(Protocol):
 
     def generate(
         self, generation: Generation, silence: Silence | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Piece]]]:
+    ) -> AbstractAsyncContextManager[Batches]:
         """Batches of pieces, as they arrive; leaving the context stops the upstream.
 
         silence: when to give a sign of it, an empty batch; None for never.

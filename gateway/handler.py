@@ -18,6 +18,7 @@ from gateway.errors import (
     UnsupportedMediaType,
 )
 from gateway.generation import Generation, Piece, Silence, Upstream
+from gateway.lifecycle import Lifecycle, draining
 from gateway.middleware import GENERATION, RESPONSE_HEADERS
 from gateway.sse import EventStream
 
@@ -29,8 +30,11 @@ CLIENT_GONE = "client_closed_request"
 class GenerationHandler:
     """Answers the requests of one API's route from the upstream."""
 
-    def __init__(self, api: Api, upstream: Upstream, server: Server, stream: Stream) -> None:
+    def __init__(
+        self, api: Api, upstream: Upstream, lifecycle: Lifecycle, server: Server, stream: Stream
+    ) -> None:
         self._api = api
+        self._lifecycle = lifecycle
         self._upstream = upstream
         self._server = server
         self._stream = stream
@@ -52,6 +56,9 @@ class GenerationHandler:
             generation.end = error.code or "error"
             raise
         except (asyncio.CancelledError, ConnectionError):
+            if self._lifecycle.interrupted:
+                generation.end = "draining"
+                raise draining() from None
             generation.end = CLIENT_GONE
             raise
 
@@ -72,6 +79,7 @@ class GenerationHandler:
     ) -> web.StreamResponse:
         """Until the first piece, or a grace, nothing is sent: failures keep their status."""
         stream: EventStream | None = None
+        last = b""  # the frames that leave together with the end, whatever it is
         try:
             async with self._upstream.generate(generation, self._silence) as batches:
                 async for batch in batches:
@@ -81,38 +89,44 @@ class GenerationHandler:
                     if stream is None:
                         stream = await self._open(request, generation)
                         frames = reply.begin() + frames
-                    if frames:
+                    if batches.ended:
+                        last = frames
+                    elif frames:
                         await stream.write(frames)
                     else:
                         await stream.keep_alive()
             # The upstream is closed by now, also when it was cut short.
-            last = reply.end()
             if stream is None:
                 stream = await self._open(request, generation)
-                last = reply.begin() + last
+                last = reply.begin()
             generation.end = "complete"
-            await stream.end(last)
+            await stream.end(last + reply.end())
             return stream.response
         except GatewayError as error:
             if stream is None:
                 raise
-            return await self._fail(stream, generation, reply, error)
+            return await self._fail(stream, generation, last + reply.error(error), error)
         except (asyncio.CancelledError, ConnectionError):
-            if stream is not None:
-                stream.drop()
+            if stream is None:
+                raise
+            if self._lifecycle.interrupted and stream.connected:
+                end = draining()
+                return await self._fail(stream, generation, last + reply.error(end), end)
+            stream.drop()
             raise
         except Exception:
             if stream is None:
                 raise
             _log.exception("bug")
-            return await self._fail(stream, generation, reply, GatewayError(INTERNAL))
+            bug = GatewayError(INTERNAL)
+            return await self._fail(stream, generation, last + reply.error(bug), bug)
 
     async def _fail(
-        self, stream: EventStream, generation: Generation, reply: Reply, error: GatewayError
+        self, stream: EventStream, generation: Generation, frames: bytes, error: GatewayError
     ) -> web.StreamResponse:
         """The answer has begun: the error is a frame; nothing like an end follows it."""
         generation.end = error.code or "error"
-        await stream.end(reply.error(error))
+        await stream.end(frames)
         return stream.response
 
     async def _open(self, request: web.Request, generation: Generation) -> EventStream:

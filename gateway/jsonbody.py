@@ -18,7 +18,7 @@ from gateway.errors import InvalidRequest
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 
 # Members whose colon cannot be counted by looking for `":` alone.
-_ODD_MEMBER = re.compile(rb'"[ \t\r\n]+:|\\\\":')
+_BLANK_BEFORE_COLON = re.compile(rb'"[ \t\r\n]+:')
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 
@@ -33,9 +33,20 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
-    if _ODD_MEMBER.search(raw) or raw.count(b'":') - raw.count(b'\\":') != _count_members(value):
+    if not _members_add_up(raw, value):
         _refuse_duplicates(raw)
     return value
+
+
+def _members_add_up(raw: bytes, value: dict[str, Any]) -> bool:
+    """Whether the body certainly names as many members as the object has.
+
+    A colon after a quote ends a member's name, unless the quote is escaped; where that
+    cannot be told by counting alone, the answer is no.
+    """
+    if b'\\\\":' in raw or _BLANK_BEFORE_COLON.search(raw):
+        return False
+    return raw.count(b'":') - raw.count(b'\\":') == _count_members(value)
 
 
 def shape(value: dict[str, Any], kind: type[_Shape]) -> _Shape:

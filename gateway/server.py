@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -21,6 +23,7 @@ from gateway.handler import INTERNAL
 
 _log = structlog.get_logger("server")
 
+_BACKLOG = 1024
 _KEEP_ALIVE = 75.0  # seconds an idle connection may stay
 
 
@@ -64,7 +67,8 @@ class Runner(web.AppRunner):
             handler_cancellation=True,
             keepalive_timeout=_KEEP_ALIVE,
             access_log=None,
-            shutdown_timeout=0.5,
+            shutdown_timeout=0.1,
+            lingering_time=2.0,
             auto_decompress=False,
         )
 
@@ -85,14 +89,35 @@ async def start(config: Config, *, on_secret: Callable[[str], None] = lambda _: 
 
     To be ended by `stop`.
     """
+    # Before anything else: an address that is taken should cost no login.
+    sockets = _listen(config.server.host, config.server.port)
     runner = Runner(build_app(config, on_secret=on_secret))
-    await runner.setup()
     try:
-        await web.TCPSite(runner, config.server.host, config.server.port, backlog=1024).start()
-    except OSError:
+        await runner.setup()
+        for listening in sockets:
+            await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+    except BaseException:
+        for listening in sockets:
+            listening.close()
         await runner.cleanup()
         raise
     return runner
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """Bound sockets for every address of a host, on one port. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, where in dict.fromkeys(found):
+            name = where[0], port, *where[2:]
+            sockets.append(socket.create_server(name, family=family, backlog=_BACKLOG))
+            port = sockets[0].getsockname()[1]
+    except OSError:
+        for listening in sockets:
+            listening.close()
+        raise
+    return sockets
 
 
 async def stop(runner: Runner, drain_timeout: float) -> None:
@@ -103,7 +128,19 @@ async def stop(runner: Runner, drain_timeout: float) -> None:
     _log.info("draining", active=lifecycle.active, timeout=drain_timeout)
     if not await lifecycle.drain(drain_timeout):
         _log.warning("drain_timeout", active=lifecycle.active)
+        await lifecycle.interrupt()
     await runner.cleanup()
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end on the fastest event loop there is."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):  # there is none for Windows
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
 
 
 async def serve(

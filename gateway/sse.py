@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
@@ -12,9 +13,22 @@ from gateway.generation import Generation
 # Comments are safe for every known decoder as long as no `id:` was ever sent.
 KEEP_ALIVE = b": keep-alive\n\n"
 
-# aiohttp-sse pings from a task of its own; a second writer on a response that waits for a
-# slow reader cancels the first (both wait on one shared future), so its pings never come.
-_NEVER = 10.0 * 365 * 86_400
+# A transport's default mark, in bytes, beyond which a write waits for the reader.
+_HIGH_WATER = 64 * 1024
+
+
+class _Response(EventSourceResponse):
+    """aiohttp-sse's response with two changes.
+
+    Its pings come from a task of their own; a second writer on a response that waits for a
+    slow reader cancels the first (both wait on one shared future), so here they never come.
+    And its headers wait for the first frames, to go out in one write with them.
+    """
+
+    _send_headers_immediately = False
+
+    async def _ping(self) -> None:
+        return
 
 
 class EventStream:
@@ -36,29 +50,42 @@ class EventStream:
     async def open(
         cls, request: web.Request, generation: Generation, *, write_timeout: float
     ) -> EventStream:
-        """Send the headers.
+        """Begin the answer; the headers are sent with the first frames.
 
         write_timeout: seconds that a caller may take no data before it is dropped; the
             kernel drops a vanished one after as many.
         """
-        response = EventSourceResponse(
-            sep="\n", allow_all_methods=True, send_timeout=write_timeout, ping_interval=_NEVER
-        )
+        response = _Response(sep="\n", allow_all_methods=True, send_timeout=write_timeout)
         response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
         response.headers["Cache-Control"] = "no-cache, no-transform"
         del response.headers["Connection"]  # aiohttp knows better, for HTTP/1.0 above all
         await response.prepare(request)
         return cls(request, response, generation, write_timeout)
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is still a connection to the caller."""
+        return self._request.transport is not None
+
     async def write(self, frames: bytes) -> None:
         """Send frames. Raises ConnectionError when the caller is gone or reads no more."""
+        await self._send(self.response.write, frames)
+
+    async def _send(self, send: Callable[[bytes], Awaitable[None]], frames: bytes) -> None:
+        self._generation.bytes_sent += len(frames)
+        transport = self._request.transport
+        if transport is None:
+            raise ConnectionResetError("the caller is gone")
+        if transport.get_write_buffer_size() + len(frames) < _HIGH_WATER:
+            await send(frames)  # cannot wait, so needs no limit
+            return
         try:
             async with asyncio.timeout(self._write_timeout):
-                await self.response.write(frames)
+                await send(frames)
         except TimeoutError:
-            self._abort()
+            # At once: an orderly close would wait for ever for the caller to read.
+            transport.abort()
             raise ConnectionResetError("the caller does not read") from None
-        self._generation.bytes_sent += len(frames)
 
     async def keep_alive(self) -> None:
         """Send a comment, which every decoder skips."""
@@ -66,15 +93,9 @@ class EventStream:
 
     async def end(self, frames: bytes) -> None:
         """Send the last frames and end the body."""
-        await self.write(frames)
         self.response.stop_streaming()
-        await self.response.write_eof()
+        await self._send(self.response.write_eof, frames)
 
     def drop(self) -> None:
         """The stream will not be ended: let go of it."""
         self.response.stop_streaming()
-
-    def _abort(self) -> None:
-        """Close at once: an orderly close would wait for ever for the caller to read."""
-        if self._request.transport is not None:
-            self._request.transport.abort()

@@ -26,10 +26,11 @@ class cors:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin")
+        headers = request[RESPONSE_HEADERS]
+        if self._origins:
+            headers["Vary"] = "Origin"
         if not self._origins or origin is None:
             return await handler(request)
-        headers = request[RESPONSE_HEADERS]
-        headers["Vary"] = "Origin"
         if "*" not in self._origins and origin not in self._origins:
             return await handler(request)
         headers["Access-Control-Allow-Origin"] = "*" if "*" in self._origins else origin

@@ -48,14 +48,15 @@ class rate_limit:
         admitted = self._of(caller)
         while admitted and admitted[0] <= now - _WINDOW:
             admitted.popleft()
-        wait = admitted[0] + _WINDOW - now if len(admitted) >= self._limit else 0.0
-        if not wait:
+        refused = len(admitted) >= self._limit
+        if not refused:
             admitted.append(now)
         headers = request[RESPONSE_HEADERS]
         headers["x-ratelimit-limit-requests"] = str(self._limit)
         headers["x-ratelimit-remaining-requests"] = str(self._limit - len(admitted))
         headers["x-ratelimit-reset-requests"] = duration(admitted[-1] + _WINDOW - now)
-        if wait:
+        if refused:
+            wait = max(admitted[0] + _WINDOW - now, 0.001)
             raise RateLimited(
                 f"Rate limit reached: {self._limit} requests per minute. Please try again in "
                 f"{math.ceil(wait)}s.",

@@ -22,7 +22,8 @@ def neutralise(text: str) -> str:
 
     That is what the official extension does; a person or a model still reads it.
     """
-    return _MARKER.sub(r"<| \1 |>", text) if "<|" in text else text
+    # One character is found far faster than two, and most texts have neither.
+    return _MARKER.sub(r"<| \1 |>", text) if "|" in text and "<|" in text else text
 
 
 def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX_CHARS) -> str:

@@ -64,6 +64,7 @@ class Session:
         self._on_secret = on_secret
         self._tokens: Tokens | None = None
         self._renewal: asyncio.Task[Tokens] | None = None
+        self._saving = asyncio.Lock()
         self._pause: Pause | None = None
         self._failures = 0
 
@@ -137,26 +138,25 @@ class Session:
 
     def _start_renewal(self, way: Way) -> asyncio.Task[Tokens]:
         self._renewal = asyncio.create_task(self._run_renewal(way))
-        self._renewal.add_done_callback(self._renewal_done)
+        self._renewal.add_done_callback(_seen)
         return self._renewal
-
-    def _renewal_done(self, task: asyncio.Task[Tokens]) -> None:
-        self._renewal = None
-        if not task.cancelled():
-            task.exception()  # seen; it is in the log and with whoever waits
 
     async def _run_renewal(self, way: Way) -> Tokens:
         try:
             tokens = await self._obtain(way)
         except GatewayError as error:
             raise self._failed(error) from None
+        finally:
+            # Here and not in a callback: who comes from now on must not join this one.
+            self._renewal = None
         self._failures = 0
         self._pause = None
         self._adopt(tokens)
-        try:
-            await asyncio.to_thread(self._file.save, tokens)
-        except OSError as error:
-            _log.warning("token_file_not_written", reason=error.strerror)
+        async with self._saving:
+            try:
+                await asyncio.to_thread(self._file.save, tokens)
+            except OSError as error:
+                _log.warning("token_file_not_written", reason=error.strerror)
         return tokens
 
     async def _obtain(self, way: Way) -> Tokens:
@@ -219,6 +219,12 @@ class Session:
             reason=error.message,
             next_try_in=round(seconds, 1),
         )
+
+
+def _seen(task: asyncio.Task[Tokens]) -> None:
+    """A failed renewal is in the log and with whoever waits, if anybody still does."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _with_wait(pause: Pause) -> GatewayError:

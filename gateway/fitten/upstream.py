@@ -66,26 +66,28 @@ class FittenUpstream:
                 _log.info("models_not_read", reason=error.message)
                 if not self._session.ready:
                     wait = min(refresh, error.retry_after or 5.0)
+            except Exception:  # a bug here must not end this loop
+                _log.exception("bug")
             await asyncio.sleep(wait)
 
     @asynccontextmanager
     async def generate(
         self, generation: Generation, silence: Silence | None = None
-    ) -> AsyncIterator[AsyncIterator[Sequence[Piece]]]:
+    ) -> AsyncIterator[Answer]:
         request = generation.request
         text = prompt.render(request.messages, default_system=self._settings.default_system)
         cutoff = Cutoff(
             stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
         )
         async with AsyncExitStack() as stack:
+            answer = Answer(cutoff, self._settings, silence)
             opening = self._open(stack, text, generation.model)
             if silence is None:
-                answer = Answer(await opening, cutoff, self._settings, None)
+                answer.response = await opening
             else:
                 # A task, so that signs of silence can be given while it is under way.
-                task = asyncio.create_task(opening)
-                stack.push_async_callback(_end, task)
-                answer = Answer(task, cutoff, self._settings, silence)
+                answer.response = asyncio.create_task(opening)
+                stack.push_async_callback(_end, answer.response)
             try:
                 yield answer
             finally:
@@ -112,8 +114,9 @@ class FittenUpstream:
 
 async def _end(task: asyncio.Task[aiohttp.ClientResponse]) -> None:
     """Nobody waits for the opening any more."""
-    task.cancel()
-    await asyncio.wait([task])
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
     if not task.cancelled():
         task.exception()  # seen by who waited, if anybody did
 
@@ -121,17 +124,18 @@ async def _end(task: asyncio.Task[aiohttp.ClientResponse]) -> None:
 class Answer:
     """Batches of pieces from one response, within the time limits.
 
-    An empty batch is a sign of silence, as `Upstream.generate` says.
+    The limits count from its making; `response`, or the task that will have it, is set next.
+    An empty batch is a sign of silence, as `Upstream.generate` says. The end of the body
+    that is there already is part of the last batch, so that both can leave together.
     """
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse | asyncio.Task[aiohttp.ClientResponse],
         cutoff: Cutoff,
         settings: Fitten,
         silence: Silence | None,
     ) -> None:
-        self._response = response
+        self.response: aiohttp.ClientResponse | asyncio.Task[aiohttp.ClientResponse]
         self._decoder = AnswerDecoder()
         self._cutoff = cutoff
         self._timeouts = settings.timeouts
@@ -140,21 +144,21 @@ class Answer:
         self._clock = asyncio.get_running_loop().time
         self._deadline = self._clock() + settings.timeouts.first_piece
         self._next_sign = self._clock() + silence.grace if silence else math.inf
-        self._ended = False
+        self.ended = False
 
     def __aiter__(self) -> Answer:
         return self
 
     async def __anext__(self) -> Sequence[Piece]:
-        if isinstance(self._response, asyncio.Task):
-            await asyncio.wait([self._response], timeout=self._next_sign - self._clock())
-            if not self._response.done():
+        if isinstance(self.response, asyncio.Task):
+            await asyncio.wait([self.response], timeout=self._next_sign - self._clock())
+            if not self.response.done():
                 return self._sign()
-            self._response = self._response.result()
-        while not self._ended:
+            self.response = self.response.result()
+        while not self.ended:
             try:
                 async with asyncio.timeout_at(min(self._deadline, self._next_sign)):
-                    data = await self._response.content.readany()
+                    data = await self.response.content.readany()
             except TimeoutError:
                 if self._clock() < self._deadline:
                     return self._sign()
@@ -163,7 +167,9 @@ class Answer:
                 return self._broken()
             except (aiohttp.ClientError, OSError) as error:
                 raise translated(error) from None
-            batch = self._take(data) if data else self._finish(self._response)
+            batch = self._take(data) if data else []
+            if not self.ended and self.response.content.at_eof():
+                batch += self._finish(self.response)
             if batch:
                 now = self._clock()
                 self._deadline = now + self._timeouts.between_pieces
@@ -181,11 +187,11 @@ class Answer:
 
     def _take(self, data: bytes) -> list[Piece]:
         batch = self._cutoff.feed(self._decoder.feed(data))
-        self._ended = self._cutoff.finish_reason is not None
-        if self._decoder.error is not None and not self._ended:
-            self._ended = True
+        self.ended = self._cutoff.finish_reason is not None
+        if self._decoder.error is not None and not self.ended:
+            self.ended = True
             batch += self._cutoff.flush()
-        elif self._ended:
+        elif self.ended:
             self._decoder.error = None  # what follows the cut is not part of the answer
         return batch
 
@@ -193,14 +199,14 @@ class Answer:
         whole = not self._needs_proof or _is_framed(response)
         batch = self._cutoff.feed(self._decoder.finish(whole=whole))
         batch += self._cutoff.flush()
-        self._ended = True
+        self.ended = True
         if self._cutoff.finish_reason is not None:
             self._decoder.error = None
         return batch
 
     def _broken(self) -> Sequence[Piece]:
         """The connection broke inside the answer: what is held back goes out before the error."""
-        self._ended = True
+        self.ended = True
         self._decoder.error = truncated()
         if batch := self._cutoff.flush():
             return batch
@@ -209,7 +215,7 @@ class Answer:
     @property
     def finish_reason(self) -> Any:
         """Why the answer ended, if it did so well."""
-        if self._ended and self._decoder.error is None:
+        if self.ended and self._decoder.error is None:
             return self._cutoff.finish_reason or "stop"
         return None
 

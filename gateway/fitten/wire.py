@@ -144,9 +144,8 @@ class AnswerDecoder:
         last = b"".join(self._rest)
         self._rest, self._rest_size = [], 0
         if self.error is None and last.strip(_BLANK):
-            skipped = self.skipped
             self._line(last)
-            if self.skipped > skipped and self.error is None:
+            if self._derailed and self.error is None:
                 self.error = truncated()  # a line that breaks off
         if self.error is None and not self.complete and (self._derailed or not whole):
             self.error = truncated()
@@ -211,12 +210,12 @@ class AnswerDecoder:
             )
 
     def _text(self, kind: Kind, text: str) -> None:
-        if text.startswith("heartbeat") and kind == "content" and _HEARTBEAT.fullmatch(text):
-            return
         if "\0" in text or "\ufeff" in text:  # trap 5
             text = _PADDING.sub("", text)
             if not text.strip("\r\n"):
                 return
+        if text.startswith("heartbeat") and kind == "content" and _HEARTBEAT.fullmatch(text):
+            return
         if kind in self._half or not text.isascii():
             text = self._join_surrogates(kind, text)
         if text:
@@ -247,8 +246,10 @@ class AnswerDecoder:
 def error_object(member: dict[str, Any]) -> GatewayError | None:
     """The error that a JSON object of the upstream's stands for, if any (trap 11)."""
     status = member.get("status_code")
-    if type(status) is not int or status == 0 or 200 <= status < 300:
+    if type(status) is not int:
         status = None
+    elif status == 0 or 200 <= status < 300:
+        return None
     alone = not any(name in member for name in ("delta", "usage", "tracedata"))
     if (
         status is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -20,7 +21,7 @@ Outcome = tuple[str, str, FinishReason | None]
 def run(cutoff: Cutoff, pieces: Sequence[Piece], *, together: bool = False) -> Outcome:
     """The joined content, the joined reasoning and the finish reason."""
     out: list[Piece] = []
-    for batch in [pieces] if together else [[piece] for piece in pieces]:
+    for batch in [list(pieces)] if together else [[piece] for piece in pieces]:
         out += cutoff.feed(batch)
     out += cutoff.flush()
     assert all(text for _, text in out), "a piece is never empty"
@@ -29,9 +30,7 @@ def run(cutoff: Cutoff, pieces: Sequence[Piece], *, together: bool = False) -> O
     return content, reasoning, cutoff.finish_reason
 
 
-def reference(
-    reasoning: str, content: str, stop: Sequence[str], max_tokens: int | None
-) -> Outcome:
+def reference(reasoning: str, content: str, stop: Sequence[str], max_tokens: int | None) -> Outcome:
     """What is meant, one character at a time."""
     needles = [(needle, False) for needle in stop] + [(needle, True) for needle in MARKERS]
     reason: FinishReason | None = None
@@ -56,7 +55,7 @@ def reference(
 
 def cut(text: str, places: Sequence[int]) -> list[str]:
     bounds = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
-    return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(bounds)]
 
 
 texts = st.text("aAbB<|>é好", max_size=24)
@@ -82,9 +81,7 @@ def test_any_split_ends_where_reading_character_by_character_would_end(
     pieces: list[Piece] = [("reasoning", part) for part in cut(reasoning, where)]
     pieces += [("content", part) for part in cut(content, where)]
     cutoff = Cutoff(stop=stop, markers=MARKERS, max_tokens=max_tokens)
-    assert run(cutoff, pieces, together=together) == reference(
-        reasoning, content, stop, max_tokens
-    )
+    assert run(cutoff, pieces, together=together) == reference(reasoning, content, stop, max_tokens)
 
 
 @settings(max_examples=100, deadline=None)

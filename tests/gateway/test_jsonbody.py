@@ -47,7 +47,7 @@ def refusal(raw: bytes) -> InvalidRequest:
         (b"{'a':1}", "not valid JSON"),
         (b'{"a":1,}', "not valid JSON"),
         (b'{"a":01}', "not valid JSON"),
-        (b'{a:1}', "not valid JSON"),
+        (b"{a:1}", "not valid JSON"),
         (b'{"a":"\n"}', "not valid JSON"),
         (b'{"a":"\0"}', "not valid JSON"),
         (b'{"a":1} // comment', "not valid JSON"),

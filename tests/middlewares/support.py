@@ -46,7 +46,8 @@ async def ok(_: web.Request) -> web.StreamResponse:
 async def running(*chain: Middleware, handler: Handler = ok) -> AsyncIterator[App]:
     """The chain inside the boundary, as in the gateway."""
     boundary = Boundary(openai.error_body, Lifecycle(), frozenset())
-    app = web.Application(middlewares=[as_step(step) for step in (boundary, *chain)])
+    steps: list[Middleware] = [boundary, *chain]
+    app = web.Application(middlewares=[as_step(step) for step in steps])
     app.on_response_prepare.append(boundary.on_response_prepare)
     app.router.add_post("/here", handler)
     app.router.add_get("/here", handler)

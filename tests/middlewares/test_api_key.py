@@ -156,7 +156,9 @@ async def test_no_keys_let_nobody_in() -> None:
         assert (await app.call()).status == 401
 
 
-@pytest.mark.parametrize("key", ["sha256:", "sha256:12", f"sha256:{'g' * 64}", f"sha256:{'0' * 65}"])
+@pytest.mark.parametrize(
+    "key", ["sha256:", "sha256:12", f"sha256:{'g' * 64}", f"sha256:{'0' * 65}"]
+)
 def test_a_malformed_digest_stops_the_start(key: str) -> None:
     mistakes: Mistakes = {}
     read_chain([{"api_key": {"keys": [{"name": "a", "key": key}]}}], "middlewares", mistakes)

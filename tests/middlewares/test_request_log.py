@@ -14,9 +14,9 @@ from aiohttp import web
 from gateway import GENERATION, InvalidRequest, RateLimited
 from gateway.generation import Generation, GenerationRequest, Message, Model, Usage
 from gateway.middleware import Handler
+from gateway.options import Secret
 from middlewares.api_key import Key, api_key
 from middlewares.request_log import request_log
-from gateway.options import Secret
 from tests.middlewares.support import App, ok, running
 
 MODEL = Model("fitten-code", "Fitten Code", None, "chat")
@@ -128,7 +128,13 @@ async def test_what_has_no_route_is_logged_without_its_path(
 
 
 async def test_a_caller_that_leaves_is_a_499() -> None:
-    begun = asyncio.Event()
+    begun, left = asyncio.Event(), asyncio.Event()
+
+    async def outermost(request: web.Request, inner: Handler) -> web.StreamResponse:
+        try:
+            return await inner(request)
+        finally:
+            left.set()
 
     async def handler(_: web.Request) -> web.StreamResponse:
         begun.set()
@@ -143,11 +149,10 @@ async def test_a_caller_that_leaves_is_a_499() -> None:
             await asyncio.gather(call, return_exceptions=True)
 
     with structlog.testing.capture_logs() as lines:
-        async with running(request_log(), handler=handler) as app:
+        async with running(outermost, request_log(), handler=handler) as app:
             await leave(app)
             async with asyncio.timeout(5):
-                while not lines:
-                    await asyncio.sleep(0.005)
+                await left.wait()
     (line,) = lines
     assert (line["status"], line["end"]) == (499, "client_closed_request")
 

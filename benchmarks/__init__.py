@@ -1,0 +1,1 @@
+"""What the gateway costs, measured; see README.md."""

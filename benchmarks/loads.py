@@ -1,0 +1,119 @@
+"""The texts of the benchmark: what is asked, and what the upstream answers to it.
+
+A request names its answer by a marker in its text, since nothing else of a request reaches
+the upstream through every gateway. Every answer exists twice: as Fitten writes it and as
+the gateway writes it, so that a plain proxy can pass the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SMALL, BURST = 8, 256  # pieces
+
+_WORDS = ("Here", " is", " the", " plan:\n", "return ", 'f"{x}"', "，然后", " done")
+_USAGE = {"input_tokens": 42, "output_tokens": 8, "status": "ok"}
+
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: no-cache\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+NATIVE_HEAD = _HEAD % b"application/x-ndjson"
+OPENAI_HEAD = _HEAD % b"text/event-stream; charset=utf-8"
+
+STAMP = b'"@%018d"'  # a paced piece's text: when it was sent, in ns of the monotonic clock
+STAMP_MARK = b'"@'
+STAMP_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A closed loop: each of some connections asks again as soon as it is answered."""
+
+    name: str
+    unit: str
+    body: bytes
+    pieces: int
+    units: int  # in one answer
+    connections: int
+
+
+def request_body(marker: str, filler: Iterable[dict[str, str]] = ()) -> bytes:
+    """A chat completion request whose answer is chosen by the marker."""
+    messages = [
+        {"role": "system", "content": "You are a helpful assistant."},
+        *filler,
+        {"role": "user", "content": f"Say something. [[bench:{marker}]]"},
+    ]
+    body = {"model": "fitten-code", "stream": True, "messages": messages}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def conversation(size: int) -> list[dict[str, str]]:
+    """About `size` bytes of talk about code, half of it Chinese, in twenty turns."""
+    line = 'def f(x): return g("a\\tb", x)  # 这里调用函数并返回它的结果，注意边界情况与错误处理\n'
+    once = size // 20 // len(json.dumps(line, ensure_ascii=False).encode())
+    return [{"role": ("user", "assistant")[i % 2], "content": line * once} for i in range(20)]
+
+
+CLOSED = (
+    Load("small", "request", request_body("small"), SMALL, 1, 32),
+    Load("burst", "piece", request_body("burst"), BURST, BURST, 16),
+    Load("prompt", "request", request_body("small", conversation(500_000)), SMALL, 1, 8),
+)
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def native_line(text: bytes) -> bytes:
+    """A piece as Fitten writes it; `text` is a JSON string."""
+    return b'{"delta":' + text + b"}\n"
+
+
+def frame(delta: bytes, finish: bytes = b"null") -> bytes:
+    """A frame as the gateway writes it."""
+    return (
+        b'data: {"id":"chatcmpl-0123456789abcdef0123456789abcdef","object":"chat.completion.chunk"'
+        b',"created":1735689600,"model":"fitten-code","system_fingerprint":null,"choices":[{"index"'
+        b':0,"delta":{' + delta + b'},"logprobs":null,"finish_reason":' + finish + b"}]}\n\n"
+    )
+
+
+def openai_line(text: bytes) -> bytes:
+    """A piece as the gateway writes it; `text` is a JSON string."""
+    return frame(b'"content":' + text)
+
+
+NATIVE_END = chunk(json.dumps({"usage": _USAGE}).encode() + b"\n") + LAST_CHUNK
+OPENAI_BEGIN = chunk(frame(b'"role":"assistant","content":""'))
+OPENAI_END = chunk(frame(b"", b'"stop"') + b"data: [DONE]\n\n") + LAST_CHUNK
+
+
+def _texts(count: int) -> list[bytes]:
+    words = [json.dumps(word, ensure_ascii=False).encode() for word in _WORDS]
+    return [words[i % len(words)] for i in range(count)]
+
+
+def native_answer(count: int) -> bytes:
+    """A whole answer of Fitten's, one chunk a piece."""
+    lines = b"".join(chunk(native_line(text)) for text in _texts(count))
+    return NATIVE_HEAD + lines + NATIVE_END
+
+
+def openai_answer(count: int) -> bytes:
+    """The same answer as the gateway writes it."""
+    frames = b"".join(chunk(openai_line(text)) for text in _texts(count))
+    return OPENAI_HEAD + OPENAI_BEGIN + frames + OPENAI_END
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which that share of the values lies; 0 of nothing."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else 0.0

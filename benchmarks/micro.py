@@ -1,0 +1,240 @@
+"""The cost of each room's own work, so that a regression names its room.
+
+    python -m benchmarks.micro [PART_OF_A_NAME]
+
+The best of several repeats, in processor time of this process; no sockets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from aiohttp.web_urldispatcher import UrlMappingMatchInfo
+from multidict import CIMultiDict
+
+from benchmarks import loads
+from gateway import log, options
+from gateway.apis import openai
+from gateway.apis.chat_completions import ChatCompletions
+from gateway.boundary import Boundary
+from gateway.config import Log
+from gateway.cutoff import Cutoff
+from gateway.fitten import prompt
+from gateway.fitten.models import DEFAULT
+from gateway.fitten.wire import AnswerDecoder
+from gateway.generation import Generation, Piece, Usage
+from gateway.lifecycle import Lifecycle
+from gateway.middleware import GENERATION, RESPONSE_HEADERS, Handler, read_chain
+
+_WORDS = ["Here", " is", " the", " plan:\n", "return ", 'f"{x}"', "，然后", " done"]
+_TEXTS = _WORDS * 32
+_REPEATS = 7
+_LONG_ENOUGH = 0.04  # seconds of one repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Something to time: `call` does `units` of it."""
+
+    name: str
+    unit: str
+    units: int
+    call: Callable[[], object]
+
+    def cost(self) -> float:
+        """Seconds of processor time for one unit."""
+        times = 1
+        while (taken := self._take(times)) < _LONG_ENOUGH:
+            times = max(times * 2, int(times * _LONG_ENOUGH / max(taken, 1e-6)))
+        return min(self._take(times) for _ in range(_REPEATS)) / times / self.units
+
+    def _take(self, times: int) -> float:
+        call = self.call
+        started = time.process_time()
+        for _ in range(times):
+            call()
+        return time.process_time() - started
+
+
+def wire_cases() -> Iterator[Case]:
+    """Bytes of the upstream -> pieces, however they are written and cut."""
+    plain = [_line(text, ascii_only=False, blank=False) for text in _TEXTS]
+    writings = {
+        "wire, one read": [b"".join(plain)],
+        "wire, a read a line": plain,
+        "wire, blank after colon": [
+            b"".join(_line(t, ascii_only=False, blank=True) for t in _TEXTS)
+        ],
+        "wire, \\u escapes": [b"".join(_line(t, ascii_only=True, blank=False) for t in _TEXTS)],
+        "wire, reads of 1000 bytes": _cut(b"".join(plain), 1000),
+    }
+
+    def decode(reads: list[bytes]) -> None:
+        decoder = AnswerDecoder()
+        for read in reads:
+            decoder.feed(read)
+
+    for name, reads in writings.items():
+        yield Case(name, "piece", len(_TEXTS), lambda reads=reads: decode(reads))  # type: ignore[misc]
+
+
+def _line(text: str, *, ascii_only: bool, blank: bool) -> bytes:
+    colon = ": " if blank else ":"
+    member = json.dumps({"delta": text}, ensure_ascii=ascii_only, separators=(",", colon))
+    return member.encode() + b"\n"
+
+
+def _cut(data: bytes, size: int) -> list[bytes]:
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+def piece_cases() -> Iterator[Case]:
+    """Pieces -> pieces -> frames."""
+    batch: list[Piece] = [("content", text) for text in _TEXTS]
+    markers = prompt.ROLE_MARKERS
+    reply = ChatCompletions().reply(_generation())
+
+    def frames_one_by_one() -> None:
+        for piece in batch:
+            reply.pieces((piece,))
+
+    count = len(batch)
+    yield Case("cutoff", "piece", count, lambda: Cutoff(markers=markers).feed(batch))
+    yield Case(
+        "cutoff, a stop string",
+        "piece",
+        count,
+        lambda: Cutoff(stop=["###"], markers=markers).feed(batch),
+    )
+    yield Case("frames, one batch", "piece", count, lambda: reply.pieces(batch))
+    yield Case("frames, a batch a piece", "piece", count, frames_one_by_one)
+
+
+def request_cases() -> Iterator[Case]:
+    """A body -> a request -> a prompt, and the ends of an answer."""
+    api = ChatCompletions()
+    bodies = {load.name: load.body for load in loads.CLOSED}
+    generation = _generation()
+    for name in ("small", "prompt"):
+        body = bodies[name]
+        asked = api.parse(body)
+        size = f"{len(body) // 1000} KB"
+        yield Case(f"parse, {size}", "request", 1, lambda body=body: api.parse(body))  # type: ignore[misc]
+        yield Case(
+            f"prompt, {size}",
+            "request",
+            1,
+            lambda asked=asked: prompt.render(asked.messages, default_system="Be brief."),  # type: ignore[misc]
+        )
+
+    def ends() -> None:
+        reply = api.reply(generation)
+        reply.begin()
+        reply.end()
+
+    yield Case("reply, first and last frames", "request", 1, ends)
+
+
+def chain_cases(folder: Path) -> Iterator[Case]:
+    """Each step round a handler that does nothing; the chain is that of config.yaml."""
+    settings = Log(level="info", format="json", file=str(folder / "micro.log"))
+    with (folder / "stderr").open("w") as stream:
+        log.configure(
+            settings,
+            log.Redactor(["sk-bench-4f1c9a7e2d8b6035c1e7a94d-1", "bench password"]),
+            stream,
+        )
+        keys = [
+            {"name": f"key{i}", "key": f"sk-bench-4f1c9a7e2d8b6035c1e7a94d-{i}"}
+            for i in range(1, 9)
+        ]
+        chain = [
+            "request_id",
+            "request_log",
+            {"cors": {"allow_origins": []}},
+            {"api_key": {"keys": keys}},
+            {"rate_limit": {"requests_per_minute": 100}},
+        ]
+        mistakes: options.Mistakes = {}
+        steps = read_chain(chain, "middlewares", mistakes)
+        if mistakes:
+            raise SystemExit(f"The chain is not understood: {mistakes}")
+        boundary = Boundary(openai.error_body, Lifecycle(), frozenset())
+        handler, request = _handler(), _request()
+        yield Case("boundary", "request", 1, lambda: _finish(boundary(request, handler)))
+        for step in steps:
+            built: Any = step.build()
+            if step.name == "rate_limit":
+                ticks = iter(range(10**12))
+                built._clock = lambda ticks=ticks: float(next(ticks))
+            yield Case(
+                step.name,
+                "request",
+                1,
+                lambda built=built: _finish(built(request, handler)),  # type: ignore[misc]
+            )
+
+
+def _handler() -> Handler:
+    response = web.Response()
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return response
+
+    return handler
+
+
+def _request() -> web.Request:
+    request = make_mocked_request(
+        "POST",
+        "/v1/chat/completions",
+        headers={"Authorization": "Bearer sk-bench-4f1c9a7e2d8b6035c1e7a94d-1"},
+    )
+    route = web.Application().router.add_post("/v1/chat/completions", _handler())
+    request._match_info = UrlMappingMatchInfo({}, route)
+    request[RESPONSE_HEADERS] = CIMultiDict()
+    request[GENERATION] = _generation()
+    return request
+
+
+def _generation() -> Generation:
+    asked = ChatCompletions().parse(loads.CLOSED[0].body)
+    generation = Generation(asked, DEFAULT, first_piece=time.monotonic(), end="complete")
+    generation.usage = Usage(42, 8)
+    generation.finish_reason = "stop"
+    return generation
+
+
+def _finish(work: Any) -> None:
+    """Run a coroutine that never waits, without an event loop."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("the step waited for something")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Processor time of each room's own work.")
+    parser.add_argument("part", nargs="?", default="", help="only what has this in its name")
+    part = parser.parse_args().part
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for cases in (wire_cases(), piece_cases(), request_cases(), chain_cases(Path(folder))):
+            for case in cases:
+                if part in case.name:
+                    cost = case.cost()
+                    shown = f"{cost * 1e9:9.0f} ns" if cost < 1e-5 else f"{cost * 1e6:9.1f} us"
+                    print(f"{case.name:32} {shown} a {case.unit}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Processes under measurement: started, watched in /proc, always ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+_ROOT = Path(__file__).parent.parent
+
+
+class Failed(Exception):
+    """The benchmark cannot go on; the text says why."""
+
+
+class Process:
+    """A child process and its own children."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.log = log
+        with log.open("wb") as output:
+            self.popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=_ROOT,
+                env={**os.environ, **(environ or {})},
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        """End it and whatever it started."""
+        family = self._family()
+        self.popen.terminate()
+        try:
+            self.popen.wait(5)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait(5)
+        for pid in family[1:]:
+            # Its group is its own, so this can only be a child that outlived it.
+            try:
+                if os.getpgid(pid) == self.popen.pid:
+                    os.kill(pid, 9)
+            except ProcessLookupError:
+                pass
+
+    def check(self) -> None:
+        """Raises Failed with the end of the output when it has ended."""
+        if self.popen.poll() is not None:
+            tail = self.log.read_text("utf-8", "replace")[-2000:]
+            raise Failed(f"{self.name} ended with status {self.popen.returncode}:\n{tail}")
+
+    def cpu(self) -> float:
+        """Processor time used until now, user and system, in seconds."""
+        return sum(_cpu(pid) for pid in self._family())
+
+    def memory(self) -> float:
+        """Resident memory in bytes, pages shared with others counted in part."""
+        return sum(_pss(pid) for pid in self._family())
+
+    def _family(self) -> list[int]:
+        found = [self.popen.pid]
+        for pid in found:
+            try:
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+            except OSError:
+                continue
+            found.extend(int(child) for child in children.split())
+        return found
+
+
+class Processes:
+    """All children of this benchmark; leaving the context ends them, last started first."""
+
+    def __init__(self) -> None:
+        self._running: list[Process] = []
+
+    def start(
+        self, name: str, command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
+    ) -> Process:
+        process = Process(name, command, log, environ)
+        self._running.append(process)
+        return process
+
+    def stop(self, process: Process) -> None:
+        self._running.remove(process)
+        process.stop()
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        while self._running:
+            self._running.pop().stop()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(s.getsockname()[1]) for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class Probe:
+    """A kept connection that asks GET for a path, again and again."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+    def ask(self) -> tuple[int, float]:
+        """The status, and the seconds until the answer was there."""
+        started = time.perf_counter()
+        self._socket.sendall(self._request)
+        answer = b""
+        while not _complete(answer):
+            data = self._socket.recv(65536)
+            if not data:
+                raise ConnectionError("closed")
+            answer += data
+        return int(answer[9:12]), time.perf_counter() - started
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _complete(answer: bytes) -> bool:
+    head, found, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return bool(found) and len(body) >= (int(length[1]) if length else 0)
+
+
+def wait_ready(process: Process, port: int, path: str, timeout: float = 30.0) -> None:
+    """Return when a GET is answered with 200. Raises Failed."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        process.check()
+        try:
+            probe = Probe(port, path)
+            try:
+                if probe.ask()[0] == 200:
+                    return
+            finally:
+                probe.close()
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.004)
+    raise Failed(f"{process.name} is not ready after {timeout:g} s; see {process.log}")
+
+
+def _cpu(pid: int) -> float:
+    """Of all threads; in nanoseconds where the kernel gives them, else in ticks."""
+    total = 0.0
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            try:
+                total += int((task / "schedstat").read_text().split()[0]) / 1e9
+            except FileNotFoundError:
+                fields = (task / "stat").read_text().rpartition(")")[2].split()
+                total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        pass
+    return total
+
+
+def _pss(pid: int) -> float:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return float(resident * os.sysconf("SC_PAGE_SIZE"))
