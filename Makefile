@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
-.PHONY: help install demo run test lint types check sdk lock clean
+.PHONY: help install demo run test lint types check sdk bench bench-quick bench-peers lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -57,6 +57,15 @@ $(VENV)/openai1/.done: requirements/openai1.txt $(VENV)/.python
 	$(BIN)/python -m venv $(VENV)/openai1
 	$(VENV)/openai1/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
+
+bench: $(VENV)/.runtime  ## processor time per request and piece, against nginx; needs wrk and nginx
+	$(BIN)/python -m benchmarks.run
+
+bench-quick: $(VENV)/.runtime  ## the same in under a minute, rougher
+	$(BIN)/python -m benchmarks.run --quick
+
+bench-peers: $(VENV)/.runtime  ## the same with LiteLLM beside it
+	$(BIN)/python -m benchmarks.run --peers
 
 lock: requirements/lock.sh  ## resolve the locks anew (for maintainers)
 	sh requirements/lock.sh $(PYTHON)

@@ -171,17 +171,16 @@ def test_a_plugin_with_an_error_in_it_exits_2(run: Run, tmp_path: Path, command:
     assert "Traceback" not in result.stderr
 
 
-def test_a_port_in_use_exits_1_and_the_last_line_says_so(run: Run) -> None:
+def test_a_port_in_use_exits_1_with_one_line(run: Run) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         result = run("serve", "--port", str(taken.getsockname()[1]), **ENVIRON)
     assert result.returncode == 1
     assert result.stdout == ""
-    line = result.stderr.splitlines()[-1]
+    (line,) = result.stderr.splitlines()  # and nothing was logged in to before
     assert line.startswith("Cannot start: ")
-    assert "address already in use" in line
-    assert "Traceback" not in result.stderr
+    assert "address already in use" in line.lower()
 
 
 def test_a_log_file_that_cannot_be_opened_exits_1_with_one_line(run: Run, tmp_path: Path) -> None:
