@@ -8,10 +8,9 @@ into batches of pieces, and `Generation` keeps the books that the request log re
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length"]
@@ -97,16 +96,25 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """After how many seconds without a piece a sign is wanted: first `grace`, then `interval`."""
+    """After how many seconds without a piece a sign is wanted, first `grace`, then `interval`,
+    and what gives it. A sign never waits for a piece and is never given twice at once."""
 
     grace: float
     interval: float
+    sign: Callable[[], Coroutine[Any, Any, None]]
 
 
 class Batches(Protocol):
-    """The batches of one answer; `ended` says that the one in hand is the last."""
+    """The batches of one answer; `ended` says that the one in hand is the last.
+
+    Leaving the context stops the upstream.
+    """
 
     ended: bool
+
+    async def __aenter__(self) -> Batches: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
 
     def __aiter__(self) -> Batches: ...
 
@@ -124,14 +132,11 @@ class Upstream(Protocol):
         """The models offered now, from memory."""
         ...
 
-    def generate(
-        self, generation: Generation, silence: Silence | None = None
-    ) -> AbstractAsyncContextManager[Batches]:
-        """Batches of pieces, as they arrive; leaving the context stops the upstream.
+    def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
+        """Batches of pieces, as they arrive, none of them empty.
 
-        silence: when to give a sign of it, an empty batch; None for never.
-        `stop` and `max_tokens` are carried out. When the batches end, `generation` holds
-        `usage` and `finish_reason`.
-        Raises a GatewayError instead of ending when the answer is not whole.
+        `stop` and `max_tokens` are carried out. Once the context is left, `generation`
+        holds `usage` and `finish_reason`. Raises a GatewayError instead of ending when the
+        answer is not whole.
         """
         ...

@@ -38,7 +38,6 @@ class GenerationHandler:
         self._upstream = upstream
         self._server = server
         self._stream = stream
-        self._silence = Silence(stream.grace, stream.keep_alive)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError as long as nothing was sent."""
@@ -66,7 +65,7 @@ class GenerationHandler:
         pieces: list[Piece] = []
         async with self._upstream.generate(generation) as batches:
             async for batch in batches:
-                if batch and generation.first_piece is None:
+                if generation.first_piece is None:
                     generation.first_piece = time.monotonic()
                 pieces.extend(batch)
         generation.end = "complete"
@@ -78,59 +77,40 @@ class GenerationHandler:
         self, request: web.Request, generation: Generation, reply: Reply
     ) -> web.StreamResponse:
         """Until the first piece, or a grace, nothing is sent: failures keep their status."""
-        stream: EventStream | None = None
+        settings = self._stream
+        stream = EventStream(
+            request, generation, begin=reply.begin(), write_timeout=settings.write_timeout
+        )
+        silence = Silence(settings.grace, settings.keep_alive, stream.keep_alive)
         last = b""  # the frames that leave together with the end, whatever it is
         try:
-            async with self._upstream.generate(generation, self._silence) as batches:
+            async with self._upstream.generate(generation, silence) as batches:
                 async for batch in batches:
-                    frames = reply.pieces(batch)
-                    if batch and generation.first_piece is None:
+                    if generation.first_piece is None:
                         generation.first_piece = time.monotonic()
-                    if stream is None:
-                        stream = await self._open(request, generation)
-                        frames = reply.begin() + frames
                     if batches.ended:
-                        last = frames
-                    elif frames:
-                        await stream.write(frames)
+                        last = reply.pieces(batch)
                     else:
-                        await stream.keep_alive()
+                        await stream.write(reply.pieces(batch))
             # The upstream is closed by now, also when it was cut short.
-            if stream is None:
-                stream = await self._open(request, generation)
-                last = reply.begin()
             generation.end = "complete"
-            await stream.end(last + reply.end())
-            return stream.response
-        except GatewayError as error:
-            if stream is None:
-                raise
-            return await self._fail(stream, generation, last + reply.error(error), error)
+            return await stream.end(last + reply.end())
         except (asyncio.CancelledError, ConnectionError):
-            if stream is None:
+            if not (self._lifecycle.interrupted and stream.begun and stream.connected):
                 raise
-            if self._lifecycle.interrupted and stream.connected:
-                end = draining()
-                return await self._fail(stream, generation, last + reply.error(end), end)
-            stream.drop()
-            raise
+            error: GatewayError = draining()
+        except GatewayError as failure:
+            if not (stream.begun or last):
+                raise
+            error = failure
         except Exception:
-            if stream is None:
+            if not stream.begun:
                 raise
             _log.exception("bug")
-            bug = GatewayError(INTERNAL)
-            return await self._fail(stream, generation, last + reply.error(bug), bug)
-
-    async def _fail(
-        self, stream: EventStream, generation: Generation, frames: bytes, error: GatewayError
-    ) -> web.StreamResponse:
-        """The answer has begun: the error is a frame; nothing like an end follows it."""
+            error = GatewayError(INTERNAL)
+        # The answer has begun: the error is a frame; nothing like an end follows it.
         generation.end = error.code or "error"
-        await stream.end(frames)
-        return stream.response
-
-    async def _open(self, request: web.Request, generation: Generation) -> EventStream:
-        return await EventStream.open(request, generation, write_timeout=self._stream.write_timeout)
+        return await stream.end(last + reply.error(error))
 
 
 INTERNAL = "The gateway made a mistake; its log has the details under this request's id."
@@ -148,6 +128,8 @@ async def read_body(request: web.Request, limits: Server) -> bytes:
     )
     if (request.content_length or 0) > limits.max_body_bytes:
         raise too_large
+    if request.content.is_eof() and request.content.total_bytes <= limits.max_body_bytes:
+        return await request.read()  # it is all there
     try:
         async with asyncio.timeout(limits.body_timeout):
             return await request.read()

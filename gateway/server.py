@@ -91,6 +91,8 @@ async def start(config: Config, *, on_secret: Callable[[str], None] = lambda _: 
     """
     # Before anything else: an address that is taken should cost no login.
     sockets = _listen(config.server.host, config.server.port)
+    for listening in sockets:
+        _drop_vanished(listening, config.stream.write_timeout)
     runner = Runner(build_app(config, on_secret=on_secret))
     try:
         await runner.setup()
@@ -102,6 +104,15 @@ async def start(config: Config, *, on_secret: Callable[[str], None] = lambda _: 
         await runner.cleanup()
         raise
     return runner
+
+
+def _drop_vanished(listening: socket.socket, seconds: float) -> None:
+    """Have the kernel close connections whose peer acknowledges nothing for so long.
+
+    Accepted connections inherit it. Other systems than Linux keep their defaults.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 
 from gateway.generation import Generation
@@ -18,49 +19,42 @@ _HIGH_WATER = 64 * 1024
 
 
 class _Response(EventSourceResponse):
-    """aiohttp-sse's response with two changes.
+    """aiohttp-sse's response without its pings.
 
-    Its pings come from a task of their own; a second writer on a response that waits for a
-    slow reader cancels the first (both wait on one shared future), so here they never come.
-    And its headers wait for the first frames, to go out in one write with them.
+    They come from a task of their own for each stream; a second writer on a response that
+    waits for a slow reader cancels the first, since both wait on one shared future. What
+    else its `prepare` does, `server` does once for all connections. The headers wait for
+    the first frames, to leave in one write with them.
     """
 
     _send_headers_immediately = False
 
-    async def _ping(self) -> None:
-        return
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return await web.StreamResponse.prepare(self, request)
 
 
 class EventStream:
-    """One caller's event stream. Everything is written by the one task that owns it."""
+    """One caller's event stream, begun by the first thing that is sent.
+
+    begin: frames that go before all others.
+    write_timeout: seconds that a caller may take no data before it is dropped.
+    """
 
     def __init__(
-        self,
-        request: web.Request,
-        response: EventSourceResponse,
-        generation: Generation,
-        write_timeout: float,
+        self, request: web.Request, generation: Generation, *, begin: bytes, write_timeout: float
     ) -> None:
         self._request = request
-        self.response = response
         self._generation = generation
+        self._begin = begin
         self._write_timeout = write_timeout
+        self._response: web.StreamResponse | None = None
+        # Pieces and signs of silence come from different tasks; never two writes at once.
+        self._writing = asyncio.Lock()
 
-    @classmethod
-    async def open(
-        cls, request: web.Request, generation: Generation, *, write_timeout: float
-    ) -> EventStream:
-        """Begin the answer; the headers are sent with the first frames.
-
-        write_timeout: seconds that a caller may take no data before it is dropped; the
-            kernel drops a vanished one after as many.
-        """
-        response = _Response(sep="\n", allow_all_methods=True, send_timeout=write_timeout)
-        response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
-        response.headers["Cache-Control"] = "no-cache, no-transform"
-        del response.headers["Connection"]  # aiohttp knows better, for HTTP/1.0 above all
-        await response.prepare(request)
-        return cls(request, response, generation, write_timeout)
+    @property
+    def begun(self) -> bool:
+        """Whether anything was sent, so that an error can have no status of its own."""
+        return self._response is not None
 
     @property
     def connected(self) -> bool:
@@ -69,7 +63,29 @@ class EventStream:
 
     async def write(self, frames: bytes) -> None:
         """Send frames. Raises ConnectionError when the caller is gone or reads no more."""
-        await self._send(self.response.write, frames)
+        async with self._writing:
+            response = self._response or await self._open()
+            frames, self._begin = self._begin + frames, b""
+            await self._send(response.write, frames)
+
+    async def keep_alive(self) -> None:
+        """Send a comment, which every decoder skips."""
+        await self.write(KEEP_ALIVE)
+
+    async def end(self, frames: bytes) -> web.StreamResponse:
+        """Send the last frames, end the body and return the response."""
+        async with self._writing:
+            response = self._response or await self._open()
+            await self._send(response.write_eof, self._begin + frames)
+            return response
+
+    async def _open(self) -> web.StreamResponse:
+        self._response = response = _Response(sep="\n", allow_all_methods=True)
+        response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
+        response.headers["Cache-Control"] = "no-cache, no-transform"
+        del response.headers["Connection"]  # aiohttp knows better, for HTTP/1.0 above all
+        await response.prepare(self._request)
+        return response
 
     async def _send(self, send: Callable[[bytes], Awaitable[None]], frames: bytes) -> None:
         self._generation.bytes_sent += len(frames)
@@ -86,16 +102,3 @@ class EventStream:
             # At once: an orderly close would wait for ever for the caller to read.
             transport.abort()
             raise ConnectionResetError("the caller does not read") from None
-
-    async def keep_alive(self) -> None:
-        """Send a comment, which every decoder skips."""
-        await self.write(KEEP_ALIVE)
-
-    async def end(self, frames: bytes) -> None:
-        """Send the last frames and end the body."""
-        self.response.stop_streaming()
-        await self._send(self.response.write_eof, frames)
-
-    def drop(self) -> None:
-        """The stream will not be ended: let go of it."""
-        self.response.stop_streaming()

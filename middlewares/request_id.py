@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 
 import structlog
 from aiohttp import web
@@ -24,8 +24,11 @@ class request_id:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get(self._header, "")
-        name = given if _WELL_FORMED.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+        name = given if _WELL_FORMED.fullmatch(given) else f"req_{os.urandom(16).hex()}"
         request[REQUEST_ID] = name
         request[RESPONSE_HEADERS][self._header] = name
-        with structlog.contextvars.bound_contextvars(request_id=name):
+        bound = structlog.contextvars.bind_contextvars(request_id=name)
+        try:
             return await handler(request)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)

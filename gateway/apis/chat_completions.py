@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import operator
+import os
 import time
-import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -124,7 +124,7 @@ class ChatReply:
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
-        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._id = f"chatcmpl-{os.urandom(16).hex()}"
         self._created = int(time.time())
         # A frame is ready-made bytes round the one thing that changes, the piece's text.
         head = msgspec.json.encode(self._head("chat.completion.chunk"))[:-1]

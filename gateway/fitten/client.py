@@ -93,27 +93,21 @@ class FittenClient:
             headers=_MODELS_HEADERS,
         )
 
-    @asynccontextmanager
-    async def chat(
-        self, user_id: str, access_token: str, body: bytes
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Protocol 4.1: an answer with status 200, its body not read yet.
+    async def chat(self, user_id: str, access_token: str, body: bytes) -> aiohttp.ClientResponse:
+        """Protocol 4.1: an answer with status 200, its body not read yet; to be closed.
 
-        Leaving the context before the body's end closes the connection. Raises
-        UpstreamUnauthorized for 401, else another GatewayError. Waits for the headers at
-        most `first_piece`.
+        Closing it before the body's end closes the connection. Raises UpstreamUnauthorized
+        for 401, else another GatewayError. Waits for the headers at most `first_piece`.
         """
         try:
             async with asyncio.timeout(self._timeouts.first_piece):
                 response = await self._post_chat(user_id, access_token, body)
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error) from None
-        try:
-            if response.status != 200:
-                raise status_error(response.status, _retry_after(response))
-            yield response
-        finally:
+        if response.status != 200:
             response.close()
+            raise status_error(response.status, _retry_after(response))
+        return response
 
     async def _post_chat(
         self, user_id: str, access_token: str, body: bytes

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import aiohttp
 import msgspec
@@ -20,8 +18,9 @@ from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt
 from gateway.fitten.client import FittenClient, translated
 from gateway.fitten.session import Session
+from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
-from gateway.generation import Generation, Model, Piece, Silence, Usage
+from gateway.generation import FinishReason, Generation, Model, Piece, Silence, Usage
 
 _log = structlog.get_logger("fitten")
 
@@ -70,40 +69,17 @@ class FittenUpstream:
                 _log.exception("bug")
             await asyncio.sleep(wait)
 
-    @asynccontextmanager
-    async def generate(
-        self, generation: Generation, silence: Silence | None = None
-    ) -> AsyncIterator[Answer]:
-        request = generation.request
-        text = prompt.render(request.messages, default_system=self._settings.default_system)
-        cutoff = Cutoff(
-            stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
-        )
-        async with AsyncExitStack() as stack:
-            answer = Answer(cutoff, self._settings, silence)
-            opening = self._open(stack, text, generation.model)
-            if silence is None:
-                answer.response = await opening
-            else:
-                # A task, so that signs of silence can be given while it is under way.
-                answer.response = asyncio.create_task(opening)
-                stack.push_async_callback(_end, answer.response)
-            try:
-                yield answer
-            finally:
-                generation.usage = answer.usage(tokens.size(text))
-                generation.finish_reason = answer.finish_reason
+    def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
+        return Answer(self, generation, silence, self._settings)
 
-    async def _open(self, stack: AsyncExitStack, text: str, model: Model) -> aiohttp.ClientResponse:
-        """The answer's response, after at most one refresh and one login (protocol 3.4)."""
+    async def open(self, text: str, model: Model) -> aiohttp.ClientResponse:
+        """The response to a prompt, after at most one refresh and one login (protocol 3.4)."""
         current = await self._session.tokens()
         ways: list[Literal["login", "refresh"]] = ["login", "refresh"]
         while True:
             body = _body(text, current.user_id, model)
             try:
-                return await stack.enter_async_context(
-                    self._client.chat(current.user_id, current.access_token, body)
-                )
+                return await self._client.chat(current.user_id, current.access_token, body)
             except UpstreamUnauthorized as error:
                 if not ways:
                     raise self._session.refused() from error
@@ -112,78 +88,79 @@ class FittenUpstream:
                 current = await self._session.replace(current, way)
 
 
-async def _end(task: asyncio.Task[aiohttp.ClientResponse]) -> None:
-    """Nobody waits for the opening any more."""
-    if not task.done():
-        task.cancel()
-        await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()  # seen by who waited, if anybody did
-
-
 class Answer:
     """Batches of pieces from one response, within the time limits.
 
-    The limits count from its making; `response`, or the task that will have it, is set next.
-    An empty batch is a sign of silence, as `Upstream.generate` says. The end of the body
-    that is there already is part of the last batch, so that both can leave together.
+    The end of the body that is there already is part of the last batch, so that both can
+    leave together.
     """
 
     def __init__(
         self,
-        cutoff: Cutoff,
-        settings: Fitten,
+        upstream: FittenUpstream,
+        generation: Generation,
         silence: Silence | None,
+        settings: Fitten,
     ) -> None:
-        self.response: aiohttp.ClientResponse | asyncio.Task[aiohttp.ClientResponse]
-        self._decoder = AnswerDecoder()
-        self._cutoff = cutoff
-        self._timeouts = settings.timeouts
-        self._needs_proof = not settings.accept_unproven_end
+        request = generation.request
+        self._upstream = upstream
+        self._generation = generation
         self._silence = silence
-        self._clock = asyncio.get_running_loop().time
-        self._deadline = self._clock() + settings.timeouts.first_piece
-        self._next_sign = self._clock() + silence.grace if silence else math.inf
+        self._settings = settings
+        self._prompt = prompt.render(request.messages, default_system=settings.default_system)
+        self._decoder = AnswerDecoder()
+        self._cutoff = Cutoff(
+            stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
+        )
+        self._response: aiohttp.ClientResponse | None = None
         self.ended = False
+
+    async def __aenter__(self) -> Answer:
+        self._watch = Watch(self._settings.timeouts, self._silence, self._expire)
+        try:
+            self._response = await self._upstream.open(self._prompt, self._generation.model)
+        except BaseException:
+            await self._watch.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._response is not None:
+            self._response.close()
+        self._generation.usage = self._usage()
+        self._generation.finish_reason = self._finish_reason
+        await self._watch.close()
 
     def __aiter__(self) -> Answer:
         return self
 
     async def __anext__(self) -> Sequence[Piece]:
-        if isinstance(self.response, asyncio.Task):
-            await asyncio.wait([self.response], timeout=self._next_sign - self._clock())
-            if not self.response.done():
-                return self._sign()
-            self.response = self.response.result()
+        response = self._response
+        assert response is not None
+        content = response.content
         while not self.ended:
             try:
-                async with asyncio.timeout_at(min(self._deadline, self._next_sign)):
-                    data = await self.response.content.readany()
-            except TimeoutError:
-                if self._clock() < self._deadline:
-                    return self._sign()
-                raise UpstreamTimeout("Fitten fell silent; please try again.") from None
+                data = await content.readany()
             except aiohttp.ClientPayloadError:
                 return self._broken()
             except (aiohttp.ClientError, OSError) as error:
                 raise translated(error) from None
             batch = self._take(data) if data else []
-            if not self.ended and self.response.content.at_eof():
-                batch += self._finish(self.response)
+            if not self.ended and content.at_eof():
+                batch += self._finish(response)
             if batch:
-                now = self._clock()
-                self._deadline = now + self._timeouts.between_pieces
-                if self._silence is not None:
-                    self._next_sign = now + self._silence.interval
+                self._watch.piece()
                 return batch
         if self._decoder.error is not None:
             raise self._decoder.error
         raise StopAsyncIteration
 
-    def _sign(self) -> Sequence[Piece]:
-        assert self._silence is not None
-        self._next_sign = self._clock() + self._silence.interval
-        return ()
+    def _expire(self) -> None:
+        """The upstream was silent for too long: whoever reads is told."""
+        if self._response is not None:
+            self._response.content.set_exception(
+                UpstreamTimeout("Fitten fell silent; please try again.")
+            )
 
     def _take(self, data: bytes) -> list[Piece]:
         batch = self._cutoff.feed(self._decoder.feed(data))
@@ -196,7 +173,7 @@ class Answer:
         return batch
 
     def _finish(self, response: aiohttp.ClientResponse) -> list[Piece]:
-        whole = not self._needs_proof or _is_framed(response)
+        whole = self._settings.accept_unproven_end or _is_framed(response)
         batch = self._cutoff.feed(self._decoder.finish(whole=whole))
         batch += self._cutoff.flush()
         self.ended = True
@@ -213,13 +190,13 @@ class Answer:
         raise self._decoder.error
 
     @property
-    def finish_reason(self) -> Any:
+    def _finish_reason(self) -> FinishReason | None:
         """Why the answer ended, if it did so well."""
         if self.ended and self._decoder.error is None:
             return self._cutoff.finish_reason or "stop"
         return None
 
-    def usage(self, prompt_bytes: int) -> Usage:
+    def _usage(self) -> Usage:
         """Token counts: the upstream's own where it gave them, else an estimate."""
         counted = self._decoder.usage
         cutoff = self._cutoff
@@ -230,7 +207,7 @@ class Answer:
                 min(cutoff.reasoning_tokens, counted.output_tokens),
             )
         return Usage(
-            tokens.estimate(prompt_bytes),
+            tokens.estimate(tokens.size(self._prompt)),
             cutoff.completion_tokens,
             cutoff.reasoning_tokens,
             estimated=True,
