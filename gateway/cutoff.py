@@ -85,22 +85,23 @@ class Cutoff:
 
     def _scan(self, text: str) -> str:
         """What of the text precedes a match, or a possible beginning of one."""
-        folded = text.translate(_ASCII_LOWER) if "<" in text else ""
+        searches = [(text, needle) for needle in self._stop]
+        if "<" in text:
+            folded = text.translate(_ASCII_LOWER)
+            searches += [(folded, marker) for marker in self._markers]
         first: tuple[int, int] | None = None  # (end, start) of the match completed first
-        for haystack, needles in ((text, self._stop), (folded, self._markers)):
-            for needle in needles:
-                start = haystack.find(needle)
-                if start >= 0:
-                    match = (start + len(needle), start)
-                    first = match if first is None else min(first, match)
+        for haystack, needle in searches:
+            start = haystack.find(needle)
+            if start >= 0:
+                match = (start + len(needle), start)
+                first = match if first is None else min(first, match)
         if first is not None:
             self._held = ""
             self._matched = True
             return text[: first[1]]
         keep = len(text)
-        for haystack, needles in ((text, self._stop), (folded, self._markers)):
-            for needle in needles:
-                keep = min(keep, _possible_start(haystack, needle, len(text)))
+        for haystack, needle in searches:
+            keep = min(keep, _possible_start(haystack, needle, len(text)))
         self._held = text[keep:]
         return text[:keep]
 
