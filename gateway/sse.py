@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 
@@ -64,9 +64,12 @@ class EventStream:
     async def write(self, frames: bytes) -> None:
         """Send frames. Raises ConnectionError when the caller is gone or reads no more."""
         async with self._writing:
-            response = self._response or await self._open()
-            frames, self._begin = self._begin + frames, b""
-            await self._send(response.write, frames)
+            if self._response is None:
+                response = await self._open()
+                await self._send(response.write, self._begin + frames)
+                self._begin = b""
+            elif not self._write_at_once(frames):
+                await self._send(self._response.write, frames)
 
     async def keep_alive(self) -> None:
         """Send a comment, which every decoder skips."""
@@ -86,6 +89,23 @@ class EventStream:
         del response.headers["Connection"]  # aiohttp knows better, for HTTP/1.0 above all
         await response.prepare(self._request)
         return response
+
+    def _write_at_once(self, frames: bytes) -> bool:
+        """Hand a chunk (RFC 9112, 7.1) to the transport itself, if the caller keeps pace.
+
+        It is what aiohttp does in four calls more, a sixth of the cost of a paced piece.
+        """
+        transport = self._request.transport
+        if (
+            transport is None
+            or transport.is_closing()
+            or transport.get_write_buffer_size() + len(frames) >= _HIGH_WATER
+            or self._request.version != HttpVersion11
+        ):
+            return False
+        transport.write(b"%x\r\n%b\r\n" % (len(frames), frames))
+        self._generation.bytes_sent += len(frames)
+        return True
 
     async def _send(self, send: Callable[[bytes], Awaitable[None]], frames: bytes) -> None:
         self._generation.bytes_sent += len(frames)

@@ -99,7 +99,13 @@ class AnswerDecoder:
             self._rest, self._rest_size = [], 0
         pieces = self._plain_pieces(block)
         if pieces is None:
-            pieces = self._odd_pieces(block)
+            # Most often it is the last line that is odd: it has the usage.
+            last = block.rfind(b"\n", 0, -1) + 1
+            pieces = self._plain_pieces(block[:last]) if last else None
+            if pieces is None:
+                pieces = self._odd_pieces(block)
+            else:
+                pieces += self._odd_pieces(block[last:])
         if self.error is None and end < len(data):
             self._keep(data[end:])
         return pieces
