@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from emulator import Account, Emulator
 from tests.support import Gateway, running_gateway
 
 StartGateway = Callable[..., Awaitable[Gateway]]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the event loop that the gateway is run on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

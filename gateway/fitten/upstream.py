@@ -197,10 +197,18 @@ class Answer:
         return None
 
     def _usage(self) -> Usage:
-        """Token counts: the upstream's own where it gave them, else an estimate."""
+        """Token counts: the upstream's own where it gave them, else an estimate.
+
+        An answer that was cut short is estimated: the upstream counts what came after the
+        cut too, and whether its count was seen at all would be chance.
+        """
         counted = self._decoder.usage
         cutoff = self._cutoff
-        if counted is not None and (counted.output_tokens or not self._decoder.spoke):
+        if (
+            counted is not None
+            and not cutoff.finish_reason
+            and (counted.output_tokens or not self._decoder.spoke)
+        ):
             return Usage(
                 counted.input_tokens,
                 counted.output_tokens,
