@@ -15,11 +15,11 @@ from multidict import CIMultiDict
 from gateway.errors import (
     BodyTooLarge,
     GatewayError,
+    InternalError,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
 )
-from gateway.handler import INTERNAL
 from gateway.lifecycle import Lifecycle
 from gateway.middleware import RESPONSE_HEADERS, Handler
 
@@ -68,7 +68,7 @@ class Boundary:
             raise  # the caller is gone; there is nobody to tell
         except Exception:
             _log.exception("bug")
-            return self._render(request, GatewayError(INTERNAL))
+            return self._render(request, InternalError())
 
     def _refuse_version(self, request: web.Request) -> NoReturn:
         """Answer in HTTP/1.1, which aiohttp would not do, and close."""

@@ -41,6 +41,13 @@ class GatewayError(Exception):
             self.retryable = retryable
 
 
+class InternalError(GatewayError):
+    """A mistake of ours; what it was is in the log, under the request's id."""
+
+    def __init__(self) -> None:
+        super().__init__("The gateway made a mistake; its log has the details under this id.")
+
+
 class InvalidRequest(GatewayError):
     """The caller's request is wrong; repeating it changes nothing."""
 

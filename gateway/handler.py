@@ -14,6 +14,7 @@ from gateway.errors import (
     BodyTimeout,
     BodyTooLarge,
     GatewayError,
+    InternalError,
     InvalidRequest,
     UnsupportedMediaType,
 )
@@ -107,13 +108,10 @@ class GenerationHandler:
             if not stream.begun:
                 raise
             _log.exception("bug")
-            error = GatewayError(INTERNAL)
+            error = InternalError()
         # The answer has begun: the error is a frame; nothing like an end follows it.
         generation.end = error.code or "error"
         return await stream.end(last + reply.error(error))
-
-
-INTERNAL = "The gateway made a mistake; its log has the details under this request's id."
 
 
 async def read_body(request: web.Request, limits: Server) -> bytes:

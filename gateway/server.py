@@ -18,8 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.apis import openai
 from gateway.app import LIFECYCLE, build_app
 from gateway.config import Config
-from gateway.errors import GatewayError, InvalidRequest
-from gateway.handler import INTERNAL
+from gateway.errors import GatewayError, InternalError, InvalidRequest
 
 _log = structlog.get_logger("server")
 
@@ -49,12 +48,19 @@ class Connection(RequestHandler):
             error.status = status
         else:
             _log.error("bug", exc_info=exc)
-            error = GatewayError(INTERNAL)
+            error = InternalError()
         response = web.Response(
             status=error.status, body=openai.error_body(error), content_type="application/json"
         )
         response.force_close()
         return response
+
+
+class _Server(web.Server):
+    """aiohttp's maker of connections; unlike it, ours never drops settings it does not know."""
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
@@ -74,13 +80,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        settings: dict[str, Any] = server._kwargs
-
-        class OurServer(type(server)):  # type: ignore[misc]
-            def __call__(self) -> RequestHandler:
-                return Connection(self, loop=self._loop, **settings)
-
-        server.__class__ = OurServer
+        server.__class__ = _Server
         return server
 
 
