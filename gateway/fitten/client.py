@@ -20,6 +20,7 @@ from yarl import URL
 from gateway import __version__
 from gateway.config import Fitten
 from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout
+from gateway.fitten.reading import BulkReader
 from gateway.fitten.wire import error_object, status_error
 
 _LARGE = 1024 * 1024  # beyond it aiohttp wants a body it can send piece by piece
@@ -110,6 +111,7 @@ class FittenClient:
         if response.status != 200:
             response.close()
             raise status_error(response.status, _retry_after(response))
+        BulkReader.take_over(response)
         return response
 
     def _chat_url(self, user_id: str) -> URL:
