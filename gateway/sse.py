@@ -63,13 +63,12 @@ class EventStream:
 
     async def write(self, frames: bytes) -> None:
         """Send frames. Raises ConnectionError when the caller is gone or reads no more."""
+        if self.begun and not self._writing.locked() and self._write_at_once(frames):
+            return
         async with self._writing:
-            if self._response is None:
-                response = await self._open()
-                await self._send(response.write, self._begin + frames)
-                self._begin = b""
-            elif not self._write_at_once(frames):
-                await self._send(self._response.write, frames)
+            response = self._response or await self._open()
+            frames, self._begin = self._begin + frames, b""
+            await self._send(response.write, frames)
 
     async def keep_alive(self) -> None:
         """Send a comment, which every decoder skips."""

@@ -188,11 +188,11 @@ async def test_a_caller_that_reads_late_gets_everything(
 ) -> None:
     gateway = await start_gateway(stream={"write_timeout": 5})
     peer = await connect(gateway.url, receive_buffer=4096)
-    await peer.send(chat_request("[[count n=150 size=60000]]", stream=True))
+    await peer.send(chat_request("[[count n=600 size=60000]]", stream=True))
     await asyncio.sleep(0.3)
     assert not (await upstream_call(emulator)).done
     answer = await peer.answer()
-    assert answer.body.count(b'"content":"w') == 150
+    assert answer.body.count(b'"content":"w') == 600
     assert answer.body.endswith(b"data: [DONE]\n\n")
 
 
