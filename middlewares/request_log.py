@@ -37,8 +37,8 @@ class request_log:
             raise
         finally:
             fields = _fields(request, started)
-            if response is not None and "bytes" not in fields:
-                fields["bytes"] = getattr(response, "content_length", None) or 0
+            if "bytes" not in fields:  # of an error's body nothing is known here
+                fields["bytes"] = getattr(response, "content_length", None)
             end = fields.pop("end", None) or end
             _log.info("request", status=status, end=end, **fields)
 
