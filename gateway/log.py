@@ -9,7 +9,7 @@ import re
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 from urllib.parse import quote
 
 import msgspec
@@ -80,12 +80,11 @@ class _Lines:
     debug = info = warning = error = critical = msg
 
 
-class _Output:
-    def write(self, line: str) -> None:
-        raise NotImplementedError
+class _Output(Protocol):
+    def write(self, line: str) -> None: ...
 
 
-class _Stderr(_Output):
+class _Stderr:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
@@ -97,7 +96,7 @@ class _Stderr(_Output):
             pass  # nobody reads; the gateway goes on
 
 
-class _File(_Output):
+class _File:
     """A file that is opened anew when it was moved away, as logrotate does."""
 
     def __init__(self, path: str) -> None:

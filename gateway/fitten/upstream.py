@@ -127,6 +127,10 @@ class Answer:
     async def __aexit__(self, *_: object) -> None:
         if self._response is not None:
             self._response.close()
+        if self._decoder.skipped:  # trap 6: never text, but worth knowing of
+            _log.warning(
+                "upstream_lines_skipped", count=self._decoder.skipped, trace=self._decoder.trace
+            )
         self._generation.usage = self._usage()
         self._generation.finish_reason = self._finish_reason
         await self._watch.close()

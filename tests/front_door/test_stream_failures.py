@@ -158,3 +158,12 @@ async def test_a_stream_may_last_longer_than_any_of_its_limits(
     frames = await gateway.stream("[[count n=8 pace=0.1]]")
     assert content(frames) == "".join(f"w{i} " for i in range(8))
     assert frames[-1] == "[DONE]"
+
+
+async def test_lines_that_are_no_json_are_told_in_the_log_and_to_nobody_else(
+    gateway: Gateway, log_events: list[Any]
+) -> None:
+    assert content(await gateway.stream("[[malformed]]")) == "Hello, world!\n"
+    (skipped,) = [event for event in log_events if event["event"] == "upstream_lines_skipped"]
+    assert skipped["count"] == 4
+    assert "not json" not in str(skipped)
