@@ -107,10 +107,13 @@ class Silence:
 class Batches(Protocol):
     """The batches of one answer; `ended` says that the one in hand is the last.
 
+    direct: where set, it is offered a batch in the moment it arrives, while the iteration
+        waits; what it takes (True) does not come by the iteration. So a piece wakes no task.
     Leaving the context stops the upstream.
     """
 
     ended: bool
+    direct: Callable[[Sequence[Piece]], bool] | None
 
     async def __aenter__(self) -> Batches: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import aiohttp
@@ -16,6 +16,7 @@ from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
 from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt
+from gateway.fitten.body import Body
 from gateway.fitten.client import FittenClient, translated
 from gateway.fitten.session import Session
 from gateway.fitten.watch import Watch
@@ -72,12 +73,12 @@ class FittenUpstream:
     def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
         return Answer(self, generation, silence, self._settings)
 
-    async def open(self, text: str, model: Model) -> aiohttp.ClientResponse:
+    async def open(self, text: str, model: Model) -> Body:
         """The response to a prompt, after at most one refresh and one login (protocol 3.4)."""
         current = await self._session.tokens()
         ways: list[Literal["login", "refresh"]] = ["login", "refresh"]
         while True:
-            body = _body(text, current.user_id, model)
+            body = _request_body(text, current.user_id, model)
             try:
                 return await self._client.chat(current.user_id, current.access_token, body)
             except UpstreamUnauthorized as error:
@@ -112,21 +113,24 @@ class Answer:
         self._cutoff = Cutoff(
             stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
         )
-        self._response: aiohttp.ClientResponse | None = None
+        self._body: Body | None = None
+        self._taken: list[Piece] = []  # by the tap, for the reader
+        self.direct: Callable[[Sequence[Piece]], bool] | None = None
         self.ended = False
 
     async def __aenter__(self) -> Answer:
         self._watch = Watch(self._settings.timeouts, self._silence, self._expire)
         try:
-            self._response = await self._upstream.open(self._prompt, self._generation.model)
+            self._body = await self._upstream.open(self._prompt, self._generation.model)
+            self._body.tap = self._tap
         except BaseException:
             await self._watch.close()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._response is not None:
-            self._response.close()
+        if self._body is not None:
+            self._body.close()
         if self._decoder.skipped:  # trap 6: never text, but worth knowing of
             _log.warning(
                 "upstream_lines_skipped", count=self._decoder.skipped, trace=self._decoder.trace
@@ -139,19 +143,20 @@ class Answer:
         return self
 
     async def __anext__(self) -> Sequence[Piece]:
-        response = self._response
-        assert response is not None
-        content = response.content
+        body = self._body
+        assert body is not None
         while not self.ended:
             try:
-                data = await content.readany()
+                data = await body.read()
             except aiohttp.ClientPayloadError:
                 return self._broken()
             except (aiohttp.ClientError, OSError) as error:
                 raise translated(error) from None
-            batch = self._take(data) if data else []
-            if not self.ended and content.at_eof():
-                batch += self._finish(response)
+            batch, self._taken = self._taken, []
+            if data and not self.ended:
+                batch += self._take(data)
+            if not self.ended and body.at_end():
+                batch += self._finish(body)
             if batch:
                 self._watch.piece()
                 return batch
@@ -159,12 +164,19 @@ class Answer:
             raise self._decoder.error
         raise StopAsyncIteration
 
+    def _tap(self, data: bytes) -> bool:
+        """Data that comes while the reader waits; False when the reader has to see to it."""
+        batch = self._take(data)
+        if not batch or self.ended or self.direct is None or not self.direct(batch):
+            self._taken = batch
+            return not batch and not self.ended
+        self._watch.piece()
+        return True
+
     def _expire(self) -> None:
         """The upstream was silent for too long: whoever reads is told."""
-        if self._response is not None:
-            self._response.content.set_exception(
-                UpstreamTimeout("Fitten fell silent; please try again.")
-            )
+        if self._body is not None:
+            self._body.fail(UpstreamTimeout("Fitten fell silent; please try again."))
 
     def _take(self, data: bytes) -> list[Piece]:
         batch = self._cutoff.feed(self._decoder.feed(data))
@@ -176,8 +188,8 @@ class Answer:
             self._decoder.error = None  # what follows the cut is not part of the answer
         return batch
 
-    def _finish(self, response: aiohttp.ClientResponse) -> list[Piece]:
-        whole = self._settings.accept_unproven_end or _is_framed(response)
+    def _finish(self, body: Body) -> list[Piece]:
+        whole = self._settings.accept_unproven_end or body.framed
         batch = self._cutoff.feed(self._decoder.finish(whole=whole))
         batch += self._cutoff.flush()
         self.ended = True
@@ -226,17 +238,7 @@ class Answer:
         )
 
 
-def _is_framed(response: aiohttp.ClientResponse) -> bool:
-    """Whether the end of the body was announced rather than a closed connection (RFC 9112, 6.3).
-
-    aiohttp raises ClientPayloadError when a chunked or counted body ends early, so a
-    normal end of such a body is proof.
-    """
-    headers = response.headers
-    return "Content-Length" in headers or "chunked" in headers.get("Transfer-Encoding", "").lower()
-
-
-def _body(text: str, user_id: str, model: Model) -> bytes:
+def _request_body(text: str, user_id: str, model: Model) -> bytes:
     """Protocol 4.2; the chosen model goes where its section wants it (protocol 5)."""
     meta: dict[str, str] = {"project_id": ""}
     if model.selection_name is not None:
