@@ -159,10 +159,12 @@ async def serve(
     *,
     on_secret: Callable[[str], None] = lambda _: None,
     on_ready: Callable[[str], None] = lambda _: None,
+    before_exit: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
 
-    on_ready: told the URL once requests are taken. Raises OSError when the address cannot
+    on_ready: told the URL once requests are taken. before_exit: called before the process is
+    ended at once, which skips every `finally`. Raises OSError when the address cannot
     be listened on.
     """
     asked_to_stop = asyncio.Event()
@@ -170,6 +172,7 @@ async def serve(
     def on_signal(number: int) -> None:
         if asked_to_stop.is_set():
             _log.warning("stopped_at_once")
+            before_exit()
             os._exit(128 + number)
         asked_to_stop.set()
 
