@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -181,11 +182,22 @@ async def serve(
         loop.add_signal_handler(number, on_signal, number)
     runner = await start(config, on_secret=on_secret)
     url = address(runner)
+    _spare_the_collector()
     _log.info("listening", url=url)
     on_ready(url)
     await asked_to_stop.wait()
     await stop(runner, config.server.drain_timeout)
     _log.info("stopped")
+
+
+def _spare_the_collector() -> None:
+    """Do not look for garbage in what lives as long as the process, nor after every request.
+
+    Its usual threshold, 700 objects, is passed by two requests; 8 % of a small one.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def address(runner: Runner) -> str:
