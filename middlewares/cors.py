@@ -35,7 +35,7 @@ class cors:
             return await handler(request)
         headers["Access-Control-Allow-Origin"] = "*" if "*" in self._origins else origin
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
+            headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST, OPTIONS"
             headers["Access-Control-Allow-Headers"] = request.headers.get(
                 "Access-Control-Request-Headers", "authorization, content-type"
             )
