@@ -17,10 +17,19 @@ from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt
 from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
+from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.session import Session
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
-from gateway.generation import FinishReason, Generation, Model, Piece, Silence
+from gateway.generation import (
+    Batches,
+    FinishReason,
+    Generation,
+    Message,
+    Model,
+    Piece,
+    Silence,
+)
 
 _log = structlog.get_logger("fitten")
 
@@ -70,8 +79,18 @@ class FittenUpstream:
                 _log.exception("bug")
             await asyncio.sleep(wait)
 
-    def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
-        return Answer(self, generation, silence, self._settings)
+    def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
+        request, system = generation.request, self._settings.default_system
+
+        def answer(messages: Sequence[Message]) -> Answer:
+            return Answer(self, generation, silence, self._settings, messages)
+
+        if request.response_format is None:
+            return answer(request.messages)
+        if not request.stream:
+            return WholeJson(generation, answer, default_system=system)
+        wish = asking(request.messages, request.response_format, default_system=system)
+        return StreamedJson(answer(wish))
 
     async def open(self, text: str, model: Model) -> aiohttp.ClientResponse:
         """The response to a prompt, after at most one refresh and one login (protocol 3.4)."""
@@ -102,13 +121,14 @@ class Answer:
         generation: Generation,
         silence: Silence | None,
         settings: Fitten,
+        messages: Sequence[Message],
     ) -> None:
         request = generation.request
         self._upstream = upstream
         self._generation = generation
         self._silence = silence
         self._settings = settings
-        self._prompt = prompt.render(request.messages, default_system=settings.default_system)
+        self._prompt = prompt.render(messages, default_system=settings.default_system)
         self._weights = upstream.calibration.of(generation.model.id)
         self._decoder = AnswerDecoder()
         self._cutoff = Cutoff(
