@@ -52,7 +52,10 @@ class GenerationHandler:
         try:
             if asked.stream:
                 return await self._answer_stream(request, generation, reply)
-            return await self._answer_whole(generation, reply)
+            response = await self._answer_whole(generation, reply)
+            if generation.format_missed:
+                request[RESPONSE_HEADERS]["x-fitten-response-format"] = "mismatch"
+            return response
         except GatewayError as error:
             generation.end = error.code or "error"
             raise

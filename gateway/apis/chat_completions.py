@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from gateway.apis import response_format
 from gateway.apis.openai import error_object, usage_object
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation import Generation, GenerationRequest, Message, Piece, Usage
@@ -57,6 +58,7 @@ class _Body(msgspec.Struct):
     n: int | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
 
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
@@ -69,7 +71,6 @@ class _Body(msgspec.Struct):
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    response_format: dict[str, Any] | None = None
     functions: list[dict[str, Any]] | None = None
 
 
@@ -85,6 +86,7 @@ _CARRIED_OUT = frozenset(
         "n",
         "user",
         "metadata",
+        "response_format",
     )
 )
 
@@ -112,6 +114,7 @@ class ChatCompletions:
             max_tokens=given.max_completion_tokens or given.max_tokens,
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
+            response_format=response_format.parse(given.response_format),
             ignored=_ignored(data),
         )
 

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import aiohttp
 import msgspec
 import structlog
 
-from gateway import tokens
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
 from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt
 from gateway.fitten.body import Body
+from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
+from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.session import Session
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
-from gateway.generation import FinishReason, Generation, Model, Piece, Silence, Usage
+from gateway.generation import (
+    Batches,
+    Direct,
+    FinishReason,
+    Generation,
+    Message,
+    Model,
+    Piece,
+    Silence,
+)
 
 _log = structlog.get_logger("fitten")
 
@@ -34,6 +44,7 @@ class FittenUpstream:
         self._session = session
         self._settings = settings
         self._catalogue = fitten_models.Catalogue()
+        self.calibration = Calibration()
 
     def resolve(self, name: str | None) -> Model:
         return self._catalogue.resolve(name)
@@ -70,8 +81,18 @@ class FittenUpstream:
                 _log.exception("bug")
             await asyncio.sleep(wait)
 
-    def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
-        return Answer(self, generation, silence, self._settings)
+    def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
+        request, system = generation.request, self._settings.default_system
+
+        def answer(messages: Sequence[Message]) -> Answer:
+            return Answer(self, generation, silence, self._settings, messages)
+
+        if request.response_format is None:
+            return answer(request.messages)
+        if not request.stream:
+            return WholeJson(generation, answer, default_system=system)
+        wish = asking(request.messages, request.response_format, default_system=system)
+        return StreamedJson(answer(wish))
 
     async def open(self, text: str, model: Model) -> Body:
         """The response to a prompt, after at most one refresh and one login (protocol 3.4)."""
@@ -102,20 +123,22 @@ class Answer:
         generation: Generation,
         silence: Silence | None,
         settings: Fitten,
+        messages: Sequence[Message],
     ) -> None:
         request = generation.request
         self._upstream = upstream
         self._generation = generation
         self._silence = silence
         self._settings = settings
-        self._prompt = prompt.render(request.messages, default_system=settings.default_system)
+        self._prompt = prompt.render(messages, default_system=settings.default_system)
+        self._weights = upstream.calibration.of(generation.model.id)
         self._decoder = AnswerDecoder()
         self._cutoff = Cutoff(
             stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
         )
         self._body: Body | None = None
         self._taken: list[Piece] = []  # by the tap, for the reader
-        self.direct: Callable[[Sequence[Piece]], bool] | None = None
+        self.direct: Direct | None = None
         self.ended = False
 
     async def __aenter__(self) -> Answer:
@@ -135,8 +158,15 @@ class Answer:
             _log.warning(
                 "upstream_lines_skipped", count=self._decoder.skipped, trace=self._decoder.trace
             )
-        self._generation.usage = self._usage()
-        self._generation.finish_reason = self._finish_reason
+        reason = self._finish_reason
+        self._generation.finish_reason = reason
+        self._generation.usage = self._weights.usage(
+            self._prompt,
+            self._cutoff,
+            self._decoder.usage,
+            whole=reason is not None,
+            max_tokens=self._generation.request.max_tokens,
+        )
         await self._watch.close()
 
     def __aiter__(self) -> Answer:
@@ -211,31 +241,6 @@ class Answer:
         if self.ended and self._decoder.error is None:
             return self._cutoff.finish_reason or "stop"
         return None
-
-    def _usage(self) -> Usage:
-        """Token counts: the upstream's own where it gave them, else an estimate.
-
-        An answer that was cut short is estimated: the upstream counts what came after the
-        cut too, and whether its count was seen at all would be chance.
-        """
-        counted = self._decoder.usage
-        cutoff = self._cutoff
-        if (
-            counted is not None
-            and not cutoff.finish_reason
-            and (counted.output_tokens or not self._decoder.spoke)
-        ):
-            return Usage(
-                counted.input_tokens,
-                counted.output_tokens,
-                min(cutoff.reasoning_tokens, counted.output_tokens),
-            )
-        return Usage(
-            tokens.estimate(tokens.size(self._prompt)),
-            cutoff.completion_tokens,
-            cutoff.reasoning_tokens,
-            estimated=True,
-        )
 
 
 def _request_body(text: str, user_id: str, model: Model) -> bytes:
