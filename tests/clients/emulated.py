@@ -5,3 +5,4 @@ from __future__ import annotations
 SAID = "src/main.py"
 CHAT = f"[[say text={SAID}]]"
 FAILING = "[[error_middle]]"
+TOOL = "[[call]]"
