@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from gateway.apis import tool_calls
 from gateway.apis.openai import error_object, usage_object
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation import Generation, GenerationRequest, Message, Piece, Usage
@@ -32,7 +33,7 @@ class _Message(msgspec.Struct):
     content: str | list[_Part] | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[tool_calls.Called] | None = None
 
 
 class _StreamOptions(msgspec.Struct):
@@ -57,6 +58,9 @@ class _Body(msgspec.Struct):
     n: int | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
+    tools: list[tool_calls.ToolSpec] | None = None
+    tool_choice: str | tool_calls.Choice | None = None
+    parallel_tool_calls: bool | None = None
 
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
@@ -66,9 +70,6 @@ class _Body(msgspec.Struct):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     logit_bias: dict[str, float] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
     functions: list[dict[str, Any]] | None = None
 
@@ -85,6 +86,9 @@ _CARRIED_OUT = frozenset(
         "n",
         "user",
         "metadata",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
     )
 )
 
@@ -105,6 +109,7 @@ class ChatCompletions:
                 param="n",
             )
         options = given.stream_options
+        tools = tool_calls.offered(given.tools)
         return GenerationRequest(
             messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(given.messages)),
             model=given.model or None,
@@ -113,6 +118,9 @@ class ChatCompletions:
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
             ignored=_ignored(data),
+            tools=tools,
+            tool_choice=tool_calls.choice(given.tool_choice, tools),
+            parallel_tool_calls=given.parallel_tool_calls is not False,
         )
 
     def reply(self, generation: Generation) -> ChatReply:
@@ -136,6 +144,7 @@ class ChatReply:
             "content": opening + b'"content":',
             "reasoning": opening + b'"reasoning_content":',
         }
+        self._calls = tool_calls.CallFrames()
 
     def begin(self) -> bytes:
         return self._opening + b'"role":"assistant","content":""' + self._tail
@@ -145,6 +154,10 @@ class ChatReply:
         is always the same."""
         frames: list[bytes] = []
         for kind, run in itertools.groupby(batch, _KIND):
+            if kind not in self._openings:
+                for piece in run:
+                    frames += (self._opening, self._calls.delta(piece), self._tail)
+                continue
             opening = self._openings[kind]
             texts = (self._tail + opening).join([_encode(text) for _, text in run])
             frames += (opening, texts, self._tail)
@@ -177,6 +190,9 @@ class ChatReply:
         }
         if reasoning := "".join(text for kind, text in pieces if kind == "reasoning"):
             message["reasoning_content"] = reasoning
+        if calls := tool_calls.collected(pieces):
+            message["content"] = message["content"] or None
+            message["tool_calls"] = calls
         choice = {
             "index": 0,
             "message": message,
@@ -218,7 +234,11 @@ def _message(given: _Message, path: str) -> Message:
         return Message("system", text)
     if role in ("tool", "function"):
         return Message("tool", text, given.tool_call_id or given.name)
-    return Message("assistant" if role == "assistant" else "user", text)
+    if role == "assistant":
+        return Message(
+            "assistant", text, calls=tool_calls.history(given.tool_calls, f"{path}.tool_calls")
+        )
+    return Message("user", text)
 
 
 def _text(content: str | list[_Part] | None, path: str) -> str | None:

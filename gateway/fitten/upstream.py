@@ -15,12 +15,21 @@ from gateway.config import Fitten
 from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
 from gateway.fitten import models as fitten_models
-from gateway.fitten import prompt
+from gateway.fitten import prompt, tools
 from gateway.fitten.client import FittenClient, translated
 from gateway.fitten.session import Session
+from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
-from gateway.generation import FinishReason, Generation, Model, Piece, Silence, Usage
+from gateway.generation import (
+    FinishReason,
+    Generation,
+    GenerationRequest,
+    Model,
+    Piece,
+    Silence,
+    Usage,
+)
 
 _log = structlog.get_logger("fitten")
 
@@ -107,11 +116,11 @@ class Answer:
         self._generation = generation
         self._silence = silence
         self._settings = settings
-        self._prompt = prompt.render(request.messages, default_system=settings.default_system)
+        default = settings.default_system
+        messages = tools.dressed(request, default) if tools.needed(request) else request.messages
+        self._prompt = prompt.render(messages, default_system=default)
         self._decoder = AnswerDecoder()
-        self._cutoff = Cutoff(
-            stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
-        )
+        self._cutoff = _cutoff(request)
         self._response: aiohttp.ClientResponse | None = None
         self.ended = False
 
@@ -197,7 +206,7 @@ class Answer:
     def _finish_reason(self) -> FinishReason | None:
         """Why the answer ended, if it did so well."""
         if self.ended and self._decoder.error is None:
-            return self._cutoff.finish_reason or "stop"
+            return self._cutoff.finish_reason or self._cutoff.natural_reason
         return None
 
     def _usage(self) -> Usage:
@@ -224,6 +233,19 @@ class Answer:
             cutoff.reasoning_tokens,
             estimated=True,
         )
+
+
+def _cutoff(request: GenerationRequest) -> Cutoff | ToolCutoff:
+    """What ends the answer; where tools are offered, it finds the calls too."""
+    limits = {"stop": request.stop, "markers": prompt.ROLE_MARKERS}
+    if offered := request.offered:
+        return ToolCutoff(
+            offered,
+            parallel=request.parallel_tool_calls,
+            max_tokens=request.max_tokens,
+            **limits,
+        )
+    return Cutoff(max_tokens=request.max_tokens, **limits)
 
 
 def _is_framed(response: aiohttp.ClientResponse) -> bool:
