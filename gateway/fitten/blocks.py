@@ -132,7 +132,7 @@ class Blocks:
                 raise NoCall
             return (yield from self._items(source, depth + 1))
         opened = yield from markup.tag(source, word)
-        element = yield from markup.element(source, opened)
+        element = yield from markup.element(source, opened, ARGUMENTS if word in CALLS else ())
         return self._offer.from_element(element, bare=bare)
 
     def _word(self, source: Source, words: frozenset[str]) -> Reading[str]:

@@ -7,6 +7,7 @@ quotes inside; what stands between two tags is taken as it is.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -93,10 +94,11 @@ def closing(source: Source, tag_name: str) -> Reading[bool]:
     return False
 
 
-def element(source: Source, opened: Tag) -> Reading[Element]:
+def element(source: Source, opened: Tag, last: Collection[str] = ()) -> Reading[Element]:
     """What is in a tag, and its closing tag. Raises NoCall for anything but JSON or elements.
 
-    After JSON the closing tag may be missing where the text ends.
+    Where the text ends, the closing tag may be missing after JSON, and after a child with a
+    name in `last`: nothing of the element can be missing then.
     """
     found = Element(opened)
     if opened.empty:
@@ -110,6 +112,9 @@ def element(source: Source, opened: Tag) -> Reading[Element]:
             raise NoCall
         return found
     while not (yield from closing(source, opened.name)):
+        complete = found.children and found.children[-1][0].name.lower() in last
+        if complete and not (yield from source.peek()):
+            break
         if len(found.children) > MAX_MEMBERS:
             raise NoCall
         found.children.append((yield from _child(source)))

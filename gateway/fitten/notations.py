@@ -211,7 +211,7 @@ def _members(element: markup.Element) -> dict[str, object]:
     """Attributes and children by name; a `parameter` is named by its attribute."""
     members: dict[str, object] = {}
     for key, text in element.tag.attributes:
-        markup.add(members, key, text)
+        markup.add(members, key.lower() if key.lower() in (*NAMES, *ARGUMENTS) else key, text)
     for tag, inner in element.children:
         attributes = dict(tag.attributes)
         key = tag.name

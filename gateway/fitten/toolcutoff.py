@@ -35,6 +35,7 @@ class ToolCutoff:
         self._text = Cutoff(stop=stop)
         self._called = False
         self._call_bytes = 0
+        self._noticed = 0
         self.finish_reason: FinishReason | None = None
 
     def feed(self, pieces: list[Piece]) -> list[Piece]:
@@ -57,6 +58,11 @@ class ToolCutoff:
         if not self.finish_reason:
             out += self._text.flush()
         return out
+
+    def advanced(self) -> bool:
+        """Whether the model has written anything since the last time this was asked."""
+        before, self._noticed = self._noticed, self._written.content_bytes
+        return self._noticed > before
 
     @property
     def natural_reason(self) -> FinishReason:

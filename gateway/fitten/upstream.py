@@ -164,6 +164,8 @@ class Answer:
             if batch:
                 self._watch.piece()
                 return batch
+            if isinstance(self._cutoff, ToolCutoff) and self._cutoff.advanced():
+                self._watch.held()
         if self._decoder.error is not None:
             raise self._decoder.error
         raise StopAsyncIteration
