@@ -54,16 +54,13 @@ class ToolParser:
 
     def feed(self, pieces: Sequence[Piece]) -> list[Piece]:
         """What of these pieces may go out now."""
-        run: list[str] = []
         for kind, text in pieces:
             if kind == "content":
-                run.append(text)
-                continue
-            self._take("".join(run))
-            run = []
-            self._speak()
-            self._out.append((kind, text))
-        self._take("".join(run))
+                self._source.text += text
+                next(self._reading)
+                self._speak()
+            else:
+                self._out.append((kind, text))
         return self._taken()
 
     def flush(self) -> list[Piece]:
@@ -74,11 +71,6 @@ class ToolParser:
             self._text.append(self._blank)
         self._blank = None
         return self._taken()
-
-    def _take(self, text: str) -> None:
-        if text:
-            self._source.text += text
-            next(self._reading)
 
     def _taken(self) -> list[Piece]:
         self._speak()
