@@ -54,11 +54,12 @@ TOOLS = [
     },
     {"type": "function", "function": {"name": "clock"}},
 ]
+ASKED = "The weather in Paris for 3 days?"
 TOOL_STREAMS = {
-    "tool_call": "The weather in Paris for 3 days? [[call]]",
-    "tool_calls_parallel": "The weather in Paris for 3 days? [[call n=2 notation=attributes quirk=prose_after]]",
-    "tool_call_broken": "The weather in Paris for 3 days? [[call notation=parameters quirk=broken]]",
-    "tool_call_results": "The weather in Paris for 3 days? [[call notation=invoke quirk=results]]",
+    "tool_call": f"{ASKED} [[call]]",
+    "tool_calls_parallel": f"{ASKED} [[call n=2 notation=attributes quirk=prose_after]]",
+    "tool_call_broken": f"{ASKED} [[call notation=parameters quirk=broken]]",
+    "tool_call_results": f"{ASKED} [[call notation=invoke quirk=results]]",
     "tools_ignored": "[[ignore_tools]]",
 }
 
