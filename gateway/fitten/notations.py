@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from gateway.fitten import markup
 from gateway.fitten.schema import Fitter
-from gateway.fitten.source import NoCall
+from gateway.fitten.source import MAX_DEPTH, NoCall
 from gateway.generation import Tool
 
 WRAPPERS = ("function_calls", "tool_calls")
@@ -71,7 +71,7 @@ class Offer:
             arguments = _object(arguments)
         if arguments is None:
             arguments = {}
-        if not isinstance(arguments, dict):
+        if not isinstance(arguments, dict) or not _is_shallow(arguments):
             raise NoCall
         try:
             fitted = self._fitters[tool].fit_arguments(arguments)
@@ -134,25 +134,28 @@ class Offer:
             given = self._named(tool, given)
         if isinstance(given, dict) and len(given) == 1:
             (key,) = given
-            if key in ARGUMENTS and key not in properties:
+            if key in ARGUMENTS and key not in (properties or ()):
                 given = _object(given[key]) if isinstance(given[key], str) else given[key]
         if not isinstance(given, dict):
             raise NoCall
-        if bare and not (required <= given.keys() and (not properties or properties >= set(given))):
+        if bare and not (
+            required <= given.keys() and (properties is None or properties >= set(given))
+        ):
             raise NoCall
         return self.call(tool, self._with_children(tool, given))
 
-    def _shape(self, tool: str) -> tuple[set[str], set[str]]:
+    def _shape(self, tool: str) -> tuple[set[str] | None, set[str]]:
+        """The names of the arguments, None where the schema names none, and those required."""
         schema = self._tools[tool].parameters
         properties, required = schema.get("properties"), schema.get("required")
         return (
-            set(properties) if isinstance(properties, Mapping) else set(),
+            set(properties) if isinstance(properties, Mapping) else None,
             {n for n in required if isinstance(n, str)} if isinstance(required, list) else set(),
         )
 
     def _named(self, tool: str, given: dict[str, object]) -> dict[str, object]:
         """The members under the schema's names, which a model may write in another case."""
-        properties = self._shape(tool)[0]
+        properties = self._shape(tool)[0] or set()
         folded = {name.lower(): name for name in properties}
         return {
             name if name in properties else folded.get(name.lower(), name): value
@@ -189,6 +192,22 @@ def load(text: str) -> Any:
         except (ValueError, RecursionError):
             continue
     raise NoCall
+
+
+def _is_shallow(value: object) -> bool:
+    """Whether nothing in the value is nested deeper than every JSON reader bears."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        if not inner:
+            return True
+        level = inner
+    return False
 
 
 def _straight(text: str) -> str:

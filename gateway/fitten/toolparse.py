@@ -20,6 +20,7 @@ PIECE = 128
 
 _MAX_BLANK = 4096
 _SIGNS = re.compile(r"[<\[{`]")
+_TICKS = re.compile("`+")
 _DOCUMENTS = ("<?xml", "<!doctype", "<html")
 
 
@@ -41,8 +42,9 @@ class ToolParser:
         self._out: list[Piece] = []
         self._text: list[str] = []
         self._blank: str | None = ""  # white space not yet known to be part of a text
-        self._alone = True  # nothing but white space stands before it in its line
-        self._last = ""
+        self._line = ""  # what stands before it in its line, as far as it matters
+        self._ticks = 0  # how many runs of ticks stand there; behind an odd one is inline code
+        self._in_ticks = False
         self._fence = 0  # of how many ticks the fence is in which the text is
         self._lone_tags = True
         self._seen: set[tuple[str, str]] = set()
@@ -102,10 +104,13 @@ class ToolParser:
         if self._source.vain > PATIENCE:
             return False
         if sign == "`":
-            return self._alone
-        if self._fence or self._last == "`":
-            return False
-        return self._alone or sign != "{"
+            return not self._line.strip()
+        return not self._fence and self._ticks % 2 == 0
+
+    @property
+    def _at_margin(self) -> bool:
+        """Whether this is a line's beginning, or all before it are blanks that may go."""
+        return not self._line or self._blank is not None
 
     def _attempt(self, sign: str) -> Reading[bool]:
         """Whether what begins here went out, be it as calls or as text."""
@@ -113,7 +118,7 @@ class ToolParser:
         start = source.begin()
         try:
             if sign == "`":
-                yield from self._ticks(start)
+                yield from self._fence_line(start)
             else:
                 if sign == "<":
                     yield from self._look_for_document()
@@ -129,8 +134,10 @@ class ToolParser:
 
     def _calls_or_results(self, start: int) -> Reading[list[Call]]:
         source = self._source
+        # Between other tags, or set in from the margin, it is part of a document.
+        lone = self._lone_tags and (self._at_margin or bool(self._line.strip(" \t>")))
         try:
-            return (yield from self._blocks.block(source, lone=self._lone_tags, json=self._alone))
+            return (yield from self._blocks.block(source, lone=lone, json=self._at_margin))
         except TooLong:
             raise
         except NoCall:
@@ -146,7 +153,7 @@ class ToolParser:
             if (yield from self._source.follows(word)):
                 self._lone_tags = False
 
-    def _ticks(self, start: int) -> Reading[None]:
+    def _fence_line(self, start: int) -> Reading[None]:
         """The ticks at a line's beginning: a fence opens or closes, or is nothing but calls."""
         source = self._source
         ticks = len((yield from source.while_in("`".__eq__, MAX_HELD)))
@@ -172,10 +179,14 @@ class ToolParser:
         if not text:
             return
         source.at += len(text)
-        line_end = text.rfind("\n")
-        line = text[line_end + 1 :]
-        self._alone = (self._alone or line_end >= 0) and (not line or line.isspace())
-        self._last = text[-1]
+        line_end = text.rfind("\n") + 1
+        line = text[line_end:]
+        runs = len(_TICKS.findall(line))
+        if not line_end:
+            runs += self._ticks - (self._in_ticks and line[0] == "`")
+        self._ticks, self._in_ticks = runs, line[-1:] == "`"
+        if line_end or line:
+            self._line = _essence(line if line_end else self._line + line)
         if self._blank is not None:
             self._blank += text
             if text.isspace() and len(self._blank) <= _MAX_BLANK:
@@ -194,4 +205,9 @@ class ToolParser:
             self._out.append(("call", call.name))
             for start in range(0, len(call.arguments), PIECE):
                 self._out.append(("arguments", call.arguments[start : start + PIECE]))
-        self._blank, self._alone, self._last = "", True, ""
+        self._blank, self._line, self._ticks, self._in_ticks = "", "", 0, False
+
+
+def _essence(line: str) -> str:
+    """As much of a line as matters: a blank for blanks, else its last other character."""
+    return line.rstrip()[-1:] or line[:1]

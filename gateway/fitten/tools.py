@@ -110,9 +110,9 @@ def _written(message: Message, names: Mapping[str, str]) -> Message:
 def _called(call: ToolCall) -> str:
     try:
         arguments = json.loads(call.arguments or "{}")
+        body = _json({"name": call.name, "arguments": arguments})
     except (ValueError, RecursionError):
-        arguments = call.arguments
-    body = _json({"name": call.name, "arguments": arguments})
+        body = _json({"name": call.name, "arguments": call.arguments})
     return f"<tool_call{_attribute('id', call.id)}>\n{body}\n</tool_call>"
 
 

@@ -164,6 +164,11 @@ def test_a_call_that_breaks_off_comes_out_as_the_text_it_is(notation: Notation) 
         '```\nsee:\n<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>\n```\n',
         'Write `<get_weather city="Rio"/>` to call it.',
         'It is called like this: {"name": "clock", "arguments": {}}',
+        "Say `please <clock/> now` or ``<clock/>``.",
+        '{"calls": [\n  {"name": "clock", "arguments": {}}\n]}',
+        '<report>\n  <get_weather city="Rio"/>\n</report>',
+        '<report><get_weather city="Rio"/> <clock/></report>',
+        '<clock zone="utc"/>',
         "<get_weather>",
         "<get_weather/>",
         '<get_weather town="Rio"/>',
@@ -272,6 +277,27 @@ def test_text_and_calls_keep_their_order() -> None:
         "clock",
         "content",
     ]
+
+
+@pytest.mark.parametrize(
+    "before", ["", "  ", "\n\n   ", "Look: ", "a < b `code` ", "Text.\n", "```\nx\n```\n"]
+)
+def test_a_lone_tag_is_a_call_at_the_margin_and_in_a_sentence(before: str) -> None:
+    text = before if before.strip() else ""
+    expected: Said = [("content", text)] if text else []
+    assert parsed([before + "<clock/>"]) == [*expected, ("clock", {})]
+
+
+@pytest.mark.parametrize(
+    "arguments", ['{"a":' * 200 + "1" + "}" * 200, "{&quot;a&quot;:" * 200 + "1" + "}" * 200]
+)
+def test_arguments_nested_beyond_measure_are_text(arguments: str) -> None:
+    for text in (
+        f"<invoke name='clock'><arguments>{arguments}</arguments></invoke>",
+        f"<function_calls><clock arguments='{arguments}' /></function_calls>",
+        f'{{"name": "clock", "arguments": {json.dumps(arguments)}}}',
+    ):
+        assert parsed([text]) == [("content", text)]
 
 
 def test_reasoning_is_never_a_call_and_passes_what_is_held_back() -> None:

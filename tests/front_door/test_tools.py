@@ -330,6 +330,26 @@ async def test_tools_that_cannot_be_offered_are_refused_by_name(
     assert len(answer["error"]["message"]) < 400
 
 
+@pytest.mark.parametrize("depth", [50, 400, 900, 5000, 100_000])
+async def test_schemas_and_arguments_nested_without_measure_are_answered(
+    gateway: Gateway, depth: int
+) -> None:
+    nested = '{"a":' * depth + "1" + "}" * depth
+    parameters = f'"tools":[{{"type":"function","function":{{"name":"f","parameters":{nested}}}}}]'
+    bodies = [f'{{"messages":[{{"role":"user","content":"[[say]]"}}],{parameters}}}']
+    for arguments in (nested, json.dumps(nested)):
+        call = f'{{"id":"c","function":{{"name":"f","arguments":{arguments}}}}}'
+        made = f'{{"role":"assistant","tool_calls":[{call}]}}'
+        bodies.append(f'{{"messages":[{made},{{"role":"user","content":"[[say]]"}}]}}')
+    for body in bodies:
+        async with gateway.http.post(
+            f"{gateway.url}/v1/chat/completions",
+            data=body.encode(),
+            headers={"Content-Type": "application/json"},
+        ) as response:
+            assert response.status in (200, 400), await response.text()
+
+
 async def test_tools_are_not_named_as_ignored(gateway: Gateway) -> None:
     async with gateway.post_chat(
         "hi", tools=TOOLS, tool_choice="auto", parallel_tool_calls=True
