@@ -48,9 +48,13 @@ def unescape(text: str) -> str:
 
 
 def content(text: str) -> str:
-    """What stands between two tags, as a value: a text that has tags in it was not escaped,
-    and line ends that only set the tags apart are not part of it."""
-    text = text.removeprefix("\r").removeprefix("\n").removesuffix("\n").removesuffix("\r")
+    """What stands between two tags, as a value.
+
+    A text that has tags in it was not escaped. Line ends on both sides only set the tags
+    apart; one at the end alone is the value's own.
+    """
+    if text[:1] in ("\n", "\r"):
+        text = text.removeprefix("\r").removeprefix("\n").removesuffix("\n").removesuffix("\r")
     return text if "<" in text else unescape(text)
 
 

@@ -17,7 +17,7 @@ from gateway.fitten.source import MAX_DEPTH, NoCall
 from gateway.generation import Tool
 
 WRAPPERS = ("function_calls", "tool_calls")
-CALLS = ("invoke", "function_call", "tool_call")
+CALLS = ("invoke", "function_call", "tool_call", "tool")
 RESULTS = ("function_results", "function_result", "tool_results", "tool_result", "tool_response")
 
 NAMES = ("name", "tool_name", "tool", "function", "function_name")
@@ -25,6 +25,9 @@ ARGUMENTS = ("arguments", "args", "parameters", "params", "input")
 LABELS = ("id", "type", "index", "call_id", "tool_call_id")
 NESTED = ("tool_calls", "function_call", "tool_call")
 MEMBERS = frozenset((*NAMES, *ARGUMENTS, *LABELS, *NESTED))
+
+NO_PARAMETERS: Mapping[str, object] = {"type": "object", "properties": {}}
+"""How a tool without a schema is described."""
 
 _USE_TOOL = ("use_tool", "call_tool")
 _STRAIGHT = str.maketrans("“”＂", '"""')
@@ -52,7 +55,7 @@ class Offer:
             folded = name.lower()
             self._folded[folded] = None if folded in self._folded else name
         # What a tag must be called to be the tag of a tool; the words above go first.
-        known = (*WRAPPERS, *CALLS, *RESULTS)
+        known = {*WRAPPERS, *CALLS, *RESULTS} - {"tool"}
         self.tags = frozenset(name for name in self._folded if name not in known)
 
     def known(self, name: object) -> str | None:
@@ -73,6 +76,8 @@ class Offer:
             arguments = {}
         if not isinstance(arguments, dict) or not _is_shallow(arguments):
             raise NoCall
+        if arguments and arguments in (self._tools[tool].parameters, NO_PARAMETERS):
+            raise NoCall  # the list of tools, repeated from the prompt
         try:
             fitted = self._fitters[tool].fit_arguments(arguments)
             text = json.dumps(fitted, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

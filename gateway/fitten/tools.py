@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from gateway.fitten.notations import NO_PARAMETERS
 from gateway.generation import GenerationRequest, Message, Tool, ToolCall
 
 _OURS = re.compile(r"<(?=\s{0,8}/?\s{0,8}tool(?:s|_calls?|_results?)\b)", re.IGNORECASE)
@@ -90,7 +91,7 @@ def _described(tool: Tool) -> str:
     members: dict[str, object] = {"name": tool.name}
     if tool.description:
         members["description"] = tool.description
-    members["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+    members["parameters"] = tool.parameters or NO_PARAMETERS
     return _json(members)
 
 

@@ -108,9 +108,7 @@ def test_every_notation_is_understood(notation: Notation, made: Made) -> None:
 
 @pytest.mark.parametrize("notation", NOTATIONS)
 def test_every_notation_carries_code(notation: Notation) -> None:
-    (found,) = parsed([written([FILE], notation)])
-    assert found[0] == "write_file"
-    assert found[1]["content"].strip() == FILE.arguments["content"].strip()
+    assert parsed([written([FILE], notation)]) == [("write_file", FILE.arguments)]
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
@@ -277,6 +275,27 @@ def test_text_and_calls_keep_their_order() -> None:
         "clock",
         "content",
     ]
+
+
+def test_the_list_of_tools_repeated_from_the_prompt_is_no_call() -> None:
+    lines = [json.dumps({"name": tool.name, "parameters": tool.parameters}) for tool in TOOLS]
+    text = "\n".join(["<tools>", *lines, "</tools>"])
+    assert parsed([text]) == [("content", text)]
+
+
+@pytest.mark.parametrize("name", ["tool", "run", "a-b.c", "Get_Weather"])
+def test_a_tool_may_have_any_name(name: str) -> None:
+    tool = Tool(name, "", {"type": "object", "properties": {"a": {"type": "integer"}}})
+    for notation in NOTATIONS:
+        parser = ToolParser([tool])
+        text = written([Made(name, {"a": 1})], notation)
+        out = parser.feed([("content", text)]) + parser.flush()
+        assert said(out) == [(name, {"a": 1})], notation
+
+
+def test_a_tag_named_tool_says_which() -> None:
+    for text in ('<tool name="clock"/>', "<tool><name>clock</name></tool>"):
+        assert parsed([text]) == [("clock", {})]
 
 
 @pytest.mark.parametrize(
