@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
@@ -19,9 +18,7 @@ from gateway.fitten.upstream import FittenUpstream
 from gateway.handler import GenerationHandler
 from gateway.lifecycle import Lifecycle
 from gateway.middleware import Middleware, as_step
-
-# Clients append to the base URL they were given; some were given too little, some too much.
-_BASES = ("/v1", "", "/v1/v1")
+from gateway.routes import Route, add_routes
 
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 
@@ -65,17 +62,20 @@ def build_app(
     app.on_response_prepare.append(boundary.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(step.lifespan for step in steps if hasattr(step, "lifespan"))
-    app.add_routes([web.get("/health", probes.health), web.get("/ready", probes.ready)])
-    for base, end in itertools.product(_BASES, ("", "/")):
-        app.add_routes(
-            [
-                web.get(f"{base}/models{end}", models.list),
-                web.post(
-                    f"{base}/chat/completions{end}", chat.answer, expect_handler=boundary.expect
-                ),
-            ]
-        )
-    app.add_routes([web.get(base + "/models/{id:.+}", models.one) for base in _BASES])
+    add_routes(
+        app,
+        [Route("GET", "/health", probes.health), Route("GET", "/ready", probes.ready)],
+        bases=("",),
+    )
+    add_routes(
+        app,
+        [
+            Route("GET", "/models", models.list),
+            Route("GET", "/models/{id:.+}", models.one),
+            Route("POST", "/chat/completions", chat.answer),
+        ],
+        expect=boundary.expect,
+    )
     return app
 
 

@@ -6,6 +6,7 @@ Commands import what they need when they run, so that `--help` is instant.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,8 +83,9 @@ def _serve(config: Config) -> int:
 
     redactor = log.Redactor(config.secrets())
     try:
-        log.configure(config.log, redactor)
-        server.run(server.serve(config, on_secret=redactor.add))
+        outputs = log.configure(config.log, redactor)
+        with contextlib.closing(outputs):
+            server.run(server.serve(config, on_secret=redactor.add, before_exit=outputs.flush))
     except OSError as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1

@@ -81,6 +81,7 @@ class Fitten:
     default_system: str = "Reply same language as the user's input."
     timeouts: Timeouts = field(default_factory=Timeouts)
     accept_unproven_end: bool = False
+    chat_client: Literal["lean", "aiohttp"] = "lean"
     ca_file: str | None = None
     proxy: Annotated[Secret, HttpUrl()] | None = None  # it may hold a password
 

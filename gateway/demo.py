@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 
@@ -51,8 +52,8 @@ async def _run(port: int) -> None:
                 middlewares=read_chain(default_middlewares(KEY), "middlewares", {}),
             )
             redactor = log.Redactor(settings.secrets())
-            log.configure(settings.log, redactor)
-            await server.serve(settings, on_secret=redactor.add, on_ready=_welcome)
+            with contextlib.closing(log.configure(settings.log, redactor)):
+                await server.serve(settings, on_secret=redactor.add, on_ready=_welcome)
 
 
 def _welcome(url: str) -> None:

@@ -74,12 +74,27 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """JSON is wanted.
+
+    is_object: it is to be an object, whatever is in it. schema: a JSON schema that it is
+    to fit; None for no other wish. name, description: the schema's.
+    """
+
+    is_object: bool = False
+    schema: dict[str, Any] | None = None
+    name: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """What is asked.
 
     model: the caller's word for it; None means the default.
     stop: strings at which the answer ends; they are not part of it.
     max_tokens: the most tokens of answer and reasoning together; None for no limit.
+    response_format: the form that the answer is to have; None for any.
     ignored: parameters that were given but cannot be carried out.
     tools: what the model may call, as `tool_choice` says; no two have the same name.
     parallel_tool_calls: whether one answer may hold several calls.
@@ -91,6 +106,7 @@ class GenerationRequest:
     max_tokens: int | None = None
     stream: bool = False
     include_usage: bool = False
+    response_format: ResponseFormat | None = None
     ignored: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
@@ -123,6 +139,7 @@ class Generation:
 
     end: "complete", or the code of the error that ended it ("client_closed_request"
     when the caller left); None while it runs.
+    format_missed: the answer is whole, but not of the form that was wanted.
     Times are of the monotonic clock, in seconds.
     """
 
@@ -134,6 +151,7 @@ class Generation:
     finish_reason: FinishReason | None = None
     end: str | None = None
     bytes_sent: int = 0
+    format_missed: bool = False
 
     @property
     def model_name(self) -> str:
@@ -151,13 +169,20 @@ class Silence:
     sign: Callable[[], Coroutine[Any, Any, None]]
 
 
+# Offered a batch, it says whether it took it.
+Direct = Callable[[Sequence[Piece]], bool]
+
+
 class Batches(Protocol):
     """The batches of one answer; `ended` says that the one in hand is the last.
 
+    direct: where set, it is offered a batch in the moment it arrives, while the iteration
+        waits; what it takes (True) does not come by the iteration. So a piece wakes no task.
     Leaving the context stops the upstream.
     """
 
     ended: bool
+    direct: Direct | None
 
     async def __aenter__(self) -> Batches: ...
 

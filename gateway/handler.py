@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import structlog
 from aiohttp import web
@@ -51,7 +52,10 @@ class GenerationHandler:
         try:
             if asked.stream:
                 return await self._answer_stream(request, generation, reply)
-            return await self._answer_whole(generation, reply)
+            response = await self._answer_whole(generation, reply)
+            if generation.format_missed:
+                request[RESPONSE_HEADERS]["x-fitten-response-format"] = "mismatch"
+            return response
         except GatewayError as error:
             generation.end = error.code or "error"
             raise
@@ -83,6 +87,10 @@ class GenerationHandler:
             request, generation, begin=reply.begin(), write_timeout=settings.write_timeout
         )
         silence = Silence(settings.grace, settings.keep_alive, stream.keep_alive)
+
+        def direct(batch: Sequence[Piece]) -> bool:
+            return stream.ready and stream.write_now(reply.pieces(batch))
+
         last = b""  # the frames that leave together with the end, whatever it is
         try:
             async with self._upstream.generate(generation, silence) as batches:
@@ -93,6 +101,7 @@ class GenerationHandler:
                         last = reply.pieces(batch)
                     else:
                         await stream.write(reply.pieces(batch))
+                        batches.direct = direct
             # The upstream is closed by now, also when it was cut short.
             generation.end = "complete"
             return await stream.end(last + reply.end())
@@ -121,11 +130,8 @@ async def read_body(request: web.Request, limits: Server) -> bytes:
     nothing of its request is left to read. Raises InvalidRequest or one of its kinds.
     """
     _check_media_type(request)
-    too_large = BodyTooLarge(
-        f"The body is over the limit of {limits.max_body_bytes} bytes (server.max_body_bytes)."
-    )
     if (request.content_length or 0) > limits.max_body_bytes:
-        raise too_large
+        raise _too_large(limits)
     if request.content.is_eof() and request.content.total_bytes <= limits.max_body_bytes:
         return await request.read()  # it is all there
     try:
@@ -134,9 +140,15 @@ async def read_body(request: web.Request, limits: Server) -> bytes:
     except TimeoutError:
         raise BodyTimeout("The body did not arrive in time.") from None
     except web.HTTPRequestEntityTooLarge:
-        raise too_large from None
+        raise _too_large(limits) from None
     except web.RequestPayloadError:
         raise InvalidRequest("The body's transfer encoding is broken.") from None
+
+
+def _too_large(limits: Server) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The body is over the limit of {limits.max_body_bytes} bytes (server.max_body_bytes)."
+    )
 
 
 def _check_media_type(request: web.Request) -> None:

@@ -17,8 +17,6 @@ from gateway.errors import InvalidRequest
 
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 
-# Members whose colon cannot be counted by looking for `":` alone.
-_BLANK_BEFORE_COLON = re.compile(rb'"[ \t\r\n]+:')
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 
@@ -41,12 +39,12 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 def _members_add_up(raw: bytes, value: dict[str, Any]) -> bool:
     """Whether the body certainly names as many members as the object has.
 
-    A colon after a quote ends a member's name, unless the quote is escaped; where that
-    cannot be told by counting alone, the answer is no.
+    A member that was dropped, because its name came twice, leaves quotes in the body that
+    the object cannot account for. Where a quote is written by its number that cannot be told
+    by counting, and the answer is no. Counting single bytes is the fastest look there is at
+    a large body.
     """
-    if b'\\\\":' in raw or _BLANK_BEFORE_COLON.search(raw):
-        return False
-    return raw.count(b'":') - raw.count(b'\\":') == _count_members(value)
+    return b"u0022" not in raw and raw.count(b'"') == _count_quotes(value)
 
 
 def shape(value: dict[str, Any], kind: type[_Shape]) -> _Shape:
@@ -84,12 +82,16 @@ def _reason(raw: bytes, error: Exception) -> str:
     return str(error).removeprefix("JSON is malformed: ").lower()[:200]
 
 
-def _count_members(value: Any) -> int:
+def _count_quotes(value: Any) -> int:
+    """How many quotes the value is written with: two round each string, and those in it."""
     count, stack = 0, [value]
     while stack:
         value = stack.pop()
-        if type(value) is dict:
-            count += len(value)
+        if type(value) is str:
+            count += 2 + value.count('"')
+        elif type(value) is dict:
+            for name in value:
+                count += 2 + name.count('"')
             stack.extend(value.values())
         elif type(value) is list:
             stack.extend(value)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import logging.handlers
 import re
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import Any, Protocol, TextIO
+from collections.abc import Callable, Iterable
+from typing import Any, TextIO
 from urllib.parse import quote
 
 import msgspec
 import structlog
 
 from gateway.config import Log
+from gateway.logsink import File, Sink, Stream, Target
 
 _MASK = "****"
 _SHORTEST = 4  # masking shorter secrets would only garble the log
@@ -66,53 +66,34 @@ class Redactor:
         return line
 
 
+class Outputs:
+    """The sinks of this process; to be closed in the end, so that the last lines are written."""
+
+    def __init__(self, sinks: list[Sink]) -> None:
+        self._sinks = sinks
+
+    def put(self, line: str) -> None:
+        """One line for each of them."""
+        for sink in self._sinks:
+            sink.put(line)
+
+    def flush(self, timeout: float = 1.0) -> None:
+        """Wait until what was logged is written, at most `timeout` seconds."""
+        for sink in self._sinks:
+            sink.flush(timeout)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what is left, at most for `timeout` seconds."""
+        for sink in self._sinks:
+            sink.close(timeout)
+
+
 class _Lines:
-    """The end of the road: lines to stderr, and to a file that others may rotate."""
+    """The logger that structlog's processors hand their line to."""
 
-    def __init__(self, name: str, outputs: list[_Output]) -> None:
+    def __init__(self, name: str, put: Callable[[str], None]) -> None:
         self.name = name
-        self._outputs = outputs
-
-    def msg(self, line: str) -> None:
-        for output in self._outputs:
-            output.write(line)
-
-    debug = info = warning = error = critical = msg
-
-
-class _Output(Protocol):
-    def write(self, line: str) -> None: ...
-
-
-class _Stderr:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, line: str) -> None:
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            pass  # nobody reads; the gateway goes on
-
-
-class _File:
-    """A file that is opened anew when it was moved away, as logrotate does."""
-
-    def __init__(self, path: str) -> None:
-        self._handler = logging.handlers.WatchedFileHandler(
-            path, encoding="utf-8", errors="backslashreplace"
-        )
-
-    def write(self, line: str) -> None:
-        try:
-            self._handler.reopenIfNeeded()
-            if self._handler.stream is None:  # it could not be opened the last time
-                self._handler.stream = self._handler._open()
-            self._handler.stream.write(line + "\n")
-            self._handler.flush()
-        except (OSError, ValueError):
-            pass  # a full disk must not stop answers; stderr still has the line
+        self.msg = self.debug = self.info = self.warning = self.error = self.critical = put
 
 
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
@@ -126,15 +107,15 @@ class _FromStdlib(logging.Handler):
         structlog.get_logger(record.name).log(level, record.getMessage(), exc_info=record.exc_info)
 
 
-def configure(settings: Log, redactor: Redactor, stream: TextIO | None = None) -> None:
+def configure(settings: Log, redactor: Redactor, stream: TextIO | None = None) -> Outputs:
     """Set up structlog and the standard library's logging for this process.
 
-    Raises OSError when the file cannot be opened.
+    The outputs are to be closed at its end. Raises OSError when the file cannot be opened.
     """
     level = getattr(logging, settings.level.upper())
-    outputs: list[_Output] = [_Stderr(stream or sys.stderr)]
+    targets: list[Target] = [Stream(stream or sys.stderr)]
     if settings.file:
-        outputs.append(_File(settings.file))
+        targets.append(File(settings.file))
     renderer: Any = _json_line
     if settings.format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
@@ -142,23 +123,30 @@ def configure(settings: Log, redactor: Redactor, stream: TextIO | None = None) -
     def rendered(logger: Any, name: str, event: structlog.typing.EventDict) -> str:
         return redactor(renderer(logger, name, event))
 
+    def lost(count: int) -> str:
+        event = {"event": "log_lines_lost", "count": count, "level": "warning", "logger": "log"}
+        return rendered(None, "", stamp(None, "", event))
+
+    outputs = Outputs([Sink(target, lost) for target in targets])
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.stdlib.add_logger_name,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            stamp,
             structlog.processors.format_exc_info,
             _printable,
             rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda name="gateway": _Lines(name, outputs),
+        logger_factory=lambda name="gateway": _Lines(name, outputs.put),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers = [_FromStdlib()]
     root.setLevel(max(level, logging.WARNING))
+    return outputs
 
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode

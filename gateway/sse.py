@@ -48,6 +48,7 @@ class EventStream:
         self._begin = begin
         self._write_timeout = write_timeout
         self._response: web.StreamResponse | None = None
+        self._chunked = False  # and begun
         # Pieces and signs of silence come from different tasks; never two writes at once.
         self._writing = asyncio.Lock()
 
@@ -61,9 +62,33 @@ class EventStream:
         """Whether there is still a connection to the caller."""
         return self._request.transport is not None
 
+    @property
+    def ready(self) -> bool:
+        """Whether frames can go out in this moment: begun, and the caller keeps pace."""
+        transport = self._request.transport
+        return (
+            self._chunked
+            and transport is not None
+            and not transport.is_closing()
+            and transport.get_write_buffer_size() < _HIGH_WATER
+            and not self._writing.locked()
+        )
+
+    def write_now(self, frames: bytes) -> bool:
+        """Hand a chunk (RFC 9112, 7.1) to the transport itself, when `ready`.
+
+        It is what aiohttp does in four calls more, a sixth of the cost of a paced piece.
+        """
+        transport = self._request.transport
+        if transport is None:
+            return False
+        transport.write(b"%x\r\n%b\r\n" % (len(frames), frames))
+        self._generation.bytes_sent += len(frames)
+        return True
+
     async def write(self, frames: bytes) -> None:
         """Send frames. Raises ConnectionError when the caller is gone or reads no more."""
-        if self.begun and not self._writing.locked() and self._write_at_once(frames):
+        if self.ready and self.write_now(frames):
             return
         async with self._writing:
             response = self._response or await self._open()
@@ -87,24 +112,8 @@ class EventStream:
         response.headers["Cache-Control"] = "no-cache, no-transform"
         del response.headers["Connection"]  # aiohttp knows better, for HTTP/1.0 above all
         await response.prepare(self._request)
+        self._chunked = self._request.version == HttpVersion11
         return response
-
-    def _write_at_once(self, frames: bytes) -> bool:
-        """Hand a chunk (RFC 9112, 7.1) to the transport itself, if the caller keeps pace.
-
-        It is what aiohttp does in four calls more, a sixth of the cost of a paced piece.
-        """
-        transport = self._request.transport
-        if (
-            transport is None
-            or transport.is_closing()
-            or transport.get_write_buffer_size() + len(frames) >= _HIGH_WATER
-            or self._request.version != HttpVersion11
-        ):
-            return False
-        transport.write(b"%x\r\n%b\r\n" % (len(frames), frames))
-        self._generation.bytes_sent += len(frames)
-        return True
 
     async def _send(self, send: Callable[[bytes], Awaitable[None]], frames: bytes) -> None:
         self._generation.bytes_sent += len(frames)

@@ -24,6 +24,8 @@ USUAL_MIDDLEWARES: list[Any] = [
     {"rate_limit": {"requests_per_minute": 10_000}},
 ]
 
+chat_client = "lean"  # of gateways that are started from now on; see front_door/conftest.py
+
 
 @dataclass
 class Gateway:
@@ -83,6 +85,7 @@ async def running_gateway(fitten_url: str, folder: Path, **sections: Any) -> Asy
         "models_url": fitten_url,
         "accounts": [{"username": "demo_user", "password": "correct horse"}],
         "state_file": str(folder / "fitten.json"),
+        "chat_client": chat_client,
     }
     data = {
         "server": {"port": 0, "drain_timeout": 2.0, **sections.pop("server", {})},

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gateway.apis import tool_calls
+from gateway.apis import response_format, tool_calls
 from gateway.apis.openai import error_object, usage_object
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation import Generation, GenerationRequest, Message, Piece, Usage
@@ -58,6 +58,7 @@ class _Body(msgspec.Struct):
     n: int | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
     tools: list[tool_calls.ToolSpec] | None = None
     tool_choice: str | tool_calls.Choice | None = None
     parallel_tool_calls: bool | None = None
@@ -70,7 +71,6 @@ class _Body(msgspec.Struct):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     logit_bias: dict[str, float] | None = None
-    response_format: dict[str, Any] | None = None
     functions: list[dict[str, Any]] | None = None
 
 
@@ -86,6 +86,7 @@ _CARRIED_OUT = frozenset(
         "n",
         "user",
         "metadata",
+        "response_format",
         "tools",
         "tool_choice",
         "parallel_tool_calls",
@@ -117,6 +118,7 @@ class ChatCompletions:
             max_tokens=given.max_completion_tokens or given.max_tokens,
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
+            response_format=response_format.parse(given.response_format),
             ignored=_ignored(data),
             tools=tools,
             tool_choice=tool_calls.choice(given.tool_choice, tools),

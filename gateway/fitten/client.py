@@ -20,9 +20,11 @@ from yarl import URL
 from gateway import __version__
 from gateway.config import Fitten
 from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout
-from gateway.fitten.reading import BulkReader
+from gateway.fitten.body import Body, SessionBody
+from gateway.fitten.exchange import Exchange
 from gateway.fitten.wire import error_object, status_error
 
+_AGENT = f"fitten-gateway/{__version__}"
 _LARGE = 1024 * 1024  # beyond it aiohttp wants a body it can send piece by piece
 _MAX_ANSWER = 1024 * 1024  # of the small calls; a login is a few KB
 
@@ -44,8 +46,10 @@ class FittenClient:
         self._base = settings.base_url.rstrip("/")
         self._models_base = settings.models_url.rstrip("/")
         self._http: aiohttp.ClientSession
-        self._chat_user: str | None = None
-        self._chat = URL()
+        # Only ClientSession knows how to ask a proxy.
+        self._plain = settings.chat_client == "aiohttp" or settings.proxy is not None
+        self._chat_for: tuple[str, str] | None = None
+        self._chat: tuple[aiohttp.ClientRequest, bytes]
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -63,7 +67,7 @@ class FittenClient:
             connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15),
             timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"fitten-gateway/{__version__}"},
+            headers={"User-Agent": _AGENT},
             proxy=settings.proxy.value if settings.proxy else None,
         ) as self._http:
             yield self._http
@@ -97,51 +101,93 @@ class FittenClient:
             headers=_MODELS_HEADERS,
         )
 
-    async def chat(self, user_id: str, access_token: str, body: bytes) -> aiohttp.ClientResponse:
+    async def chat(self, user_id: str, access_token: str, body: bytes) -> Body:
         """Protocol 4.1: an answer with status 200, its body not read yet; to be closed.
 
         Closing it before the body's end closes the connection. Raises UpstreamUnauthorized
         for 401, else another GatewayError. Waits for the headers at most `first_piece`.
         """
         try:
-            async with asyncio.timeout(self._timeouts.first_piece):
-                response = await self._post_chat(user_id, access_token, body)
+            response = await self._post_chat(user_id, access_token, body)
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error) from None
         if response.status != 200:
             response.close()
-            raise status_error(response.status, _retry_after(response))
-        BulkReader.take_over(response)
+            raise status_error(response.status, _retry_after(response.header("Retry-After")))
         return response
 
-    def _chat_url(self, user_id: str) -> URL:
-        """Built once for a user: encoding a query costs a tenth of a whole call."""
-        if self._chat_user != user_id:
-            self._chat_user = user_id
-            self._chat = URL(f"{self._base}/codeapi/chat_auth").with_query(ft_token=user_id)
-        return self._chat
-
-    async def _post_chat(
-        self, user_id: str, access_token: str, body: bytes
-    ) -> aiohttp.ClientResponse:
+    async def _post_chat(self, user_id: str, access_token: str, body: bytes) -> Body:
+        post = self._post_plainly if self._plain else self._post_leanly
         attempts = 2
         while True:
             attempts -= 1
             try:
-                return await self._http.post(
-                    self._chat_url(user_id),
-                    data=io.BytesIO(body) if len(body) > _LARGE else body,
-                    headers={
-                        "Content-Type": "application/json",
-                        "Authorization": f"Bearer {access_token}",
-                    },
-                    allow_redirects=False,
-                )
+                return await post(user_id, access_token, body)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 # A pooled connection that the upstream had just closed; aiohttp repeats
                 # only methods without a body. Nothing was answered, so once more is safe.
                 if not attempts or isinstance(error, aiohttp.ClientConnectorError):
                     raise
+
+    async def _post_plainly(self, user_id: str, access_token: str, body: bytes) -> Body:
+        async with asyncio.timeout(self._timeouts.first_piece):
+            response = await self._http.post(
+                self._chat_url(user_id),
+                data=io.BytesIO(body) if len(body) > _LARGE else body,
+                headers={
+                    "Content-Type": "application/json",
+                    "Authorization": f"Bearer {access_token}",
+                },
+                allow_redirects=False,
+            )
+        return SessionBody(response)
+
+    async def _post_leanly(self, user_id: str, access_token: str, body: bytes) -> Body:
+        """The same request on a connection of the session's pool, without its ceremony."""
+        connector = self._http.connector
+        if connector is None:
+            raise aiohttp.ClientConnectionError("the gateway is shutting down")
+        route, head = self._chat_head(user_id, access_token)
+        connection = await connector.connect(route, [], self._http.timeout)
+        exchange = Exchange(connection)
+        try:
+            head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
+            await exchange.start(head, body, self._timeouts.first_piece)
+        except BaseException:
+            exchange.close()
+            raise
+        return exchange
+
+    def _chat_url(self, user_id: str) -> URL:
+        return URL(f"{self._base}/codeapi/chat_auth").with_query(ft_token=user_id)
+
+    def _chat_head(self, user_id: str, access_token: str) -> tuple[aiohttp.ClientRequest, bytes]:
+        """What names the pool's connections for a chat, and the head of its request.
+
+        Made once for a token: it costs more than all else that is done for a small request.
+        """
+        if self._chat_for != (user_id, access_token):
+            url = self._chat_url(user_id)
+            headers = {
+                "User-Agent": _AGENT,
+                # A compressed stream waits in the compressor.
+                "Accept-Encoding": "identity",
+                "Content-Type": "application/json",
+                "Authorization": f"Bearer {access_token}",
+            }
+            route = aiohttp.ClientRequest(
+                "POST",
+                url,
+                headers=headers,
+                skip_auto_headers=("Content-Length",),
+                loop=asyncio.get_running_loop(),
+                session=self._http,
+            )
+            lines = [f"POST {url.raw_path_qs} HTTP/1.1", f"Host: {route.headers['Host']}"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            self._chat = route, "\r\n".join([*lines, ""]).encode("ascii")
+            self._chat_for = user_id, access_token
+        return self._chat
 
     async def _call(
         self,
@@ -167,7 +213,9 @@ class FittenClient:
                 ) as response,
             ):
                 if not 200 <= response.status < 300:
-                    raise status_error(response.status, _retry_after(response))
+                    raise status_error(
+                        response.status, _retry_after(response.headers.get("Retry-After", ""))
+                    )
                 return _object(await _read(response))
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error) from None
@@ -209,7 +257,6 @@ def translated(error: Exception) -> GatewayError:
     return UpstreamError("The connection to Fitten broke; please try again.")
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+def _retry_after(value: str) -> float | None:
     """Seconds in a Retry-After header; dates are not honoured, the hour is the most."""
-    value = response.headers.get("Retry-After", "")
     return min(float(value), 3600.0) if value.isascii() and value.isdigit() else None

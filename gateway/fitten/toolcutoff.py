@@ -70,17 +70,22 @@ class ToolCutoff:
         return "tool_calls" if self._called else "stop"
 
     @property
-    def completion_tokens(self) -> int:
-        """Tokens of the answer, as far as can be guessed; without a notation's own marks
-        where a stop string ended it."""
+    def content_bytes(self) -> int:
+        """The size of text and calls; without a notation's own marks where a stop string
+        ended them."""
         if self._text.finish_reason is None:
-            return self._written.completion_tokens
-        text = self._text.content_bytes + self._text.reasoning_bytes
-        return tokens.estimate(text + self._call_bytes)
+            return self._written.content_bytes
+        return self._text.content_bytes + self._call_bytes
 
     @property
-    def reasoning_tokens(self) -> int:
-        return self._text.reasoning_tokens
+    def reasoning_bytes(self) -> int:
+        """The size of the thoughts."""
+        return self._text.reasoning_bytes
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens of the answer, as far as can be guessed."""
+        return tokens.estimate(self.content_bytes + self.reasoning_bytes)
 
     def _stopped(self, pieces: Sequence[Piece]) -> list[Piece]:
         """The pieces up to a stop string, which is looked for in each stretch of text."""

@@ -46,27 +46,31 @@ _AUTO = "If you need no tool, answer in plain text without such a block."
 _REQUIRED = "This time you must call at least one tool; do not answer without a call."
 _NAMED = "This time you must call the tool {name}; do not answer without that call."
 
+_FORMAT = "The form asked for above is that of an answer without calls."
+
 
 def needed(request: GenerationRequest) -> bool:
     """Whether a request has anything to do with tools."""
     return bool(request.tools and request.offered) or any(m.calls for m in request.messages)
 
 
-def dressed(request: GenerationRequest, default_system: str) -> list[Message]:
-    """The messages with tools, calls and results written out as text.
+def dressed(
+    request: GenerationRequest, messages: Sequence[Message], default_system: str
+) -> list[Message]:
+    """The messages with the request's tools, calls and results written out as text.
 
-    default_system: the system text where the caller gives none.
+    default_system: the system text where there is none.
     """
     names: dict[str, str] = {}
-    messages = []
-    for message in request.messages:
+    written = []
+    for message in messages:
         names.update((call.id, call.name) for call in message.calls)
-        messages.append(_written(message, names))
+        written.append(_written(message, names))
     if request.offered:
-        if not any(m.role == "system" and m.text for m in messages):
-            messages.append(Message("system", default_system))
-        messages.append(Message("system", _introduction(request)))
-    return messages
+        if not any(m.role == "system" and m.text for m in written):
+            written.append(Message("system", default_system))
+        written.append(Message("system", _introduction(request)))
+    return written
 
 
 def break_up(text: str) -> str:
@@ -84,6 +88,8 @@ def _introduction(request: GenerationRequest) -> str:
         lines.append(_NAMED.format(name=choice.name))
     else:
         lines.append(_REQUIRED if choice.mode == "required" else _AUTO)
+    if request.response_format is not None:
+        lines.append(_FORMAT)
     return "\n".join(lines)
 
 

@@ -10,25 +10,29 @@ import aiohttp
 import msgspec
 import structlog
 
-from gateway import tokens
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
 from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt, tools
+from gateway.fitten.body import Body
+from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
+from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.session import Session
 from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
 from gateway.generation import (
+    Batches,
+    Direct,
     FinishReason,
     Generation,
     GenerationRequest,
+    Message,
     Model,
     Piece,
     Silence,
-    Usage,
 )
 
 _log = structlog.get_logger("fitten")
@@ -42,6 +46,7 @@ class FittenUpstream:
         self._session = session
         self._settings = settings
         self._catalogue = fitten_models.Catalogue()
+        self.calibration = Calibration()
 
     def resolve(self, name: str | None) -> Model:
         return self._catalogue.resolve(name)
@@ -78,15 +83,25 @@ class FittenUpstream:
                 _log.exception("bug")
             await asyncio.sleep(wait)
 
-    def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
-        return Answer(self, generation, silence, self._settings)
+    def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
+        request, system = generation.request, self._settings.default_system
 
-    async def open(self, text: str, model: Model) -> aiohttp.ClientResponse:
+        def answer(messages: Sequence[Message]) -> Answer:
+            return Answer(self, generation, silence, self._settings, messages)
+
+        if request.response_format is None:
+            return answer(request.messages)
+        if not request.stream:
+            return WholeJson(generation, answer, default_system=system)
+        wish = asking(request.messages, request.response_format, default_system=system)
+        return StreamedJson(answer(wish))
+
+    async def open(self, text: str, model: Model) -> Body:
         """The response to a prompt, after at most one refresh and one login (protocol 3.4)."""
         current = await self._session.tokens()
         ways: list[Literal["login", "refresh"]] = ["login", "refresh"]
         while True:
-            body = _body(text, current.user_id, model)
+            body = _request_body(text, current.user_id, model)
             try:
                 return await self._client.chat(current.user_id, current.access_token, body)
             except UpstreamUnauthorized as error:
@@ -110,75 +125,96 @@ class Answer:
         generation: Generation,
         silence: Silence | None,
         settings: Fitten,
+        messages: Sequence[Message],
     ) -> None:
         request = generation.request
         self._upstream = upstream
         self._generation = generation
         self._silence = silence
         self._settings = settings
-        default = settings.default_system
-        messages = tools.dressed(request, default) if tools.needed(request) else request.messages
-        self._prompt = prompt.render(messages, default_system=default)
+        system = settings.default_system
+        if tools.needed(request):
+            messages = tools.dressed(request, messages, system)
+        self._prompt = prompt.render(messages, default_system=system)
+        self._weights = upstream.calibration.of(generation.model.id)
         self._decoder = AnswerDecoder()
         self._cutoff = _cutoff(request)
-        self._response: aiohttp.ClientResponse | None = None
+        self._body: Body | None = None
+        self._taken: list[Piece] = []  # by the tap, for the reader
+        self.direct: Direct | None = None
         self.ended = False
 
     async def __aenter__(self) -> Answer:
         self._watch = Watch(self._settings.timeouts, self._silence, self._expire)
         try:
-            self._response = await self._upstream.open(self._prompt, self._generation.model)
+            self._body = await self._upstream.open(self._prompt, self._generation.model)
+            self._body.tap = self._tap
         except BaseException:
             await self._watch.close()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._response is not None:
-            self._response.close()
+        if self._body is not None:
+            self._body.close()
         if self._decoder.skipped:  # trap 6: never text, but worth knowing of
             _log.warning(
                 "upstream_lines_skipped", count=self._decoder.skipped, trace=self._decoder.trace
             )
-        self._generation.usage = self._usage()
-        self._generation.finish_reason = self._finish_reason
+        reason = self._finish_reason
+        self._generation.finish_reason = reason
+        self._generation.usage = self._weights.usage(
+            self._prompt,
+            self._cutoff,
+            self._decoder.usage,
+            whole=reason is not None,
+            max_tokens=self._generation.request.max_tokens,
+        )
         await self._watch.close()
 
     def __aiter__(self) -> Answer:
         return self
 
     async def __anext__(self) -> Sequence[Piece]:
-        response = self._response
-        assert response is not None
-        content = response.content
+        body = self._body
+        assert body is not None
         while not self.ended:
             try:
-                data = await content.readany()
+                data = await body.read()
             except aiohttp.ClientPayloadError:
                 return self._broken()
             except (aiohttp.ClientError, OSError) as error:
                 raise translated(error) from None
-            batch = self._take(data) if data else []
-            if not self.ended and content.at_eof():
-                batch += self._finish(response)
+            batch, self._taken = self._taken, []
+            if data and not self.ended:
+                batch += self._take(data)
+            if not self.ended and body.at_end():
+                batch += self._finish(body)
             if batch:
                 self._watch.piece()
                 return batch
-            if isinstance(self._cutoff, ToolCutoff) and self._cutoff.advanced():
-                self._watch.held()
         if self._decoder.error is not None:
             raise self._decoder.error
         raise StopAsyncIteration
 
+    def _tap(self, data: bytes) -> bool:
+        """Data that comes while the reader waits; False when the reader has to see to it."""
+        batch = self._take(data)
+        if not batch or self.ended or self.direct is None or not self.direct(batch):
+            self._taken = batch
+            return not batch and not self.ended
+        self._watch.piece()
+        return True
+
     def _expire(self) -> None:
         """The upstream was silent for too long: whoever reads is told."""
-        if self._response is not None:
-            self._response.content.set_exception(
-                UpstreamTimeout("Fitten fell silent; please try again.")
-            )
+        if self._body is not None:
+            self._body.fail(UpstreamTimeout("Fitten fell silent; please try again."))
 
     def _take(self, data: bytes) -> list[Piece]:
         batch = self._cutoff.feed(self._decoder.feed(data))
+        if not batch and isinstance(self._cutoff, ToolCutoff) and self._cutoff.advanced():
+            self._watch.held()
         self.ended = self._cutoff.finish_reason is not None
         if self._decoder.error is not None and not self.ended:
             self.ended = True
@@ -187,8 +223,8 @@ class Answer:
             self._decoder.error = None  # what follows the cut is not part of the answer
         return batch
 
-    def _finish(self, response: aiohttp.ClientResponse) -> list[Piece]:
-        whole = self._settings.accept_unproven_end or _is_framed(response)
+    def _finish(self, body: Body) -> list[Piece]:
+        whole = self._settings.accept_unproven_end or body.framed
         batch = self._cutoff.feed(self._decoder.finish(whole=whole))
         batch += self._cutoff.flush()
         self.ended = True
@@ -211,31 +247,6 @@ class Answer:
             return self._cutoff.finish_reason or self._cutoff.natural_reason
         return None
 
-    def _usage(self) -> Usage:
-        """Token counts: the upstream's own where it gave them, else an estimate.
-
-        An answer that was cut short is estimated: the upstream counts what came after the
-        cut too, and whether its count was seen at all would be chance.
-        """
-        counted = self._decoder.usage
-        cutoff = self._cutoff
-        if (
-            counted is not None
-            and not cutoff.finish_reason
-            and (counted.output_tokens or not self._decoder.spoke)
-        ):
-            return Usage(
-                counted.input_tokens,
-                counted.output_tokens,
-                min(cutoff.reasoning_tokens, counted.output_tokens),
-            )
-        return Usage(
-            tokens.estimate(tokens.size(self._prompt)),
-            cutoff.completion_tokens,
-            cutoff.reasoning_tokens,
-            estimated=True,
-        )
-
 
 def _cutoff(request: GenerationRequest) -> Cutoff | ToolCutoff:
     """What ends the answer; where tools are offered, it finds the calls too."""
@@ -250,17 +261,7 @@ def _cutoff(request: GenerationRequest) -> Cutoff | ToolCutoff:
     return Cutoff(max_tokens=request.max_tokens, **limits)
 
 
-def _is_framed(response: aiohttp.ClientResponse) -> bool:
-    """Whether the end of the body was announced rather than a closed connection (RFC 9112, 6.3).
-
-    aiohttp raises ClientPayloadError when a chunked or counted body ends early, so a
-    normal end of such a body is proof.
-    """
-    headers = response.headers
-    return "Content-Length" in headers or "chunked" in headers.get("Transfer-Encoding", "").lower()
-
-
-def _body(text: str, user_id: str, model: Model) -> bytes:
+def _request_body(text: str, user_id: str, model: Model) -> bytes:
     """Protocol 4.2; the chosen model goes where its section wants it (protocol 5)."""
     meta: dict[str, str] = {"project_id": ""}
     if model.selection_name is not None:

@@ -131,7 +131,7 @@ async def test_the_head_of_a_slow_answer_comes_at_once(member: Caller) -> None:
         first = time.perf_counter() - before
         await reply.read()
     assert head < 0.1
-    assert 0.2 <= first < 0.35
+    assert 0.19 <= first < 0.35  # a loop's clock may be a millisecond behind
     assert time.perf_counter() - before >= 0.4
 
 

@@ -10,10 +10,32 @@ import pytest
 from structlog.testing import capture_logs
 
 from emulator import Account, Emulator
+from tests import support
 from tests.front_door.peer import Peer
 from tests.support import Gateway
 
 Connect = Callable[..., Awaitable[Peer]]
+
+# What depends on how an answer's bytes come is promised for either way of getting them.
+_TWICE = {
+    "test_answer_cut",
+    "test_disconnect",
+    "test_golden",
+    "test_silence",
+    "test_stream_failures",
+    "test_upstream_errors",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__.rpartition(".")[2] in _TWICE:
+        metafunc.parametrize("chat_client", ["lean", "aiohttp"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def chat_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets `fitten.chat_client` of the gateways that a test starts."""
+    monkeypatch.setattr(support, "chat_client", getattr(request, "param", "lean"))
 
 
 @pytest.fixture

@@ -350,6 +350,26 @@ async def test_schemas_and_arguments_nested_without_measure_are_answered(
             assert response.status in (200, 400), await response.text()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tools_and_a_response_format_go_together(gateway: Gateway, stream: bool) -> None:
+    wanted = {"type": "json_object"}
+    asked = f"Weather in Paris for 3 days? {call_marker(notation='tool_call')}"
+    sky = quote('{"sky": "blue"}', safe="")
+    answer = f"[[say text={sky}]]"
+    if stream:
+        parsed = await gateway.stream(asked, tools=TOOLS, response_format=wanted)
+        assert [call["name"] for call in streamed_calls(parsed)] == ["get_weather"]
+        assert finish(parsed) == ["tool_calls"]
+        parsed = await gateway.stream(answer, tools=TOOLS, response_format=wanted)
+        assert json.loads(content(parsed)) == {"sky": "blue"}
+        return
+    choice = await whole(gateway, asked, tools=TOOLS, response_format=wanted)
+    assert choice["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
+    assert choice["message"]["content"] is None
+    choice = await whole(gateway, answer, tools=TOOLS, response_format=wanted)
+    assert json.loads(choice["message"]["content"]) == {"sky": "blue"}
+
+
 async def test_tools_are_not_named_as_ignored(gateway: Gateway) -> None:
     async with gateway.post_chat(
         "hi", tools=TOOLS, tool_choice="auto", parallel_tool_calls=True

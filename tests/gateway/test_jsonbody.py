@@ -77,6 +77,7 @@ def test_what_is_no_json_object_is_refused(raw: bytes, says: str) -> None:
         (b'{"a"\t:1,"a"\r\n:2}', "a"),
         (b'{"a" : 1 , "a" : 2}', "a"),
         (rb'{"a":1,"\u0061":2}', "a"),
+        (rb'{"a":1,"a":2,"s":"\u0022\u0022"}', "a"),
         (rb'{"q\"":1,"q\"":2}', 'q"'),
         (rb'{"q\\":1,"q\\":2}', "q\\"),
         (rb'{"q\\\"":1,"q\\\"":2}', 'q\\"'),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
-import logging.handlers
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,10 +39,11 @@ class Lines:
         self.redactor = log.Redactor()
 
     def configure(self, **settings: Any) -> None:
-        log.configure(Log(**settings), self.redactor, self.stream)
+        self.outputs = log.configure(Log(**settings), self.redactor, self.stream)
 
     @property
     def text(self) -> str:
+        self.outputs.flush()
         return self.stream.getvalue()
 
     @property
@@ -53,12 +56,12 @@ class Lines:
 def lines() -> Iterator[Lines]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    yield Lines()
+    logged = Lines()
+    yield logged
     root.handlers = handlers
     root.setLevel(level)
-    for reference in logging._handlerList:  # type: ignore[attr-defined]
-        if isinstance(handler := reference(), logging.handlers.WatchedFileHandler):
-            handler.close()
+    if hasattr(logged, "outputs"):
+        logged.outputs.close()
     structlog.reset_defaults()
 
 
@@ -239,15 +242,17 @@ class TestTheFile:
         file = tmp_path / "gateway.log"
         lines.configure(format="json", file=str(file))
         structlog.get_logger("test").info("event", text="好 \ud800")
-        assert file.read_text("utf-8") == lines.text
+        assert lines.text == file.read_text("utf-8")
 
     def test_is_opened_anew_after_a_rotation(self, lines: Lines, tmp_path: Path) -> None:
         file = tmp_path / "gateway.log"
         lines.configure(format="json", file=str(file))
         logger = structlog.get_logger("test")
         logger.info("one")
+        lines.outputs.flush()
         file.rename(tmp_path / "gateway.log.1")
         logger.info("two")
+        lines.outputs.flush()
         assert '"two"' in file.read_text("utf-8")
         assert '"two"' not in (tmp_path / "gateway.log.1").read_text("utf-8")
 
@@ -259,13 +264,18 @@ class TestTheFile:
         lines.configure(format="json", file=str(folder / "gateway.log"))
         logger = structlog.get_logger("test")
         logger.info("one")
+        lines.outputs.flush()
         shutil.rmtree(folder)
         logger.info("two")
         logger.info("three")
+        lines.outputs.flush()
         folder.mkdir()
         logger.info("four")
         assert [event["event"] for event in lines.events] == ["one", "two", "three", "four"]
-        assert '"four"' in (folder / "gateway.log").read_text("utf-8")
+        text = (folder / "gateway.log").read_text("utf-8")
+        written = [json.loads(line) for line in text.splitlines()]
+        assert written[0]["event"] == "four"
+        assert (written[1]["event"], written[1]["count"]) == ("log_lines_lost", 2)
 
     def test_that_cannot_be_opened_stops_the_start(self, lines: Lines, tmp_path: Path) -> None:
         with pytest.raises(OSError, match="No such file"):
@@ -276,3 +286,33 @@ def test_a_stderr_that_nobody_reads_does_not_stop_the_gateway(lines: Lines) -> N
     lines.configure()
     lines.stream.close()
     structlog.get_logger("test").info("event")
+
+
+def test_a_sink_that_hangs_stops_nobody_and_tells_afterwards_how_many_lines_were_lost(
+    lines: Lines, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with pipe.open("w") as stuck:
+        outputs = log.configure(Log(format="json"), lines.redactor, stuck)
+        logger = structlog.get_logger("test")
+        started = time.monotonic()
+        count = 30_000
+        for number in range(count):
+            logger.info("event", number=number, padding="x" * 200)
+        assert time.monotonic() - started < 10
+        outputs.flush(0.05)
+        got = bytearray()
+        os.set_blocking(reader, False)
+        until = time.monotonic() + 10
+        while not got.endswith(b"}\n") or b"log_lines_lost" not in got:
+            assert time.monotonic() < until
+            with contextlib.suppress(BlockingIOError):
+                got += os.read(reader, 1_000_000)
+        outputs.close()
+    os.close(reader)
+    events = [json.loads(line) for line in got.splitlines()]
+    lost = sum(event["count"] for event in events if event["event"] == "log_lines_lost")
+    assert lost > 0
+    assert sum(event["event"] == "event" for event in events) + lost == count

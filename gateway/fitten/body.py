@@ -1,0 +1,67 @@
+"""A chat's response while it arrives, whichever way its bytes come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import aiohttp
+
+from gateway.errors import GatewayError
+
+
+class Body(Protocol):
+    """A response whose headers are there. See `exchange.Exchange` for each member."""
+
+    tap: Callable[[bytes], bool] | None
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def framed(self) -> bool: ...
+
+    def header(self, name: str) -> str: ...
+
+    def at_end(self) -> bool: ...
+
+    async def read(self) -> bytes: ...
+
+    def fail(self, error: GatewayError) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class SessionBody:
+    """The plain way: a ClientResponse, which serves proxies too. It has no use for a tap."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.tap: Callable[[bytes], bool] | None = None
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def framed(self) -> bool:
+        """aiohttp raises ClientPayloadError when a chunked or counted body ends early, so a
+        normal end of such a body is proof."""
+        headers = self._response.headers
+        coding = headers.get("Transfer-Encoding", "")
+        return "Content-Length" in headers or "chunked" in coding.lower()
+
+    def header(self, name: str) -> str:
+        return self._response.headers.get(name, "")
+
+    def at_end(self) -> bool:
+        return self._response.content.at_eof()
+
+    async def read(self) -> bytes:
+        return await self._response.content.readany()
+
+    def fail(self, error: GatewayError) -> None:
+        self._response.content.set_exception(error)
+
+    def close(self) -> None:
+        self._response.close()

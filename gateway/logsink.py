@@ -1,0 +1,149 @@
+"""Where log lines end: stderr and a file, each behind a bounded queue and a thread.
+
+A sink that stops reading, or a disk that hangs, must not stop a request; and lines that are
+written together cost a fraction of lines written one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol, TextIO
+
+_QUEUE = 4 * 1024 * 1024  # characters that may wait for one sink
+_GATHER = 0.02  # seconds
+
+
+class Target(Protocol):
+    """What takes whole lines; raises OSError or ValueError when it cannot."""
+
+    def write(self, text: str) -> None: ...
+
+
+class Sink:
+    """Lines on their way to one target; `put` never waits.
+
+    lost: the line that says how many lines were lost, written once lines can be again.
+    """
+
+    def __init__(self, target: Target, lost: Callable[[int], str]) -> None:
+        self._target = target
+        self._lost = lost
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._lines: list[str] = []
+        self._size = 0
+        self._dropped = 0
+        self._busy = False
+        self._closing = False
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def put(self, line: str) -> None:
+        """Have a line written soon; it is dropped and counted when too many wait."""
+        with self._lock:
+            if self._size + len(line) > _QUEUE:
+                self._dropped += 1
+                return
+            self._lines.append(line)
+            self._size += len(line)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all is written, at most `timeout` seconds; whether it is."""
+        until = time.monotonic() + timeout
+        while self._lines or self._busy:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.001)
+        return True
+
+    def close(self, timeout: float) -> None:
+        """Write what waits, at most for `timeout` seconds, and end the thread."""
+        self._closing = True
+        self._wake.set()
+        self.flush(timeout)
+
+    def _run(self) -> None:
+        while not (self._closing and not self._lines):
+            self._wake.wait()
+            if not self._closing:
+                time.sleep(_GATHER)
+            self._busy = True
+            self._wake.clear()
+            with self._lock:
+                lines, self._lines, self._size = self._lines, [], 0
+                dropped, self._dropped = self._dropped, 0
+            self._write(lines, dropped)
+            self._busy = False
+
+    def _write(self, lines: list[str], dropped: int) -> None:
+        if dropped:
+            lines = [*lines, self._lost(dropped)]
+        try:
+            if lines:
+                self._target.write("\n".join([*lines, ""]))
+        except (OSError, ValueError):
+            with self._lock:  # to be said when there is somebody to hear it
+                self._dropped += len(lines) - bool(dropped) + dropped
+
+
+class Stream:
+    """A stream such as stderr, past its buffer: that is locked while a write hangs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        try:
+            descriptor = self._stream.fileno()
+        except OSError:  # it has none, as in tests
+            self._stream.write(text)
+        else:
+            _write_all(descriptor, text)
+
+
+class File:
+    """A file that is opened anew when it was moved away, as logrotate does.
+
+    Raises OSError when it cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._identity = (0, 0)
+        self._open()
+
+    def write(self, text: str) -> None:
+        if self._descriptor is None or self._moved():
+            self._open()
+        assert self._descriptor is not None
+        _write_all(self._descriptor, text)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _moved(self) -> bool:
+        try:
+            now = os.stat(self._path)
+        except FileNotFoundError:
+            return True
+        return (now.st_dev, now.st_ino) != self._identity
+
+    def _open(self) -> None:
+        self.close()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o640)
+        now = os.fstat(self._descriptor)
+        self._identity = now.st_dev, now.st_ino
+
+
+def _write_all(descriptor: int, text: str) -> None:
+    data = memoryview(text.encode("utf-8", "backslashreplace"))
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -1,0 +1,264 @@
+"""A chat's exchange on a pooled connection: reuse, back-pressure, faults; real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from gateway import config
+from gateway.errors import UpstreamError, UpstreamTimeout
+from gateway.fitten.body import Body
+from gateway.fitten.client import FittenClient
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+OK = HEAD + b'd\r\n{"delta":"x"}\r\n1\r\n\n\r\n0\r\n\r\n'
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Upstream:
+    """A bare server whose connections are played by a function."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.heads: list[bytes] = []
+        self.ended = asyncio.Event()
+
+    @asynccontextmanager
+    async def client(self, play: Serve, *, limit: float = 5.0) -> AsyncIterator[FittenClient]:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.connections += 1
+            try:
+                await play(reader, writer)
+            except ConnectionError:
+                pass
+            finally:
+                self.ended.set()
+                writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        settings = config.Fitten(
+            accounts=(), base_url=url, timeouts=config.Timeouts(first_piece=limit)
+        )
+        client = FittenClient(settings)
+        try:
+            async with client.open():
+                yield client
+        finally:
+            server.close()
+            await server.wait_closed()
+
+    async def request(self, reader: asyncio.StreamReader) -> bytes:
+        """The body of the next request; ConnectionError when there is none."""
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            raise ConnectionResetError from None
+        self.heads.append(head)
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        return await reader.readexactly(length)
+
+
+async def read_all(body: Body) -> bytes:
+    got = b""
+    while not body.at_end():
+        got += await body.read()
+    return got
+
+
+async def test_one_connection_carries_one_chat_after_another() -> None:
+    upstream = Upstream()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await upstream.request(reader)
+            writer.write(OK)
+
+    async with upstream.client(play) as client:
+        for _ in range(3):
+            body = await client.chat("me", "token", b"{}")
+            assert await read_all(body) == b'{"delta":"x"}\n'
+            assert body.framed
+            body.close()
+    assert upstream.connections == 1
+    assert upstream.heads[0].startswith(
+        b"POST /codeapi/chat_auth?ft_token=me HTTP/1.1\r\nHost: 127"
+    )
+    assert b"\r\nAuthorization: Bearer token\r\n" in upstream.heads[0]
+    assert upstream.heads[0].lower().count(b"content-length") == 1
+
+
+async def test_a_connection_closed_while_it_was_idle_costs_one_repeat() -> None:
+    upstream = Upstream()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upstream.request(reader)
+        writer.write(OK)
+        if upstream.connections == 1:
+            await upstream.request(reader)  # and closes without a word
+            return
+        await reader.read()
+
+    async with upstream.client(play) as client:
+        for _ in range(2):
+            body = await client.chat("me", "token", b"{}")
+            assert await read_all(body) == b'{"delta":"x"}\n'
+            body.close()
+    assert len(upstream.heads) == 3
+
+
+async def test_closing_before_the_end_closes_the_connection() -> None:
+    upstream = Upstream()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upstream.request(reader)
+        writer.write(HEAD + b"1\r\nx\r\n")
+        await reader.read()
+
+    async with upstream.client(play) as client:
+        body = await client.chat("me", "token", b"{}")
+        assert await body.read() == b"x"
+        body.close()
+        async with asyncio.timeout(1):
+            await upstream.ended.wait()
+
+
+async def test_a_cancelled_wait_for_headers_closes_the_connection() -> None:
+    upstream = Upstream()
+    asked = asyncio.Event()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upstream.request(reader)
+        asked.set()
+        await reader.read()
+
+    async with upstream.client(play) as client:
+        waiting = asyncio.create_task(client.chat("me", "token", b"{}"))
+        await asked.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        async with asyncio.timeout(1):
+            await upstream.ended.wait()
+
+
+async def test_headers_that_never_come_are_a_timeout() -> None:
+    upstream = Upstream()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with upstream.client(play, limit=0.05) as client:
+        with pytest.raises(UpstreamTimeout):
+            await client.chat("me", "token", b"{}")
+        await upstream.ended.wait()
+
+
+async def test_an_upstream_that_takes_no_body_is_a_timeout_and_leaves_nothing_open() -> None:
+    upstream = Upstream()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)  # without reading
+        await reader.read()
+
+    async with upstream.client(play, limit=0.05) as client:
+        with pytest.raises(UpstreamTimeout):
+            await client.chat("me", "token", bytes(20_000_000))
+        async with asyncio.timeout(2):
+            await upstream.ended.wait()
+
+
+async def test_a_reader_that_pauses_stops_the_upstream_and_loses_nothing() -> None:
+    upstream = Upstream()
+    sent = 0
+    total = 30_000_000
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await upstream.request(reader)
+        writer.write(HEAD)
+        block = bytes(10_000)
+        while sent < total:
+            writer.write(b"2710\r\n" + block + b"\r\n")
+            await writer.drain()
+            sent += len(block)
+        writer.write(b"0\r\n\r\n")
+        await reader.read()
+
+    async with upstream.client(play) as client:
+        body = await client.chat("me", "token", b"{}")
+        await asyncio.sleep(0.2)
+        before = sent
+        await asyncio.sleep(0.1)
+        assert sent == before < total
+        assert len(await read_all(body)) == total
+        body.close()
+
+
+@pytest.mark.parametrize("end", [b"", b"2\r\nab", b"2\r\nabxx", b"zz\r\n"])
+async def test_a_body_that_breaks_off_gives_what_came_and_then_an_error(end: bytes) -> None:
+    upstream = Upstream()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upstream.request(reader)
+        writer.write(HEAD + b"1\r\nx\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(end)
+
+    async with upstream.client(play) as client:
+        body = await client.chat("me", "token", b"{}")
+        assert await body.read() == b"x"
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await read_all(body)
+        body.close()
+
+
+@pytest.mark.parametrize("answer", [b"", b"rubbish\r\n\r\n", b"HTTP/1.1 200"])
+async def test_no_response_at_all_is_an_upstream_error(answer: bytes) -> None:
+    upstream = Upstream()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upstream.request(reader)
+        writer.write(answer)
+
+    async with upstream.client(play) as client:
+        with pytest.raises(UpstreamError):
+            await client.chat("me", "token", b"{}")
+
+
+async def test_what_the_tap_takes_is_not_read_and_what_it_shows_wakes_the_reader() -> None:
+    upstream = Upstream()
+    step = asyncio.Event()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upstream.request(reader)
+        for piece in (b"a", b"b", b"c"):
+            writer.write((HEAD if piece == b"a" else b"") + b"1\r\n" + piece + b"\r\n")
+            await step.wait()
+            step.clear()
+        writer.write(b"0\r\n\r\n")
+        await reader.read()
+
+    tapped: list[bytes] = []
+
+    def tap(data: bytes) -> bool:
+        tapped.append(data)
+        step.set()
+        return data != b"c"
+
+    async with upstream.client(play) as client:
+        body = await client.chat("me", "token", b"{}")
+        assert await body.read() == b"a"
+        body.tap = tap
+        step.set()
+        assert await body.read() == b""
+        assert tapped == [b"b", b"c"]
+        assert await body.read() == b""
+        assert body.at_end()
+        body.close()

@@ -1,0 +1,151 @@
+"""How much work of our own a request and a piece of text are, counted in calls.
+
+Seconds depend on the machine; the calls that our code makes do not. What is counted: calls
+of functions of gateway/ and middlewares/, and calls that these make of functions in C. A
+bound that is passed is a question, not a law: raise it when the work is worth it, and say so
+in docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import aiohttp
+
+import gateway as package
+from tests.support import Gateway, running_gateway
+
+_ROOT = Path(package.__file__).parent.parent
+_OURS = (str(_ROOT / "gateway"), str(_ROOT / "middlewares"))
+_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+_JSON = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
+_LOGIN = b'{"access_token":"a","refresh_token":"r","user_info":{"user_id":"u"}}'
+
+
+class Counter:
+    """Counts the calls of our own code while it is on."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._ours: dict[CodeType, bool] = {}
+
+    def __enter__(self) -> Counter:
+        self.calls = 0
+        sys.setprofile(self._seen)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _seen(self, frame: FrameType, event: str, _: Any) -> None:
+        if event in ("call", "c_call"):
+            code = frame.f_code
+            ours = self._ours.get(code)
+            if ours is None:
+                ours = self._ours[code] = code.co_filename.startswith(_OURS)
+            self.calls += ours
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+PIECE = chunk(b'{"delta":" word"}\n')
+END = chunk(b'{"usage":{"input_tokens":9,"output_tokens":3}}\n') + b"0\r\n\r\n"
+
+
+class Fitten:
+    """Answers a chat with `pieces`: all in one, or one at each call of `more`."""
+
+    def __init__(self) -> None:
+        self.pieces = 3
+        self.paced = False
+        self.more = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                _, found, length = head.lower().partition(b"content-length: ")
+                await reader.readexactly(int(length.partition(b"\r\n")[0]) if found else 0)
+                if b"chat_auth" not in head:
+                    body = _LOGIN if b"login" in head else b'{"chat":[]}'
+                    writer.write(_JSON % (len(body), body))
+                elif self.paced:
+                    writer.write(_HEAD)
+                    for _ in range(self.pieces):
+                        writer.write(PIECE)
+                        await self.more.wait()
+                        self.more.clear()
+                    writer.write(END)
+                else:
+                    writer.write(_HEAD + PIECE * self.pieces + END)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def running(tmp_path: Path) -> AsyncIterator[tuple[Fitten, Gateway]]:
+    fitten = Fitten()
+    server = await asyncio.start_server(fitten.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with running_gateway(url, tmp_path, fitten={"models_refresh": 3600}) as gateway:
+        await ask(gateway)
+        yield fitten, gateway
+    server.close()
+
+
+async def ask(gateway: Gateway) -> bytes:
+    async with gateway.post_chat("hi", stream=True) as response:
+        body: bytes = await response.read()
+        assert body.endswith(b"data: [DONE]\n\n"), body
+        return body
+
+
+async def test_a_small_request_is_no_more_work_than_it_was(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, gateway):
+        counted = []
+        for _ in range(5):
+            with Counter() as counter:
+                await ask(gateway)
+            counted.append(counter.calls)
+    assert min(counted) < 360, counted
+
+
+async def test_a_piece_of_a_burst_is_no_more_work_than_it_was(tmp_path: Path) -> None:
+    """Joined, decoded and framed together: a piece alone costs a few looks at its chunk."""
+    async with running(tmp_path) as (fitten, gateway):
+        costs = []
+        for fitten.pieces in (100, 1100):
+            with Counter() as counter:
+                body = await ask(gateway)
+            assert body.count(b" word") == fitten.pieces
+            costs.append(counter.calls)
+    assert (costs[1] - costs[0]) / 1000 < 4.5, costs
+
+
+async def test_a_paced_piece_is_no_more_work_than_it_was(tmp_path: Path) -> None:
+    """One read, one write, and no task, timer or log line between them."""
+    async with running(tmp_path) as (fitten, gateway):
+        fitten.paced, fitten.pieces = True, 103
+        async with gateway.post_chat("hi", stream=True) as response:
+            at_once = [await piece(fitten, response) for _ in range(103)]
+            assert (await response.read()).endswith(b"data: [DONE]\n\n")
+    assert sorted(at_once)[50] < 44, sorted(at_once)
+
+
+async def piece(fitten: Fitten, response: aiohttp.ClientResponse) -> int:
+    """The work from one piece's arrival to the next one's."""
+    with Counter() as counter:
+        while b" word" not in await response.content.readany():
+            pass
+        fitten.more.set()
+        await asyncio.sleep(0)
+    return counter.calls
