@@ -17,8 +17,9 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 # A piece of an answer: its kind and its text, never empty. A plain tuple, because there
 # is one for every few characters of every answer. A "call" begins a call and its text is
-# the tool's name; "arguments" continue the JSON of the call begun last.
-Kind = Literal["content", "reasoning", "call", "arguments"]
+# the tool's name; "arguments" continue the JSON of the call begun last. A "choice" begins
+# the answer to the next of several prompts; its text is that one's number.
+Kind = Literal["content", "reasoning", "call", "arguments", "choice"]
 Piece = tuple[Kind, str]
 
 
@@ -88,12 +89,22 @@ class ResponseFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class Fill:
+    """A text with a gap at the cursor. filename: the file's, as far as it is known."""
+
+    prefix: str
+    suffix: str
+    filename: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What is asked.
+    """What is asked: an answer to `messages`, or what belongs into the gap of each of `fills`.
 
     model: the caller's word for it; None means the default.
     stop: strings at which the answer ends; they are not part of it.
     max_tokens: the most tokens of answer and reasoning together; None for no limit.
+    echo: for each fill what goes before its answer, where that is wanted.
     response_format: the form that the answer is to have; None for any.
     ignored: parameters that were given but cannot be carried out.
     tools: what the model may call, as `tool_choice` says; no two have the same name.
@@ -101,6 +112,8 @@ class GenerationRequest:
     """
 
     messages: tuple[Message, ...]
+    fills: tuple[Fill, ...] = ()
+    echo: tuple[str, ...] = ()
     model: str | None = None
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
@@ -139,16 +152,20 @@ class Generation:
 
     end: "complete", or the code of the error that ended it ("client_closed_request"
     when the caller left); None while it runs.
+    caller: the name of the API key in use, where one was asked for.
     format_missed: the answer is whole, but not of the form that was wanted.
+    finish_reasons: of each fill, once the answer is whole.
     Times are of the monotonic clock, in seconds.
     """
 
     request: GenerationRequest
     model: Model
+    caller: str | None = None
     started: float = field(default_factory=time.monotonic)
     first_piece: float | None = None
     usage: Usage | None = None
     finish_reason: FinishReason | None = None
+    finish_reasons: tuple[FinishReason, ...] = ()
     end: str | None = None
     bytes_sent: int = 0
     format_missed: bool = False
@@ -207,8 +224,8 @@ class Upstream(Protocol):
     def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
         """Batches of pieces, as they arrive, none of them empty.
 
-        `stop` and `max_tokens` are carried out. Once the context is left, `generation`
-        holds `usage` and `finish_reason`. Raises a GatewayError instead of ending when the
-        answer is not whole.
+        `stop` and `max_tokens` are carried out, `response_format` as far as can be. Once the
+        context is left, `generation` holds `usage` and `finish_reason`. Raises a GatewayError
+        instead of ending when the answer is not whole.
         """
         ...

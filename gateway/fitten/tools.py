@@ -54,23 +54,21 @@ def needed(request: GenerationRequest) -> bool:
     return bool(request.tools and request.offered) or any(m.calls for m in request.messages)
 
 
-def dressed(
-    request: GenerationRequest, messages: Sequence[Message], default_system: str
-) -> list[Message]:
-    """The messages with the request's tools, calls and results written out as text.
+def dressed(request: GenerationRequest, default_system: str) -> tuple[Message, ...]:
+    """The request's messages with tools, calls and results written out as text.
 
     default_system: the system text where there is none.
     """
     names: dict[str, str] = {}
     written = []
-    for message in messages:
+    for message in request.messages:
         names.update((call.id, call.name) for call in message.calls)
         written.append(_written(message, names))
     if request.offered:
         if not any(m.role == "system" and m.text for m in written):
             written.append(Message("system", default_system))
         written.append(Message("system", _introduction(request)))
-    return written
+    return tuple(written)
 
 
 def break_up(text: str) -> str:

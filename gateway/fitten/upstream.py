@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Awaitable, Sequence
 
 import aiohttp
 import msgspec
@@ -18,8 +17,10 @@ from gateway.fitten import prompt, tools
 from gateway.fitten.body import Body
 from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
+from gateway.fitten.completion import Completions
 from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.session import Session
+from gateway.fitten.tokenfile import Tokens
 from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
@@ -29,7 +30,6 @@ from gateway.generation import (
     FinishReason,
     Generation,
     GenerationRequest,
-    Message,
     Model,
     Piece,
     Silence,
@@ -46,6 +46,7 @@ class FittenUpstream:
         self._session = session
         self._settings = settings
         self._catalogue = fitten_models.Catalogue()
+        self._completions = Completions(client, session, settings.completion)
         self.calibration = Calibration()
 
     def resolve(self, name: str | None) -> Model:
@@ -84,39 +85,33 @@ class FittenUpstream:
             await asyncio.sleep(wait)
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
-        request, system = generation.request, self._settings.default_system
+        def answer(request: GenerationRequest) -> Answer:
+            return Answer(self, generation, silence, self._settings, request)
 
-        def answer(messages: Sequence[Message]) -> Answer:
-            return Answer(self, generation, silence, self._settings, messages)
-
+        request, default_system = generation.request, self._settings.default_system
+        if request.fills:
+            return self._completions.generate(generation)
         if request.response_format is None:
-            return answer(request.messages)
-        if not request.stream:
-            return WholeJson(generation, answer, default_system=system)
-        wish = asking(request.messages, request.response_format, default_system=system)
-        return StreamedJson(answer(wish))
+            return answer(request)
+        if request.stream:
+            return StreamedJson(answer(asking(request, default_system=default_system)))
+        return WholeJson(generation, answer, default_system=default_system)
 
     async def open(self, text: str, model: Model) -> Body:
         """The response to a prompt, after at most one refresh and one login (protocol 3.4)."""
-        current = await self._session.tokens()
-        ways: list[Literal["login", "refresh"]] = ["login", "refresh"]
-        while True:
+
+        def chat(current: Tokens) -> Awaitable[Body]:
             body = _request_body(text, current.user_id, model)
-            try:
-                return await self._client.chat(current.user_id, current.access_token, body)
-            except UpstreamUnauthorized as error:
-                if not ways:
-                    raise self._session.refused() from error
-                way = ways.pop()
-                _log.info("token_refused", next_step=way)
-                current = await self._session.replace(current, way)
+            return self._client.chat(current.user_id, current.access_token, body)
+
+        return await self._session.authorised(chat)
 
 
 class Answer:
     """Batches of pieces from one response, within the time limits.
 
     The end of the body that is there already is part of the last batch, so that both can
-    leave together.
+    leave together. request: what Fitten is asked, which may differ from what the caller asked.
     """
 
     def __init__(
@@ -125,16 +120,16 @@ class Answer:
         generation: Generation,
         silence: Silence | None,
         settings: Fitten,
-        messages: Sequence[Message],
+        request: GenerationRequest,
     ) -> None:
-        request = generation.request
         self._upstream = upstream
         self._generation = generation
         self._silence = silence
         self._settings = settings
         system = settings.default_system
+        messages = request.messages
         if tools.needed(request):
-            messages = tools.dressed(request, messages, system)
+            messages = tools.dressed(request, system)
         self._prompt = prompt.render(messages, default_system=system)
         self._weights = upstream.calibration.of(generation.model.id)
         self._decoder = AnswerDecoder()

@@ -33,7 +33,7 @@ OURS = re.compile(r"</?tool(s|_call|_calls|_result|_results)\b", re.IGNORECASE)
 
 
 def rendered(request: GenerationRequest) -> str:
-    return prompt.render(tools.dressed(request, request.messages, SYSTEM), default_system=SYSTEM)
+    return prompt.render(tools.dressed(request, SYSTEM), default_system=SYSTEM)
 
 
 def test_the_whole_schema_reaches_the_model() -> None:
