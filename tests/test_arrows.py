@@ -101,7 +101,10 @@ def test_fitten_knows_no_api_and_nothing_above_it(name: str) -> None:
     assert [module for module in ours if not within(module, *allowed)] == []
 
 
-@pytest.mark.parametrize("name", ["gateway.fitten.wire", "gateway.fitten.prompt"])
+PURE = ("wire", "prompt", "tools", "toolparse", "toolcutoff", "blocks", "notations", "markup")
+
+
+@pytest.mark.parametrize("name", [f"gateway.fitten.{n}" for n in (*PURE, "source", "schema")])
 def test_protocol_code_does_no_input_or_output(name: str) -> None:
     forbidden = ("aiohttp", "asyncio", "socket", "pathlib", "os", "structlog", "logging")
     assert [module for module in taken(name) if within(module, *forbidden)] == []

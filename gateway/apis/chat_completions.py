@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gateway.apis import response_format
+from gateway.apis import response_format, tool_calls
 from gateway.apis.openai import StreamOptions, error_object, ignored, stop_strings, usage_object
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation import Generation, GenerationRequest, Message, Piece, Usage
@@ -32,7 +32,7 @@ class _Message(msgspec.Struct):
     content: str | list[_Part] | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[tool_calls.Called] | None = None
 
 
 _Count = Annotated[int, msgspec.Meta(ge=-1)]  # -1 is llama.vscode's word for no limit
@@ -53,6 +53,9 @@ class _Body(msgspec.Struct):
     user: str | None = None
     metadata: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
+    tools: list[tool_calls.ToolSpec] | None = None
+    tool_choice: str | tool_calls.Choice | None = None
+    parallel_tool_calls: bool | None = None
 
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
@@ -62,9 +65,6 @@ class _Body(msgspec.Struct):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     logit_bias: dict[str, float] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
     functions: list[dict[str, Any]] | None = None
 
 
@@ -81,6 +81,9 @@ _CARRIED_OUT = frozenset(
         "user",
         "metadata",
         "response_format",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
     )
 )
 
@@ -101,6 +104,7 @@ class ChatCompletions:
                 param="n",
             )
         options = given.stream_options
+        tools = tool_calls.offered(given.tools)
         return GenerationRequest(
             messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(given.messages)),
             model=given.model or None,
@@ -110,6 +114,9 @@ class ChatCompletions:
             include_usage=bool(options and options.include_usage),
             response_format=response_format.parse(given.response_format),
             ignored=ignored(data, _CARRIED_OUT),
+            tools=tools,
+            tool_choice=tool_calls.choice(given.tool_choice, tools),
+            parallel_tool_calls=given.parallel_tool_calls is not False,
         )
 
     def reply(self, generation: Generation) -> ChatReply:
@@ -133,6 +140,7 @@ class ChatReply:
             "content": opening + b'"content":',
             "reasoning": opening + b'"reasoning_content":',
         }
+        self._calls = tool_calls.CallFrames()
 
     def begin(self) -> bytes:
         return self._opening + b'"role":"assistant","content":""' + self._tail
@@ -142,6 +150,10 @@ class ChatReply:
         is always the same."""
         frames: list[bytes] = []
         for kind, run in itertools.groupby(batch, _KIND):
+            if kind not in self._openings:
+                for piece in run:
+                    frames += (self._opening, self._calls.delta(piece), self._tail)
+                continue
             opening = self._openings[kind]
             texts = (self._tail + opening).join([_encode(text) for _, text in run])
             frames += (opening, texts, self._tail)
@@ -174,6 +186,9 @@ class ChatReply:
         }
         if reasoning := "".join(text for kind, text in pieces if kind == "reasoning"):
             message["reasoning_content"] = reasoning
+        if calls := tool_calls.collected(pieces):
+            message["content"] = message["content"] or None
+            message["tool_calls"] = calls
         choice = {
             "index": 0,
             "message": message,
@@ -215,7 +230,11 @@ def _message(given: _Message, path: str) -> Message:
         return Message("system", text)
     if role in ("tool", "function"):
         return Message("tool", text, given.tool_call_id or given.name)
-    return Message("assistant" if role == "assistant" else "user", text)
+    if role == "assistant":
+        return Message(
+            "assistant", text, calls=tool_calls.history(given.tool_calls, f"{path}.tool_calls")
+        )
+    return Message("user", text)
 
 
 def _text(content: str | list[_Part] | None, path: str) -> str | None:

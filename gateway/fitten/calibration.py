@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 
 from gateway import tokens
 from gateway.cutoff import Cutoff
+from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.wire import UpstreamUsage
 from gateway.generation import Usage
 
@@ -58,7 +59,7 @@ class Weights:
     def usage(
         self,
         prompt: str,
-        cutoff: Cutoff,
+        cutoff: Cutoff | ToolCutoff,
         counted: UpstreamUsage | None,
         *,
         whole: bool,
@@ -87,7 +88,7 @@ class Weights:
             estimated=True,
         )
 
-    def _completion(self, cutoff: Cutoff, sent: int, max_tokens: int | None) -> int:
+    def _completion(self, cutoff: Cutoff | ToolCutoff, sent: int, max_tokens: int | None) -> int:
         """An estimate that contradicts no limit: what reached it has as many tokens as it."""
         if max_tokens is None:
             return self.completion.estimate(sent)
@@ -114,6 +115,6 @@ class Calibration:
         return weights
 
 
-def _reasoning(cutoff: Cutoff, sent: int, count: int) -> int:
+def _reasoning(cutoff: Cutoff | ToolCutoff, sent: int, count: int) -> int:
     """The thoughts' share of a count, by size."""
     return round(count * cutoff.reasoning_bytes / sent) if cutoff.reasoning_bytes else 0

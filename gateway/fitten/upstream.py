@@ -13,7 +13,7 @@ from gateway.config import Fitten
 from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
 from gateway.fitten import models as fitten_models
-from gateway.fitten import prompt
+from gateway.fitten import prompt, tools
 from gateway.fitten.body import Body
 from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
@@ -21,6 +21,7 @@ from gateway.fitten.completion import Completions
 from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.session import Session
 from gateway.fitten.tokenfile import Tokens
+from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
 from gateway.generation import (
@@ -125,12 +126,14 @@ class Answer:
         self._generation = generation
         self._silence = silence
         self._settings = settings
-        self._prompt = prompt.render(request.messages, default_system=settings.default_system)
+        system = settings.default_system
+        messages = request.messages
+        if tools.needed(request):
+            messages = tools.dressed(request, system)
+        self._prompt = prompt.render(messages, default_system=system)
         self._weights = upstream.calibration.of(generation.model.id)
         self._decoder = AnswerDecoder()
-        self._cutoff = Cutoff(
-            stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
-        )
+        self._cutoff = _cutoff(request)
         self._body: Body | None = None
         self._taken: list[Piece] = []  # by the tap, for the reader
         self.direct: Direct | None = None
@@ -205,6 +208,8 @@ class Answer:
 
     def _take(self, data: bytes) -> list[Piece]:
         batch = self._cutoff.feed(self._decoder.feed(data))
+        if not batch and isinstance(self._cutoff, ToolCutoff) and self._cutoff.advanced():
+            self._watch.held()
         self.ended = self._cutoff.finish_reason is not None
         if self._decoder.error is not None and not self.ended:
             self.ended = True
@@ -234,8 +239,21 @@ class Answer:
     def _finish_reason(self) -> FinishReason | None:
         """Why the answer ended, if it did so well."""
         if self.ended and self._decoder.error is None:
-            return self._cutoff.finish_reason or "stop"
+            return self._cutoff.finish_reason or self._cutoff.natural_reason
         return None
+
+
+def _cutoff(request: GenerationRequest) -> Cutoff | ToolCutoff:
+    """What ends the answer; where tools are offered, it finds the calls too."""
+    limits = {"stop": request.stop, "markers": prompt.ROLE_MARKERS}
+    if offered := request.offered:
+        return ToolCutoff(
+            offered,
+            parallel=request.parallel_tool_calls,
+            max_tokens=request.max_tokens,
+            **limits,
+        )
+    return Cutoff(max_tokens=request.max_tokens, **limits)
 
 
 def _request_body(text: str, user_id: str, model: Model) -> bytes:
