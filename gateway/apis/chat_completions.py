@@ -35,7 +35,7 @@ class _Message(msgspec.Struct):
     tool_calls: list[tool_calls.Called] | None = None
 
 
-_Count = Annotated[int, msgspec.Meta(ge=1)]
+_Count = Annotated[int, msgspec.Meta(ge=-1)]  # -1 is llama.vscode's word for no limit
 
 
 class _Body(msgspec.Struct):
@@ -109,7 +109,7 @@ class ChatCompletions:
             messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(given.messages)),
             model=given.model or None,
             stop=stop_strings(given.stop, most=_MAX_STOP),
-            max_tokens=given.max_completion_tokens or given.max_tokens,
+            max_tokens=_limit(given),
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
             response_format=response_format.parse(given.response_format),
@@ -257,3 +257,15 @@ def _text(content: str | list[_Part] | None, path: str) -> str | None:
             )
         texts.append(part.text)
     return "\n".join(texts)
+
+
+def _limit(given: _Body) -> int | None:
+    limits = {
+        "max_completion_tokens": given.max_completion_tokens,
+        "max_tokens": given.max_tokens,
+    }
+    for name, count in limits.items():
+        if count == 0:
+            raise InvalidRequest(f"{name!r} must be at least 1.", code="invalid_type", param=name)
+    count = limits["max_completion_tokens"] or limits["max_tokens"]
+    return count if count is not None and count > 0 else None
