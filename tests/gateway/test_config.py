@@ -399,7 +399,7 @@ def test_a_key_given_twice_is_a_mistake(files: Files, text: str, says: str) -> N
 @pytest.mark.parametrize("text", ["[]", "text", "1"])
 def test_a_file_must_be_a_mapping(files: Files, text: str) -> None:
     assert files.mistakes(text) == [
-        "config.yaml:1: expected a mapping with server, stream, fitten, log, middlewares"
+        "config.yaml:1: expected a mapping with server, stream, fitten, images, log, middlewares"
     ]
 
 
