@@ -239,7 +239,7 @@ middlewares:
 def test_an_unknown_section_is_told_with_all_that_are_known(files: Files) -> None:
     (mistake,) = files.mistakes(FITTEN + KEYS + "streams: {}\n")
     known = mistake.removeprefix("config.yaml:3: streams: unknown option; known: ").split(", ")
-    assert sorted(known) == ["fitten", "log", "middlewares", "server", "stream"]
+    assert sorted(known) == ["fitten", "images", "log", "middlewares", "server", "stream"]
 
 
 @pytest.mark.parametrize(
