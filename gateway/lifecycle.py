@@ -13,9 +13,13 @@ _LAST_WORDS = 1.0  # seconds
 
 
 class Lifecycle:
-    """Counts the requests under way and turns new ones away once `drain` was called."""
+    """Counts the requests under way and turns new ones away once `drain` was called.
+
+    closing: it is about to end, so that answers close their connection.
+    """
 
     def __init__(self) -> None:
+        self.closing = False
         self.draining = False
         self.interrupted = False
         self._tasks: set[asyncio.Task[object]] = set()
@@ -45,7 +49,7 @@ class Lifecycle:
 
     async def drain(self, timeout: float) -> bool:
         """Take no new requests and wait for those under way; False when they outlast it."""
-        self.draining = True
+        self.closing = self.draining = True
         try:
             async with asyncio.timeout(timeout):
                 await self._idle.wait()

@@ -34,6 +34,13 @@ class FittenUpstream:
         self._session = session
         self._settings = settings
         self._catalogue = fitten_models.Catalogue()
+        self.tried = asyncio.Event()  # whether `keep_ready` has made its first try
+        self.retired = False  # whether another has taken over
+
+    @property
+    def accounts(self) -> tuple[int, int]:
+        """How many accounts could serve a request now, and how many there are."""
+        return int(self._session.ready), 1
 
     def resolve(self, name: str | None) -> Model:
         return self._catalogue.resolve(name)
@@ -50,9 +57,9 @@ class FittenUpstream:
         return error.message if error else "The login to Fitten has not been made yet."
 
     async def keep_ready(self) -> None:
-        """Log in and read the list of models, now and then again; runs until cancelled."""
+        """Log in and read the list of models, now and then again; until cancelled or retired."""
         refresh = self._settings.models_refresh
-        while True:
+        while not self.retired:
             wait = refresh
             try:
                 current = await self._session.tokens()
@@ -68,6 +75,7 @@ class FittenUpstream:
                     wait = min(refresh, error.retry_after or 5.0)
             except Exception:  # a bug here must not end this loop
                 _log.exception("bug")
+            self.tried.set()
             await asyncio.sleep(wait)
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
