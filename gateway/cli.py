@@ -108,7 +108,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
     try:
         sockets = systemd.inherited_sockets(os.environ)
         outputs = log.configure(config.log, redactor)
-        with contextlib.closing(outputs):
+        with contextlib.closing(outputs), contextlib.closing(supervisor):
             server.run(
                 server.serve(
                     config,

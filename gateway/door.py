@@ -7,6 +7,7 @@ the application that was there when it came, until it is done.
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from typing import Any
@@ -186,6 +187,9 @@ class Door(web.ServerRunner):
 
     def _left(self, task: asyncio.Task[None]) -> None:
         self._leaving.pop(task, None)
+        # An application is full of circles, and its like would pile up: the collector rarely
+        # looks at what has lived for a while. Milliseconds, since most is frozen.
+        gc.collect()
         if not task.cancelled() and task.exception() is not None:
             _log.error("bug", exc_info=task.exception())
 

@@ -29,7 +29,7 @@ class Supervisor:
 
     def __init__(self, address: str = "", watchdog: float | None = None) -> None:
         self.watchdog = watchdog
-        self._status = ""
+        self._status: str | None = None  # there is none before the start is done
         self._socket: socket.socket | None = None
         # A leading @ stands for the NUL of Linux's abstract names; others are no socket.
         if address[:1] in ("/", "@"):
@@ -73,14 +73,20 @@ class Supervisor:
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def status(self, text: str) -> None:
-        """One line about the state; sent when it is another than before."""
-        if text != self._status:
+        """One line about the state; sent when it is another than before, from `ready` on."""
+        if self._status not in (None, text):
             self._status = text
             self._send(f"STATUS={_one_line(text)}")
 
     def alive(self) -> None:
         """Feed the watchdog."""
         self._send("WATCHDOG=1")
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _send(self, message: str, *, wait: float = 0.0) -> None:
         if self._socket is None:
