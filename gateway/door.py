@@ -26,12 +26,31 @@ _log = structlog.get_logger("server")
 
 _KEEP_ALIVE = 75.0  # seconds an idle connection may stay
 _LONGEST_CLEANUP = 2.0  # seconds
+_GLANCE = 0.02  # seconds between looks at what still goes on
 
 
 class Connection(RequestHandler):
-    """aiohttp's connection, whose answer to broken HTTP is ours: JSON, no echo, no traceback."""
+    """aiohttp's connection, whose answer to broken HTTP is ours: JSON, no echo, no traceback.
 
-    __slots__ = ()
+    It knows since when (monotonic) it has been at no request; None while it is at one.
+    """
+
+    __slots__ = ("idle_since",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.idle_since: float | None = time.monotonic()
+
+    def leave(self, idle_before: float) -> bool:
+        """Whether it is gone, which it is made if it was idle so early already."""
+        if (
+            self.idle_since is not None
+            and self.idle_since <= idle_before
+            and not self._request_in_progress  # an answer may take longer than its handler
+        ):
+            # Not `close`: that leaves the socket open and deaf until `cleanup`.
+            self.force_close()
+        return self._force_close
 
     def handle_error(
         self,
@@ -158,13 +177,23 @@ class Door(web.ServerRunner):
         for listening in self._sockets:
             drop_vanished(listening, seconds)
 
-    async def empty(self, seconds: float) -> None:
-        """Give connections time to end; then those that are at no request are closed."""
+    async def drain(self, seconds: float, grace: float) -> bool:
+        """Wait for requests to end, closing each connection that is at none; whether all ended.
+
+        Connections wait another `grace` for a request, since one may be on its way: their
+        callers were not told of the end yet. With its answer they are.
+        """
         assert self.server is not None
-        until = time.monotonic() + seconds
-        while self.server.connections and time.monotonic() < until:  # noqa: ASYNC110 no event
-            await asyncio.sleep(0.01)
-        self.server.pre_shutdown()
+        began = time.monotonic()
+        connections: list[Connection] = []
+        while (now := time.monotonic()) < began + seconds:
+            connections = [c for c in self.server.connections if isinstance(c, Connection)]
+            idle_before = now - grace if now - grace >= began else -1.0
+            asked = [connection.leave(idle_before) for connection in connections]
+            if all(asked):
+                break
+            await asyncio.sleep(_GLANCE)
+        return all(connection.idle_since is not None for connection in connections)
 
     async def start(self, app: web.Application) -> _Behind:
         """Start an application that takes no requests yet; for `put` or its own `end`."""
@@ -214,4 +243,10 @@ class Door(web.ServerRunner):
         return request
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await request[_BEHIND].handle(request)
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.idle_since = None
+        try:
+            return await request[_BEHIND].handle(request)
+        finally:
+            connection.idle_since = time.monotonic()

@@ -25,8 +25,8 @@ from gateway.systemd import Supervisor
 
 _log = structlog.get_logger("server")
 
-# Connections that were taken but are silent yet, and those kept alive, are served for so
-# long after they were asked to end: aiohttp alone would close them at once.
+# A connection that was taken but is silent yet, or is kept alive after an answer that did not
+# say otherwise, may have a request on its way. aiohttp alone would close it at once.
 _GRACE = 0.4  # seconds
 
 
@@ -136,17 +136,16 @@ async def start(
 async def stop(door: Door, drain_timeout: float, *, grace: float = _GRACE) -> None:
     """Take no new connections, let requests finish for a while, then end them.
 
-    grace: how long requests on connections that are there already are still taken.
+    grace: how long a connection waits for another request before it is closed.
     """
     lifecycle = door.lifecycle
     lifecycle.closing = True
     for site in list(door.sites):
         await site.stop()
     _log.info("draining", active=lifecycle.active, timeout=drain_timeout)
-    await door.empty(grace)
-    if not await lifecycle.drain(drain_timeout):
+    if not await door.drain(drain_timeout, grace):
         _log.warning("drain_timeout", active=lifecycle.active)
-        await lifecycle.interrupt()
+    await lifecycle.interrupt()
     await door.cleanup()
 
 
