@@ -26,6 +26,7 @@ _log = structlog.get_logger("server")
 
 _KEEP_ALIVE = 75.0  # seconds an idle connection may stay
 _LONGEST_CLEANUP = 2.0  # seconds
+_PATIENCE = 5.0  # seconds that an idle connection stays at most while others are not
 _GLANCE = 0.02  # seconds between looks at what still goes on
 
 
@@ -153,6 +154,7 @@ class Door(web.ServerRunner):
         self.lifecycle = lifecycle
         self._current: _Behind | None = None
         self._sockets: list[socket.socket] = []
+        self._last_request = 0.0  # when it was answered
         self._leaving: dict[asyncio.Task[None], _Behind] = {}
 
     @property
@@ -178,19 +180,24 @@ class Door(web.ServerRunner):
             drop_vanished(listening, seconds)
 
     async def drain(self, seconds: float, grace: float) -> bool:
-        """Wait for requests to end, closing each connection that is at none; whether all ended.
+        """Wait for requests to end, and for their connections; whether all ended.
 
-        Connections wait another `grace` for a request, since one may be on its way: their
-        callers were not told of the end yet. With its answer they are.
+        A connection that is at no request may have one on its way, since its caller was not
+        told of the end yet; with the answer it is. So each waits: for `grace` when all is
+        quiet, for longer while others still send requests.
         """
         assert self.server is not None
         began = time.monotonic()
+        patience = max(grace, min(seconds / 2, _PATIENCE))
         connections: list[Connection] = []
         while (now := time.monotonic()) < began + seconds:
             connections = [c for c in self.server.connections if isinstance(c, Connection)]
-            idle_before = now - grace if now - grace >= began else -1.0
-            asked = [connection.leave(idle_before) for connection in connections]
-            if all(asked):
+            quiet = not self.lifecycle.active and now - self._last_request >= grace
+            idle_before = now - (grace if quiet else patience)
+            if idle_before < began:
+                idle_before = -1.0
+            gone = [connection.leave(idle_before) for connection in connections]
+            if all(gone):
                 break
             await asyncio.sleep(_GLANCE)
         return all(connection.idle_since is not None for connection in connections)
@@ -249,4 +256,4 @@ class Door(web.ServerRunner):
         try:
             return await request[_BEHIND].handle(request)
         finally:
-            connection.idle_since = time.monotonic()
+            connection.idle_since = self._last_request = time.monotonic()

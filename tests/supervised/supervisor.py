@@ -10,7 +10,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +116,19 @@ class Supervisor:
         *arguments: str,
         sockets: socket.socket | None = None,
         environ: Mapping[str, str] | None = None,
-        command: str = "serve",
+        prefix: Sequence[str] = (),
         wait: bool = True,
     ) -> Service:
-        """Start the gateway; with `wait`, once it has said that it is ready."""
+        """Start the gateway; with `wait`, until it has said that it is ready.
+
+        prefix: a command that starts the one after it.
+        """
         handed = sockets or self.listening
         usual = {n: v for n, v in os.environ.items() if not n.startswith("LISTEN_")}
         since = len(self.datagrams)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-SEc", _START, str(handed.fileno())),
-            *(sys.executable, "-m", "gateway", command),
+            *(*prefix, sys.executable, "-m", "gateway", "serve"),
             *("--config", str(self._folder / "config.yaml"), *arguments),
             env={
                 **usual,
