@@ -67,11 +67,10 @@ async def reload(door: Door, source: Source) -> Config:
     try:
         config = await asyncio.to_thread(source.load)
         check_exposure(config, door.addresses)
+        await _swap(door, config, source)
     except ConfigError as error:
         _log.error("reload_refused", mistakes=error.mistakes)
         raise Refused(_where(error)) from None
-    try:
-        await _swap(door, config, source)
     except OSError as error:
         _log.error("reload_refused", reason=str(error))
         raise Refused(error.strerror or type(error).__name__) from None

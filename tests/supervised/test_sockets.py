@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
 import socket
+import sys
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.supervised.conftest import Configure, keys, limit
-from tests.supervised.supervisor import Supervisor
+from tests.supervised.supervisor import ROOT, Supervisor
 from tests.support import KEY
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -70,3 +75,33 @@ async def test_a_socket_open_to_the_world_wants_a_key(
         assert await service.exit_status(within=10) == 2
     assert "can be reached from outside" in service.raw
     assert "Traceback" not in service.raw
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-socket-activate") is None, reason="there is no systemd-socket-activate"
+)
+async def test_the_first_connection_can_start_the_gateway(
+    configure: Configure, tmp_path: Path
+) -> None:
+    """With systemd's own program for trying that."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(tmp_path / "config.yaml")]
+    process = await asyncio.create_subprocess_exec(
+        *("systemd-socket-activate", "-E", "PYTHONPATH", "-l", address, *command),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stderr is not None
+        assert b"Listening on" in await process.stderr.readline()
+        async with (
+            aiohttp.ClientSession(headers=HEADERS) as http,
+            http.get(f"http://{address}/v1/models") as response,
+        ):
+            assert response.status == 200
+    finally:
+        process.terminate()
+        await process.communicate()
+        process._transport.close()  # type: ignore[attr-defined]  # else it warns
+    assert process.returncode == 0
