@@ -64,6 +64,7 @@ def main() -> None:
         missing("MemoryDenyWriteExecute: the kernel is older than 6.3")
     families = settings["RestrictAddressFamilies"][0].split()
     filter_calls(calls, [_FAMILIES[name] for name in families])
+    os.environ["CONFINED"] = "1"
     os.execvp(command[0], command)
 
 

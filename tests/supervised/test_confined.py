@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 from tests.supervised.conftest import Configure
 from tests.supervised.supervisor import ROOT, Supervisor
 from tests.supervised.test_reload import ask
+
+pytestmark = pytest.mark.skipif("CONFINED" in os.environ, reason="it is confined already")
 
 CONFINED = [sys.executable, str(ROOT / "deploy/confined.py")]
 
