@@ -36,6 +36,8 @@ done
 [ -z "$root" ] || exit 0
 
 make -C "$program" PYTHON="${PYTHON:-python3}" install
+# The service itself may not write there.
+(cd "$program" && .venv/bin/python -m compileall -q gateway middlewares)
 dropin=$units/fitten-gateway.service.d/notify-reload.conf
 if [ "$(systemctl --version | awk 'NR == 1 { print $2 + 0 }')" -ge 253 ]; then
     install -D -m 0644 deploy/notify-reload.conf "$dropin"

@@ -195,7 +195,7 @@ class Door(web.ServerRunner):
             quiet = not self.lifecycle.active and now - self._last_request >= grace
             idle_before = now - (grace if quiet else patience)
             if idle_before < began:
-                idle_before = -1.0
+                idle_before = -1.0  # none has been silent for so long since we began to end
             gone = [connection.leave(idle_before) for connection in connections]
             if all(gone):
                 break
