@@ -8,6 +8,7 @@ The best of several repeats, in processor time of this process; no sockets.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import tempfile
 import time
@@ -30,6 +31,7 @@ from gateway.config import Log
 from gateway.cutoff import Cutoff
 from gateway.fitten import prompt
 from gateway.fitten.models import DEFAULT
+from gateway.fitten.response import ResponseParser
 from gateway.fitten.wire import AnswerDecoder
 from gateway.generation import Generation, Piece, Usage
 from gateway.lifecycle import Lifecycle
@@ -63,6 +65,22 @@ class Case:
         for _ in range(times):
             call()
         return time.process_time() - started
+
+
+def http_cases() -> Iterator[Case]:
+    """Bytes of a connection -> the bytes of a chunked body."""
+    plain = [_line(text, ascii_only=False, blank=False) for text in _TEXTS]
+    chunks = [loads.chunk(line) for line in plain]
+    head = loads.NATIVE_HEAD
+    cases = {"http, one read": [head + b"".join(chunks)], "http, a read a chunk": [head, *chunks]}
+    for name, reads in cases.items():
+
+        def feed(reads: list[bytes] = reads) -> None:
+            parser = ResponseParser()
+            for data in reads:
+                parser.feed(data)
+
+        yield Case(name, "piece", len(_TEXTS), feed)
 
 
 def wire_cases() -> Iterator[Case]:
@@ -148,7 +166,7 @@ def chain_cases(folder: Path) -> Iterator[Case]:
     """Each step round a handler that does nothing; the chain is that of config.yaml."""
     settings = Log(level="info", format="json", file=str(folder / "micro.log"))
     with (folder / "stderr").open("w") as stream:
-        log.configure(
+        outputs = log.configure(
             settings,
             log.Redactor(["sk-bench-4f1c9a7e2d8b6035c1e7a94d-1", "bench password"]),
             stream,
@@ -182,6 +200,7 @@ def chain_cases(folder: Path) -> Iterator[Case]:
                 1,
                 lambda built=built: _finish(built(request, handler)),  # type: ignore[misc]
             )
+        outputs.close()
 
 
 def _handler() -> Handler:
@@ -215,7 +234,7 @@ def _generation() -> Generation:
 
 
 def _finish(work: Any) -> None:
-    """Run a coroutine that never waits, without an event loop."""
+    """Run a coroutine that never waits to its end, without a task of its own."""
     try:
         work.send(None)
     except StopIteration:
@@ -223,17 +242,22 @@ def _finish(work: Any) -> None:
     raise AssertionError("the step waited for something")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Processor time of each room's own work.")
-    parser.add_argument("part", nargs="?", default="", help="only what has this in its name")
-    part = parser.parse_args().part
+async def _measure(part: str) -> None:
+    """In a task, since some steps ask which one they are in."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for cases in (wire_cases(), piece_cases(), request_cases(), chain_cases(Path(folder))):
+        chain = chain_cases(Path(folder))
+        for cases in (http_cases(), wire_cases(), piece_cases(), request_cases(), chain):
             for case in cases:
                 if part in case.name:
                     cost = case.cost()
                     shown = f"{cost * 1e9:9.0f} ns" if cost < 1e-5 else f"{cost * 1e6:9.1f} us"
                     print(f"{case.name:32} {shown} a {case.unit}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Processor time of each room's own work.")
+    parser.add_argument("part", nargs="?", default="", help="only what has this in its name")
+    asyncio.run(_measure(parser.parse_args().part))
 
 
 if __name__ == "__main__":

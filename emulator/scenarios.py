@@ -33,7 +33,14 @@ class Turn:
 
     def attempt(self) -> int:
         """Count this call: 1 for the first with exactly this prompt, 2 for the second, ..."""
-        key = sha256(self.inputs.encode("utf-8", "surrogatepass")).hexdigest()
+        return self._count(self.inputs)
+
+    def ask(self) -> int:
+        """The same, but whatever stands in the prompt before the last user block."""
+        return self._count("ask:" + self.prompt.last_user)
+
+    def _count(self, text: str) -> int:
+        key = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         self.state.attempts[key] += 1
         return self.state.attempts[key]
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import zlib
 from hashlib import sha256
+from typing import Literal
 
 from emulator.answer import HELLO, HELLO_USAGE, delta_lines, json_line
 from emulator.scenarios import Turn, scenario
@@ -41,6 +42,30 @@ async def say(
     for start in range(0, len(text), step):
         await turn.answer.delta(text[start : start + step], wait)
     await turn.answer.usage(_usage(turn, -(-len(text) // step)))
+
+
+_Form = Literal["plain", "fence", "bare", "prose", "broken", "cut"]
+
+
+@scenario
+async def json_answer(
+    turn: Turn,
+    *,
+    form: _Form = "plain",
+    then: Literal[_Form, "same"] = "same",
+    value: str = '{"ok": true}',
+    later: str = "",
+    piece: int = 4,
+    pace: float = 0.0,
+) -> None:
+    """The URL-quoted JSON `value` in some `form`; the same question again gets `then`, `later`."""
+    again = turn.ask() > 1
+    if again and then != "same":
+        form = then
+    text = _formed(later if again and later else value, form)
+    for start in range(0, len(text), max(1, piece)):
+        await turn.answer.delta(text[start : start + max(1, piece)], pace)
+    await turn.answer.usage(_usage(turn, -(-len(text) // max(1, piece))))
 
 
 @scenario
@@ -166,6 +191,21 @@ async def gzip(turn: Turn) -> None:
         packed = packer.compress(json_line(value)) + packer.flush(zlib.Z_SYNC_FLUSH)
         await turn.answer.write(packed)
     await turn.answer.write(packer.flush())
+
+
+def _formed(value: str, form: _Form) -> str:
+    match form:
+        case "fence":
+            return f"```json\n{value}\n```"
+        case "bare":
+            return f"\n```\n{value}\n```\n"
+        case "prose":
+            return f"Here you are:\n```json\n{value}\n```\nIs there anything else?"
+        case "broken":
+            return value[:-1]
+        case "cut":
+            return f"```json\n{value[:-1]}"
+    return value
 
 
 def _word(number: int, size: int) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
 from gateway.apis import openai
 from gateway.apis.chat_completions import ChatCompletions
+from gateway.apis.completions import Completions
+from gateway.apis.dialect import Api
+from gateway.apis.fim_completions import FimCompletions
+from gateway.apis.infill import Infill
 from gateway.boundary import Boundary
 from gateway.config import Config
 from gateway.fitten.client import FittenClient
@@ -18,10 +21,8 @@ from gateway.fitten.tokenfile import TokenFile
 from gateway.fitten.upstream import FittenUpstream
 from gateway.handler import GenerationHandler
 from gateway.lifecycle import Lifecycle
-from gateway.middleware import Middleware, as_step
-
-# Clients append to the base URL they were given; some were given too little, some too much.
-_BASES = ("/v1", "", "/v1/v1")
+from gateway.middleware import Handler, Middleware, as_step
+from gateway.routes import Route, add_routes
 
 CONFIG = web.AppKey("config", Config)
 UPSTREAM = web.AppKey("upstream", FittenUpstream)
@@ -57,7 +58,10 @@ def build_app(
 
     probes = Probes(upstream, lifecycle)
     models = ModelRoutes(upstream)
-    chat = GenerationHandler(ChatCompletions(), upstream, lifecycle, config.server, config.stream)
+
+    def answering(api: Api) -> Handler:
+        return GenerationHandler(api, upstream, lifecycle, config.server, config.stream).answer
+
     boundary = Boundary(openai.error_body, lifecycle, frozenset({probes.health, probes.ready}))
     steps = [step.build() for step in config.middlewares]
     chain: list[Middleware] = [boundary, *steps]
@@ -72,26 +76,37 @@ def build_app(
     app.on_response_prepare.append(boundary.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(step.lifespan for step in steps if hasattr(step, "lifespan"))
-    app.add_routes([web.get("/health", probes.health), web.get("/ready", probes.ready)])
-    for base, end in itertools.product(_BASES, ("", "/")):
-        app.add_routes(
-            [
-                web.get(f"{base}/models{end}", models.list),
-                web.post(
-                    f"{base}/chat/completions{end}", chat.answer, expect_handler=boundary.expect
-                ),
-            ]
-        )
-    app.add_routes([web.get(base + "/models/{id:.+}", models.one) for base in _BASES])
+    add_routes(
+        app,
+        [Route("GET", "/health", probes.health), Route("GET", "/ready", probes.ready)],
+        bases=("",),
+    )
+    add_routes(
+        app,
+        [
+            Route("GET", "/models", models.list),
+            Route("GET", "/models/{id:.+}", models.one),
+            Route("POST", "/chat/completions", answering(ChatCompletions())),
+            Route("POST", "/completions", answering(Completions())),
+            Route("POST", "/fim/completions", answering(FimCompletions())),
+            Route("POST", "/infill", answering(Infill())),
+        ],
+        expect=boundary.expect,
+    )
+    # DeepSeek's place for completions with a suffix.
+    add_routes(
+        app,
+        [Route("POST", "/completions", answering(Completions()))],
+        bases=("/beta", "/v1/beta"),
+        expect=boundary.expect,
+    )
     return app
 
 
 def hand_over(former: web.Application, app: web.Application) -> None:
-    """At a reload: steps of the same name and make learn what the former ones know.
-
-    The former upstream does nothing of its own accord any more.
-    """
-    former[UPSTREAM].retired = True
+    """At a reload: the upstream, and steps of the same name and make, learn what the former
+    ones know."""
+    app[UPSTREAM].take_over(former[UPSTREAM])
     for name, step in app[_STEPS].items():
         previous = former[_STEPS].get(name)
         if type(step) is type(previous) and hasattr(step, "inherit"):

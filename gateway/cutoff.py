@@ -42,6 +42,11 @@ class Cutoff:
         self.content_bytes = 0
         self.reasoning_bytes = 0
 
+    @property
+    def natural_reason(self) -> FinishReason:
+        """The reason of an answer that nothing cut."""
+        return "stop"
+
     def feed(self, pieces: list[Piece]) -> list[Piece]:
         """What of these pieces may go out now."""
         if self._unbounded and not self._held and not self.finish_reason:
@@ -76,12 +81,8 @@ class Cutoff:
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens that went out, as far as can be guessed."""
+        """Tokens that went out, in the measure in which `max_tokens` is carried out."""
         return tokens.estimate(self.content_bytes + self.reasoning_bytes)
-
-    @property
-    def reasoning_tokens(self) -> int:
-        return tokens.estimate(self.reasoning_bytes)
 
     def _scan(self, text: str) -> str:
         """What of the text precedes a match, or a possible beginning of one."""

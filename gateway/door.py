@@ -91,9 +91,8 @@ class _Behind:
     def __init__(self, app: web.Application) -> None:
         self.app = app
         self._runner = web.AppRunner(app, access_log=None)
-        self._requests = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.requests = 0
+        self.idle: asyncio.Event | None = None  # for who waits for the last of them
 
     async def start(self) -> None:
         """Start what the application needs."""
@@ -105,24 +104,15 @@ class _Behind:
         server = self._runner.server
         assert server is not None
         self.make = server.request_factory
-        self._answer = server.request_handler
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request; meanwhile the application stays."""
-        self._requests += 1
-        self._idle.clear()
-        try:
-            return await self._answer(request)
-        finally:
-            self._requests -= 1
-            if not self._requests:
-                self._idle.set()
+        self.answer = server.request_handler
 
     async def leave(self) -> None:
         """End what `start` started, once no request needs it any more."""
         # A request made for this application has its task, which is to run in the next turn.
         await asyncio.sleep(0.05)
-        await self._idle.wait()
+        self.idle = asyncio.Event()
+        if self.requests:
+            await self.idle.wait()
         await self.end()
 
     async def end(self) -> None:
@@ -250,10 +240,15 @@ class Door(web.ServerRunner):
         return request
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = request.protocol
-        assert isinstance(connection, Connection)
+        # Here and nowhere deeper: each coroutine on the way costs at each turn of a stream.
+        connection: Any = request.protocol
+        behind = request[_BEHIND]
         connection.idle_since = None
+        behind.requests += 1
         try:
-            return await request[_BEHIND].handle(request)
+            return await behind.answer(request)
         finally:
             connection.idle_since = self._last_request = time.monotonic()
+            behind.requests -= 1
+            if behind.idle is not None and not behind.requests:
+                behind.idle.set()

@@ -8,26 +8,59 @@ into batches of pieces, and `Generation` keeps the books that the request log re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 # A piece of an answer: its kind and its text, never empty. A plain tuple, because there
-# is one for every few characters of every answer.
-Kind = Literal["content", "reasoning"]
+# is one for every few characters of every answer. A "call" begins a call and its text is
+# the tool's name; "arguments" continue the JSON of the call begun last. A "choice" begins
+# the answer to the next of several prompts; its text is that one's number.
+Kind = Literal["content", "reasoning", "call", "arguments", "choice"]
 Piece = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that may be called: `parameters` is a JSON schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call made earlier; `arguments` are JSON text, as the model is said to have written."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether tools may or must be called; `name` is the one that must be, for "named"."""
+
+    mode: Literal["auto", "none", "required", "named"] = "auto"
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation. `call_id` names the call that a tool turn answers."""
+    """One turn of the conversation.
+
+    call_id: names the call that a tool turn answers. calls: those an assistant turn made,
+    after its text.
+    """
 
     role: Role
     text: str
     call_id: str | None = None
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +75,65 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """JSON is wanted.
+
+    is_object: it is to be an object, whatever is in it. schema: a JSON schema that it is
+    to fit; None for no other wish. name, description: the schema's.
+    """
+
+    is_object: bool = False
+    schema: dict[str, Any] | None = None
+    name: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """A text with a gap at the cursor. filename: the file's, as far as it is known."""
+
+    prefix: str
+    suffix: str
+    filename: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What is asked.
+    """What is asked: an answer to `messages`, or what belongs into the gap of each of `fills`.
 
     model: the caller's word for it; None means the default.
     stop: strings at which the answer ends; they are not part of it.
     max_tokens: the most tokens of answer and reasoning together; None for no limit.
+    echo: for each fill what goes before its answer, where that is wanted.
+    response_format: the form that the answer is to have; None for any.
     ignored: parameters that were given but cannot be carried out.
+    tools: what the model may call, as `tool_choice` says; no two have the same name.
+    parallel_tool_calls: whether one answer may hold several calls.
     """
 
     messages: tuple[Message, ...]
+    fills: tuple[Fill, ...] = ()
+    echo: tuple[str, ...] = ()
     model: str | None = None
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
     stream: bool = False
     include_usage: bool = False
+    response_format: ResponseFormat | None = None
     ignored: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool = True
+
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """The tools that the model may call in this answer."""
+        choice = self.tool_choice
+        if choice.mode == "none":
+            return ()
+        if choice.mode == "named":
+            return tuple(tool for tool in self.tools if tool.name == choice.name)
+        return self.tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +152,23 @@ class Generation:
 
     end: "complete", or the code of the error that ended it ("client_closed_request"
     when the caller left); None while it runs.
+    caller: the name of the API key in use, where one was asked for.
+    format_missed: the answer is whole, but not of the form that was wanted.
+    finish_reasons: of each fill, once the answer is whole.
     Times are of the monotonic clock, in seconds.
     """
 
     request: GenerationRequest
     model: Model
+    caller: str | None = None
     started: float = field(default_factory=time.monotonic)
     first_piece: float | None = None
     usage: Usage | None = None
     finish_reason: FinishReason | None = None
+    finish_reasons: tuple[FinishReason, ...] = ()
     end: str | None = None
     bytes_sent: int = 0
+    format_missed: bool = False
 
     @property
     def model_name(self) -> str:
@@ -104,6 +186,10 @@ class Silence:
     sign: Callable[[], Coroutine[Any, Any, None]]
 
 
+# Offered a batch, it says whether it took it.
+Direct = Callable[[Sequence[Piece]], bool]
+
+
 class Batches(Protocol):
     """The batches of one answer; `ended` says that the one in hand is the last.
 
@@ -113,7 +199,7 @@ class Batches(Protocol):
     """
 
     ended: bool
-    direct: Callable[[Sequence[Piece]], bool] | None
+    direct: Direct | None
 
     async def __aenter__(self) -> Batches: ...
 
@@ -138,8 +224,8 @@ class Upstream(Protocol):
     def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
         """Batches of pieces, as they arrive, none of them empty.
 
-        `stop` and `max_tokens` are carried out. Once the context is left, `generation`
-        holds `usage` and `finish_reason`. Raises a GatewayError instead of ending when the
-        answer is not whole.
+        `stop` and `max_tokens` are carried out, `response_format` as far as can be. Once the
+        context is left, `generation` holds `usage` and `finish_reason`. Raises a GatewayError
+        instead of ending when the answer is not whole.
         """
         ...

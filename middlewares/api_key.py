@@ -35,6 +35,8 @@ class Key:
 class api_key:
     """Takes the key from `Authorization: Bearer`, `x-api-key` or `api-key`.
 
+    OPTIONS needs none: browsers ask it before they may send a key.
+
     keys: who may come in; `key` is the key itself or `sha256:` and its digest.
     """
 
@@ -42,6 +44,8 @@ class api_key:
         self._keys = [(key.name, _digest_of(key.key.value)) for key in keys]
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "OPTIONS":
+            return await handler(request)  # it tells methods and does nothing (RFC 9110, 9.3.7)
         given = _presented(request)
         if not given:
             raise Unauthorized(

@@ -8,6 +8,7 @@ from gateway import RESPONSE_HEADERS, Handler
 
 _EXPOSED = (
     "x-request-id, retry-after, retry-after-ms, x-should-retry, x-fitten-ignored-params, "
+    "x-fitten-response-format, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
 )
 
@@ -35,7 +36,7 @@ class cors:
             return await handler(request)
         headers["Access-Control-Allow-Origin"] = "*" if "*" in self._origins else origin
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
+            headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST, OPTIONS"
             headers["Access-Control-Allow-Headers"] = request.headers.get(
                 "Access-Control-Request-Headers", "authorization, content-type"
             )

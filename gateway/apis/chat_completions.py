@@ -11,15 +11,15 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gateway.apis.openai import error_object, usage_object
+from gateway.apis import response_format, tool_calls
+from gateway.apis.openai import StreamOptions, error_object, ignored, stop_strings, usage_object
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation import Generation, GenerationRequest, Message, Piece, Usage
 from gateway.jsonbody import parse_object, shape
 
 _KIND = operator.itemgetter(0)
 _encode = msgspec.json.Encoder().encode
-_MAX_STOP_LENGTH = 1024
-_MAX_IGNORED_NAMES = 32
+_MAX_STOP = 4
 
 
 class _Part(msgspec.Struct):
@@ -32,15 +32,10 @@ class _Message(msgspec.Struct):
     content: str | list[_Part] | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[tool_calls.Called] | None = None
 
 
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-    include_obfuscation: bool | None = None
-
-
-_Count = Annotated[int, msgspec.Meta(ge=1)]
+_Count = Annotated[int, msgspec.Meta(ge=-1)]  # -1 is llama.vscode's word for no limit
 
 
 class _Body(msgspec.Struct):
@@ -50,13 +45,17 @@ class _Body(msgspec.Struct):
     messages: list[_Message]
     model: str | None = None
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     stop: str | list[str] | None = None
     max_tokens: _Count | None = None
     max_completion_tokens: _Count | None = None
     n: int | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[tool_calls.ToolSpec] | None = None
+    tool_choice: str | tool_calls.Choice | None = None
+    parallel_tool_calls: bool | None = None
 
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
@@ -66,10 +65,6 @@ class _Body(msgspec.Struct):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     logit_bias: dict[str, float] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: dict[str, Any] | None = None
     functions: list[dict[str, Any]] | None = None
 
 
@@ -85,6 +80,10 @@ _CARRIED_OUT = frozenset(
         "n",
         "user",
         "metadata",
+        "response_format",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
     )
 )
 
@@ -105,14 +104,19 @@ class ChatCompletions:
                 param="n",
             )
         options = given.stream_options
+        tools = tool_calls.offered(given.tools)
         return GenerationRequest(
             messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(given.messages)),
             model=given.model or None,
-            stop=_stop(given.stop),
-            max_tokens=given.max_completion_tokens or given.max_tokens,
+            stop=stop_strings(given.stop, most=_MAX_STOP),
+            max_tokens=_limit(given),
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
-            ignored=_ignored(data),
+            response_format=response_format.parse(given.response_format),
+            ignored=ignored(data, _CARRIED_OUT),
+            tools=tools,
+            tool_choice=tool_calls.choice(given.tool_choice, tools),
+            parallel_tool_calls=given.parallel_tool_calls is not False,
         )
 
     def reply(self, generation: Generation) -> ChatReply:
@@ -136,6 +140,7 @@ class ChatReply:
             "content": opening + b'"content":',
             "reasoning": opening + b'"reasoning_content":',
         }
+        self._calls = tool_calls.CallFrames()
 
     def begin(self) -> bytes:
         return self._opening + b'"role":"assistant","content":""' + self._tail
@@ -145,6 +150,10 @@ class ChatReply:
         is always the same."""
         frames: list[bytes] = []
         for kind, run in itertools.groupby(batch, _KIND):
+            if kind not in self._openings:
+                for piece in run:
+                    frames += (self._opening, self._calls.delta(piece), self._tail)
+                continue
             opening = self._openings[kind]
             texts = (self._tail + opening).join([_encode(text) for _, text in run])
             frames += (opening, texts, self._tail)
@@ -177,6 +186,9 @@ class ChatReply:
         }
         if reasoning := "".join(text for kind, text in pieces if kind == "reasoning"):
             message["reasoning_content"] = reasoning
+        if calls := tool_calls.collected(pieces):
+            message["content"] = message["content"] or None
+            message["tool_calls"] = calls
         choice = {
             "index": 0,
             "message": message,
@@ -218,7 +230,11 @@ def _message(given: _Message, path: str) -> Message:
         return Message("system", text)
     if role in ("tool", "function"):
         return Message("tool", text, given.tool_call_id or given.name)
-    return Message("assistant" if role == "assistant" else "user", text)
+    if role == "assistant":
+        return Message(
+            "assistant", text, calls=tool_calls.history(given.tool_calls, f"{path}.tool_calls")
+        )
+    return Message("user", text)
 
 
 def _text(content: str | list[_Part] | None, path: str) -> str | None:
@@ -243,26 +259,13 @@ def _text(content: str | list[_Part] | None, path: str) -> str | None:
     return "\n".join(texts)
 
 
-def _stop(given: str | list[str] | None) -> tuple[str, ...]:
-    stop = (given,) if isinstance(given, str) else tuple(given or ())
-    if len(stop) > 4 or not all(0 < len(s) <= _MAX_STOP_LENGTH for s in stop):
-        raise InvalidRequest(
-            f"'stop' takes up to 4 strings of 1 to {_MAX_STOP_LENGTH} characters.",
-            code="unsupported_value",
-            param="stop",
-        )
-    return stop
-
-
-def _ignored(data: dict[str, Any]) -> tuple[str, ...]:
-    """The given parameters that have no effect; only names that fit into a header."""
-    names = [
-        name
-        for name, value in data.items()
-        if value is not None
-        and name not in _CARRIED_OUT
-        and len(name) <= 64
-        and name.isascii()
-        and name.replace("-", "_").isidentifier()
-    ]
-    return tuple(names[:_MAX_IGNORED_NAMES])
+def _limit(given: _Body) -> int | None:
+    limits = {
+        "max_completion_tokens": given.max_completion_tokens,
+        "max_tokens": given.max_tokens,
+    }
+    for name, count in limits.items():
+        if count == 0:
+            raise InvalidRequest(f"{name!r} must be at least 1.", code="invalid_type", param=name)
+    count = limits["max_completion_tokens"] or limits["max_tokens"]
+    return count if count is not None and count > 0 else None

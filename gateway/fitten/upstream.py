@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Awaitable, Sequence
 
 import aiohttp
 import msgspec
 import structlog
 
-from gateway import tokens
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
 from gateway.fitten import models as fitten_models
-from gateway.fitten import prompt
+from gateway.fitten import prompt, tools
 from gateway.fitten.body import Body
+from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
+from gateway.fitten.completion import Completions
+from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.session import Session
+from gateway.fitten.tokenfile import Tokens
+from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
-from gateway.generation import FinishReason, Generation, Model, Piece, Silence, Usage
+from gateway.generation import (
+    Batches,
+    Direct,
+    FinishReason,
+    Generation,
+    GenerationRequest,
+    Model,
+    Piece,
+    Silence,
+)
 
 _log = structlog.get_logger("fitten")
 
@@ -34,13 +46,24 @@ class FittenUpstream:
         self._session = session
         self._settings = settings
         self._catalogue = fitten_models.Catalogue()
+        self._completions = Completions(client, session, settings.completion)
+        self.calibration = Calibration()
         self.tried = asyncio.Event()  # whether `keep_ready` has made its first try
-        self.retired = False  # whether another has taken over
+        self._retired = False  # whether another has taken over
+        self._listed = False  # whether the models are Fitten's own list
 
     @property
     def accounts(self) -> tuple[int, int]:
         """How many accounts could serve a request now, and how many there are."""
         return int(self._session.ready), 1
+
+    def take_over(self, former: FittenUpstream) -> None:
+        """Know what the former upstream has learnt, which does nothing by itself any more."""
+        former._retired = True
+        if former._settings.base_url == self._settings.base_url:
+            self.calibration = former.calibration
+        if former._settings.models_url == self._settings.models_url and not self._listed:
+            self._catalogue = former._catalogue
 
     def resolve(self, name: str | None) -> Model:
         return self._catalogue.resolve(name)
@@ -59,13 +82,14 @@ class FittenUpstream:
     async def keep_ready(self) -> None:
         """Log in and read the list of models, now and then again; until cancelled or retired."""
         refresh = self._settings.models_refresh
-        while not self.retired:
+        while not self._retired:
             wait = refresh
             try:
                 current = await self._session.tokens()
                 found = fitten_models.parse(await self._client.chat_models(current.access_token))
                 if found:
                     self._catalogue.replace(found)
+                    self._listed = True
                 _log.debug("models_read", count=len(found))
             except UpstreamUnauthorized:
                 _log.info("models_not_read", reason="the list wants another token")
@@ -78,30 +102,34 @@ class FittenUpstream:
             self.tried.set()
             await asyncio.sleep(wait)
 
-    def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
-        return Answer(self, generation, silence, self._settings)
+    def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
+        def answer(request: GenerationRequest) -> Answer:
+            return Answer(self, generation, silence, self._settings, request)
+
+        request, default_system = generation.request, self._settings.default_system
+        if request.fills:
+            return self._completions.generate(generation)
+        if request.response_format is None:
+            return answer(request)
+        if request.stream:
+            return StreamedJson(answer(asking(request, default_system=default_system)))
+        return WholeJson(generation, answer, default_system=default_system)
 
     async def open(self, text: str, model: Model) -> Body:
         """The response to a prompt, after at most one refresh and one login (protocol 3.4)."""
-        current = await self._session.tokens()
-        ways: list[Literal["login", "refresh"]] = ["login", "refresh"]
-        while True:
+
+        def chat(current: Tokens) -> Awaitable[Body]:
             body = _request_body(text, current.user_id, model)
-            try:
-                return await self._client.chat(current.user_id, current.access_token, body)
-            except UpstreamUnauthorized as error:
-                if not ways:
-                    raise self._session.refused() from error
-                way = ways.pop()
-                _log.info("token_refused", next_step=way)
-                current = await self._session.replace(current, way)
+            return self._client.chat(current.user_id, current.access_token, body)
+
+        return await self._session.authorised(chat)
 
 
 class Answer:
     """Batches of pieces from one response, within the time limits.
 
     The end of the body that is there already is part of the last batch, so that both can
-    leave together.
+    leave together. request: what Fitten is asked, which may differ from what the caller asked.
     """
 
     def __init__(
@@ -110,20 +138,23 @@ class Answer:
         generation: Generation,
         silence: Silence | None,
         settings: Fitten,
+        request: GenerationRequest,
     ) -> None:
-        request = generation.request
         self._upstream = upstream
         self._generation = generation
         self._silence = silence
         self._settings = settings
-        self._prompt = prompt.render(request.messages, default_system=settings.default_system)
+        system = settings.default_system
+        messages = request.messages
+        if tools.needed(request):
+            messages = tools.dressed(request, system)
+        self._prompt = prompt.render(messages, default_system=system)
+        self._weights = upstream.calibration.of(generation.model.id)
         self._decoder = AnswerDecoder()
-        self._cutoff = Cutoff(
-            stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
-        )
+        self._cutoff = _cutoff(request)
         self._body: Body | None = None
         self._taken: list[Piece] = []  # by the tap, for the reader
-        self.direct: Callable[[Sequence[Piece]], bool] | None = None
+        self.direct: Direct | None = None
         self.ended = False
 
     async def __aenter__(self) -> Answer:
@@ -143,8 +174,15 @@ class Answer:
             _log.warning(
                 "upstream_lines_skipped", count=self._decoder.skipped, trace=self._decoder.trace
             )
-        self._generation.usage = self._usage()
-        self._generation.finish_reason = self._finish_reason
+        reason = self._finish_reason
+        self._generation.finish_reason = reason
+        self._generation.usage = self._weights.usage(
+            self._prompt,
+            self._cutoff,
+            self._decoder.usage,
+            whole=reason is not None,
+            max_tokens=self._generation.request.max_tokens,
+        )
         await self._watch.close()
 
     def __aiter__(self) -> Answer:
@@ -188,6 +226,8 @@ class Answer:
 
     def _take(self, data: bytes) -> list[Piece]:
         batch = self._cutoff.feed(self._decoder.feed(data))
+        if not batch and isinstance(self._cutoff, ToolCutoff) and self._cutoff.advanced():
+            self._watch.held()
         self.ended = self._cutoff.finish_reason is not None
         if self._decoder.error is not None and not self.ended:
             self.ended = True
@@ -217,33 +257,21 @@ class Answer:
     def _finish_reason(self) -> FinishReason | None:
         """Why the answer ended, if it did so well."""
         if self.ended and self._decoder.error is None:
-            return self._cutoff.finish_reason or "stop"
+            return self._cutoff.finish_reason or self._cutoff.natural_reason
         return None
 
-    def _usage(self) -> Usage:
-        """Token counts: the upstream's own where it gave them, else an estimate.
 
-        An answer that was cut short is estimated: the upstream counts what came after the
-        cut too, and whether its count was seen at all would be chance.
-        """
-        counted = self._decoder.usage
-        cutoff = self._cutoff
-        if (
-            counted is not None
-            and not cutoff.finish_reason
-            and (counted.output_tokens or not self._decoder.spoke)
-        ):
-            return Usage(
-                counted.input_tokens,
-                counted.output_tokens,
-                min(cutoff.reasoning_tokens, counted.output_tokens),
-            )
-        return Usage(
-            tokens.estimate(tokens.size(self._prompt)),
-            cutoff.completion_tokens,
-            cutoff.reasoning_tokens,
-            estimated=True,
+def _cutoff(request: GenerationRequest) -> Cutoff | ToolCutoff:
+    """What ends the answer; where tools are offered, it finds the calls too."""
+    limits = {"stop": request.stop, "markers": prompt.ROLE_MARKERS}
+    if offered := request.offered:
+        return ToolCutoff(
+            offered,
+            parallel=request.parallel_tool_calls,
+            max_tokens=request.max_tokens,
+            **limits,
         )
+    return Cutoff(max_tokens=request.max_tokens, **limits)
 
 
 def _request_body(text: str, user_id: str, model: Model) -> bytes:

@@ -109,11 +109,22 @@ PART = [
     ("status code=504", 504, "504 Gateway Time-out"),
 ]
 
-# Tested in test_emulator_chat.py and test_emulator_endings.py.
+# Form, value, text.
+JSON_FORMS = [
+    ("plain", '{"ok": true}'),
+    ("fence", '```json\n{"ok": true}\n```'),
+    ("bare", '\n```\n{"ok": true}\n```\n'),
+    ("prose", 'Here you are:\n```json\n{"ok": true}\n```\nIs there anything else?'),
+    ("broken", '{"ok": true'),
+    ("cut", '```json\n{"ok": true'),
+]
+
+# Tested below, in test_emulator_chat.py and test_emulator_endings.py.
 ELSEWHERE = {
     *("echo", "say", "count", "burst", "repetition", "long_line", "unauthorized"),
     *("slow", "silent", "no_headers", "dribble", "endless", "heartbeats_forever"),
-    *("reset", "reset_before_headers"),
+    *("reset", "reset_before_headers", "json_answer"),
+    *("call", "ignore_tools", "fragment"),  # and in test_emulator_tools.py
 }
 
 
@@ -132,6 +143,19 @@ async def test_each_error_page_is_recognisable(
     reply = await member.chat(f"[[{marker}]]")
     assert reply.status == status
     assert part in reply.raw.decode()
+
+
+@pytest.mark.parametrize(("form", "text"), JSON_FORMS)
+async def test_json_comes_in_the_form_that_is_asked_for(
+    member: Caller, form: str, text: str
+) -> None:
+    assert (await member.chat(f"[[json_answer form={form}]]")).text == text
+
+
+async def test_the_same_question_gets_other_json_the_second_time(member: Caller) -> None:
+    marker = "[[json_answer form=broken then=plain later=%5B1%5D]]"
+    assert (await member.chat(marker)).text == '{"ok": true'
+    assert (await member.chat(marker)).text == "[1]"
 
 
 def test_every_scenario_has_a_test_and_a_summary() -> None:

@@ -125,7 +125,13 @@ async def test_an_unknown_url_is_named(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("GET", CHAT, {"POST"}), ("PUT", CHAT, {"POST"}), ("POST", "/v1/models", {"GET", "HEAD"})],
+    [
+        ("GET", CHAT, {"HEAD", "OPTIONS", "POST"}),
+        ("PUT", CHAT, {"HEAD", "OPTIONS", "POST"}),
+        ("POST", "/v1/models", {"GET", "HEAD", "OPTIONS"}),
+        ("POST", "/v1/models/fitten-code", {"GET", "HEAD", "OPTIONS"}),
+        ("DELETE", "/health", {"GET", "HEAD", "OPTIONS"}),
+    ],
 )
 async def test_a_wrong_method_is_told_the_right_ones(
     gateway: Gateway, method: str, path: str, allowed: set[str]

@@ -198,7 +198,7 @@ def test_reasoning_counts_towards_the_limit() -> None:
         "think",
         "length",
     )
-    assert (cutoff.completion_tokens, cutoff.reasoning_tokens) == (2, 2)
+    assert (cutoff.completion_tokens, cutoff.reasoning_bytes) == (2, 5)
 
 
 def test_held_text_counts_towards_the_limit_when_it_is_released() -> None:

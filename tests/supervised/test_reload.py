@@ -98,6 +98,24 @@ async def test_the_tokens_are_taken_over(
     assert len(emulator.calls_to("/codeuser/auth/login")) == 1
 
 
+async def test_the_models_stay_known_although_the_new_account_cannot_ask_for_them(
+    supervisor: Supervisor, configure: Configure, emulator: Emulator
+) -> None:
+    async def models() -> bytes:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as http,
+            http.get(supervisor.url + "/v1/models") as response,
+        ):
+            return await response.read()
+
+    service = await supervisor.start()
+    before = await models()
+    configure(fitten={"base_url": "http://127.0.0.1:9"})
+    assert "0 of 1 accounts healthy" in await supervisor.reload(service)
+    assert await models() == before
+
+
 async def test_a_running_stream_goes_on_and_its_connection_then_meets_the_new_settings(
     supervisor: Supervisor, configure: Configure, connect: Connect
 ) -> None:

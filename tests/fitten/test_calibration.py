@@ -1,0 +1,123 @@
+"""Estimates that learn from the upstream's counts, and from nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.cutoff import Cutoff
+from gateway.fitten.calibration import Calibration, Ratio, Weights
+from gateway.fitten.wire import UpstreamUsage
+from gateway.generation import Usage
+
+
+def learnt(*samples: tuple[int, int]) -> Ratio:
+    ratio = Ratio()
+    for byte_count, token_count in samples:
+        ratio.learn(byte_count, token_count)
+    return ratio
+
+
+def test_before_anything_is_known_four_bytes_are_a_token() -> None:
+    assert [Ratio().estimate(count) for count in (0, 1, 4, 400)] == [0, 1, 1, 100]
+
+
+def test_a_few_answers_are_believed_and_a_first_one_is_not() -> None:
+    assert learnt((300, 100), (300, 100)).estimate(300) == 75
+    assert learnt((300, 100), (300, 100), (300, 100)).estimate(300) == 100
+
+
+def test_what_was_learnt_follows_the_upstream_when_it_changes() -> None:
+    ratio = learnt(*[(300, 100)] * 100, *[(500, 100)] * 31)
+    assert ratio.bytes_per_token == 5
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        (3000, 0),
+        (3000, -1),
+        (3000, 1),
+        (3000, 15),
+        (100, 101),
+        (0, 100),
+        (100_000, 100),
+        (5, 10**14),
+    ],
+)
+def test_counts_that_cannot_be_of_this_text_teach_nothing(nonsense: tuple[int, int]) -> None:
+    assert learnt(*[nonsense] * 50).bytes_per_token == 4
+
+
+def test_fewer_wrong_than_right_counts_move_nothing() -> None:
+    ratio = learnt(*[(300, 100), (1100, 100)] * 7, *[(300, 100)] * 3)
+    assert ratio.bytes_per_token == 3
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(-(10**15), 10**15))), st.integers(1))
+def test_an_estimate_stays_within_what_any_language_needs(
+    samples: list[tuple[int, int]], byte_count: int
+) -> None:
+    byte_count %= 10**9
+    assert byte_count / 12 - 1 <= learnt(*samples).estimate(byte_count) <= byte_count + 1
+
+
+def test_models_are_apart_and_only_so_many_are_kept() -> None:
+    calibration = Calibration()
+    for _ in range(3):
+        calibration.of("a").prompt.learn(300, 100)
+    assert calibration.of("b").prompt.bytes_per_token == 4
+    assert calibration.of("a").completion.bytes_per_token == 4
+    for number in range(63):
+        calibration.of(f"m{number}")
+        assert calibration.of("a").prompt.bytes_per_token == 3
+    for number in range(64):
+        calibration.of(f"n{number}")
+    assert calibration.of("a").prompt.bytes_per_token == 4
+
+
+def sent(content: str, reasoning: str = "", **options: int) -> Cutoff:
+    cutoff = Cutoff(max_tokens=options.get("max_tokens"))
+    cutoff.feed([("reasoning", reasoning)] if reasoning else [])
+    cutoff.feed([("content", content)])
+    return cutoff
+
+
+@pytest.mark.parametrize(
+    ("counted", "whole", "usage"),
+    [
+        (UpstreamUsage(30, 20), True, Usage(30, 20)),
+        (UpstreamUsage(30, 20), False, Usage(100, 10, estimated=True)),
+        (UpstreamUsage(0, 20), True, Usage(100, 10, estimated=True)),
+        (UpstreamUsage(30, 0), True, Usage(100, 10, estimated=True)),
+        (None, True, Usage(100, 10, estimated=True)),
+    ],
+)
+def test_what_is_told_of_an_answer(
+    counted: UpstreamUsage | None, whole: bool, usage: Usage
+) -> None:
+    told = Weights().usage("p" * 400, sent("a" * 40), counted, whole=whole, max_tokens=None)
+    assert told == usage
+
+
+def test_thoughts_are_counted_by_their_share_of_the_text() -> None:
+    cutoff = sent("a" * 30, "t" * 90)
+    counted = UpstreamUsage(10, 200)
+    told = Weights().usage("p", cutoff, counted, whole=True, max_tokens=None)
+    assert (told.completion_tokens, told.reasoning_tokens) == (200, 150)
+    told = Weights().usage("p", cutoff, None, whole=True, max_tokens=None)
+    assert (told.completion_tokens, told.reasoning_tokens) == (30, 22)
+
+
+def test_no_estimate_is_above_the_limit_that_was_asked_for() -> None:
+    weights = Weights()
+    for _ in range(3):
+        weights.completion.learn(100, 100)
+    cut = sent("a" * 400, max_tokens=10)
+    assert cut.finish_reason == "length"
+    assert weights.usage("p", cut, None, whole=True, max_tokens=10).completion_tokens == 10
+    near = sent("a" * 39, max_tokens=10)
+    assert weights.usage("p", near, None, whole=True, max_tokens=10).completion_tokens == 10
+    free = sent("a" * 39)
+    assert weights.usage("p", free, None, whole=True, max_tokens=None).completion_tokens == 39
