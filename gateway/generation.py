@@ -24,6 +24,22 @@ Piece = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture: its media type and its bytes in base64."""
+
+    mime: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteImage:
+    """A picture that is still to be fetched. param: where in the request it stands."""
+
+    url: str
+    param: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tool:
     """A tool that may be called: `parameters` is a JSON schema of its arguments."""
 
@@ -54,12 +70,14 @@ class Message:
     """One turn of the conversation.
 
     call_id: names the call that a tool turn answers. calls: those an assistant turn made,
-    after its text.
+    after its text. images: they stand before the text; those to be fetched only until the
+    upstream is asked.
     """
 
     role: Role
     text: str
     call_id: str | None = None
+    images: tuple[Image | RemoteImage, ...] = ()
     calls: tuple[ToolCall, ...] = ()
 
 

@@ -58,7 +58,7 @@ class Weights:
 
     def usage(
         self,
-        prompt: str,
+        prompt_bytes: int,
         cutoff: Cutoff | ToolCutoff,
         counted: UpstreamUsage | None,
         *,
@@ -67,12 +67,12 @@ class Weights:
     ) -> Usage:
         """The usage of an answer as far as it went out, learning from it where that is sure.
 
+        prompt_bytes: the size of the prompt's text; of its pictures nobody knows what they count.
         counted: what the upstream said. It holds for whole answers that nothing cut short:
             of the others it counts what came after the cut too, and whether it was seen
             at all would be chance.
         whole: whether the answer reached its own end.
         """
-        prompt_bytes = tokens.size(prompt)
         sent = cutoff.content_bytes + cutoff.reasoning_bytes
         if counted is not None and whole and not cutoff.finish_reason:
             count = counted.output_tokens

@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from gateway import tokens
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
@@ -149,6 +150,7 @@ class Answer:
         if tools.needed(request):
             messages = tools.dressed(request, system)
         self._prompt = prompt.render(messages, default_system=system)
+        self._pictures = sum(len(image.data) for image in prompt.pictures(messages))
         self._weights = upstream.calibration.of(generation.model.id)
         self._decoder = AnswerDecoder()
         self._cutoff = _cutoff(request)
@@ -177,7 +179,7 @@ class Answer:
         reason = self._finish_reason
         self._generation.finish_reason = reason
         self._generation.usage = self._weights.usage(
-            self._prompt,
+            tokens.size(self._prompt) - self._pictures,
             self._cutoff,
             self._decoder.usage,
             whole=reason is not None,
