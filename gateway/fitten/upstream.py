@@ -49,6 +49,22 @@ class FittenUpstream:
         self._catalogue = fitten_models.Catalogue()
         self._completions = Completions(client, session, settings.completion)
         self.calibration = Calibration()
+        self.tried = asyncio.Event()  # whether `keep_ready` has made its first try
+        self._retired = False  # whether another has taken over
+        self._listed = False  # whether the models are Fitten's own list
+
+    @property
+    def accounts(self) -> tuple[int, int]:
+        """How many accounts could serve a request now, and how many there are."""
+        return int(self._session.ready), 1
+
+    def take_over(self, former: FittenUpstream) -> None:
+        """Know what the former upstream has learnt, which does nothing by itself any more."""
+        former._retired = True
+        if former._settings.base_url == self._settings.base_url:
+            self.calibration = former.calibration
+        if former._settings.models_url == self._settings.models_url and not self._listed:
+            self._catalogue = former._catalogue
 
     def resolve(self, name: str | None) -> Model:
         return self._catalogue.resolve(name)
@@ -65,15 +81,16 @@ class FittenUpstream:
         return error.message if error else "The login to Fitten has not been made yet."
 
     async def keep_ready(self) -> None:
-        """Log in and read the list of models, now and then again; runs until cancelled."""
+        """Log in and read the list of models, now and then again; until cancelled or retired."""
         refresh = self._settings.models_refresh
-        while True:
+        while not self._retired:
             wait = refresh
             try:
                 current = await self._session.tokens()
                 found = fitten_models.parse(await self._client.chat_models(current.access_token))
                 if found:
                     self._catalogue.replace(found)
+                    self._listed = True
                 _log.debug("models_read", count=len(found))
             except UpstreamUnauthorized:
                 _log.info("models_not_read", reason="the list wants another token")
@@ -83,6 +100,7 @@ class FittenUpstream:
                     wait = min(refresh, error.retry_after or 5.0)
             except Exception:  # a bug here must not end this loop
                 _log.exception("bug")
+            self.tried.set()
             await asyncio.sleep(wait)
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
