@@ -9,8 +9,6 @@ from openai import AsyncOpenAI
 
 from tests.sdk.support import MODEL
 
-pytest.importorskip("pydantic_ai")
-
 ASKED = "What is the weather in Paris for 3 days?"
 
 
