@@ -93,6 +93,9 @@ class Generation:
     end: "complete", or the code of the error that ended it ("client_closed_request"
     when the caller left); None while it runs.
     format_missed: the answer is whole, but not of the form that was wanted.
+    key: the name of the caller's key; None where no key was asked for.
+    account: the upstream's account that served it last; for logs, never for callers.
+    queued: seconds spent in line for an account.
     Times are of the monotonic clock, in seconds.
     """
 
@@ -105,6 +108,9 @@ class Generation:
     end: str | None = None
     bytes_sent: int = 0
     format_missed: bool = False
+    key: str | None = None
+    account: str | None = None
+    queued: float = 0.0
 
     @property
     def model_name(self) -> str:

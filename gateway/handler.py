@@ -21,7 +21,7 @@ from gateway.errors import (
 )
 from gateway.generation import Generation, Piece, Silence, Upstream
 from gateway.lifecycle import Lifecycle, draining
-from gateway.middleware import GENERATION, RESPONSE_HEADERS
+from gateway.middleware import GENERATION, KEY_NAME, RESPONSE_HEADERS
 from gateway.sse import EventStream
 
 _log = structlog.get_logger("handler")
@@ -44,7 +44,8 @@ class GenerationHandler:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError as long as nothing was sent."""
         asked = self._api.parse(await read_body(request, self._server))
-        generation = Generation(asked, self._upstream.resolve(asked.model))
+        model = self._upstream.resolve(asked.model)
+        generation = Generation(asked, model, key=request.get(KEY_NAME))
         request[GENERATION] = generation
         if asked.ignored:
             request[RESPONSE_HEADERS]["x-fitten-ignored-params"] = ", ".join(asked.ignored)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from typing import Literal
 
 import aiohttp
-import msgspec
 import structlog
 
+from gateway.accounts.account import Lease
+from gateway.accounts.pool import Pool, Summary
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
-from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
+from gateway.errors import UpstreamTimeout
 from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt
 from gateway.fitten.body import Body
 from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
 from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
+from gateway.fitten.opening import Opener
 from gateway.fitten.session import Session
+from gateway.fitten.tending import Tending
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
 from gateway.generation import (
@@ -37,13 +38,16 @@ _log = structlog.get_logger("fitten")
 
 
 class FittenUpstream:
-    """Answers from Fitten Code, with one account."""
+    """Answers from Fitten Code, with the accounts of a pool."""
 
-    def __init__(self, client: FittenClient, session: Session, settings: Fitten) -> None:
-        self._client = client
-        self._session = session
+    def __init__(self, client: FittenClient, pool: Pool[Session], settings: Fitten) -> None:
+        self._pool = pool
         self._settings = settings
         self._catalogue = fitten_models.Catalogue()
+        self._tending = Tending(
+            client, pool, self._catalogue.replace, interval=settings.models_refresh
+        )
+        self.open = Opener(client, pool, settings).open
         self.calibration = Calibration()
 
     def resolve(self, name: str | None) -> Model:
@@ -55,31 +59,16 @@ class FittenUpstream:
     @property
     def fault(self) -> str | None:
         """Why no request can be served now; None when one can."""
-        if self._session.ready:
-            return None
-        error = self._session.fault
-        return error.message if error else "The login to Fitten has not been made yet."
+        error = self._pool.fault()
+        return error.message if error else None
+
+    def summary(self) -> Summary:
+        """How many accounts serve, of how many, with how many open answers."""
+        return self._pool.summary()
 
     async def keep_ready(self) -> None:
         """Log in and read the list of models, now and then again; runs until cancelled."""
-        refresh = self._settings.models_refresh
-        while True:
-            wait = refresh
-            try:
-                current = await self._session.tokens()
-                found = fitten_models.parse(await self._client.chat_models(current.access_token))
-                if found:
-                    self._catalogue.replace(found)
-                _log.debug("models_read", count=len(found))
-            except UpstreamUnauthorized:
-                _log.info("models_not_read", reason="the list wants another token")
-            except GatewayError as error:
-                _log.info("models_not_read", reason=error.message)
-                if not self._session.ready:
-                    wait = min(refresh, error.retry_after or 5.0)
-            except Exception:  # a bug here must not end this loop
-                _log.exception("bug")
-            await asyncio.sleep(wait)
+        await self._tending.run()
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
         request, system = generation.request, self._settings.default_system
@@ -93,21 +82,6 @@ class FittenUpstream:
             return WholeJson(generation, answer, default_system=system)
         wish = asking(request.messages, request.response_format, default_system=system)
         return StreamedJson(answer(wish))
-
-    async def open(self, text: str, model: Model) -> Body:
-        """The response to a prompt, after at most one refresh and one login (protocol 3.4)."""
-        current = await self._session.tokens()
-        ways: list[Literal["login", "refresh"]] = ["login", "refresh"]
-        while True:
-            body = _request_body(text, current.user_id, model)
-            try:
-                return await self._client.chat(current.user_id, current.access_token, body)
-            except UpstreamUnauthorized as error:
-                if not ways:
-                    raise self._session.refused() from error
-                way = ways.pop()
-                _log.info("token_refused", next_step=way)
-                current = await self._session.replace(current, way)
 
 
 class Answer:
@@ -137,6 +111,8 @@ class Answer:
             stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
         )
         self._body: Body | None = None
+        self._lease: Lease[Session]
+        self._late = False
         self._taken: list[Piece] = []  # by the tap, for the reader
         self.direct: Direct | None = None
         self.ended = False
@@ -144,16 +120,19 @@ class Answer:
     async def __aenter__(self) -> Answer:
         self._watch = Watch(self._settings.timeouts, self._silence, self._expire)
         try:
-            self._body = await self._upstream.open(self._prompt, self._generation.model)
+            self._body, self._lease = await self._upstream.open(self._prompt, self._generation)
             self._body.tap = self._tap
         except BaseException:
             await self._watch.close()
             raise
+        if self._late:
+            self._expire()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         if self._body is not None:
             self._body.close()
+            self._lease.end((exc[1] if exc else None) or self._decoder.error)
         if self._decoder.skipped:  # trap 6: never text, but worth knowing of
             _log.warning(
                 "upstream_lines_skipped", count=self._decoder.skipped, trace=self._decoder.trace
@@ -205,6 +184,7 @@ class Answer:
 
     def _expire(self) -> None:
         """The upstream was silent for too long: whoever reads is told."""
+        self._late = True
         if self._body is not None:
             self._body.fail(UpstreamTimeout("Fitten fell silent; please try again."))
 
@@ -241,11 +221,3 @@ class Answer:
         if self.ended and self._decoder.error is None:
             return self._cutoff.finish_reason or "stop"
         return None
-
-
-def _request_body(text: str, user_id: str, model: Model) -> bytes:
-    """Protocol 4.2; the chosen model goes where its section wants it (protocol 5)."""
-    meta: dict[str, str] = {"project_id": ""}
-    if model.selection_name is not None:
-        meta["model" if model.section == "chat" else "agentModel"] = model.selection_name
-    return msgspec.json.encode({"inputs": text, "ft_token": user_id, "meta_datas": meta})

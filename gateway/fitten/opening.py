@@ -1,0 +1,146 @@
+"""How an answer is opened: with the account whose turn it is, or else with another."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import structlog
+
+from gateway.accounts.account import Account, Lease
+from gateway.accounts.pool import Pool
+from gateway.config import Fitten
+from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
+from gateway.fitten.body import Body
+from gateway.fitten.client import FittenClient
+from gateway.fitten.session import Session
+from gateway.generation import Generation, Model
+
+_log = structlog.get_logger("fitten")
+
+_MOST_ACCOUNTS = 3  # that one request may fail with
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far a request has come. deadline: monotonic. calls: chats that were asked for.
+    fresh: no time was spent so far. at_session: whether an error now is the session's."""
+
+    text: str
+    generation: Generation
+    deadline: float
+    calls: int = 0
+    fresh: bool = True
+    at_session: bool = True
+
+
+class Opener:
+    """Opens answers with the accounts of a pool."""
+
+    def __init__(self, client: FittenClient, pool: Pool[Session], settings: Fitten) -> None:
+        self._client = client
+        self._pool = pool
+        self._settings = settings
+
+    async def open(self, text: str, generation: Generation) -> tuple[Body, Lease[Session]]:
+        """The response to a prompt, its body not read, and the slot it holds.
+
+        Both are to be given back. Waits in line while all accounts are busy. Another account
+        is asked only when the failed call had no effect, and while the budget allows it: the
+        caller has seen nothing yet. All of it takes at most `first_piece`.
+        """
+        course = _Course(text, generation, time.monotonic() + self._settings.timeouts.first_piece)
+        self._pool.budget.earn()
+        lease = self._pool.take() or await self._wait_in_line(course)
+        tried: list[Account[Session]] = []
+        while True:
+            generation.account = lease.account.name
+            try:
+                body = await self._chat(lease.account, course)
+                if lease.probe:
+                    lease.answered()
+            except GatewayError as error:
+                if course.at_session:  # which has its own pauses
+                    lease.release("unknown")
+                else:
+                    lease.end(error)
+                tried.append(lease.account)
+                lease = await self._another(error, tried, course)
+            except BaseException:
+                lease.release("unknown")
+                raise
+            else:
+                return body, lease
+
+    async def _wait_in_line(self, course: _Course) -> Lease[Session]:
+        generation = course.generation
+        course.fresh = False
+        began = time.monotonic()
+        wait = min(self._settings.pool.queue_wait, course.deadline - began)
+        try:
+            return await self._pool.acquire(generation.key, wait)
+        finally:
+            generation.queued += time.monotonic() - began
+
+    async def _another(
+        self, error: GatewayError, tried: list[Account[Session]], course: _Course
+    ) -> Lease[Session]:
+        """A slot of another account. Raises the error when there is to be none."""
+        elsewhere = error.elsewhere or course.at_session
+        if not elsewhere or len(tried) >= min(_MOST_ACCOUNTS, len(self._pool.accounts)):
+            raise error
+        if time.monotonic() >= course.deadline:
+            raise error
+        if course.calls and not self._pool.budget.spend():
+            _log.info("no_other_account_asked", reason="the budget of repeats is used up")
+            raise error
+        lease = self._pool.take(without=tried)
+        if lease is None:
+            if tried[-1].admits():
+                raise error  # it may be what comes free first
+            try:
+                lease = await self._wait_in_line(course)
+            except GatewayError:
+                raise error from None
+        _log.info("another_account_asked", code=error.code, failed=tried[-1].name)
+        return lease
+
+    async def _chat(self, account: Account[Session], course: _Course) -> Body:
+        """The response by this account, after at most one refresh and one login (protocol 3.4)."""
+        budget = self._pool.budget
+        course.at_session = True
+        current = await account.session.tokens()
+        ways: list[Literal["login", "refresh"]] = ["login", "refresh"]
+        while True:
+            body = _request_body(course.text, current.user_id, course.generation.model)
+            limit = None if course.fresh else course.deadline - time.monotonic()
+            if limit is not None and limit <= 0:
+                raise UpstreamTimeout("Fitten did not answer in time; please try again.")
+            course.at_session = course.fresh = False
+            course.calls += 1
+            try:
+                return await self._client.chat(
+                    current.user_id,
+                    current.access_token,
+                    body,
+                    limit=limit,
+                    may_repeat=budget.spend,
+                )
+            except UpstreamUnauthorized as error:
+                if not ways:
+                    raise account.session.refused() from error
+                way = ways.pop()
+                _log.info("token_refused", account=account.name, next_step=way)
+                budget.charge()
+                course.at_session = True
+                current = await account.session.replace(current, way)
+
+
+def _request_body(text: str, user_id: str, model: Model) -> bytes:
+    """Protocol 4.2; the chosen model goes where its section wants it (protocol 5)."""
+    meta: dict[str, str] = {"project_id": ""}
+    if model.selection_name is not None:
+        meta["model" if model.section == "chat" else "agentModel"] = model.selection_name
+    return msgspec.json.encode({"inputs": text, "ft_token": user_id, "meta_datas": meta})

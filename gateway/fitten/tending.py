@@ -1,0 +1,91 @@
+"""What is done for the accounts without a request: logins, and the list of models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import structlog
+
+from gateway.accounts.account import Account
+from gateway.accounts.pool import Pool
+from gateway.errors import GatewayError, UpstreamUnauthorized
+from gateway.fitten import models as fitten_models
+from gateway.fitten.client import FittenClient
+from gateway.fitten.session import Session
+from gateway.generation import Model
+
+_log = structlog.get_logger("fitten")
+
+_SHORTEST = 0.5  # seconds between two looks at an account that cannot be logged in
+
+
+class Tending:
+    """Keeps every account logged in, and the list of models fresh.
+
+    found: given the models that were read.
+    interval: seconds between two looks at what is well.
+    """
+
+    def __init__(
+        self,
+        client: FittenClient,
+        pool: Pool[Session],
+        found: Callable[[Sequence[Model]], None],
+        *,
+        interval: float,
+    ) -> None:
+        self._client = client
+        self._pool = pool
+        self._found = found
+        self._interval = interval
+        self._logged_in = asyncio.Event()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for account in self._pool.accounts:
+                tasks.create_task(self._for_ever(partial(self._log_in, account)))
+            tasks.create_task(self._for_ever(self._read_models))
+
+    async def _for_ever(self, step: Callable[[], Awaitable[float]]) -> None:
+        while True:
+            wait = self._interval
+            try:
+                wait = await step()
+            except Exception:  # a bug here must not end this loop
+                _log.exception("bug")
+            await asyncio.sleep(wait)
+
+    async def _log_in(self, account: Account[Session]) -> float:
+        """Log in where that is needed; how long until the next look."""
+        try:
+            await account.session.tokens()
+        except GatewayError:  # it is in the log, and with the session
+            self._pool.look()
+            return min(self._interval, max(_SHORTEST, account.session.next_try))
+        self._logged_in.set()
+        self._pool.look()
+        return self._interval
+
+    async def _read_models(self) -> float:
+        """Read the list with the first account that gets one."""
+        await self._logged_in.wait()
+        accounts = sorted(self._pool.accounts, key=lambda a: (not a.ready, a.wait()))
+        for account in accounts:
+            if account.session.blocked():
+                break
+            try:
+                current = await account.session.tokens()
+                models = fitten_models.parse(await self._client.chat_models(current.access_token))
+            except UpstreamUnauthorized:
+                _log.info("models_not_read", reason="the list wants another token")
+            except GatewayError as error:
+                _log.info("models_not_read", reason=error.message)
+            else:
+                _log.debug("models_read", count=len(models))
+                if models:
+                    self._found(models)
+                break
+        return self._interval
