@@ -13,6 +13,8 @@ from aiohttp import web
 from emulator.accounts import Account, AccountBook, TokenKind
 from emulator.calls import Call, CallLog
 from emulator.chat import chat
+from emulator.completion import PREFIX as COMPLETION
+from emulator.completion import complete, completion_version
 from emulator.control import PREFIX, control
 from emulator.errors import detail
 from emulator.login import (
@@ -35,6 +37,7 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("POST", "/codeuser/get_notifications"): get_notifications,
     ("POST", "/codeapi/chat_auth"): chat,
     ("GET", "/codeapi/chat/models"): models,
+    ("GET", "/codeuser/get_completion_version"): completion_version,
 }
 
 # Released clients send a doubled or a full-width question mark, and a doubled slash.
@@ -55,6 +58,7 @@ class Emulator:
     slow: seconds the `*_slow` account scenarios wait.
     models: the answer of the model list.
     max_inputs_chars: longer prompts are refused with 413; None takes any.
+    completion_version: which of its forms code completion has, "0" to "3".
     match_user_id: refuse chats whose ft_token/apikey is not the account's user id.
     """
 
@@ -71,6 +75,7 @@ class Emulator:
         models: dict[str, Any] | None = None,
         max_inputs_chars: int | None = None,
         match_user_id: bool = False,
+        completion_version: str = "1",
     ) -> None:
         people = [Account("demo_user", "correct horse")] if accounts is None else accounts
         lifetimes: dict[TokenKind, float] = {
@@ -90,6 +95,7 @@ class Emulator:
             slow=slow,
             max_inputs_chars=max_inputs_chars,
             match_user_id=match_user_id,
+            completion_version=completion_version,
         )
         self._host = host
         self._port = port
@@ -129,6 +135,10 @@ class Emulator:
             raise RuntimeError("the emulator is not running")
         host, port = self._runner.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def forget_texts(self) -> None:
+        """Lose the texts that code completion remembers, as a restart of the service would."""
+        self._state.texts.clear()
 
     @property
     def calls(self) -> CallLog:
@@ -174,6 +184,8 @@ class Emulator:
 
     async def _respond(self, request: web.Request, call: Call) -> web.StreamResponse:
         endpoint = ENDPOINTS.get((call.method, call.path))
+        if endpoint is None and call.method == "POST" and call.path.startswith(COMPLETION):
+            endpoint = complete
         if endpoint is None:
             return detail(404, "Not Found")
         try:

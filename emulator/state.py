@@ -13,6 +13,8 @@ from emulator.accounts import Account, AccountBook, TokenKind
 from emulator.calls import Call, CallLog
 from emulator.tokens import BAD_SIGNATURE, Clock, Unauthorized
 
+_MAX_TEXTS = 100
+
 
 @dataclass
 class State:
@@ -28,6 +30,9 @@ class State:
     max_inputs_chars: int | None
     match_user_id: bool
     attempts: Counter[str] = field(default_factory=Counter)
+    completion_version: str = "1"
+    completions: int = 0
+    texts: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def bearer(self, call: Call, kind: TokenKind) -> Account:
         """The account of the call's bearer token; raises Unauthorized."""
@@ -35,6 +40,17 @@ class State:
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthorized(BAD_SIGNATURE)
         return self.accounts.check(token.strip(), kind)
+
+    def text(self, user_id: str, filename: str) -> str | None:
+        """The last text of a file, as completion knows it."""
+        return self.texts.get((user_id, filename))
+
+    def keep_text(self, user_id: str, filename: str, text: str) -> None:
+        """Remember a file's text; of many files the oldest is forgotten."""
+        self.texts.pop((user_id, filename), None)
+        self.texts[user_id, filename] = text
+        if len(self.texts) > _MAX_TEXTS:
+            del self.texts[next(iter(self.texts))]
 
 
 Endpoint = Callable[[State, web.Request, Call], Awaitable[web.StreamResponse]]

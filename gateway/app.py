@@ -13,6 +13,10 @@ from gateway.accounts.health import Health
 from gateway.accounts.pool import Pool
 from gateway.apis import openai
 from gateway.apis.chat_completions import ChatCompletions
+from gateway.apis.completions import Completions
+from gateway.apis.dialect import Api
+from gateway.apis.fim_completions import FimCompletions
+from gateway.apis.infill import Infill
 from gateway.boundary import Boundary
 from gateway.config import Config
 from gateway.fitten.client import FittenClient
@@ -21,7 +25,7 @@ from gateway.fitten.tokenfile import TokenFile
 from gateway.fitten.upstream import FittenUpstream
 from gateway.handler import GenerationHandler
 from gateway.lifecycle import Lifecycle
-from gateway.middleware import Middleware, as_step
+from gateway.middleware import Handler, Middleware, as_step
 from gateway.routes import Route, add_routes
 
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
@@ -51,7 +55,10 @@ def build_app(
     lifecycle = Lifecycle()
     probes = Probes(upstream, lifecycle)
     models = ModelRoutes(upstream)
-    chat = GenerationHandler(ChatCompletions(), upstream, lifecycle, config.server, config.stream)
+
+    def answering(api: Api) -> Handler:
+        return GenerationHandler(api, upstream, lifecycle, config.server, config.stream).answer
+
     boundary = Boundary(openai.error_body, lifecycle, frozenset({probes.health, probes.ready}))
     steps = [step.build() for step in config.middlewares]
     chain: list[Middleware] = [boundary, *steps]
@@ -74,8 +81,18 @@ def build_app(
         [
             Route("GET", "/models", models.list),
             Route("GET", "/models/{id:.+}", models.one),
-            Route("POST", "/chat/completions", chat.answer),
+            Route("POST", "/chat/completions", answering(ChatCompletions())),
+            Route("POST", "/completions", answering(Completions())),
+            Route("POST", "/fim/completions", answering(FimCompletions())),
+            Route("POST", "/infill", answering(Infill())),
         ],
+        expect=boundary.expect,
+    )
+    # DeepSeek's place for completions with a suffix.
+    add_routes(
+        app,
+        [Route("POST", "/completions", answering(Completions()))],
+        bases=("/beta", "/v1/beta"),
         expect=boundary.expect,
     )
     return app

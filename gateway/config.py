@@ -90,6 +90,20 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """Code completion at the cursor.
+
+    timeout: the longest wait for a completion, in seconds. filename: what Fitten is told of
+    a file whose name the editor does not send. diff: whether only what changed is sent of a
+    file that Fitten has seen.
+    """
+
+    timeout: Seconds = 15.0
+    filename: str = "untitled"
+    diff: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Fitten:
     """The upstream."""
 
@@ -101,6 +115,7 @@ class Fitten:
     default_system: str = "Reply same language as the user's input."
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: Pool = field(default_factory=Pool)
+    completion: Completion = field(default_factory=Completion)
     accept_unproven_end: bool = False
     chat_client: Literal["lean", "aiohttp"] = "lean"
     ca_file: str | None = None

@@ -87,6 +87,13 @@ class MethodNotAllowed(InvalidRequest):
         self.allowed = allowed
 
 
+class Superseded(InvalidRequest):
+    """A newer completion of the same key and file has taken this one's place."""
+
+    status = 409
+    code = "superseded"
+
+
 class BodyTimeout(InvalidRequest):
     """The request's body did not arrive in time."""
 

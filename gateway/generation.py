@@ -17,7 +17,8 @@ FinishReason = Literal["stop", "length"]
 
 # A piece of an answer: its kind and its text, never empty. A plain tuple, because there
 # is one for every few characters of every answer.
-Kind = Literal["content", "reasoning"]
+# A "choice" begins the answer to the next of several prompts; its text is that one's number.
+Kind = Literal["content", "reasoning", "choice"]
 Piece = tuple[Kind, str]
 
 
@@ -56,17 +57,29 @@ class ResponseFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class Fill:
+    """A text with a gap at the cursor. filename: the file's, as far as it is known."""
+
+    prefix: str
+    suffix: str
+    filename: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What is asked.
+    """What is asked: an answer to `messages`, or what belongs into the gap of each of `fills`.
 
     model: the caller's word for it; None means the default.
     stop: strings at which the answer ends; they are not part of it.
     max_tokens: the most tokens of answer and reasoning together; None for no limit.
+    echo: for each fill what goes before its answer, where that is wanted.
     response_format: the form that the answer is to have; None for any.
     ignored: parameters that were given but cannot be carried out.
     """
 
     messages: tuple[Message, ...]
+    fills: tuple[Fill, ...] = ()
+    echo: tuple[str, ...] = ()
     model: str | None = None
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
@@ -92,8 +105,9 @@ class Generation:
 
     end: "complete", or the code of the error that ended it ("client_closed_request"
     when the caller left); None while it runs.
+    caller: the name of the API key in use, where one was asked for.
     format_missed: the answer is whole, but not of the form that was wanted.
-    key: the name of the caller's key; None where no key was asked for.
+    finish_reasons: of each fill, once the answer is whole.
     account: the upstream's account that served it last; for logs, never for callers.
     queued: seconds spent in line for an account.
     Times are of the monotonic clock, in seconds.
@@ -101,14 +115,15 @@ class Generation:
 
     request: GenerationRequest
     model: Model
+    caller: str | None = None
     started: float = field(default_factory=time.monotonic)
     first_piece: float | None = None
     usage: Usage | None = None
     finish_reason: FinishReason | None = None
+    finish_reasons: tuple[FinishReason, ...] = ()
     end: str | None = None
     bytes_sent: int = 0
     format_missed: bool = False
-    key: str | None = None
     account: str | None = None
     queued: float = 0.0
 
@@ -166,8 +181,8 @@ class Upstream(Protocol):
     def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
         """Batches of pieces, as they arrive, none of them empty.
 
-        `stop` and `max_tokens` are carried out. Once the context is left, `generation`
-        holds `usage` and `finish_reason`. Raises a GatewayError instead of ending when the
-        answer is not whole.
+        `stop` and `max_tokens` are carried out, `response_format` as far as can be. Once the
+        context is left, `generation` holds `usage` and `finish_reason`. Raises a GatewayError
+        instead of ending when the answer is not whole.
         """
         ...

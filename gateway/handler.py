@@ -44,8 +44,9 @@ class GenerationHandler:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError as long as nothing was sent."""
         asked = self._api.parse(await read_body(request, self._server))
-        model = self._upstream.resolve(asked.model)
-        generation = Generation(asked, model, key=request.get(KEY_NAME))
+        # A completion has no choice of models; editors name the one whose notation they write.
+        model = self._upstream.resolve(None if asked.fills else asked.model)
+        generation = Generation(asked, model, caller=request.get(KEY_NAME))
         request[GENERATION] = generation
         if asked.ignored:
             request[RESPONSE_HEADERS]["x-fitten-ignored-params"] = ", ".join(asked.ignored)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from gateway.accounts.health import Health, Outcome, State, outcome_of
+from gateway.accounts.queue import FairQueue
 from gateway.errors import AccountRefused, GatewayError
 
 
@@ -83,25 +83,36 @@ class Account(Generic[S]):
         return f"<Account {self.name} {self.state} {self.busy}/{self.limit}>"
 
 
+class Lender(Protocol[S]):
+    """The pool, as a lease knows it."""
+
+    turn: int
+    line: FairQueue[Any]
+
+    def changed(self, account: Account[S], before: GatewayError | None) -> None:
+        """A slot came back. before: why the account was out of use until then."""
+        ...
+
+
 class Lease(Generic[S]):
-    """An account's slot, held until `release`. probe: whether it is a half open account's."""
+    """An account's slot, held until it is given back by `release` or `end`.
 
-    __slots__ = ("_changed", "_open", "_small", "account", "probe")
+    probe: whether the call is the one that tries a half open account.
+    """
 
-    def __init__(
-        self,
-        account: Account[S],
-        changed: Callable[[Account[S], GatewayError | None], None],
-        kind: Kind,
-    ) -> None:
+    __slots__ = ("_kind", "_lender", "_open", "account", "probe")
+
+    def __init__(self, account: Account[S], lender: Lender[S], kind: Kind) -> None:
         self.account = account
-        self._changed = changed
-        self._small = kind == "small"
+        self._lender = lender
+        self._kind = kind
         self._open = True
-        if self._small:
-            account.small_busy += 1
-        else:
+        lender.turn += 1
+        account.turn = lender.turn
+        if kind == "chat":
             account.busy += 1
+        else:
+            account.small_busy += 1
         self.probe = account.health.reason is not None and account.health.begin()
 
     def answered(self) -> None:
@@ -110,7 +121,7 @@ class Lease(Generic[S]):
             before = self.account.health.reason
             self.probe = False
             self.account.health.answered()
-            self._changed(self.account, before)
+            self._lender.changed(self.account, before)
 
     def release(self, outcome: Outcome, error: GatewayError | None = None) -> None:
         """Give the slot back and say what came of it; a second time changes nothing.
@@ -121,13 +132,16 @@ class Lease(Generic[S]):
             return
         self._open = False
         account = self.account
-        if self._small:
-            account.small_busy -= 1
-        else:
+        if self._kind == "chat":
             account.busy -= 1
-        before = account.health.reason
-        account.health.end(outcome, probe=self.probe, error=error)
-        self._changed(account, before)
+        else:
+            account.small_busy -= 1
+        health = account.health
+        before = health.reason
+        if outcome != "good" or not health.calm:
+            health.end(outcome, probe=self.probe, error=error)
+        if health.reason is not before or self._lender.line.size:
+            self._lender.changed(account, before)
 
     def end(self, error: object) -> None:
         """Give the slot back after a call that ended with this error, or well with None."""

@@ -62,6 +62,7 @@ class Health:
         self._pauses = {"bad": pause, "limited": _LIMITED_PAUSE, "refused": _REFUSED_PAUSE}
         self._clock = clock
         self.reason: GatewayError | None = None
+        self.calm = True  # all is well, so that another good call would change nothing
         self._until = -math.inf
         self._dead = False
         self._probing = False
@@ -99,6 +100,7 @@ class Health:
         self.reason, self._dead, self._probing = None, False, False
         self._in_a_row = self._failures - 1
         self._calls.clear()
+        self.calm = False
 
     def end(self, outcome: Outcome, *, probe: bool, error: BaseException | None = None) -> None:
         """A call is over. probe: whether it still is the probe.
@@ -108,20 +110,19 @@ class Health:
         """
         if probe:
             self._probing = False
-        if outcome == "unknown":
-            return
         if outcome in ("limited", "refused"):
             self._pause(outcome, error, probe=probe)
-            return
-        bad = outcome == "bad"
-        if bad or self._calls:  # as long as nothing fails there is nothing to count
-            self._record(bad)
-        if bad:
+        elif outcome == "bad":
+            self._record(bad=True)
             self._in_a_row += 1
             if probe or self._in_a_row >= self._failures or self._mostly_bad():
                 self._pause("bad", error, probe=probe)
-        elif probe or self.reason is None:
-            self.reason, self._dead, self._paused, self._in_a_row = None, False, 0, 0
+        elif outcome == "good":
+            if self._calls:  # as long as nothing fails there is nothing to count
+                self._record(bad=False)
+            if probe or self.reason is None:
+                self.reason, self._dead, self._paused, self._in_a_row = None, False, 0, 0
+        self.calm = self.reason is None and not self._in_a_row and not self._calls
 
     def _pause(self, outcome: Outcome, error: BaseException | None, *, probe: bool) -> None:
         known = error if isinstance(error, GatewayError) else None
@@ -138,7 +139,7 @@ class Health:
         elif named:
             self._until = max(self._until, now + named)
 
-    def _record(self, bad: bool) -> None:
+    def _record(self, *, bad: bool) -> None:
         now = self._clock()
         while self._calls and self._calls[0][0] < now - _WINDOW:
             self._calls.popleft()

@@ -49,20 +49,25 @@ class Pool(Generic[S]):
     ) -> None:
         self.accounts = tuple(accounts)
         self.budget = RetryBudget(retry_ratio)
-        self._queue: FairQueue[asyncio.Future[Lease[S]]] = FairQueue(queue_length)
-        self._turn = 0
+        self.line: FairQueue[asyncio.Future[Lease[S]]] = FairQueue(queue_length)
+        self.turn = 0  # of the lease that was given last
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, *, without: Sequence[Account[S]] = ()) -> Lease[S] | None:
         """A slot that is free now and that nobody waits for; None when there is none."""
-        account = None if self._queue.size else self._choose(without)
-        return None if account is None else self._lend(account)
+        account = None if self.line.size else self._choose(without)
+        return None if account is None else Lease(account, self, "chat")
 
-    def take_small(self) -> Lease[S] | None:
-        """A slot for a small call; None when there is none. Small calls wait for nothing and
-        have slots of their own, so that chats and they do not keep each other out."""
-        account = self._choose(kind="small")
-        return None if account is None else self._lend(account, "small")
+    def take_small(self, prefer: str | None = None) -> Lease[S]:
+        """A slot for a small call, with the account of this name if it has one.
+
+        Small calls wait for nothing and have slots of their own, so that chats and they do
+        not keep each other out. Raises what keeps every account from serving.
+        """
+        account = self._choose(kind="small", prefer=prefer)
+        if account is None:
+            raise self._fault() or _overloaded("small calls do not wait")
+        return Lease(account, self, "small")
 
     async def acquire(self, key: Hashable, wait: float) -> Lease[S]:
         """A slot, when it is this key's turn, after at most `wait` seconds.
@@ -76,7 +81,7 @@ class Pool(Generic[S]):
         if fault := self._fault():
             raise fault
         waiter: asyncio.Future[Lease[S]] = asyncio.get_running_loop().create_future()
-        displaced = self._queue.push(key, waiter)
+        displaced = self.line.push(key, waiter)
         if displaced is waiter:
             raise _overloaded("too many requests wait for one already")
         if displaced is not None and not displaced.done():
@@ -106,49 +111,50 @@ class Pool(Generic[S]):
             healthy=sum(account.ready and account.state == "healthy" for account in self.accounts),
             total=len(self.accounts),
             streams=sum(account.busy for account in self.accounts),
-            queued=self._queue.size,
+            queued=self.line.size,
         )
 
     def look(self) -> None:
         """Something about an account has changed: see who can be served by now."""
-        while self._queue.size and (account := self._choose()):
-            waiter = self._queue.pop()
+        while self.line.size and (account := self._choose()):
+            waiter = self.line.pop()
             if not waiter.done():  # else it is about to leave
-                waiter.set_result(self._lend(account))
-        if self._queue.size and (fault := self._fault()):
-            for waiter in self._queue.clear():
+                waiter.set_result(Lease(account, self, "chat"))
+        if self.line.size and (fault := self._fault()):
+            for waiter in self.line.clear():
                 if not waiter.done():
                     waiter.set_exception(_copy(fault))
         self._arm()
 
-    def _choose(self, without: Sequence[Account[S]] = (), kind: Kind = "chat") -> Account[S] | None:
+    def _choose(
+        self,
+        without: Sequence[Account[S]] = (),
+        kind: Kind = "chat",
+        prefer: str | None = None,
+    ) -> Account[S] | None:
         if kind == "chat":
             free = [a for a in self.accounts if a.busy < a.limit and a.admits()]
         else:
             free = [a for a in self.accounts if a.small_busy < a.small_limit and a.admits()]
+            free = [a for a in free if a.name == prefer] or free
         if without:
             free = [account for account in free if account not in without]
         if len(free) < 2:
             return free[0] if free else None
         return least_busy(free, may_risk=self.budget.left)
 
-    def _lend(self, account: Account[S], kind: Kind = "chat") -> Lease[S]:
-        self._turn += 1
-        account.turn = self._turn
-        return Lease(account, self._changed, kind)
-
     def _leave(self, key: Hashable, waiter: asyncio.Future[Lease[S]]) -> None:
         """A waiter goes; a slot that it was given meanwhile comes back."""
-        if self._queue.remove(key, waiter) or waiter.cancelled() or not waiter.done():
+        if self.line.remove(key, waiter) or waiter.cancelled() or not waiter.done():
             return
         if waiter.exception() is None:
             waiter.result().release("unknown")
 
-    def _changed(self, account: Account[S], before: GatewayError | None) -> None:
-        """A slot came back. before: why the account was out of use."""
+    def changed(self, account: Account[S], before: GatewayError | None) -> None:
+        """A slot came back. before: why the account was out of use until then."""
         if account.health.reason is not before:
             _tell(account)
-        if self._queue.size:
+        if self.line.size:
             self.look()
 
     def _fault(self) -> GatewayError | None:
@@ -182,7 +188,7 @@ class Pool(Generic[S]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._queue.size:
+        if not self.line.size:
             return
         waits = [wait for a in self.accounts if 0 < (wait := a.wait()) < math.inf]
         if waits:

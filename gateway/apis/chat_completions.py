@@ -12,15 +12,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from gateway.apis import response_format
-from gateway.apis.openai import error_object, usage_object
+from gateway.apis.openai import StreamOptions, error_object, ignored, stop_strings, usage_object
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation import Generation, GenerationRequest, Message, Piece, Usage
 from gateway.jsonbody import parse_object, shape
 
 _KIND = operator.itemgetter(0)
 _encode = msgspec.json.Encoder().encode
-_MAX_STOP_LENGTH = 1024
-_MAX_IGNORED_NAMES = 32
+_MAX_STOP = 4
 
 
 class _Part(msgspec.Struct):
@@ -36,12 +35,7 @@ class _Message(msgspec.Struct):
     tool_calls: list[dict[str, Any]] | None = None
 
 
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-    include_obfuscation: bool | None = None
-
-
-_Count = Annotated[int, msgspec.Meta(ge=1)]
+_Count = Annotated[int, msgspec.Meta(ge=-1)]  # -1 is llama.vscode's word for no limit
 
 
 class _Body(msgspec.Struct):
@@ -51,7 +45,7 @@ class _Body(msgspec.Struct):
     messages: list[_Message]
     model: str | None = None
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     stop: str | list[str] | None = None
     max_tokens: _Count | None = None
     max_completion_tokens: _Count | None = None
@@ -110,12 +104,12 @@ class ChatCompletions:
         return GenerationRequest(
             messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(given.messages)),
             model=given.model or None,
-            stop=_stop(given.stop),
-            max_tokens=given.max_completion_tokens or given.max_tokens,
+            stop=stop_strings(given.stop, most=_MAX_STOP),
+            max_tokens=_limit(given),
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
             response_format=response_format.parse(given.response_format),
-            ignored=_ignored(data),
+            ignored=ignored(data, _CARRIED_OUT),
         )
 
     def reply(self, generation: Generation) -> ChatReply:
@@ -246,26 +240,13 @@ def _text(content: str | list[_Part] | None, path: str) -> str | None:
     return "\n".join(texts)
 
 
-def _stop(given: str | list[str] | None) -> tuple[str, ...]:
-    stop = (given,) if isinstance(given, str) else tuple(given or ())
-    if len(stop) > 4 or not all(0 < len(s) <= _MAX_STOP_LENGTH for s in stop):
-        raise InvalidRequest(
-            f"'stop' takes up to 4 strings of 1 to {_MAX_STOP_LENGTH} characters.",
-            code="unsupported_value",
-            param="stop",
-        )
-    return stop
-
-
-def _ignored(data: dict[str, Any]) -> tuple[str, ...]:
-    """The given parameters that have no effect; only names that fit into a header."""
-    names = [
-        name
-        for name, value in data.items()
-        if value is not None
-        and name not in _CARRIED_OUT
-        and len(name) <= 64
-        and name.isascii()
-        and name.replace("-", "_").isidentifier()
-    ]
-    return tuple(names[:_MAX_IGNORED_NAMES])
+def _limit(given: _Body) -> int | None:
+    limits = {
+        "max_completion_tokens": given.max_completion_tokens,
+        "max_tokens": given.max_tokens,
+    }
+    for name, count in limits.items():
+        if count == 0:
+            raise InvalidRequest(f"{name!r} must be at least 1.", code="invalid_type", param=name)
+    count = limits["max_completion_tokens"] or limits["max_tokens"]
+    return count if count is not None and count > 0 else None

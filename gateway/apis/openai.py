@@ -7,11 +7,14 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation import Model, Usage
 
 # `created` of a model must be a number; the upstream gives none.
 _MODEL_CREATED = 1_735_689_600
+
+_MAX_STOP_LENGTH = 1024
+_MAX_IGNORED_NAMES = 32
 
 _TYPES = {401: "invalid_request_error", 429: "requests"}
 
@@ -34,6 +37,39 @@ def error_object(error: GatewayError) -> dict[str, Any]:
 def error_body(error: GatewayError) -> bytes:
     """The body of an answer that is an error."""
     return msgspec.json.encode(error_object(error))
+
+
+class StreamOptions(msgspec.Struct):
+    """The `stream_options` of a request."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+def stop_strings(given: str | list[str] | None, *, most: int) -> tuple[str, ...]:
+    """The strings of `stop`. Raises InvalidRequest for too many, empty or endless ones."""
+    stop = (given,) if isinstance(given, str) else tuple(given or ())
+    if len(stop) > most or not all(0 < len(s) <= _MAX_STOP_LENGTH for s in stop):
+        raise InvalidRequest(
+            f"'stop' takes up to {most} strings of 1 to {_MAX_STOP_LENGTH} characters.",
+            code="unsupported_value",
+            param="stop",
+        )
+    return stop
+
+
+def ignored(data: dict[str, Any], carried_out: frozenset[str]) -> tuple[str, ...]:
+    """The given parameters that have no effect; only names that fit into a header."""
+    names = [
+        name
+        for name, value in data.items()
+        if value is not None
+        and name not in carried_out
+        and len(name) <= 64
+        and name.isascii()
+        and name.replace("-", "_").isidentifier()
+    ]
+    return tuple(names[:_MAX_IGNORED_NAMES])
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

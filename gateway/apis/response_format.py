@@ -9,6 +9,7 @@ from gateway.errors import InvalidRequest
 from gateway.generation import ResponseFormat
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_DEEPEST = 100  # levels of a schema: what can be read can then be written too, whoever calls
 _TYPES = ("text", "json_object", "json_schema")
 _HERE = "response_format"
 
@@ -46,10 +47,28 @@ def _json_schema(given: Any) -> ResponseFormat:
         raise _wrong(f"{here}.name", "1 to 64 letters, digits, '_' or '-'")
     if schema is not None and not isinstance(schema, dict):
         raise _wrong(f"{here}.schema", "an object")
+    if _is_deep(schema):
+        raise InvalidRequest(
+            f"'{here}.schema' is nested more than {_DEEPEST} levels deep.",
+            code="unsupported_value",
+            param=f"{here}.schema",
+        )
     description = given.get("description") or ""
     if not isinstance(description, str):
         raise _wrong(f"{here}.description", "text")
     return ResponseFormat(schema=schema, name=name, description=description)
+
+
+def _is_deep(schema: Any) -> bool:
+    level = [schema] if schema else []
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, (dict, list))
+        ]
+    return bool(level)
 
 
 def _missing(path: str) -> InvalidRequest:

@@ -7,11 +7,13 @@ passes this border: what comes out is data or a GatewayError.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -99,6 +101,31 @@ class FittenClient:
             f"{self._models_base}/codeapi/chat/models",
             bearer=access_token,
             headers=_MODELS_HEADERS,
+        )
+
+    async def completion_version(self, user_id: str, access_token: str) -> str:
+        """Protocol 6.2, step 1: a JSON string. "" for an answer that is none."""
+        url = URL(f"{self._base}/codeuser/get_completion_version").with_query(ft_token=user_id)
+        raw = await self._call_raw("GET", url, bearer=access_token)
+        try:
+            return msgspec.json.decode(raw, type=str)
+        except ValueError:
+            _object(raw)  # an error object raises what it means
+            return ""
+
+    async def complete(
+        self, version: str, user_id: str, access_token: str, body: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Protocol 6.2, step 2. The answer's object; an error object raises what it means."""
+        path = f"/codeapi/completion{version}/generate_one_stage_auth/{quote(user_id, safe='')}"
+        return _object(
+            await self._call_raw(
+                "POST",
+                URL(self._base + path, encoded=True),
+                body=body,
+                bearer=access_token,
+                packed=True,
+            )
         )
 
     async def chat(
@@ -223,6 +250,20 @@ class FittenClient:
         bearer: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
+        return _object(
+            await self._call_raw(method, URL(url), body=body, bearer=bearer, headers=headers)
+        )
+
+    async def _call_raw(
+        self,
+        method: str,
+        url: URL,
+        *,
+        body: Any = None,
+        bearer: str | None = None,
+        headers: dict[str, str] | None = None,
+        packed: bool = False,
+    ) -> bytes:
         sent = dict(headers or {})
         if bearer is not None:
             sent["Authorization"] = f"Bearer {bearer}"
@@ -230,6 +271,9 @@ class FittenClient:
         if body is not None:
             sent["Content-Type"] = "application/json"
             data = msgspec.json.encode(body)
+            if packed:
+                sent["Content-Encoding"] = "gzip"
+                data = gzip.compress(data, compresslevel=1)
         try:
             async with (
                 asyncio.timeout(self._timeouts.call),
@@ -241,7 +285,7 @@ class FittenClient:
                     raise status_error(
                         response.status, _retry_after(response.headers.get("Retry-After", ""))
                     )
-                return _object(await _read(response))
+                return await _read(response)
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error) from None
 

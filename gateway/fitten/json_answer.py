@@ -7,6 +7,7 @@ stream has left before it could be checked.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,28 +18,39 @@ import structlog
 from gateway.errors import GatewayError
 from gateway.fitten import json_schema
 from gateway.fitten.fence import Fence, freed
-from gateway.generation import Batches, Direct, Generation, Message, Piece, ResponseFormat, Usage
+from gateway.generation import (
+    Batches,
+    Direct,
+    Generation,
+    GenerationRequest,
+    Message,
+    Piece,
+    ResponseFormat,
+    Usage,
+)
 
 _log = structlog.get_logger("fitten")
 
 _ONLY_JSON = "Write nothing else: no words before or after the JSON, no Markdown and no code fence."
 _LONGEST_REASON = 300
 
-Open = Callable[[Sequence[Message]], Batches]
+Open = Callable[[GenerationRequest], Batches]
 
 
-def asking(
-    messages: Sequence[Message], wanted: ResponseFormat, *, default_system: str, miss: str = ""
-) -> tuple[Message, ...]:
-    """The conversation with the wish for JSON at the end of its system block.
+def asking(request: GenerationRequest, *, default_system: str, miss: str = "") -> GenerationRequest:
+    """The request with the wish for JSON at the end of its system block.
 
     miss: what was wrong with an earlier answer.
     """
-    front = () if any(m.role == "system" and m.text for m in messages) else (default_system,)
-    last = _instruction(wanted)
+    wanted, messages = request.response_format, request.messages
+    if wanted is None:
+        return request
+    if not any(m.role == "system" and m.text for m in messages):
+        messages = (Message("system", default_system), *messages)
+    wish = _instruction(wanted)
     if miss:
-        last += f"\nAn earlier answer of yours could not be used: {miss[:_LONGEST_REASON]}."
-    return (*(Message("system", text) for text in front), *messages, Message("system", last))
+        wish += f"\nAn earlier answer of yours could not be used: {miss[:_LONGEST_REASON]}."
+    return dataclasses.replace(request, messages=(*messages, Message("system", wish)))
 
 
 def _instruction(wanted: ResponseFormat) -> str:
@@ -73,8 +85,8 @@ class StreamedJson:
         self._answer = answer
         self._fence = Fence()
         self._error: GatewayError | None = None
-        self.direct: Direct | None = None  # nothing goes past the fence
         self.ended = False
+        self.direct: Direct | None = None  # never made use of: all comes by the iteration
 
     async def __aenter__(self) -> StreamedJson:
         await self._answer.__aenter__()
@@ -108,7 +120,7 @@ class StreamedJson:
 class WholeJson:
     """A whole answer, checked before it is given, and asked for once more if it does not fit.
 
-    open: a new answer to a conversation. Sets the generation's `format_missed`; its usage
+    open: a new answer to a request. Sets the generation's `format_missed`; its usage
     is that of both answers. An answer that was cut by `max_tokens` is not asked for again,
     since the next would be too; and when the second one fails, the first is given.
     """
@@ -121,8 +133,8 @@ class WholeJson:
         self._open = open
         self._default_system = default_system
         self._pieces: list[Piece] = []
-        self.direct: Direct | None = None
         self.ended = False
+        self.direct: Direct | None = None  # there is one batch only
 
     async def __aenter__(self) -> WholeJson:
         pieces = await self._answer()
@@ -164,27 +176,29 @@ class WholeJson:
         return second, missed
 
     async def _answer(self, reason: str = "") -> list[Piece]:
-        generation, wanted = self._generation, self._wanted
-        messages = asking(
-            generation.request.messages,
-            wanted,
-            default_system=self._default_system,
-            miss=reason,
-        )
+        generation = self._generation
+        request = asking(generation.request, default_system=self._default_system, miss=reason)
         pieces: list[Piece] = []
-        async with self._open(messages) as batches:
+        async with self._open(request) as batches:
             async for batch in batches:
                 if generation.first_piece is None:
                     generation.first_piece = time.monotonic()
                 pieces.extend(batch)
+        if not _is_text(pieces):
+            return pieces
+        thoughts = [piece for piece in pieces if piece[0] == "reasoning"]
         text = freed("".join([text for kind, text in pieces if kind == "content"]))
-        others = [piece for piece in pieces if piece[0] != "content"]
-        return [*others, ("content", text)] if text else others
+        return [*thoughts, ("content", text)] if text else thoughts
 
     def _miss(self, pieces: list[Piece]) -> str | None:
-        if {kind for kind, _ in pieces} - {"content", "reasoning"}:
-            return None  # calls of tools have a form of their own
+        if not _is_text(pieces):
+            return None
         return miss("".join([text for kind, text in pieces if kind == "content"]), self._wanted)
+
+
+def _is_text(pieces: list[Piece]) -> bool:
+    """Whether it is text alone: calls of tools have a form of their own."""
+    return {kind for kind, _ in pieces} <= {"content", "reasoning"}
 
 
 def _sum(one: Usage | None, other: Usage | None) -> Usage | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 import structlog
@@ -12,10 +12,11 @@ import structlog
 from gateway.accounts.account import Account, Lease
 from gateway.accounts.pool import Pool
 from gateway.config import Fitten
-from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
+from gateway.errors import AccountRefused, GatewayError, UpstreamTimeout, UpstreamUnauthorized
 from gateway.fitten.body import Body
 from gateway.fitten.client import FittenClient
 from gateway.fitten.session import Session
+from gateway.fitten.tokenfile import Tokens
 from gateway.generation import Generation, Model
 
 _log = structlog.get_logger("fitten")
@@ -62,8 +63,8 @@ class Opener:
                 if lease.probe:
                     lease.answered()
             except GatewayError as error:
-                if course.at_session:  # which has its own pauses
-                    lease.release("unknown")
+                if course.at_session and not isinstance(error, AccountRefused):
+                    lease.release("unknown")  # the session has its own pauses
                 else:
                     lease.end(error)
                 tried.append(lease.account)
@@ -80,7 +81,7 @@ class Opener:
         began = time.monotonic()
         wait = min(self._settings.pool.queue_wait, course.deadline - began)
         try:
-            return await self._pool.acquire(generation.key, wait)
+            return await self._pool.acquire(generation.caller, wait)
         finally:
             generation.queued += time.monotonic() - began
 
@@ -107,35 +108,34 @@ class Opener:
         _log.info("another_account_asked", code=error.code, failed=tried[-1].name)
         return lease
 
-    async def _chat(self, account: Account[Session], course: _Course) -> Body:
-        """The response by this account, after at most one refresh and one login (protocol 3.4)."""
+    def _chat(self, account: Account[Session], course: _Course) -> Awaitable[Body]:
+        """The response by this account."""
         budget = self._pool.budget
-        course.at_session = True
-        current = await account.session.tokens()
-        ways: list[Literal["login", "refresh"]] = ["login", "refresh"]
-        while True:
-            body = _request_body(course.text, current.user_id, course.generation.model)
+        calls = course.calls
+
+        async def chat(tokens: Tokens) -> Body:
+            if course.calls > calls:
+                budget.charge()  # the first was refused for its token
             limit = None if course.fresh else course.deadline - time.monotonic()
             if limit is not None and limit <= 0:
                 raise UpstreamTimeout("Fitten did not answer in time; please try again.")
             course.at_session = course.fresh = False
             course.calls += 1
+            body = _request_body(course.text, tokens.user_id, course.generation.model)
             try:
                 return await self._client.chat(
-                    current.user_id,
-                    current.access_token,
+                    tokens.user_id,
+                    tokens.access_token,
                     body,
                     limit=limit,
                     may_repeat=budget.spend,
                 )
-            except UpstreamUnauthorized as error:
-                if not ways:
-                    raise account.session.refused() from error
-                way = ways.pop()
-                _log.info("token_refused", account=account.name, next_step=way)
-                budget.charge()
+            except UpstreamUnauthorized:
                 course.at_session = True
-                current = await account.session.replace(current, way)
+                raise
+
+        course.at_session = True
+        return account.session.authorised(chat)
 
 
 def _request_body(text: str, user_id: str, model: Model) -> bytes:

@@ -9,15 +9,15 @@ import math
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import structlog
 
 from gateway.config import Account
-from gateway.errors import AccountRefused, GatewayError, UpstreamError
+from gateway.errors import AccountRefused, GatewayError, UpstreamError, UpstreamUnauthorized
 from gateway.fitten.client import FittenClient
 from gateway.fitten.tokenfile import TokenFile, Tokens
 
@@ -26,6 +26,7 @@ _log = structlog.get_logger("session")
 _AHEAD = 60.0  # seconds before expiry at which a token is renewed (protocol 3.4)
 # How tokens are renewed: by login; by refresh, or else by login; ahead of expiry.
 Way = Literal["ahead", "refresh", "login"]
+_Result = TypeVar("_Result")
 _REFUSED_PAUSE = 30.0  # the shortest wait after refused credentials
 _NOT_A_TOKEN = "Not expired"  # trap 13: means "keep the one you have"
 _DURATION = re.compile(
@@ -127,6 +128,23 @@ class Session:
             if renewed != rejected:
                 return renewed
         return await self._renew(way)
+
+    async def authorised(self, call: Callable[[Tokens], Awaitable[_Result]]) -> _Result:
+        """What a call gives, after at most one refresh and one login (protocol 3.4).
+
+        call: raises UpstreamUnauthorized when the upstream does not take the tokens.
+        """
+        current = await self.tokens()
+        ways: list[Way] = ["login", "refresh"]
+        while True:
+            try:
+                return await call(current)
+            except UpstreamUnauthorized as error:
+                if not ways:
+                    raise self.refused() from error
+                way = ways.pop()
+                _log.info("token_refused", account=self._account.username, next_step=way)
+                current = await self.replace(current, way)
 
     def refused(self) -> GatewayError:
         """Even tokens of a new login were refused: make no others for a while.

@@ -17,6 +17,7 @@ from gateway.fitten import prompt
 from gateway.fitten.body import Body
 from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
+from gateway.fitten.completion import Completions
 from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.opening import Opener
 from gateway.fitten.session import Session
@@ -28,7 +29,7 @@ from gateway.generation import (
     Direct,
     FinishReason,
     Generation,
-    Message,
+    GenerationRequest,
     Model,
     Piece,
     Silence,
@@ -48,6 +49,7 @@ class FittenUpstream:
             client, pool, self._catalogue.replace, interval=settings.models_refresh
         )
         self.open = Opener(client, pool, settings).open
+        self._completions = Completions(client, pool, settings.completion)
         self.calibration = Calibration()
 
     def resolve(self, name: str | None) -> Model:
@@ -71,24 +73,24 @@ class FittenUpstream:
         await self._tending.run()
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
-        request, system = generation.request, self._settings.default_system
+        def answer(request: GenerationRequest) -> Answer:
+            return Answer(self, generation, silence, self._settings, request)
 
-        def answer(messages: Sequence[Message]) -> Answer:
-            return Answer(self, generation, silence, self._settings, messages)
-
+        request, default_system = generation.request, self._settings.default_system
+        if request.fills:
+            return self._completions.generate(generation)
         if request.response_format is None:
-            return answer(request.messages)
-        if not request.stream:
-            return WholeJson(generation, answer, default_system=system)
-        wish = asking(request.messages, request.response_format, default_system=system)
-        return StreamedJson(answer(wish))
+            return answer(request)
+        if request.stream:
+            return StreamedJson(answer(asking(request, default_system=default_system)))
+        return WholeJson(generation, answer, default_system=default_system)
 
 
 class Answer:
     """Batches of pieces from one response, within the time limits.
 
     The end of the body that is there already is part of the last batch, so that both can
-    leave together.
+    leave together. request: what Fitten is asked, which may differ from what the caller asked.
     """
 
     def __init__(
@@ -97,14 +99,13 @@ class Answer:
         generation: Generation,
         silence: Silence | None,
         settings: Fitten,
-        messages: Sequence[Message],
+        request: GenerationRequest,
     ) -> None:
-        request = generation.request
         self._upstream = upstream
         self._generation = generation
         self._silence = silence
         self._settings = settings
-        self._prompt = prompt.render(messages, default_system=settings.default_system)
+        self._prompt = prompt.render(request.messages, default_system=settings.default_system)
         self._weights = upstream.calibration.of(generation.model.id)
         self._decoder = AnswerDecoder()
         self._cutoff = Cutoff(

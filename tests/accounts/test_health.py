@@ -125,7 +125,7 @@ def test_a_success_between_failures_keeps_it_closed(bench: Bench) -> None:
 
 def test_more_than_half_of_many_calls_open_the_breaker() -> None:
     bench = Bench(failures=1000)
-    for _ in range(20):
+    for _ in range(10):
         bench.call("bad")
         bench.call("good")
     assert bench.state() == "healthy"

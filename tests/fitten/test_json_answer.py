@@ -19,8 +19,8 @@ class Fake:
         self._last = last
         self._error = error
         self.ended = False
-        self.closed = False
         self.direct: Direct | None = None
+        self.closed = False
 
     async def __aenter__(self) -> Fake:
         return self

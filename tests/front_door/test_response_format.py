@@ -241,6 +241,13 @@ async def test_leaving_during_the_repeat_closes_it(
     assert line["completion_tokens"] >= 5  # the first answer's
 
 
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        schema = {"items": schema}
+    return schema
+
+
 BAD = [
     ("text", "response_format", "invalid_type"),
     ({}, "response_format.type", "missing_required_parameter"),
@@ -258,6 +265,8 @@ BAD_SCHEMA = [
     ({"name": "x" * 65}, "name", "invalid_type"),
     ({"name": "x", "schema": []}, "schema", "invalid_type"),
     ({"name": "x", "schema": "{}"}, "schema", "invalid_type"),
+    ({"name": "x", "schema": nested(101)}, "schema", "unsupported_value"),
+    ({"name": "x", "schema": nested(900)}, "schema", "unsupported_value"),
     ({"name": "x", "description": 7}, "description", "invalid_type"),
 ]
 BAD += [
@@ -278,6 +287,12 @@ async def test_nonsense_is_refused_by_name(
     assert status == 400
     assert (answer["error"]["param"], answer["error"]["code"]) == (param, code)
     assert not prompts(emulator)
+
+
+async def test_a_schema_of_many_levels_is_taken(gateway: Gateway) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": nested(100)}}
+    answer, header = await asked(gateway, marker("[[1]]"), response_format=wanted)
+    assert (said(answer), header) == ("[[1]]", None)
 
 
 @pytest.mark.parametrize(

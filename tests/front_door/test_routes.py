@@ -22,6 +22,10 @@ GET = "GET, HEAD, OPTIONS"
 POST = "HEAD, OPTIONS, POST"
 ROUTES = [
     ("/v1/chat/completions", POST),
+    ("/v1/completions", POST),
+    ("/v1/fim/completions", POST),
+    ("/beta/completions", POST),
+    ("/infill", POST),
     ("/v1/models", GET),
     ("/v1/models/fitten-code", GET),
     ("/health", GET),

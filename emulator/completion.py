@@ -1,0 +1,112 @@
+"""Code completion: the version call, and the full form that knows each file's last text.
+
+What is to be answered can stand in the text, as `[[complete text=... ex=... delta_char=1]]`;
+values are percent-encoded. `status=503`, `error=...`, `delay=0.2` and `raw=...` (a whole body)
+play failures. Without it the emulator completes with the word `completed()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from emulator.accounts import Account
+from emulator.calls import Call
+from emulator.errors import detail, missing_field
+from emulator.state import State
+
+PREFIX = "/codeapi/completion"
+_PATH = re.compile(PREFIX + r"(|2_[123])/generate_one_stage_auth/([^/]+)")
+_MARKER = re.compile(r"\[\[complete((?:[ ]+[a-z_]+=[^\s\[\]]*)*)[ ]*\]\]")
+_VERSIONS = {"0": "", "1": "2_1", "2": "2_2", "3": "2_3"}
+_POSITIONS = ("cpos", "bcpos", "plen", "slen", "bplen", "bslen")
+
+
+async def completion_version(state: State, request: web.Request, call: Call) -> web.Response:
+    """`ft_token` and a bearer in; a JSON string out, whose number names the path to use."""
+    state.bearer(call, "access")
+    return web.json_response(state.completion_version)
+
+
+async def complete(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+    """A text, or its difference from the last one of the same file, in; a suggestion out."""
+    account = state.bearer(call, "access")
+    path = _PATH.fullmatch(call.path)
+    if path is None or path[1] != _VERSIONS.get(state.completion_version, ""):
+        return detail(404, "Not Found")
+    if path[2] != account.user_id:
+        return detail(403, "user id does not match the token (made up)")
+    if call.headers.get("Content-Encoding") != "gzip":
+        return detail(400, "the body must be gzip (made up)")
+    meta = call.body.get("meta_datas") if isinstance(call.body, dict) else None
+    if not isinstance(meta, dict):
+        return missing_field("meta_datas")
+    text = _text(state, account, meta)
+    if isinstance(text, web.Response):
+        return text
+    state.keep_text(account.user_id, str(meta.get("filename")), text)
+    return await _answer(state, text)
+
+
+async def _answer(state: State, text: str) -> web.StreamResponse:
+    marker = _MARKER.search(text)
+    wanted = {}
+    if marker:
+        for word in marker[1].split():
+            name, _, value = word.partition("=")
+            wanted[name] = unquote(value)
+    await asyncio.sleep(float(wanted.get("delay", 0)))
+    if "status" in wanted:
+        return detail(int(wanted["status"]), "failed (made up)")
+    if "error" in wanted:
+        return web.json_response({"error": wanted["error"]})
+    if "raw" in wanted:
+        return web.Response(text=wanted["raw"], content_type="application/json")
+    state.completions += 1
+    answer = {
+        "generated_text": wanted.get("text", "" if "ex" in wanted else "completed()"),
+        "ex_msg": wanted.get("ex", ""),
+        "delta_char": int(wanted.get("delta_char", 0)),
+        "delta_line": int(wanted.get("delta_line", 0)),
+        "server_request_id": f"1760000000.1234567.{state.completions:06d}",
+    }
+    return web.json_response(answer)
+
+
+def _text(state: State, account: Account, meta: dict[str, Any]) -> str | web.Response:
+    """The whole text that a request means; every number it gives must add up."""
+    if any(type(meta.get(name)) is not int for name in _POSITIONS):
+        return missing_field("meta_datas.cpos")
+    known = ""
+    if meta.get("pmd5"):
+        known = state.text(account.user_id, str(meta.get("filename"))) or ""
+        if _md5(known) != meta["pmd5"]:
+            return web.json_response({"error": "the previous text is not known (made up)"})
+    old = known.encode("utf-16-le")
+    head, tail = old[: 2 * meta["plen"]], old[len(old) - 2 * meta["slen"] :]
+    text = _decoded(head) + str(meta.get("diff")) + _decoded(tail)
+    before = _decoded(text.encode("utf-16-le")[: 2 * meta["cpos"]])
+    wrong = {
+        "bplen": len(_decoded(head).encode()) != meta["bplen"],
+        "bslen": len(_decoded(tail).encode()) != meta["bslen"],
+        "bcpos": len(before.encode()) != meta["bcpos"],
+        "nmd5": _md5(text) != meta.get("nmd5"),
+    }
+    if any(wrong.values()):
+        names = ", ".join(name for name, is_wrong in wrong.items() if is_wrong)
+        return web.json_response({"error": json.dumps(f"{names} do not add up (made up)")})
+    return text
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-16-le", "replace")
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

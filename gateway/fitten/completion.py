@@ -1,0 +1,222 @@
+"""Code completion at the cursor (protocol 6.2): calls, what the upstream knows, who is newer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import structlog
+
+from gateway import tokens
+from gateway.accounts.pool import Pool
+from gateway.config import Completion
+from gateway.cutoff import Cutoff
+from gateway.errors import GatewayError, Superseded, UpstreamError, UpstreamTimeout
+from gateway.fitten import fim
+from gateway.fitten.client import FittenClient
+from gateway.fitten.session import Session
+from gateway.fitten.tokenfile import Tokens
+from gateway.generation import Direct, Fill, FinishReason, Generation, Piece, Usage
+
+_log = structlog.get_logger("fitten")
+
+_VERSION_LIFE = 3600.0  # seconds
+_VERSIONS = {"0": "", "1": "2_1", "2": "2_2", "3": "2_3"}
+_FILES = 64  # whose last text is remembered, each up to fim.MAX_CHARS
+
+Place = tuple[str | None, str]  # a caller and a file of theirs
+
+
+class _Known(NamedTuple):
+    """A text that the upstream has, from whom, and with which account."""
+
+    caller: str | None
+    account: str
+    text: str
+
+
+class Completions:
+    """Fills gaps, with the accounts of a pool."""
+
+    def __init__(self, client: FittenClient, pool: Pool[Session], settings: Completion) -> None:
+        self._client = client
+        self._pool = pool
+        self._settings = settings
+        self._version: tuple[str, float] | None = None
+        self._asking = asyncio.Lock()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._current: dict[Place, _Turn] = {}
+
+    def generate(self, generation: Generation) -> Completed:
+        return Completed(self, generation)
+
+    async def insertion(self, fill: Fill, generation: Generation) -> str:
+        """The text for a gap. Raises a GatewayError, `Superseded` for the sake of a newer one."""
+        if fill.filename is None:  # nobody can tell whether two of these are one file
+            async with asyncio.timeout(self._settings.timeout):
+                return await self._ask(fill, generation)
+        place = (generation.caller, fill.filename)
+        async with _Turn(self._current, place, self._settings.timeout):
+            return await self._ask(fill, generation)
+
+    async def _ask(self, fill: Fill, generation: Generation) -> str:
+        document = fim.document(fill.prefix, fill.suffix)
+        filename = fill.filename or self._settings.filename
+        known = self._take_known(fill.filename, generation.caller)
+        lease = self._pool.take_small(prefer=known.account if known else None)
+        account = lease.account
+        generation.account = account.name
+        if known is not None and known.account != account.name:
+            known = None
+        try:
+            inserted = await self._fill(account.session, document, filename, known)
+        except BaseException as error:
+            lease.end(error)
+            raise
+        lease.release("good")
+        if fill.filename is not None and not document.cut and self._settings.diff:
+            self._keep_known(fill.filename, _Known(generation.caller, account.name, document.text))
+        return inserted
+
+    async def _fill(
+        self, session: Session, document: fim.Document, filename: str, known: _Known | None
+    ) -> str:
+        if known is not None:
+            try:
+                body = fim.request(document, filename, known.text)
+                return fim.insertion(await self._call(session, body), document)
+            except UpstreamError:
+                pass  # what it has may not be what we think: all of it, then
+        answer = await self._call(session, fim.request(document, filename))
+        return fim.insertion(answer, document)
+
+    async def _call(self, session: Session, body: dict[str, Any]) -> dict[str, Any]:
+        async def call(tokens: Tokens) -> dict[str, Any]:
+            version = await self._version_for(tokens)
+            return await self._client.complete(version, tokens.user_id, tokens.access_token, body)
+
+        return await session.authorised(call)
+
+    async def _version_for(self, tokens: Tokens) -> str:
+        """The part of the path that says how the upstream wants to be asked."""
+        async with self._asking:  # who waits here is cancelled alone
+            if self._version is None or time.monotonic() > self._version[1]:
+                name = await self._client.completion_version(tokens.user_id, tokens.access_token)
+                if name not in _VERSIONS:
+                    raise UpstreamError(
+                        "Fitten wants completions in a way that is not known to this gateway.",
+                        code="upstream_invalid_response",
+                        retryable=False,
+                    )
+                self._version = _VERSIONS[name], time.monotonic() + _VERSION_LIFE
+            return self._version[0]
+
+    def _take_known(self, filename: str | None, caller: str | None) -> _Known | None:
+        """The last text of a file that the upstream certainly has.
+
+        It is forgotten until this request has gone well; and another caller's file of the
+        same name is another text to the upstream.
+        """
+        if filename is None:
+            return None
+        known = self._known.pop(filename, None)
+        return known if known is not None and known.caller == caller else None
+
+    def _keep_known(self, filename: str, known: _Known) -> None:
+        self._known[filename] = known
+        if len(self._known) > _FILES:
+            self._known.popitem(last=False)
+
+
+class _Turn:
+    """The time in which one completion is the newest of its place, within a limit."""
+
+    def __init__(self, current: dict[Place, _Turn], place: Place, limit: float) -> None:
+        self._current = current
+        self._place = place
+        self._clock = asyncio.timeout(limit)
+        self._superseded = False
+
+    async def __aenter__(self) -> None:
+        older = self._current.get(self._place)
+        await self._clock.__aenter__()
+        self._current[self._place] = self
+        if older is not None:
+            older._end()
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self._current.get(self._place) is self:
+            del self._current[self._place]
+        try:
+            await self._clock.__aexit__(kind, error, trace)
+        except TimeoutError:
+            if self._superseded:
+                raise Superseded(
+                    "A newer completion of the same file has taken this one's place."
+                ) from None
+            raise
+
+    def _end(self) -> None:
+        self._superseded = True
+        self._clock.reschedule(asyncio.get_running_loop().time())
+
+
+class Completed:
+    """The answers to a request's fills, as one batch; `Batches` of what is there at once."""
+
+    def __init__(self, completions: Completions, generation: Generation) -> None:
+        self._completions = completions
+        self._generation = generation
+        self._pieces: list[Piece] = []
+        self._reasons: list[FinishReason] = []
+        self.direct: Direct | None = None
+        self.ended = False
+
+    async def __aenter__(self) -> Completed:
+        generation = self._generation
+        asked = generation.request
+        prompt = completion = 0
+        for index, fill in enumerate(asked.fills):
+            cutoff = Cutoff(stop=asked.stop, max_tokens=asked.max_tokens)
+            try:
+                text = "" if asked.max_tokens == 0 else await self._insertion(fill)
+            finally:
+                generation.usage = Usage(prompt, completion, estimated=True)
+            pieces = cutoff.feed([("content", text)]) + cutoff.flush() if text else []
+            if index:
+                self._pieces.append(("choice", str(index)))
+            if asked.echo:
+                self._pieces.append(("content", asked.echo[index]))
+            self._pieces += pieces
+            self._reasons.append(cutoff.finish_reason or "stop")
+            if asked.max_tokens != 0:
+                prompt += tokens.estimate(tokens.size(fill.prefix) + tokens.size(fill.suffix))
+            completion += cutoff.completion_tokens
+        generation.usage = Usage(prompt, completion, estimated=True)
+        generation.finish_reasons = tuple(self._reasons)
+        generation.finish_reason = self._reasons[0]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """The calls have ended."""
+
+    def __aiter__(self) -> Completed:
+        return self
+
+    async def __anext__(self) -> Sequence[Piece]:
+        if self.ended or not self._pieces:
+            raise StopAsyncIteration
+        self.ended = True
+        return self._pieces
+
+    async def _insertion(self, fill: Fill) -> str:
+        try:
+            return await self._completions.insertion(fill, self._generation)
+        except TimeoutError:
+            raise UpstreamTimeout("Fitten gave no completion in time.") from None
+        except GatewayError as error:
+            _log.info("not_completed", code=error.code)
+            raise

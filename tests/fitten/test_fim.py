@@ -1,0 +1,137 @@
+"""Positions, differences and suggestions of code completion, without a server."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import UpstreamError
+from gateway.fitten.fim import MAX_CHARS, Document, document, insertion, request
+
+TEXT = st.text(
+    st.one_of(st.sampled_from("ab\n\r好é😀𝔘"), st.characters(blacklist_categories=["Cs"])),
+    max_size=60,
+)
+
+
+def applied(meta: dict[str, Any], old: str) -> str:
+    """The text that a request means, by UTF-16 units as the protocol says."""
+    units = old.encode("utf-16-le")
+    head, tail = units[: 2 * meta["plen"]], units[len(units) - 2 * meta["slen"] :]
+    return head.decode("utf-16-le") + str(meta["diff"]) + tail.decode("utf-16-le")
+
+
+def test_the_example_of_the_protocol() -> None:
+    of = document("# 你好\ndef add(a, b):\n    return ", "\n")
+    meta = request(of, "demo.py")["meta_datas"]
+    assert (meta["cpos"], meta["bcpos"]) == (31, 35)
+    assert meta["nmd5"] == "93e83e8a9619192a5c29b6932fbede16"
+    after = document("# 你好\ndef add(a, b):\n    return a", "\n")
+    meta = request(after, "demo.py", of.text)["meta_datas"]
+    assert meta == {
+        **meta,
+        "cpos": 32,
+        "bcpos": 36,
+        "plen": 31,
+        "slen": 1,
+        "bplen": 35,
+        "bslen": 1,
+        "pmd5": "93e83e8a9619192a5c29b6932fbede16",
+        "nmd5": "6e15b902d234d0b4c06cd69bc60b1cfb",
+        "diff": "a",
+    }
+
+
+@given(prefix=TEXT, suffix=TEXT, old=TEXT)
+def test_a_difference_means_the_whole_text_in_units_and_bytes(
+    prefix: str, suffix: str, old: str
+) -> None:
+    of = Document(prefix, suffix)
+    for known in (None, old, prefix, suffix, prefix + suffix):
+        meta = request(of, "f", known)["meta_datas"]
+        assert applied(meta, known or "") == of.text
+        assert len(prefix.encode()) == meta["bcpos"]
+        assert len(prefix.encode("utf-16-le")) == 2 * meta["cpos"]
+        head = (known or "").encode()[: meta["bplen"]].decode()
+        assert len(head.encode("utf-16-le")) == 2 * meta["plen"]
+        assert meta["bslen"] == 0 or of.text.encode()[-meta["bslen"] :].decode()
+        assert meta["nmd5"] == hashlib.md5(of.text.encode()).hexdigest()
+
+
+def test_a_long_text_is_cut_round_the_cursor_between_characters() -> None:
+    of = document("好" * 150_000 + "😀", "𝔘" + "b" * 150_000)
+    assert of.cut
+    assert len(of.text) == MAX_CHARS
+    assert of.prefix.endswith("好😀")
+    assert of.suffix.startswith("𝔘b")
+
+
+@pytest.mark.parametrize(
+    "mark", ["<fim_prefix>", "<|endoftext|>", "<|user|>", "!FCSUFFIX!", "<fim_middle>", "<|end|>"]
+)
+def test_markers_in_the_text_are_not_sent(mark: str) -> None:
+    of = document(f"a{mark}b", f"c{mark}d")
+    assert (of.prefix, of.suffix) == ("ab", "cd")
+
+
+AT = Document("f(a", "b\nnext line\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ({"generated_text": "a + b"}, "a + b"),
+        ({"generated_text": "x<|endoftext|>"}, "x"),
+        ({"generated_text": "<|endoftext|>x<|endoftext|>y"}, "xy"),
+        ({"generated_text": "x<｜end▁of▁text｜>"}, "x"),
+        ({"generated_text": "one\r\ntwo\rthree\n"}, "one\ntwo\nthree\n"),
+        ({"generated_text": "", "ex_msg": "more"}, "more"),
+        ({"generated_text": "a", "ex_msg": "b"}, "ab"),
+        ({"generated_text": ""}, ""),
+        ({"generated_text": "<|endoftext|>"}, ""),
+        ({}, ""),
+        ({"generated_text": "b"}, ""),  # what stands there already
+        ({"generated_text": ", c, b", "delta_char": 1}, ", c, "),
+        ({"ex_msg": "b)", "delta_char": 1}, ""),  # cannot be had by inserting
+        ({"generated_text": "x", "delta_char": 1}, ""),
+        ({"generated_text": "x", "delta_line": 1}, ""),
+        ({"generated_text": "x", "delta_char": -1}, ""),
+        ({"generated_text": "x", "delta_char": "1"}, ""),
+        ({"generated_text": "x", "delta_char": 10**9}, ""),
+        ({"generated_text": "😀好"}, "😀好"),
+    ],
+)
+def test_what_is_inserted(answer: dict[str, Any], text: str) -> None:
+    assert insertion(answer, AT) == text
+
+
+def test_half_of_a_character_is_never_replaced() -> None:
+    of = Document("", "😀")
+    assert insertion({"generated_text": "x😀", "delta_char": 2}, of) == "x"
+    assert insertion({"generated_text": "x😀", "delta_char": 1}, of) == ""
+
+
+@given(before=TEXT, inserted=TEXT, after=TEXT, replaced=st.integers(0, 10))
+def test_an_insertion_gives_the_text_that_the_upstream_meant(
+    before: str, inserted: str, after: str, replaced: int
+) -> None:
+    of = Document(before, after)
+    old = after[:replaced]
+    answer = {
+        "generated_text": inserted + old,
+        "delta_char": len(old.encode("utf-16-le")) // 2,
+    }
+    text = insertion(answer, of)
+    clean = inserted.replace("\r\n", "\n").replace("\r", "\n")
+    if "\r" not in old and text:
+        assert before + text + after == before + clean + old + after[len(old) :]
+
+
+@pytest.mark.parametrize("answer", [{"generated_text": 1}, {"ex_msg": None}, {"ori_start_line": 0}])
+def test_an_answer_of_another_kind_is_an_error(answer: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamError):
+        insertion(answer, AT)
