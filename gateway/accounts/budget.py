@@ -10,7 +10,8 @@ class RetryBudget:
 
     ratio: repeats for each request. One repeat is lent at the start, so that the very first
     failure can be hidden; it is paid back by the requests that follow. So from the moment
-    that requests reach 1/ratio, all calls are at most (1 + ratio) times the requests.
+    that requests reach 1/ratio, all calls are at most (1 + ratio) times the requests. What is
+    repeated with a renewed token does not count: a token expires once a day.
     """
 
     def __init__(self, ratio: float) -> None:
@@ -36,8 +37,3 @@ class RetryBudget:
             return False
         self._balance -= 1.0
         return True
-
-    def charge(self) -> None:
-        """A repeat that is made in any case, because of an expired token: the others have to
-        be fewer for it."""
-        self._balance = max(self._balance - 1.0, -_SAVED)

@@ -21,7 +21,7 @@ from gateway.generation import Generation, Model
 
 _log = structlog.get_logger("fitten")
 
-_MOST_ACCOUNTS = 3  # that one request may fail with
+_MOST_TRIES = 3  # of one request, with one account after the other
 
 
 @dataclass(slots=True)
@@ -89,12 +89,11 @@ class Opener:
         self, error: GatewayError, tried: list[Account[Session]], course: _Course
     ) -> Lease[Session]:
         """A slot of another account. Raises the error when there is to be none."""
+        budget = self._pool.budget
         elsewhere = error.elsewhere or course.at_session
-        if not elsewhere or len(tried) >= min(_MOST_ACCOUNTS, len(self._pool.accounts)):
+        if not elsewhere or len(tried) >= _MOST_TRIES or time.monotonic() >= course.deadline:
             raise error
-        if time.monotonic() >= course.deadline:
-            raise error
-        if course.calls and not self._pool.budget.spend():
+        if course.calls and not budget.left:
             _log.info("no_other_account_asked", reason="the budget of repeats is used up")
             raise error
         lease = self._pool.take(without=tried)
@@ -105,17 +104,16 @@ class Opener:
                 lease = await self._wait_in_line(course)
             except GatewayError:
                 raise error from None
+        if course.calls and not budget.spend():
+            lease.release("unknown")
+            raise error
         _log.info("another_account_asked", code=error.code, failed=tried[-1].name)
         return lease
 
     def _chat(self, account: Account[Session], course: _Course) -> Awaitable[Body]:
         """The response by this account."""
-        budget = self._pool.budget
-        calls = course.calls
 
         async def chat(tokens: Tokens) -> Body:
-            if course.calls > calls:
-                budget.charge()  # the first was refused for its token
             limit = None if course.fresh else course.deadline - time.monotonic()
             if limit is not None and limit <= 0:
                 raise UpstreamTimeout("Fitten did not answer in time; please try again.")
@@ -128,7 +126,7 @@ class Opener:
                     tokens.access_token,
                     body,
                     limit=limit,
-                    may_repeat=budget.spend,
+                    may_repeat=self._pool.budget.spend,
                 )
             except UpstreamUnauthorized:
                 course.at_session = True

@@ -39,16 +39,6 @@ def test_without_a_ratio_nothing_is_repeated() -> None:
         assert not budget.spend()
 
 
-def test_what_is_charged_is_missing_later_but_not_for_ever() -> None:
-    budget = RetryBudget(0.5)
-    for _ in range(1000):
-        budget.charge()
-    assert not budget.left
-    for _ in range(30):
-        budget.earn()
-    assert budget.left
-
-
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=300), st.sampled_from([0.1, 0.2, 0.5, 1.0]))
 def test_all_calls_are_at_most_one_and_the_ratio_for_each_request(
     wishes: list[int], ratio: float
