@@ -217,7 +217,7 @@ def test_changes_of_an_account_are_in_the_log_with_its_name() -> None:
         for outcome in ("limited", "good", "good", "refused"):
             lease = pool.take()
             assert lease is not None
-            lease.release(outcome, RateLimited("why"))  # type: ignore[arg-type]
+            lease.release(outcome, RateLimited("why"))
             clock.now += 2
     assert [(e["event"], e["account"]) for e in logged] == [
         ("account_cooling", "a"),

@@ -86,9 +86,10 @@ class Bench:
         self.pool: Pool[Any] = Pool(
             accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio
         )
-        self.client: Any = FakeClient(plan)
+        self.client = FakeClient(plan)
+        client: Any = self.client
         settings = config.Fitten(accounts=(config.Account("a", Secret("b")),), pool=rules)
-        self.opener = Opener(self.client, self.pool, settings)
+        self.opener = Opener(client, self.pool, settings)
         self.generation = Generation(GenerationRequest(()), DEFAULT)
 
     async def ask(self) -> GatewayError | None:
@@ -153,11 +154,14 @@ async def test_at_most_three_accounts_are_asked() -> None:
 
 
 async def test_the_time_for_the_first_piece_holds_for_all_tries_together() -> None:
-    bench = Bench(lambda _: unreachable(), retry_ratio=1)
+    def slowly(_: str) -> GatewayError:
+        time.sleep(0.02)
+        return unreachable()
+
+    bench = Bench(slowly, retry_ratio=1)
     bench.opener._settings = config.Fitten(
         accounts=(config.Account("a", Secret("b")),), timeouts=config.Timeouts(first_piece=0.01)
     )
-    bench.client.plan = lambda _: time.sleep(0.02) or unreachable()
     await bench.ask()
     assert len(bench.called) == 1
 

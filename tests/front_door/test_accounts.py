@@ -450,7 +450,9 @@ class TestCompletions:
 
 async def completion(gateway: Gateway, filename: str) -> int:
     """The status of a code completion."""
-    body = {"prompt": "def f(", "suffix": "): pass", "filename": filename}
+    text = "<|fim_prefix|>a = <|fim_suffix|>\n<|fim_middle|>"
+    prompt = f"<|repo_name|>demo\n<|file_sep|>{filename}\n{text}"
+    body = {"prompt": prompt}
     async with gateway.http.post(f"{gateway.url}/v1/completions", json=body) as response:
         await response.read()
         return response.status
