@@ -132,8 +132,10 @@ class Answer:
 
     async def __aexit__(self, *exc: object) -> None:
         if self._body is not None:
-            self._body.close()
-            self._lease.end((exc[1] if exc else None) or self._decoder.error)
+            try:
+                self._body.close()
+            finally:
+                self._lease.end((exc[1] if exc else None) or self._decoder.error)
         if self._decoder.skipped:  # trap 6: never text, but worth knowing of
             _log.warning(
                 "upstream_lines_skipped", count=self._decoder.skipped, trace=self._decoder.trace
