@@ -32,9 +32,11 @@ types: $(VENV)/.dev
 check: $(VENV)/.dev
 	$(BIN)/pytest
 
-# The same SDK tests again with the previous major of the official openai package.
-sdk: $(VENV)/.dev $(VENV)/openai1/.done
+# The same SDK tests again with the previous major of the official openai package, and whole
+# agent loops with a library that is not OpenAI's.
+sdk: $(VENV)/.dev $(VENV)/openai1/.done $(VENV)/agents/.done
 	$(VENV)/openai1/bin/pytest -c tests/sdk/pytest.ini tests/sdk
+	$(VENV)/agents/bin/pytest -c tests/sdk/pytest.ini tests/sdk/test_agents.py
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -53,9 +55,9 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(PIP) -r $<
 	@touch $@
 
-$(VENV)/openai1/.done: requirements/openai1.txt $(VENV)/.python
-	$(BIN)/python -m venv $(VENV)/openai1
-	$(VENV)/openai1/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<
+$(VENV)/%/.done: requirements/%.txt $(VENV)/.python
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
 
 bench: $(VENV)/.runtime  ## processor time per request and piece, against nginx; needs wrk and nginx

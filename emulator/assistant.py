@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import cycle
 
+from emulator import agent
 from emulator.scenarios import Turn
 
 _LONG = 600
@@ -16,8 +17,8 @@ _IMAGE = re.compile(r"!\[[^\]\n]*\]\(data:image/[^)\s]*\)")
 
 
 async def assistant(turn: Turn, *, unknown: str = "") -> None:
-    """Describe the received prompt in friendly words, piece by piece, then send the usage."""
-    text = describe(turn, unknown)
+    """Use the tools of the prompt, or describe it in friendly words; then send the usage."""
+    text = agent.plays(turn) or describe(turn, unknown)
     count = 0
     for piece in pieces(text):
         await turn.answer.delta(piece, turn.state.pace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 # The scenarios register themselves when their modules are imported.
-from emulator import failures, oddities, streams  # noqa: F401
+from emulator import agent, failures, oddities, streams  # noqa: F401
 from emulator.accounts import Account
 from emulator.answer import Answer
 from emulator.assistant import assistant

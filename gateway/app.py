@@ -24,8 +24,10 @@ from gateway.fitten.session import Session
 from gateway.fitten.tokenfile import TokenFile
 from gateway.fitten.upstream import FittenUpstream
 from gateway.handler import GenerationHandler
+from gateway.images import ImageLimits
 from gateway.lifecycle import Lifecycle
 from gateway.middleware import Handler, Middleware, as_step
+from gateway.remote_images import RemoteImages
 from gateway.routes import Route, add_routes
 
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
@@ -43,8 +45,11 @@ def build_app(
     pool = build_pool(config, client, on_secret)
     upstream = FittenUpstream(client, pool, settings)
 
+    images = RemoteImages(config.images)
+    image_limits = ImageLimits(config.images.max_bytes, config.images.max_pixels)
+
     async def upstream_lifespan(_: web.Application) -> AsyncIterator[None]:
-        async with client.open():
+        async with client.open(), images.open():
             await asyncio.gather(*(account.session.start() for account in pool.accounts))
             ready = asyncio.create_task(upstream.keep_ready())
             yield
@@ -57,7 +62,8 @@ def build_app(
     models = ModelRoutes(upstream)
 
     def answering(api: Api) -> Handler:
-        return GenerationHandler(api, upstream, lifecycle, config.server, config.stream).answer
+        handler = GenerationHandler(api, upstream, images, lifecycle, config.server, config.stream)
+        return handler.answer
 
     boundary = Boundary(openai.error_body, lifecycle, frozenset({probes.health, probes.ready}))
     steps = [step.build() for step in config.middlewares]
@@ -81,7 +87,7 @@ def build_app(
         [
             Route("GET", "/models", models.list),
             Route("GET", "/models/{id:.+}", models.one),
-            Route("POST", "/chat/completions", answering(ChatCompletions())),
+            Route("POST", "/chat/completions", answering(ChatCompletions(image_limits))),
             Route("POST", "/completions", answering(Completions())),
             Route("POST", "/fim/completions", answering(FimCompletions())),
             Route("POST", "/infill", answering(Infill())),

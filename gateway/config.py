@@ -123,6 +123,21 @@ class Fitten:
 
 
 @dataclass(frozen=True, slots=True)
+class Images:
+    """Pictures in chats.
+
+    max_bytes, max_pixels: of one. remote: whether those at an https address are fetched, and
+    with remote_http those at http too. timeout: the longest fetch, in seconds.
+    """
+
+    max_bytes: Annotated[int, Between(1, 64 * 1024 * 1024)] = 5 * 1024 * 1024
+    max_pixels: Annotated[int, Between(1, 1_000_000_000)] = 50_000_000
+    remote: bool = False
+    remote_http: bool = False
+    timeout: Seconds = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Where log lines go and how they look."""
 
@@ -138,6 +153,7 @@ class Config:
     fitten: Fitten
     server: Server = field(default_factory=Server)
     stream: Stream = field(default_factory=Stream)
+    images: Images = field(default_factory=Images)
     log: Log = field(default_factory=Log)
     middlewares: tuple[Step, ...] = ()
 
@@ -169,7 +185,7 @@ class Config:
         """The effective settings as plain data, secrets masked."""
         data = {
             name: options.plain(getattr(self, name))
-            for name in ("server", "stream", "fitten", "log")
+            for name in ("server", "stream", "fitten", "images", "log")
         }
         data["fitten"]["state_file"] = str(self.state_file)
         data["middlewares"] = [
@@ -206,7 +222,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     return config
 
 
-_SECTIONS = {"server": Server, "stream": Stream, "fitten": Fitten, "log": Log}
+_SECTIONS = {"server": Server, "stream": Stream, "fitten": Fitten, "images": Images, "log": Log}
 
 
 def _settings(data: Any, mistakes: Mistakes) -> Config | None:

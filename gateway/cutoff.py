@@ -42,6 +42,11 @@ class Cutoff:
         self.content_bytes = 0
         self.reasoning_bytes = 0
 
+    @property
+    def natural_reason(self) -> FinishReason:
+        """The reason of an answer that nothing cut."""
+        return "stop"
+
     def feed(self, pieces: list[Piece]) -> list[Piece]:
         """What of these pieces may go out now."""
         if self._unbounded and not self._held and not self.finish_reason:

@@ -8,27 +8,77 @@ into batches of pieces, and `Generation` keeps the books that the request log re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 # A piece of an answer: its kind and its text, never empty. A plain tuple, because there
-# is one for every few characters of every answer.
-# A "choice" begins the answer to the next of several prompts; its text is that one's number.
-Kind = Literal["content", "reasoning", "choice"]
+# is one for every few characters of every answer. A "call" begins a call and its text is
+# the tool's name; "arguments" continue the JSON of the call begun last. A "choice" begins
+# the answer to the next of several prompts; its text is that one's number.
+Kind = Literal["content", "reasoning", "call", "arguments", "choice"]
 Piece = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture: its media type and its bytes in base64."""
+
+    mime: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteImage:
+    """A picture that is still to be fetched. param: where in the request it stands."""
+
+    url: str
+    param: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that may be called: `parameters` is a JSON schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call made earlier; `arguments` are JSON text, as the model is said to have written."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether tools may or must be called; `name` is the one that must be, for "named"."""
+
+    mode: Literal["auto", "none", "required", "named"] = "auto"
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation. `call_id` names the call that a tool turn answers."""
+    """One turn of the conversation.
+
+    call_id: names the call that a tool turn answers. calls: those an assistant turn made,
+    after its text. images: they stand before the text; those to be fetched only until the
+    upstream is asked.
+    """
 
     role: Role
     text: str
     call_id: str | None = None
+    images: tuple[Image | RemoteImage, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +125,8 @@ class GenerationRequest:
     echo: for each fill what goes before its answer, where that is wanted.
     response_format: the form that the answer is to have; None for any.
     ignored: parameters that were given but cannot be carried out.
+    tools: what the model may call, as `tool_choice` says; no two have the same name.
+    parallel_tool_calls: whether one answer may hold several calls.
     """
 
     messages: tuple[Message, ...]
@@ -87,6 +139,19 @@ class GenerationRequest:
     include_usage: bool = False
     response_format: ResponseFormat | None = None
     ignored: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool = True
+
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """The tools that the model may call in this answer."""
+        choice = self.tool_choice
+        if choice.mode == "none":
+            return ()
+        if choice.mode == "named":
+            return tuple(tool for tool in self.tools if tool.name == choice.name)
+        return self.tools
 
 
 @dataclass(frozen=True, slots=True)

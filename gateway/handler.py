@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 from aiohttp import web
@@ -22,6 +23,7 @@ from gateway.errors import (
 from gateway.generation import Generation, Piece, Silence, Upstream
 from gateway.lifecycle import Lifecycle, draining
 from gateway.middleware import GENERATION, KEY_NAME, RESPONSE_HEADERS
+from gateway.remote_images import RemoteImages
 from gateway.sse import EventStream
 
 _log = structlog.get_logger("handler")
@@ -33,9 +35,16 @@ class GenerationHandler:
     """Answers the requests of one API's route from the upstream."""
 
     def __init__(
-        self, api: Api, upstream: Upstream, lifecycle: Lifecycle, server: Server, stream: Stream
+        self,
+        api: Api,
+        upstream: Upstream,
+        images: RemoteImages,
+        lifecycle: Lifecycle,
+        server: Server,
+        stream: Stream,
     ) -> None:
         self._api = api
+        self._images = images
         self._lifecycle = lifecycle
         self._upstream = upstream
         self._server = server
@@ -44,6 +53,8 @@ class GenerationHandler:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError as long as nothing was sent."""
         asked = self._api.parse(await read_body(request, self._server))
+        if any(message.images for message in asked.messages):
+            asked = replace(asked, messages=await self._images.fetched(asked.messages))
         # A completion has no choice of models; editors name the one whose notation they write.
         model = self._upstream.resolve(None if asked.fills else asked.model)
         generation = Generation(asked, model, caller=request.get(KEY_NAME))

@@ -82,7 +82,13 @@ def test_the_rooms_are_there() -> None:
 @pytest.mark.parametrize("name", inside("gateway.apis"))
 def test_apis_know_neither_aiohttp_nor_fitten(name: str) -> None:
     assert not [m for m in taken(name) if within(m, "aiohttp", "gateway.fitten", "multidict")]
-    allowed = ("gateway.apis", "gateway.generation", "gateway.errors", "gateway.jsonbody")
+    allowed = (
+        "gateway.apis",
+        "gateway.generation",
+        "gateway.errors",
+        "gateway.jsonbody",
+        "gateway.images",
+    )
     ours = [module for module in taken(name) if within(module, "gateway")]
     assert [module for module in ours if not within(module, *allowed)] == []
 
@@ -117,7 +123,10 @@ def test_the_rules_of_the_pool_do_no_input_or_output(name: str) -> None:
     assert [module for module in taken(name) if within(module, *forbidden)] == []
 
 
-@pytest.mark.parametrize("name", ["gateway.fitten.wire", "gateway.fitten.prompt"])
+PURE = ("wire", "prompt", "tools", "toolparse", "toolcutoff", "blocks", "notations", "markup")
+
+
+@pytest.mark.parametrize("name", [f"gateway.fitten.{n}" for n in (*PURE, "source", "schema")])
 def test_protocol_code_does_no_input_or_output(name: str) -> None:
     forbidden = ("aiohttp", "asyncio", "socket", "pathlib", "os", "structlog", "logging")
     assert [module for module in taken(name) if within(module, *forbidden)] == []

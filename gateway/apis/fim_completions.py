@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.apis.chat_completions import ChatReply
+from gateway.apis.chat_reply import ChatReply
 from gateway.apis.completions import Completions
 from gateway.errors import InvalidRequest
 from gateway.generation import Generation, GenerationRequest

@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 
 from gateway import tokens
 from gateway.cutoff import Cutoff
+from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.wire import UpstreamUsage
 from gateway.generation import Usage
 
@@ -57,8 +58,8 @@ class Weights:
 
     def usage(
         self,
-        prompt: str,
-        cutoff: Cutoff,
+        prompt_bytes: int,
+        cutoff: Cutoff | ToolCutoff,
         counted: UpstreamUsage | None,
         *,
         whole: bool,
@@ -66,12 +67,12 @@ class Weights:
     ) -> Usage:
         """The usage of an answer as far as it went out, learning from it where that is sure.
 
+        prompt_bytes: the size of the prompt's text; of its pictures nobody knows what they count.
         counted: what the upstream said. It holds for whole answers that nothing cut short:
             of the others it counts what came after the cut too, and whether it was seen
             at all would be chance.
         whole: whether the answer reached its own end.
         """
-        prompt_bytes = tokens.size(prompt)
         sent = cutoff.content_bytes + cutoff.reasoning_bytes
         if counted is not None and whole and not cutoff.finish_reason:
             count = counted.output_tokens
@@ -87,7 +88,7 @@ class Weights:
             estimated=True,
         )
 
-    def _completion(self, cutoff: Cutoff, sent: int, max_tokens: int | None) -> int:
+    def _completion(self, cutoff: Cutoff | ToolCutoff, sent: int, max_tokens: int | None) -> int:
         """An estimate that contradicts no limit: what reached it has as many tokens as it."""
         if max_tokens is None:
             return self.completion.estimate(sent)
@@ -114,6 +115,6 @@ class Calibration:
         return weights
 
 
-def _reasoning(cutoff: Cutoff, sent: int, count: int) -> int:
+def _reasoning(cutoff: Cutoff | ToolCutoff, sent: int, count: int) -> int:
     """The thoughts' share of a count, by size."""
     return round(count * cutoff.reasoning_bytes / sent) if cutoff.reasoning_bytes else 0

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from gateway.errors import InvalidRequest
-from gateway.generation import Message
+from gateway.generation import Image, Message, RemoteImage
 
 # Protocol 4.3 and 8: the official extension's own limit, in characters.
 MAX_CHARS = 307_200
@@ -30,7 +30,8 @@ def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX
     """The prompt: one system block in front, each turn a block, the answer's opening.
 
     Every system message goes into the leading block, in order, a blank line between;
-    without any it holds `default_system`. Tool results become user turns.
+    without any it holds `default_system`. Tool results become user turns. Images are to be
+    fetched before.
     Raises InvalidRequest (`context_length_exceeded`) beyond `limit` characters.
     """
     system = "\n\n".join(m.text for m in messages if m.role == "system" and m.text)
@@ -39,9 +40,11 @@ def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX
     blocks.append("<|assistant|>")
     prompt = "\n".join(blocks)
     if len(prompt) > limit:
+        drawn = sum(len(image.data) for image in pictures(messages))
         raise InvalidRequest(
             f"This model's maximum context length is {limit} characters. However, your messages "
-            f"resulted in {len(prompt)} characters. Please reduce the length of the messages.",
+            f"resulted in {len(prompt)} characters. Please reduce the length of the messages."
+            + (f" {drawn} of them are images: scale those down." if drawn else ""),
             code="context_length_exceeded",
             param="messages",
         )
@@ -51,10 +54,24 @@ def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX
 def _turns(messages: Iterable[Message]) -> Iterable[str]:
     for message in messages:
         if message.role == "tool":
-            yield _block("user", f"Tool result ({message.call_id or 'unnamed'}):\n{message.text}")
+            text = f"Tool result ({message.call_id or 'unnamed'}):\n{message.text}"
+            yield _block("user", text, message.images)
         else:
-            yield _block(message.role, message.text)
+            yield _block(message.role, message.text, message.images)
 
 
-def _block(role: str, text: str) -> str:
+def _block(role: str, text: str, images: Sequence[Image | RemoteImage] = ()) -> str:
+    """Pictures stand before the text, each on a line of its own (protocol 4.5)."""
+    if images:
+        lines = [f"![Base64 Image](data:{i.mime};base64,{i.data})\n" for i in _here(images)]
+        return f"<|{role}|>\n{''.join(lines)}{neutralise(text)}\n<|end|>"
     return f"<|{role}|>\n{neutralise(text)}\n<|end|>"
+
+
+def pictures(messages: Iterable[Message]) -> list[Image]:
+    """The pictures in a conversation, in order."""
+    return [image for m in messages if m.images for image in _here(m.images)]
+
+
+def _here(images: Iterable[Image | RemoteImage]) -> list[Image]:
+    return [image for image in images if isinstance(image, Image)]

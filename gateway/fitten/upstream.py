@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import aiohttp
 import structlog
 
+from gateway import tokens
 from gateway.accounts.account import Lease
 from gateway.accounts.pool import Pool, Summary
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
 from gateway.errors import UpstreamTimeout
 from gateway.fitten import models as fitten_models
-from gateway.fitten import prompt
+from gateway.fitten import prompt, tools
 from gateway.fitten.body import Body
 from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
@@ -22,6 +23,7 @@ from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.opening import Opener
 from gateway.fitten.session import Session
 from gateway.fitten.tending import Tending
+from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
 from gateway.generation import (
@@ -105,12 +107,15 @@ class Answer:
         self._generation = generation
         self._silence = silence
         self._settings = settings
-        self._prompt = prompt.render(request.messages, default_system=settings.default_system)
+        system = settings.default_system
+        messages = request.messages
+        if tools.needed(request):
+            messages = tools.dressed(request, system)
+        self._prompt = prompt.render(messages, default_system=system)
+        self._pictures = sum(len(image.data) for image in prompt.pictures(messages))
         self._weights = upstream.calibration.of(generation.model.id)
         self._decoder = AnswerDecoder()
-        self._cutoff = Cutoff(
-            stop=request.stop, markers=prompt.ROLE_MARKERS, max_tokens=request.max_tokens
-        )
+        self._cutoff = _cutoff(request)
         self._body: Body | None = None
         self._lease: Lease[Session]
         self._late = False
@@ -143,7 +148,7 @@ class Answer:
         reason = self._finish_reason
         self._generation.finish_reason = reason
         self._generation.usage = self._weights.usage(
-            self._prompt,
+            tokens.size(self._prompt) - self._pictures,
             self._cutoff,
             self._decoder.usage,
             whole=reason is not None,
@@ -193,6 +198,8 @@ class Answer:
 
     def _take(self, data: bytes) -> list[Piece]:
         batch = self._cutoff.feed(self._decoder.feed(data))
+        if not batch and isinstance(self._cutoff, ToolCutoff) and self._cutoff.advanced():
+            self._watch.held()
         self.ended = self._cutoff.finish_reason is not None
         if self._decoder.error is not None and not self.ended:
             self.ended = True
@@ -222,5 +229,18 @@ class Answer:
     def _finish_reason(self) -> FinishReason | None:
         """Why the answer ended, if it did so well."""
         if self.ended and self._decoder.error is None:
-            return self._cutoff.finish_reason or "stop"
+            return self._cutoff.finish_reason or self._cutoff.natural_reason
         return None
+
+
+def _cutoff(request: GenerationRequest) -> Cutoff | ToolCutoff:
+    """What ends the answer; where tools are offered, it finds the calls too."""
+    limits = {"stop": request.stop, "markers": prompt.ROLE_MARKERS}
+    if offered := request.offered:
+        return ToolCutoff(
+            offered,
+            parallel=request.parallel_tool_calls,
+            max_tokens=request.max_tokens,
+            **limits,
+        )
+    return Cutoff(max_tokens=request.max_tokens, **limits)

@@ -42,6 +42,10 @@ class Watch:
         if self._silence is not None:
             self._next_sign = now + self._silence.interval
 
+    def held(self) -> None:
+        """Text has come that cannot go out yet: the upstream is not silent, the answer is."""
+        self._deadline = self._loop.time() + self._timeouts.between_pieces
+
     async def close(self) -> None:
         """Give no more signs; one under way is ended first."""
         self._timer.cancel()

@@ -97,16 +97,16 @@ def sent(content: str, reasoning: str = "", **options: int) -> Cutoff:
 def test_what_is_told_of_an_answer(
     counted: UpstreamUsage | None, whole: bool, usage: Usage
 ) -> None:
-    told = Weights().usage("p" * 400, sent("a" * 40), counted, whole=whole, max_tokens=None)
+    told = Weights().usage(400, sent("a" * 40), counted, whole=whole, max_tokens=None)
     assert told == usage
 
 
 def test_thoughts_are_counted_by_their_share_of_the_text() -> None:
     cutoff = sent("a" * 30, "t" * 90)
     counted = UpstreamUsage(10, 200)
-    told = Weights().usage("p", cutoff, counted, whole=True, max_tokens=None)
+    told = Weights().usage(1, cutoff, counted, whole=True, max_tokens=None)
     assert (told.completion_tokens, told.reasoning_tokens) == (200, 150)
-    told = Weights().usage("p", cutoff, None, whole=True, max_tokens=None)
+    told = Weights().usage(1, cutoff, None, whole=True, max_tokens=None)
     assert (told.completion_tokens, told.reasoning_tokens) == (30, 22)
 
 
@@ -116,8 +116,8 @@ def test_no_estimate_is_above_the_limit_that_was_asked_for() -> None:
         weights.completion.learn(100, 100)
     cut = sent("a" * 400, max_tokens=10)
     assert cut.finish_reason == "length"
-    assert weights.usage("p", cut, None, whole=True, max_tokens=10).completion_tokens == 10
+    assert weights.usage(1, cut, None, whole=True, max_tokens=10).completion_tokens == 10
     near = sent("a" * 39, max_tokens=10)
-    assert weights.usage("p", near, None, whole=True, max_tokens=10).completion_tokens == 10
+    assert weights.usage(1, near, None, whole=True, max_tokens=10).completion_tokens == 10
     free = sent("a" * 39)
-    assert weights.usage("p", free, None, whole=True, max_tokens=None).completion_tokens == 39
+    assert weights.usage(1, free, None, whole=True, max_tokens=None).completion_tokens == 39

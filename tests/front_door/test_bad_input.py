@@ -140,7 +140,7 @@ async def test_a_wrong_type_anywhere_is_named_or_harmless(gateway: Gateway, bad:
         (("messages", 0, "content"), 5, "messages[0].content"),
         (("messages", 0, "content"), {}, "messages[0].content"),
         (("messages", 1, "content", 0), "x", "messages[1].content[0]"),
-        (("messages", 1, "content", 0, "type"), "image_url", "messages[1].content[0].type"),
+        (("messages", 1, "content", 0, "type"), "input_audio", "messages[1].content[0].type"),
         (("messages", 1, "content", 0, "text"), 5, "messages[1].content[0].text"),
         (("model",), 5, "model"),
         (("stream",), "true", "stream"),

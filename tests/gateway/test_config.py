@@ -240,7 +240,7 @@ middlewares:
 def test_an_unknown_section_is_told_with_all_that_are_known(files: Files) -> None:
     (mistake,) = files.mistakes(FITTEN + KEYS + "streams: {}\n")
     known = mistake.removeprefix("config.yaml:3: streams: unknown option; known: ").split(", ")
-    assert sorted(known) == ["fitten", "log", "middlewares", "server", "stream"]
+    assert sorted(known) == ["fitten", "images", "log", "middlewares", "server", "stream"]
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_a_key_given_twice_is_a_mistake(files: Files, text: str, says: str) -> N
 @pytest.mark.parametrize("text", ["[]", "text", "1"])
 def test_a_file_must_be_a_mapping(files: Files, text: str) -> None:
     assert files.mistakes(text) == [
-        "config.yaml:1: expected a mapping with server, stream, fitten, log, middlewares"
+        "config.yaml:1: expected a mapping with server, stream, fitten, images, log, middlewares"
     ]
 
 

@@ -28,7 +28,7 @@ BAD_BODIES: list[tuple[dict[str, Any], str, str | None]] = [
     ({"messages": [{"content": "no role"}]}, "messages[0].role", "missing_required_parameter"),
     ({"messages": [{"role": "bot", "content": "x"}]}, "messages[0].role", None),
     (
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
         "messages[0].content[0].type",
         "unsupported_value",
     ),

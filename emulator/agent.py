@@ -1,0 +1,66 @@
+"""An assistant that uses tools: it calls one that it is given, and answers from the result."""
+
+from __future__ import annotations
+
+import json
+
+from emulator import tooluse
+from emulator.notations import Notation, Quirk, written
+from emulator.scenarios import Turn, scenario
+from emulator.tooluse import Made
+
+
+@scenario
+async def call(
+    turn: Turn,
+    *,
+    notation: Notation = "tool_call",
+    quirk: Quirk = "none",
+    tool: str = "",
+    arguments: str = "",
+    n: int = 1,
+    piece: int = 4,
+) -> None:
+    """Call an offered tool, or any `tool` with URL-quoted JSON `arguments`, in a notation.
+
+    `n` calls tools in the order in which they are offered, each once.
+    """
+    offered = tooluse.offered(turn.prompt)
+    text = turn.prompt.last_user.partition("[[")[0]
+    if tool:
+        made = [Made(tool, json.loads(arguments or "{}"))]
+    elif n > 1:
+        made = [tooluse.made_up(one, text) for one in offered[:n]]
+    else:
+        made = [tooluse.made_up(tooluse.choose(offered, text), text)] if offered else []
+    await _send(turn, written(made, notation, quirk) if made else "I have no tools.\n", piece)
+
+
+@scenario
+async def ignore_tools(turn: Turn) -> None:
+    """An ordinary answer in text, whatever tools are offered and demanded."""
+    await _send(turn, "I would rather just talk.\n", 4)
+
+
+@scenario
+async def fragment(turn: Turn) -> None:
+    """Only a fragment of the prompt: the list of tools, as a confused model repeats it."""
+    await _send(turn, turn.prompt.system[-200:] + "\n", 7)
+
+
+def plays(turn: Turn) -> str | None:
+    """What the assistant writes where tools or their results are in the prompt, else None."""
+    if given := tooluse.results(turn.prompt):
+        return tooluse.answer(given)
+    if offered := tooluse.offered(turn.prompt):
+        text = turn.prompt.last_user
+        return written([tooluse.made_up(tooluse.choose(offered, text), text)], "tool_call")
+    return None
+
+
+async def _send(turn: Turn, text: str, piece: int) -> None:
+    step = max(1, piece)
+    for start in range(0, len(text), step):
+        await turn.answer.delta(text[start : start + step], turn.state.pace)
+    counts = {"input_tokens": len(turn.inputs) // 3 + 1, "output_tokens": -(-len(text) // step)}
+    await turn.answer.usage({**counts, "status": "ok"})

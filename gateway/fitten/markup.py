@@ -1,0 +1,269 @@
+"""Tags and elements as models write them, which is not quite XML. No I/O.
+
+Names in any case; attributes in single, double, full-width or no quotes, and with raw
+quotes inside; what stands between two tags is taken as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from gateway.fitten.source import NoCall, Reading, Source, TooLong
+
+_T = TypeVar("_T")
+
+MAX_NAME = 128
+MAX_MEMBERS = 256
+
+_BLANK = " \t\r\n\f\v"
+_QUOTES = {'"': '"＂”', "'": "'", "“": '”"', "”": '”"', "＂": '＂"', "‘": "’'", "’": "’'"}
+_ENTITY = re.compile(r"&(?:(quot|apos|amp|lt|gt)|#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6}));")
+_NAMED = {"quot": '"', "apos": "'", "amp": "&", "lt": "<", "gt": ">"}
+
+
+@dataclass(slots=True)
+class Tag:
+    """An opening or empty tag; attributes in the order written."""
+
+    name: str
+    attributes: list[tuple[str, str]] = field(default_factory=list)
+    empty: bool = False
+
+
+@dataclass(slots=True)
+class Element:
+    """A tag with what is in it: JSON text, or children, or neither."""
+
+    tag: Tag
+    json: str | None = None
+    children: list[tuple[Tag, str]] = field(default_factory=list)
+
+
+def unescape(text: str) -> str:
+    """The text with XML's own entities, named or numbered, as characters."""
+    return _ENTITY.sub(_character, text) if "&" in text else text
+
+
+def content(text: str) -> str:
+    """What stands between two tags, as a value.
+
+    A text that has tags in it was not escaped. Line ends on both sides only set the tags
+    apart; one at the end alone is the value's own.
+    """
+    if text[:1] in ("\n", "\r"):
+        text = text.removeprefix("\r").removeprefix("\n").removesuffix("\n").removesuffix("\r")
+    return text if "<" in text else unescape(text)
+
+
+def is_name_character(character: str) -> bool:
+    return character.isalnum() or character in "_-.:"
+
+
+def name(source: Source) -> Reading[str]:
+    """A name of letters, digits and `_-.:`; possibly empty."""
+    return (yield from source.while_in(is_name_character, MAX_NAME))
+
+
+def tag(source: Source, tag_name: str) -> Reading[Tag]:
+    """The rest of a tag whose `<` and name are read. Raises NoCall where it is none."""
+    found = Tag(tag_name)
+    while len(found.attributes) <= MAX_MEMBERS:
+        yield from source.skip_blank()
+        character = yield from source.peek()
+        if character == ">":
+            source.at += 1
+            return found
+        if character == "/":
+            yield from source.expect("/>")
+            found.empty = True
+            return found
+        found.attributes.append((yield from _attribute(source)))
+    raise NoCall
+
+
+def closing(source: Source, tag_name: str) -> Reading[bool]:
+    """Go past `</name>`, if it stands here."""
+    start = source.at
+    if not (yield from source.follows(f"</{tag_name.lower()}")):
+        return False
+    source.at += len(tag_name) + 2
+    yield from source.skip_blank()
+    if (yield from source.peek()) == ">":
+        source.at += 1
+        return True
+    source.at = start
+    return False
+
+
+def element(source: Source, opened: Tag, last: Collection[str] = ()) -> Reading[Element]:
+    """What is in a tag, and its closing tag. Raises NoCall for anything but JSON or elements.
+
+    Where the text ends, the closing tag may be missing after JSON, and after a child with a
+    name in `last`: nothing of the element can be missing then.
+    """
+    found = Element(opened)
+    if opened.empty:
+        return found
+    yield from source.skip_blank()
+    character = yield from source.peek()
+    if character and character in "{[":
+        found.json = yield from source.json()
+        yield from source.skip_blank()
+        if (yield from source.peek()) and not (yield from closing(source, opened.name)):
+            raise NoCall
+        return found
+    while not (yield from closing(source, opened.name)):
+        complete = found.children and found.children[-1][0].name.lower() in last
+        if complete and not (yield from source.peek()):
+            break
+        if len(found.children) > MAX_MEMBERS:
+            raise NoCall
+        found.children.append((yield from _child(source)))
+        yield from source.skip_blank()
+    return found
+
+
+def children(text: str) -> dict[str, object] | None:
+    """The elements that a text consists of, by name; None when it consists of anything else.
+
+    A name that comes again makes a list.
+    """
+    source = Source()
+    source.text, source.ended = text, True
+    found: dict[str, object] = {}
+    try:
+        while True:
+            _run(source.skip_blank())
+            if source.at == len(text):
+                return found or None
+            child, inner = _run(_child(source))
+            key = dict(child.attributes).get("name", child.name)
+            add(found, key, children(inner) or content(inner))
+    except (NoCall, RecursionError):
+        return None
+
+
+def add(members: dict[str, object], key: str, value: object) -> None:
+    """Set a member; if it is there already, make it a list of both."""
+    before = members.get(key)
+    if key not in members:
+        members[key] = value
+    elif isinstance(before, list):
+        before.append(value)
+    else:
+        members[key] = [before, value]
+
+
+def _child(source: Source) -> Reading[tuple[Tag, str]]:
+    yield from source.expect("<")
+    child_name = yield from name(source)
+    if not child_name:
+        raise NoCall
+    child = yield from tag(source, child_name)
+    if child.empty:
+        return child, ""
+    return child, (yield from _inner(source, child_name))
+
+
+def _inner(source: Source, tag_name: str) -> Reading[str]:
+    """Up to the closing tag, which may also stand inside of a string of JSON."""
+    start = source.at
+    yield from source.skip_blank()
+    character = yield from source.peek()
+    if character and character in "{[":
+        try:
+            text = yield from source.json()
+            yield from source.skip_blank()
+            if (yield from closing(source, tag_name)):
+                return text
+        except TooLong:
+            raise
+        except NoCall:
+            pass
+        source.back(start)
+    end = re.compile(rf"</{re.escape(tag_name)}\s{{0,8}}>", re.IGNORECASE)
+    match = yield from source.search(end, len(tag_name) + 11)
+    return source.text[start : match.start()]
+
+
+def _attribute(source: Source) -> Reading[tuple[str, str]]:
+    key = yield from name(source)
+    if not key:
+        raise NoCall
+    yield from source.skip_blank()
+    yield from source.expect("=")
+    yield from source.skip_blank()
+    quote = yield from source.peek()
+    if quote in _QUOTES:
+        source.at += 1
+        return key, unescape((yield from _quoted(source, _QUOTES[quote])))
+    start = source.at
+    while (character := (yield from source.peek())) and character not in _BLANK + ">":
+        if character == "/" and (yield from source.peek(1)) == ">":
+            break
+        source.at += 1
+    if source.at == start:
+        raise NoCall
+    return key, unescape(source.text[start : source.at])
+
+
+def _quoted(source: Source, closers: str) -> Reading[str]:
+    """A value up to its quote: the one that an attribute or the tag's end follows."""
+    start = source.at
+    if (yield from source.peek()) in ("{", "["):
+        try:
+            text = yield from source.json()
+            quote = yield from source.peek()
+            if quote and quote in closers and (yield from _ends_value(source)):
+                source.at += 1
+                return text
+        except TooLong:
+            raise
+        except NoCall:
+            pass
+        source.back(start)
+    wanted = re.compile(f"[{closers}]")
+    while True:
+        yield from source.search(wanted)
+        source.at -= 1
+        if (yield from _ends_value(source)):
+            source.at += 1
+            return source.text[start : source.at - 1]
+        source.at += 1
+
+
+def _ends_value(source: Source) -> Reading[bool]:
+    """Whether the quote at the position ends a value, judged by what follows it."""
+    start = source.at
+    source.at += 1
+    try:
+        yield from source.skip_blank()
+        character = yield from source.peek()
+        if character and character in "/>":
+            return True
+        key = yield from source.while_in(is_name_character, MAX_NAME)
+        yield from source.skip_blank()
+        return bool(key) and (yield from source.peek()) == "="
+    finally:
+        source.at = start
+
+
+def _character(match: re.Match[str]) -> str:
+    if match[1]:
+        return _NAMED[match[1]]
+    code = int(match[2]) if match[2] else int(match[3], 16)
+    valid = 0 < code < 0x110000 and not 0xD800 <= code < 0xE000
+    return chr(code) if valid else match[0]
+
+
+def _run(reading: Reading[_T]) -> _T:
+    """Read from a text that is whole."""
+    try:
+        while True:
+            next(reading)
+    except StopIteration as end:
+        value: _T = end.value
+        return value
