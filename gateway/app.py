@@ -31,6 +31,7 @@ from gateway.remote_images import RemoteImages
 from gateway.routes import Route, add_routes
 
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
+UPSTREAM = web.AppKey("upstream", FittenUpstream)
 
 
 def build_app(
@@ -74,6 +75,7 @@ def build_app(
         client_max_size=config.server.max_body_bytes,
     )
     app[LIFECYCLE] = lifecycle
+    app[UPSTREAM] = upstream
     app.on_response_prepare.append(boundary.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(step.lifespan for step in steps if hasattr(step, "lifespan"))

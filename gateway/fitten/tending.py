@@ -18,14 +18,16 @@ from gateway.generation import Model
 
 _log = structlog.get_logger("fitten")
 
-_SHORTEST = 0.5  # seconds between two looks at an account that cannot be logged in
+# Seconds between two looks at an account's session. A request may find that its password is
+# refused; that it is tried again is found out here.
+_SHORTEST, _LONGEST = 0.5, 15.0
 
 
 class Tending:
     """Keeps every account logged in, and the list of models fresh.
 
     found: given the models that were read.
-    interval: seconds between two looks at what is well.
+    interval: seconds between two readings of the list.
     """
 
     def __init__(
@@ -41,16 +43,23 @@ class Tending:
         self._found = found
         self._interval = interval
         self._logged_in = asyncio.Event()
+        self._failed: set[str] = set()
+        self._retired = False
+        self.tried = asyncio.Event()  # a login has worked, or all have failed once
+
+    def retire(self) -> None:
+        """Do nothing more: another tends the accounts now."""
+        self._retired = True
 
     async def run(self) -> None:
-        """Runs until cancelled."""
+        """Runs until cancelled or retired."""
         async with asyncio.TaskGroup() as tasks:
             for account in self._pool.accounts:
-                tasks.create_task(self._for_ever(partial(self._log_in, account)))
-            tasks.create_task(self._for_ever(self._read_models))
+                tasks.create_task(self._repeatedly(partial(self._log_in, account)))
+            tasks.create_task(self._repeatedly(self._read_models))
 
-    async def _for_ever(self, step: Callable[[], Awaitable[float]]) -> None:
-        while True:
+    async def _repeatedly(self, step: Callable[[], Awaitable[float]]) -> None:
+        while not self._retired:
             wait = self._interval
             try:
                 wait = await step()
@@ -63,11 +72,15 @@ class Tending:
         try:
             await account.session.tokens()
         except GatewayError:  # it is in the log, and with the session
+            self._failed.add(account.name)
+            if len(self._failed) == len(self._pool.accounts):
+                self.tried.set()
             self._pool.look()
-            return min(self._interval, max(_SHORTEST, account.session.next_try))
+            return max(_SHORTEST, account.session.next_try)
         self._logged_in.set()
+        self.tried.set()
         self._pool.look()
-        return self._interval
+        return min(self._interval, _LONGEST)
 
     async def _read_models(self) -> float:
         """Read the list with the first account that gets one."""

@@ -47,9 +47,7 @@ class FittenUpstream:
         self._pool = pool
         self._settings = settings
         self._catalogue = fitten_models.Catalogue()
-        self._tending = Tending(
-            client, pool, self._catalogue.replace, interval=settings.models_refresh
-        )
+        self._tending = Tending(client, pool, self._offer, interval=settings.models_refresh)
         self.open = Opener(client, pool, settings).open
         self._completions = Completions(client, pool, settings.completion)
         self.calibration = Calibration()
@@ -60,6 +58,9 @@ class FittenUpstream:
     def models(self) -> Sequence[Model]:
         return self._catalogue.models
 
+    def _offer(self, models: Sequence[Model]) -> None:
+        self._catalogue.replace(models)
+
     @property
     def fault(self) -> str | None:
         """Why no request can be served now; None when one can."""
@@ -69,6 +70,12 @@ class FittenUpstream:
     def summary(self) -> Summary:
         """How many accounts serve, of how many, with how many open answers."""
         return self._pool.summary()
+
+    @property
+    def accounts(self) -> tuple[int, int]:
+        """How many accounts could serve a request now, and how many there are."""
+        summary = self._pool.summary()
+        return summary.healthy, summary.total
 
     async def keep_ready(self) -> None:
         """Log in and read the list of models, now and then again; runs until cancelled."""
