@@ -66,8 +66,8 @@ class Pool:
     max_concurrent, max_completions: chats, and code completions, at once with one account.
     queue_length, queue_wait: requests that wait for a slot, and the seconds they do.
     retry_ratio: calls to Fitten beyond the first, for each request on the average.
-    breaker_failures, breaker_pause: failures in a row after which an account pauses, and the
-        seconds of the first pause.
+    breaker_failures, breaker_pause: failures in a row after which an account pauses (0 for
+        never), and the seconds of the first pause.
     """
 
     max_concurrent: Concurrency = 4
@@ -75,7 +75,7 @@ class Pool:
     queue_length: Annotated[int, Between(0, 100_000)] = 64
     queue_wait: Seconds = 30.0
     retry_ratio: Annotated[float, Between(0, 1)] = 0.2
-    breaker_failures: Annotated[int, Between(1, 1_000_000)] = 5
+    breaker_failures: Annotated[int, Between(0, 1000)] = 5
     breaker_pause: Seconds = 5.0
 
 

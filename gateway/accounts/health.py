@@ -50,7 +50,7 @@ class Health:
     """One account's state: healthy, cooling, half open (one call may try it), or dead.
 
     failures: after so many in a row the account pauses; also when more than half of at
-        least 20 calls of ten seconds failed.
+        least 20 calls of ten seconds failed. 0 for never.
     pause: seconds of the first pause after failures; each probe that fails doubles it, up
         to a minute. 429 pauses for as long as it says, else from a second up to a minute;
         refusal after a new login from half a minute up to an hour.
@@ -98,7 +98,7 @@ class Health:
         """The probe was taken up. The account is in use again, but on trial: the next
         failure ends that, since an answer may still fall silent."""
         self.reason, self._dead, self._probing = None, False, False
-        self._in_a_row = self._failures - 1
+        self._in_a_row = max(0, self._failures - 1)
         self._calls.clear()
         self.calm = False
 
@@ -115,7 +115,8 @@ class Health:
         elif outcome == "bad":
             self._record(bad=True)
             self._in_a_row += 1
-            if probe or self._in_a_row >= self._failures or self._mostly_bad():
+            too_many = self._in_a_row >= self._failures or self._mostly_bad()
+            if probe or (self._failures and too_many):
                 self._pause("bad", error, probe=probe)
         elif outcome == "good":
             if self._calls:  # as long as nothing fails there is nothing to count

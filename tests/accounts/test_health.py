@@ -141,6 +141,14 @@ def test_failures_of_long_ago_do_not_count_in_the_share() -> None:
     assert bench.state() == "healthy"
 
 
+def test_failures_can_be_told_to_change_nothing() -> None:
+    bench = Bench(failures=0)
+    bench.call("bad", times=100)
+    assert bench.state() == "healthy"
+    bench.call("limited")
+    assert bench.state() == "cooling"
+
+
 def test_a_half_open_account_takes_one_probe(bench: Bench) -> None:
     bench.call("bad", times=5)
     bench.wait(5)

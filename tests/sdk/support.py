@@ -84,7 +84,7 @@ def running_gateway(
             "accounts": [{"username": "demo_user", "password": "correct horse"}],
             "state_file": str(folder / "fitten.json"),
             # The failures that these tests ask for are not to make the account pause.
-            "pool": {"breaker_failures": 1_000_000},
+            "pool": {"breaker_failures": 0},
         },
         "log": {"format": "json"},
         "middlewares": [
