@@ -30,15 +30,20 @@ from gateway.middleware import Handler, Middleware, as_step
 from gateway.remote_images import RemoteImages
 from gateway.routes import Route, add_routes
 
-LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
+CONFIG = web.AppKey("config", Config)
 UPSTREAM = web.AppKey("upstream", FittenUpstream)
+_STEPS = web.AppKey("steps", dict[str, Middleware])
 
 
 def build_app(
-    config: Config, *, on_secret: Callable[[str], None] = lambda _: None
+    config: Config,
+    lifecycle: Lifecycle,
+    *,
+    on_secret: Callable[[str], None] = lambda _: None,
 ) -> web.Application:
     """The whole gateway as an application, not yet started.
 
+    lifecycle: the process's own, which outlives the application when settings are reloaded.
     on_secret: told every secret that is learnt while running, so that logs can mask it.
     """
     settings = config.fitten
@@ -58,7 +63,6 @@ def build_app(
             await asyncio.gather(ready, return_exceptions=True)
             await asyncio.gather(*(account.session.close() for account in pool.accounts))
 
-    lifecycle = Lifecycle()
     probes = Probes(upstream, lifecycle)
     models = ModelRoutes(upstream)
 
@@ -74,8 +78,9 @@ def build_app(
         middlewares=[as_step(step) for step in chain],
         client_max_size=config.server.max_body_bytes,
     )
-    app[LIFECYCLE] = lifecycle
+    app[CONFIG] = config
     app[UPSTREAM] = upstream
+    app[_STEPS] = {step.name: built for step, built in zip(config.middlewares, steps, strict=True)}
     app.on_response_prepare.append(boundary.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(step.lifespan for step in steps if hasattr(step, "lifespan"))
@@ -131,6 +136,16 @@ def build_pool(
     return Pool(accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio)
 
 
+def hand_over(former: web.Application, app: web.Application) -> None:
+    """At a reload: the upstream, and steps of the same name and make, learn what the former
+    ones know."""
+    app[UPSTREAM].take_over(former[UPSTREAM])
+    for name, step in app[_STEPS].items():
+        previous = former[_STEPS].get(name)
+        if type(step) is type(previous) and hasattr(step, "inherit"):
+            step.inherit(previous)
+
+
 class Probes:
     """What a supervisor asks; answered without a key."""
 
@@ -144,7 +159,7 @@ class Probes:
 
     async def ready(self, _: web.Request) -> web.StreamResponse:
         """200 when a request could be served now, else 503 with the reason."""
-        fault = "shutting down" if self._lifecycle.draining else self._upstream.fault
+        fault = "shutting down" if self._lifecycle.closing else self._upstream.fault
         if fault is None:
             return web.json_response({"status": "ready"})
         return web.json_response({"status": "not ready", "reason": fault}, status=503)

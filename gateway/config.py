@@ -199,10 +199,13 @@ class Config:
         return [s.value for s in _secrets((self.fitten, [s.options for s in self.middlewares]))]
 
 
-def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
+def load(
+    path: Path, environ: Mapping[str, str] | None = None, *, without_secrets: bool = False
+) -> Config:
     """The settings in a file, YAML or the original's INI by its ending.
 
     environ: what `${NAME}` stands for; the process's environment unless given.
+    without_secrets: do not read what `${credential:NAME}` and `${file:PATH}` stand for.
     Raises ConfigError with every mistake.
     """
     environ = os.environ if environ is None else environ
@@ -213,7 +216,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not text in UTF-8"]) from None
     read = configfile.read_ini if path.suffix == ".ini" else configfile.read_yaml
-    document = read(text, environ)
+    document = read(text, environ, without_secrets=without_secrets)
     mistakes = document.mistakes
     config = _settings(document.data, mistakes) if document.readable else None
     if mistakes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -17,9 +16,10 @@ from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, Superseded, UpstreamError, UpstreamTimeout
 from gateway.fitten import fim
 from gateway.fitten.client import FittenClient
+from gateway.fitten.ready import ReadyBatches
 from gateway.fitten.session import Session
 from gateway.fitten.tokenfile import Tokens
-from gateway.generation import Direct, Fill, FinishReason, Generation, Piece, Usage
+from gateway.generation import Fill, FinishReason, Generation, Usage
 
 _log = structlog.get_logger("fitten")
 
@@ -164,16 +164,14 @@ class _Turn:
         self._clock.reschedule(asyncio.get_running_loop().time())
 
 
-class Completed:
-    """The answers to a request's fills, as one batch; `Batches` of what is there at once."""
+class Completed(ReadyBatches):
+    """The answers to a request's fills, as one batch."""
 
     def __init__(self, completions: Completions, generation: Generation) -> None:
+        super().__init__()
         self._completions = completions
         self._generation = generation
-        self._pieces: list[Piece] = []
         self._reasons: list[FinishReason] = []
-        self.direct: Direct | None = None
-        self.ended = False
 
     async def __aenter__(self) -> Completed:
         generation = self._generation
@@ -200,17 +198,8 @@ class Completed:
         generation.finish_reason = self._reasons[0]
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        """The calls have ended."""
-
     def __aiter__(self) -> Completed:
         return self
-
-    async def __anext__(self) -> Sequence[Piece]:
-        if self.ended or not self._pieces:
-            raise StopAsyncIteration
-        self.ended = True
-        return self._pieces
 
     async def _insertion(self, fill: Fill) -> str:
         try:

@@ -45,7 +45,7 @@ class Tending:
         self._logged_in = asyncio.Event()
         self._failed: set[str] = set()
         self._retired = False
-        self.tried = asyncio.Event()  # a login has worked, or all have failed once
+        self.tried = asyncio.Event()  # the list was asked for, or no login worked at first
 
     def retire(self) -> None:
         """Do nothing more: another tends the accounts now."""
@@ -78,7 +78,6 @@ class Tending:
             self._pool.look()
             return max(_SHORTEST, account.session.next_try)
         self._logged_in.set()
-        self.tried.set()
         self._pool.look()
         return min(self._interval, _LONGEST)
 
@@ -101,4 +100,5 @@ class Tending:
                 if models:
                     self._found(models)
                 break
+        self.tried.set()
         return self._interval

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import aiohttp
@@ -51,6 +52,15 @@ class FittenUpstream:
         self.open = Opener(client, pool, settings).open
         self._completions = Completions(client, pool, settings.completion)
         self.calibration = Calibration()
+        self._listed = False  # whether the models are Fitten's own list
+
+    def take_over(self, former: FittenUpstream) -> None:
+        """Know what the former upstream has learnt, which does nothing by itself any more."""
+        former._tending.retire()
+        if former._settings.base_url == self._settings.base_url:
+            self.calibration = former.calibration
+        if former._settings.models_url == self._settings.models_url and not self._listed:
+            self._catalogue = former._catalogue
 
     def resolve(self, name: str | None) -> Model:
         return self._catalogue.resolve(name)
@@ -60,6 +70,12 @@ class FittenUpstream:
 
     def _offer(self, models: Sequence[Model]) -> None:
         self._catalogue.replace(models)
+        self._listed = True
+
+    @property
+    def tried(self) -> asyncio.Event:
+        """Whether `keep_ready` has made its first try."""
+        return self._tending.tried
 
     @property
     def fault(self) -> str | None:
@@ -78,7 +94,7 @@ class FittenUpstream:
         return summary.healthy, summary.total
 
     async def keep_ready(self) -> None:
-        """Log in and read the list of models, now and then again; runs until cancelled."""
+        """Log in and read the list of models, now and then again; until cancelled or retired."""
         await self._tending.run()
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:

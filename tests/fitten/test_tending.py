@@ -75,7 +75,7 @@ class Bench:
 
 async def test_every_account_is_logged_in_and_the_models_are_read_once() -> None:
     bench = Bench()
-    await bench.run(lambda: bench.found)
+    await bench.run(bench.tending.tried.is_set)
     assert [account.ready for account in bench.pool.accounts] == [True, True]
     assert [model.id for model in bench.found[0]] == ["One"]
     assert len(bench.client.asked) == 1
