@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import web, web_app
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
@@ -213,8 +213,10 @@ class Door(web.ServerRunner):
 
     def _left(self, task: asyncio.Task[None]) -> None:
         self._leaving.pop(task, None)
-        # An application is full of circles, and its like would pile up: the collector rarely
-        # looks at what has lived for a while. Milliseconds, since most is frozen.
+        # aiohttp keeps the chains of steps of the last 1024 handlers, and by them their
+        # applications. And an application is full of circles: its like would pile up, since
+        # the collector rarely looks at what has lived for a while. Both cost milliseconds.
+        web_app._cached_build_middleware.cache_clear()
         gc.collect()
         if not task.cancelled() and task.exception() is not None:
             _log.error("bug", exc_info=task.exception())
