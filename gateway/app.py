@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
+from gateway.accounts.account import Account
+from gateway.accounts.health import Health
+from gateway.accounts.pool import Pool
 from gateway.apis import openai
 from gateway.apis.chat_completions import ChatCompletions
 from gateway.apis.completions import Completions
@@ -43,23 +47,21 @@ def build_app(
     on_secret: told every secret that is learnt while running, so that logs can mask it.
     """
     settings = config.fitten
-    account = settings.accounts[0]
     client = FittenClient(settings)
-    file = TokenFile(config.state_file, f"{settings.base_url} {account.username}")
-    session = Session(client, account, file, on_secret=on_secret)
-    upstream = FittenUpstream(client, session, settings)
+    pool = build_pool(config, client, on_secret)
+    upstream = FittenUpstream(client, pool, settings)
 
     images = RemoteImages(config.images)
     image_limits = ImageLimits(config.images.max_bytes, config.images.max_pixels)
 
     async def upstream_lifespan(_: web.Application) -> AsyncIterator[None]:
         async with client.open(), images.open():
-            await session.start()
+            await asyncio.gather(*(account.session.start() for account in pool.accounts))
             ready = asyncio.create_task(upstream.keep_ready())
             yield
             ready.cancel()
             await asyncio.gather(ready, return_exceptions=True)
-            await session.close()
+            await asyncio.gather(*(account.session.close() for account in pool.accounts))
 
     probes = Probes(upstream, lifecycle)
     models = ModelRoutes(upstream)
@@ -107,6 +109,31 @@ def build_app(
         expect=boundary.expect,
     )
     return app
+
+
+def build_pool(
+    config: Config, client: FittenClient, on_secret: Callable[[str], None]
+) -> Pool[Session]:
+    """The accounts of the configuration, each with its session and its health."""
+    settings = config.fitten
+    rules, clock = settings.pool, time.monotonic
+    owners = [f"{settings.base_url} {account.username}" for account in settings.accounts]
+    accounts = [
+        Account(
+            account.username,
+            Session(
+                client,
+                account,
+                TokenFile(config.state_file, owner, others=owners),
+                on_secret=on_secret,
+            ),
+            Health(failures=rules.breaker_failures, pause=rules.breaker_pause, clock=clock),
+            limit=account.max_concurrent or rules.max_concurrent,
+            small_limit=rules.max_completions,
+        )
+        for account, owner in zip(settings.accounts, owners, strict=True)
+    ]
+    return Pool(accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio)
 
 
 def hand_over(former: web.Application, app: web.Application) -> None:

@@ -73,7 +73,11 @@ async def restarted(supervisor: Supervisor, service: Service, long: Peer) -> Ser
 async def test_restarts_under_load_lose_no_request(
     supervisor: Supervisor, configure: Configure, connect: Connect
 ) -> None:
-    configure(server={"drain_timeout": DRAIN}, middlewares=[keys(KEY)])
+    configure(
+        server={"drain_timeout": DRAIN},
+        middlewares=[keys(KEY)],
+        fitten={"pool": {"max_concurrent": 1000}},  # the load is for the gateway to bear
+    )
     service = await supervisor.start()
     load = Load(supervisor.url)
     enough = asyncio.Event()
