@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
@@ -59,6 +59,8 @@ class Emulator:
     models: the answer of the model list.
     max_inputs_chars: longer prompts are refused with 413; None takes any.
     completion_version: which of its forms code completion has, "0" to "3".
+    unknown_text: what a difference from a text that is not known gets, an error object or no
+        suggestion; what the service does is not known.
     match_user_id: refuse chats whose ft_token/apikey is not the account's user id.
     """
 
@@ -76,6 +78,7 @@ class Emulator:
         max_inputs_chars: int | None = None,
         match_user_id: bool = False,
         completion_version: str = "1",
+        unknown_text: Literal["error", "empty"] = "error",
     ) -> None:
         people = [Account("demo_user", "correct horse")] if accounts is None else accounts
         lifetimes: dict[TokenKind, float] = {
@@ -96,6 +99,7 @@ class Emulator:
             max_inputs_chars=max_inputs_chars,
             match_user_id=match_user_id,
             completion_version=completion_version,
+            unknown_text=unknown_text,
         )
         self._host = host
         self._port = port
@@ -139,6 +143,10 @@ class Emulator:
     def forget_texts(self) -> None:
         """Lose the texts that code completion remembers, as a restart of the service would."""
         self._state.texts.clear()
+
+    def change_completion_version(self, version: str) -> None:
+        """Take completions in this form from now on, and in no other."""
+        self._state.completion_version = version
 
     @property
     def calls(self) -> CallLog:

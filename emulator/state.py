@@ -31,6 +31,7 @@ class State:
     match_user_id: bool
     attempts: Counter[str] = field(default_factory=Counter)
     completion_version: str = "1"
+    unknown_text: str = "error"
     completions: int = 0
     texts: dict[tuple[str, str], str] = field(default_factory=dict)
 

@@ -49,6 +49,7 @@ class Completions:
         self._asking = asyncio.Lock()
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._current: dict[Place, _Turn] = {}
+        self._asked: dict[str, set[_Asked]] = {}
 
     def generate(self, generation: Generation) -> Completed:
         return Completed(self, generation)
@@ -69,15 +70,18 @@ class Completions:
         lease = self._pool.take_small(prefer=known.account if known else None)
         account = lease.account
         generation.account = account.name
-        if known is not None and known.account != account.name:
+        if known is not None and (known.account != account.name or document.cut):
             known = None
+        asked = _Asked(self._asked, fill.filename)
         try:
             inserted = await self._fill(account.session, document, filename, known)
         except BaseException as error:
             lease.end(error)
             raise
+        finally:
+            sure = asked.leave()
         lease.release("good")
-        if fill.filename is not None and not document.cut and self._settings.diff:
+        if fill.filename is not None and sure and not document.cut and self._settings.diff:
             self._keep_known(fill.filename, _Known(generation.caller, account.name, document.text))
         return inserted
 
@@ -88,8 +92,10 @@ class Completions:
             try:
                 body = fim.request(document, filename, known.text)
                 return fim.insertion(await self._call(session, body), document)
-            except UpstreamError:
-                pass  # what it has may not be what we think: all of it, then
+            except UpstreamError as error:
+                if error.elsewhere:
+                    raise  # the service is down, which has nothing to do with the text
+                # Else what it has may not be what we think: all of it, then.
         answer = await self._call(session, fim.request(document, filename))
         return fim.insertion(answer, document)
 
@@ -98,7 +104,12 @@ class Completions:
             version = await self._version_for(tokens)
             return await self._client.complete(version, tokens.user_id, tokens.access_token, body)
 
-        return await session.authorised(call)
+        try:
+            return await session.authorised(call)
+        except UpstreamError as error:
+            if not error.retryable:
+                self._version = None  # the path may have gone with its version
+            raise
 
     async def _version_for(self, tokens: Tokens) -> str:
         """The part of the path that says how the upstream wants to be asked."""
@@ -129,6 +140,31 @@ class Completions:
         self._known[filename] = known
         if len(self._known) > _FILES:
             self._known.popitem(last=False)
+
+
+class _Asked:
+    """One request while it runs. Of two for files of one name at the same time, nobody knows
+    which the upstream had last."""
+
+    def __init__(self, asked: dict[str, set[_Asked]], filename: str | None) -> None:
+        self._asked = asked
+        self._filename = filename
+        self._sure = True
+        if filename is not None:
+            others = asked.setdefault(filename, set())
+            for other in others:
+                other._sure = False
+            self._sure = not others
+            others.add(self)
+
+    def leave(self) -> bool:
+        """It is over; whether its text is certainly the last that the upstream had."""
+        if self._filename is not None:
+            others = self._asked[self._filename]
+            others.discard(self)
+            if not others:
+                del self._asked[self._filename]
+        return self._sure
 
 
 class _Turn:

@@ -21,6 +21,7 @@ _HALF = MAX_CHARS // 2
 _MARKERS = re.compile(
     r"<fim_(?:prefix|suffix|middle)>|!FC(?:PREFIX|SUFFIX|MIDDLE)!|<\|[a-z_]{0,64}\|>"
 )
+_LONGEST = 70  # characters of a marker
 _ENDS = re.compile(r"<[|｜]end[_▁]?of[_▁]?text[|｜]>")
 
 
@@ -42,10 +43,28 @@ class Document:
 
 def document(prefix: str, suffix: str) -> Document:
     """The text that may be sent. Python's characters are whole ones, so a cut splits none."""
-    prefix, suffix = _MARKERS.sub("", prefix), _MARKERS.sub("", suffix)
+    prefix, suffix = _without_markers(prefix), _without_markers(suffix)
+    while across := _marker_across(prefix, suffix):
+        suffix = suffix[across:]
     if len(prefix) + len(suffix) <= MAX_CHARS:
         return Document(prefix, suffix)
     return Document(prefix[-_HALF:], suffix[:_HALF], cut=True)
+
+
+def _without_markers(text: str) -> str:
+    """The text without markers, and without those that their going would leave behind."""
+    text = _MARKERS.sub("", text)
+    # Deleting again could go on for ever; a blank inside joins nothing.
+    return _MARKERS.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+
+
+def _marker_across(prefix: str, suffix: str) -> int:
+    """How much of the suffix belongs to a marker that begins before the cursor."""
+    before = prefix[-_LONGEST:]
+    for found in _MARKERS.finditer(before + suffix[:_LONGEST]):
+        if found.start() < len(before) < found.end():
+            return found.end() - len(before)
+    return 0
 
 
 def digest(text: str) -> str:
@@ -104,7 +123,7 @@ def insertion(answer: dict[str, Any], of: Document) -> str:
         raise UpstreamError(
             "Fitten's completion cannot be understood.", code="upstream_invalid_response"
         )
-    text = _ENDS.sub("", text).replace("\r\n", "\n").replace("\r", "\n") + _ENDS.sub("", more)
+    text = _ENDS.sub("", text + more).replace("\r\n", "\n").replace("\r", "\n")
     replaced = _replaced(answer, of.suffix)
     if replaced is None or not text.endswith(replaced):
         return ""

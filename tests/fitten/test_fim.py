@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -76,6 +77,22 @@ def test_a_long_text_is_cut_round_the_cursor_between_characters() -> None:
 def test_markers_in_the_text_are_not_sent(mark: str) -> None:
     of = document(f"a{mark}b", f"c{mark}d")
     assert (of.prefix, of.suffix) == ("ab", "cd")
+
+
+MARKERS = re.compile(
+    r"<fim_(?:prefix|suffix|middle)>|!FC(?:PREFIX|SUFFIX|MIDDLE)!|<\|[a-z_]{0,64}\|>"
+)
+
+
+@given(
+    st.lists(st.sampled_from(["<|", "|>", "a", "<fim_", "prefix", ">", "!FC", "PREFIX", "!", "<"])),
+    st.integers(0, 40),
+)
+def test_no_marker_is_left_or_made_however_they_are_nested_or_split(
+    parts: list[str], cut: int
+) -> None:
+    text = "".join(parts)
+    assert not MARKERS.search(document(text[:cut], text[cut:]).text)
 
 
 AT = Document("f(a", "b\nnext line\n")

@@ -216,6 +216,44 @@ async def test_a_text_the_upstream_no_longer_knows_is_sent_whole_again(
     assert (repeated["pmd5"], repeated["diff"]) == ("", "ab")
 
 
+async def test_a_file_that_has_grown_over_the_limit_is_sent_as_a_whole_part(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    await whole(gateway, prompt=qwen("a" * 1000))
+    await whole(gateway, prompt=qwen("a" * 230_000))
+    assert [meta["pmd5"] for meta in metas(emulator)] == ["", ""]
+
+
+async def test_when_the_service_is_down_a_difference_is_not_repeated(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    await whole(gateway, prompt=qwen("a"))
+    status, _ = await refused(gateway, prompt=qwen("a" + marker(status=503)))
+    assert status == 502
+    assert len(metas(emulator)) == 2
+
+
+async def test_after_two_at_once_the_whole_text_is_sent(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    older = asyncio.create_task(refused(gateway, prompt=qwen(marker(delay=5))))
+    await eventually(lambda: emulator.calls_to("/codeapi/completion"))
+    await whole(gateway, prompt=qwen("a"))
+    await older
+    await whole(gateway, prompt=qwen("ab"))
+    assert metas(emulator)[-1]["pmd5"] == ""
+
+
+async def test_a_version_that_changed_is_asked_for_again(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    await whole(gateway, prompt="x")
+    emulator.change_completion_version("2")
+    status, _ = await refused(gateway, prompt="x")
+    assert status == 502
+    assert (await whole(gateway, prompt="x"))["choices"][0]["text"] == "completed()"
+
+
 async def test_after_a_failure_the_whole_text_is_sent(gateway: Gateway, emulator: Emulator) -> None:
     await whole(gateway, prompt=qwen("a"))
     status, _ = await refused(gateway, prompt=qwen("a" + marker(status=503)))
@@ -329,7 +367,8 @@ async def test_a_newer_completion_of_the_same_key_and_file_supersedes_the_older(
     async with asyncio.timeout(0.3):
         status, error = await older
     assert (status, error["code"]) == (409, "superseded")
-    slow = next(c for c in emulator.calls_to("/codeapi/completion") if not c.done)
+    calls = emulator.calls_to("/codeapi/completion")
+    slow = next(c for c in calls if c.body["meta_datas"]["filename"] == "demo.py")
     async with asyncio.timeout(0.3):
         await slow.closed.wait()
     assert (await other)["choices"][0]["text"] == "completed()"
