@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 
 from gateway import tokens
 from gateway.cutoff import Cutoff
-from gateway.fitten.toolcutoff import ToolCutoff
+from gateway.fitten.tools.cutoff import ToolCutoff
 from gateway.fitten.wire import UpstreamUsage
 from gateway.generation import Usage
 

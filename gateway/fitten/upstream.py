@@ -15,7 +15,7 @@ from gateway.config import Fitten
 from gateway.cutoff import Cutoff
 from gateway.errors import UpstreamTimeout
 from gateway.fitten import models as fitten_models
-from gateway.fitten import prompt, tools
+from gateway.fitten import prompt
 from gateway.fitten.body import Body
 from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
@@ -24,7 +24,8 @@ from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.opening import Opener
 from gateway.fitten.session import Session
 from gateway.fitten.tending import Tending
-from gateway.fitten.toolcutoff import ToolCutoff
+from gateway.fitten.tools import tool_prompt
+from gateway.fitten.tools.cutoff import ToolCutoff
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
 from gateway.generation import (
@@ -132,8 +133,8 @@ class Answer:
         self._settings = settings
         system = settings.default_system
         messages = request.messages
-        if tools.needed(request):
-            messages = tools.dressed(request, system)
+        if tool_prompt.needed(request):
+            messages = tool_prompt.dressed(request, system)
         self._prompt = prompt.render(messages, default_system=system)
         self._pictures = sum(len(image.data) for image in prompt.pictures(messages))
         self._weights = upstream.calibration.of(generation.model.id)

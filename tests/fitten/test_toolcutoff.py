@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from emulator.notations import NOTATIONS, written
 from emulator.tooluse import Made
 from gateway.fitten.prompt import ROLE_MARKERS
-from gateway.fitten.toolcutoff import ToolCutoff
+from gateway.fitten.tools.cutoff import ToolCutoff
 from gateway.generation import FinishReason, Piece, Tool
 from tests.fitten.test_toolparse import cut, said
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from emulator.notations import NOTATIONS, QUIRKS, Notation, Quirk, written
 from emulator.tooluse import Made
-from gateway.fitten.source import MAX_HELD
-from gateway.fitten.toolparse import PIECE, ToolParser
+from gateway.fitten.tools.parser import PIECE, ToolParser
+from gateway.fitten.tools.source import MAX_HELD
 from gateway.generation import Piece, Tool
 
 WEATHER = Tool(

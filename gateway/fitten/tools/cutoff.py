@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gateway import tokens
 from gateway.cutoff import Cutoff
-from gateway.fitten.toolparse import ToolParser
+from gateway.fitten.tools.parser import ToolParser
 from gateway.generation import FinishReason, Piece, Tool
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gateway.fitten.notations import NO_PARAMETERS
+from gateway.fitten.tools.notations import NO_PARAMETERS
 from gateway.generation import GenerationRequest, Message, Tool, ToolCall
 
 _OURS = re.compile(r"<(?=\s{0,8}/?\s{0,8}tool(?:s|_calls?|_results?)\b)", re.IGNORECASE)

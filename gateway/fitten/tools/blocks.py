@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from gateway.fitten import markup
-from gateway.fitten.notations import (
+from gateway.fitten.tools import markup
+from gateway.fitten.tools.notations import (
     ARGUMENTS,
     CALLS,
     MEMBERS,
@@ -21,7 +21,7 @@ from gateway.fitten.notations import (
     Offer,
     load,
 )
-from gateway.fitten.source import NoCall, Reading, Source
+from gateway.fitten.tools.source import NoCall, Reading, Source
 
 MAX_CALLS = 128
 

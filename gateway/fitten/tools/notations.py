@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from gateway.fitten import markup
-from gateway.fitten.schema import Fitter
-from gateway.fitten.source import MAX_DEPTH, NoCall
+from gateway.fitten.tools import markup
+from gateway.fitten.tools.schema import Fitter
+from gateway.fitten.tools.source import MAX_DEPTH, NoCall
 from gateway.generation import Tool
 
 WRAPPERS = ("function_calls", "tool_calls")

@@ -10,9 +10,9 @@ import json
 import re
 from collections.abc import Sequence
 
-from gateway.fitten.blocks import Blocks
-from gateway.fitten.notations import Call, Offer
-from gateway.fitten.source import MAX_HELD, PATIENCE, NoCall, Reading, Source, TooLong
+from gateway.fitten.tools.blocks import Blocks
+from gateway.fitten.tools.notations import Call, Offer
+from gateway.fitten.tools.source import MAX_HELD, PATIENCE, NoCall, Reading, Source, TooLong
 from gateway.generation import Piece, Tool
 
 PIECE = 128
