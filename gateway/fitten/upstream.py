@@ -12,7 +12,7 @@ import structlog
 from gateway import tokens
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
-from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
+from gateway.errors import GatewayError, UpstreamUnauthorized
 from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt, tools
 from gateway.fitten.body import Body
@@ -24,7 +24,7 @@ from gateway.fitten.session import Session
 from gateway.fitten.tokenfile import Tokens
 from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.watch import Watch
-from gateway.fitten.wire import AnswerDecoder, truncated
+from gateway.fitten.wire import AnswerDecoder, too_long, truncated
 from gateway.generation import (
     Batches,
     Direct,
@@ -137,6 +137,8 @@ class Answer:
         self._decoder = AnswerDecoder()
         self._cutoff = _cutoff(request)
         self._body: Body | None = None
+        self._late: GatewayError | None = None
+        self._bytes_left = settings.max_answer_bytes
         self._taken: list[Piece] = []  # by the tap, for the reader
         self.direct: Direct | None = None
         self.ended = False
@@ -144,8 +146,15 @@ class Answer:
     async def __aenter__(self) -> Answer:
         self._watch = Watch(self._settings.timeouts, self._silence, self._expire)
         try:
-            self._body = await self._upstream.open(self._prompt, self._generation.model)
+            # All of the opening, since a renewed session and a repeat have limits of their own.
+            async with asyncio.timeout(self._settings.timeouts.first_piece):
+                self._body = await self._upstream.open(self._prompt, self._generation.model)
             self._body.tap = self._tap
+            if self._late is not None:  # the watch looked while there was nobody to tell
+                self._body.fail(self._late)
+        except TimeoutError:
+            await self._watch.close()
+            raise translated(TimeoutError()) from None
         except BaseException:
             await self._watch.close()
             raise
@@ -203,13 +212,19 @@ class Answer:
         self._watch.piece()
         return True
 
-    def _expire(self) -> None:
-        """The upstream was silent for too long: whoever reads is told."""
+    def _expire(self, error: GatewayError) -> None:
+        """The upstream was silent, or spoke, for too long: whoever reads is told."""
+        self._late = error
+        self._bytes_left = 0  # an upstream that never pauses would not let a reader see it
         if self._body is not None:
-            self._body.fail(UpstreamTimeout("Fitten fell silent; please try again."))
+            self._body.fail(error)
 
     def _take(self, data: bytes) -> list[Piece]:
-        batch = self._cutoff.feed(self._decoder.feed(data))
+        pieces = self._decoder.feed(data)
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
+            self._decoder.error = self._decoder.error or self._late or too_long()
+        batch = self._cutoff.feed(pieces)
         if not batch and isinstance(self._cutoff, ToolCutoff) and self._cutoff.advanced():
             self._watch.held()
         self.ended = self._cutoff.finish_reason is not None
