@@ -136,7 +136,8 @@ def _gzip(half: bool) -> Callable[[bytes, bytes], Sequence[Step]]:
 
 
 HTML = b"<html><head><title>made up</title></head><body>nginx</body></html>\n"
-BODIES = {"json": b'{"detail": "made up"}', "html": HTML, "empty": b""}
+FRAMINGS = {"chunked": "chunked", "length": "counted", "close": "ended by closing"}
+BODIES = {"JSON": b'{"detail": "made up"}', "HTML": HTML, "empty": b""}
 ELSEWHERE = b"http://elsewhere.invalid/"
 
 
@@ -177,7 +178,7 @@ HEADS = [
 ]
 CUTS = [
     Fault(
-        f"{how} after {place}, {framing}",
+        f"{'closed' if how == 'fin' else how} after {place}, {FRAMINGS[framing]}",
         _cut(framing, how, place),
         INVALID if framing == "close" else BROKEN,
         INVALID if framing == "close" else BROKEN,
@@ -236,7 +237,7 @@ def _by_status(status: int) -> tuple[Outcome, Outcome]:
 
 
 STATUSES = [
-    Fault(f"{status}, {body}", _status(status, body), login, other, other)
+    Fault(f"{status}, {body} body", _status(status, body), login, other, other)
     for status in (401, 403, 404, 413, 422, 429, 500, 502, 503, 504)
     for body in BODIES
     for login, other in [_by_status(status)]
