@@ -16,8 +16,8 @@ CODES = {
     "upstream_timeout": "Fitten took longer than `fitten.timeouts` allows.",
     "upstream_too_long": "Fitten's answer went over `fitten.max_answer_bytes`.",
     "upstream_rate_limited": "Fitten answered 429. Its `Retry-After` is passed on.",
-    "no_account_available": "Fitten refuses the login, most likely for the account's name or password. "
-    "Only the operator can help; the next try is half a minute to an hour away.",
+    "no_account_available": "Fitten refuses the login, most likely for the account's name or "
+    "password. Only the operator can help; the next try is half a minute to an hour away.",
 }
 _COLUMNS = {
     "login": "login",
@@ -46,7 +46,8 @@ cell against a running gateway, streamed and whole, and chats with either `fitte
   `fitten.completion.timeout` in all; a chat has `first_piece` for all that precedes its first
   piece (a login too), `between_pieces` for each silence, `answer` for the whole. Newlines and
   heartbeats are silence.
-- A chat whose connection is lost before Fitten has sent the head of an answer is sent once more.
+- A call whose connection is lost before Fitten has sent the head of an answer is made once more,
+  since most often the connection was an idle one that Fitten had just closed.
   Nothing is repeated after that, and nothing at all once a caller has had a piece.
 - A connection that failed is closed and carries no other request; no task and no socket is left.
 - Words, addresses and names of Fitten's are never passed on.

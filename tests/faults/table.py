@@ -163,15 +163,14 @@ CONNECTIONS = [
     Fault("connection hangs", "hang", SLOW, SLOW, SLOW, refresh=SLOW),
 ]
 HEADS = [
-    Fault("reset before headers", _bare("reset"), BROKEN, BROKEN, TWICE, version=TWICE),
-    Fault("closed before headers", _bare("fin"), BROKEN, BROKEN, TWICE, version=TWICE),
+    Fault("reset before headers", _bare("reset"), TWICE, TWICE, TWICE),
+    Fault("closed before headers", _bare("fin"), TWICE, TWICE, TWICE),
     Fault(
         "reset in the headers",
         _bare(b"HTTP/1.1 200 OK\r\nCont", "reset"),
-        BROKEN,
-        BROKEN,
         TWICE,
-        version=TWICE,
+        TWICE,
+        TWICE,
     ),
     Fault("not HTTP", _bare(b"\x00\x01 made up\r\n\r\n", "fin"), BROKEN, BROKEN, BROKEN),
     Fault("silent before headers", _bare("stall"), SLOW, SLOW, SLOW),
