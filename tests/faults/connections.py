@@ -13,9 +13,9 @@ import pytest
 
 @contextmanager
 def broken_address(kind: str, good_port: int, patch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A URL at which connecting fails as `kind` says: refused, dns, tls or hang."""
-    if kind == "tls":
-        yield f"https://127.0.0.1:{good_port}"  # where nobody speaks TLS
+    """A URL at which connecting fails as `kind` says: refused, dns, tls, untrusted or hang."""
+    if kind in ("tls", "untrusted"):
+        yield f"https://127.0.0.1:{good_port}"  # where nobody speaks TLS, or not as they should
         return
     if kind == "dns":
         patch.setattr(aiohttp.ThreadedResolver, "resolve", _not_found)

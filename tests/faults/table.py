@@ -160,6 +160,7 @@ CONNECTIONS = [
     Fault("connection refused", "refused", BROKEN, BROKEN, BROKEN, refresh=BROKEN),
     Fault("host name not found", "dns", BROKEN, BROKEN, BROKEN, refresh=BROKEN),
     Fault("TLS handshake fails", "tls", BROKEN, BROKEN, BROKEN, refresh=BROKEN),
+    Fault("TLS certificate not trusted", "untrusted", BROKEN, BROKEN, BROKEN, refresh=BROKEN),
     Fault("connection hangs", "hang", SLOW, SLOW, SLOW, refresh=SLOW),
 ]
 HEADS = [

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -82,16 +83,22 @@ async def test_a_fault_is_told_as_documented_and_leaves_nothing(
 
 @asynccontextmanager
 async def faulty(
-    fault: Fault, moment: Moment, folder: Path, patch: pytest.MonkeyPatch
+    fault: Fault,
+    moment: Moment,
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    times: int = sys.maxsize,
 ) -> AsyncIterator[tuple[Gateway, FaultyFitten]]:
     """A gateway whose next call but the models' is the one of the moment."""
     fitten = FaultyFitten()
     await fitten.start()
+    bad = FaultyFitten()
+    await bad.start(untrusted=fault.play == "untrusted")
     try:
         with ExitStack() as stack:
             urls = {"base_url": fitten.url, "models_url": fitten.url}
             if isinstance(fault.play, str):
-                broken = broken_address(fault.play, fitten.port, patch)
+                broken = broken_address(fault.play, bad.port, patch)
                 which = "models_url" if moment == "models" else "base_url"
                 urls[which] = stack.enter_context(broken)
             else:
@@ -99,6 +106,7 @@ async def faulty(
                 sent = LINES[0] if moment == "after" else b""
                 fitten.fault = fault.play(sent, GOOD[call].removeprefix(sent))
                 fitten.moment = call
+                fitten.times = times
             if moment != "login":
                 expires = 1.0 if moment == "refresh" else None
                 keep_tokens(folder, urls["base_url"], expires)
@@ -106,6 +114,7 @@ async def faulty(
                 yield gateway, fitten
     finally:
         await fitten.stop()
+        await bad.stop()
 
 
 def keep_tokens(folder: Path, url: str, expires: float | None) -> None:

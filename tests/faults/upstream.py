@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 Moment = Literal["login", "refresh", "models", "version", "completion", "before", "after"]
@@ -49,7 +52,7 @@ def whole(body: bytes) -> bytes:
 class FaultyFitten:
     """Answers on a free port until `stop`; `calls` counts the requests of each kind.
 
-    fault: what is sent, and done, in place of the answer to the calls of `moment`.
+    fault: what is sent, and done, in place of the answer to the first `times` calls of `moment`.
     """
 
     def __init__(self) -> None:
@@ -58,11 +61,17 @@ class FaultyFitten:
         self.failing = 0  # connections that are in the fault now
         self.tasks: set[asyncio.Task[Any]] = set()
         self.moment = ""
+        self.times = sys.maxsize
         self.fault: Sequence[Step] = ()
         self._server: asyncio.Server
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def start(self, *, untrusted: bool = False) -> None:
+        """untrusted: over TLS, with a certificate that nobody has signed."""
+        context = None
+        if untrusted:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -98,7 +107,7 @@ class FaultyFitten:
         await reader.readexactly(int(length or 0))
         call = path_moment(head.split(b" ")[1].partition(b"?")[0].decode())
         self.calls[call] += 1
-        if call != self.moment:
+        if call != self.moment or self.calls[call] > self.times:
             writer.write(whole(GOOD.get(call, b"")))
             return True
         self.failing += 1
