@@ -96,7 +96,8 @@ class Fitten:
     default_system: str = "Reply same language as the user's input."
     timeouts: Timeouts = field(default_factory=Timeouts)
     completion: Completion = field(default_factory=Completion)
-    max_answer_bytes: Annotated[int, Between(1024, 2**31)] = 16 * 1024 * 1024
+    max_answer_bytes: Annotated[int, Between(1024, 2**31)] = 64 * 1024 * 1024
+    stop_repetition: bool = False
     accept_unproven_end: bool = False
     chat_client: Literal["lean", "aiohttp"] = "lean"
     ca_file: str | None = None

@@ -20,11 +20,12 @@ from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
 from gateway.fitten.completion import Completions
 from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
+from gateway.fitten.repetition import Overrun
 from gateway.fitten.session import Session
 from gateway.fitten.tokenfile import Tokens
 from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.watch import Watch
-from gateway.fitten.wire import AnswerDecoder, too_long, truncated
+from gateway.fitten.wire import AnswerDecoder, truncated
 from gateway.generation import (
     Batches,
     Direct,
@@ -138,7 +139,8 @@ class Answer:
         self._cutoff = _cutoff(request)
         self._body: Body | None = None
         self._late: GatewayError | None = None
-        self._bytes_left = settings.max_answer_bytes
+        self._overrun = Overrun(settings.max_answer_bytes, repetition=settings.stop_repetition)
+        self._room = self._overrun.room
         self._taken: list[Piece] = []  # by the tap, for the reader
         self.direct: Direct | None = None
         self.ended = False
@@ -215,15 +217,17 @@ class Answer:
     def _expire(self, error: GatewayError) -> None:
         """The upstream was silent, or spoke, for too long: whoever reads is told."""
         self._late = error
-        self._bytes_left = 0  # an upstream that never pauses would not let a reader see it
+        self._room = 0  # an upstream that never pauses would not let a reader see it
         if self._body is not None:
             self._body.fail(error)
 
     def _take(self, data: bytes) -> list[Piece]:
         pieces = self._decoder.feed(data)
-        self._bytes_left -= len(data)
-        if self._bytes_left < 0:
-            self._decoder.error = self._decoder.error or self._late or too_long()
+        self._room -= len(data)
+        if self._room < 0:
+            error = self._late or self._overrun.look(self._room, pieces)
+            self._decoder.error = self._decoder.error or error
+            self._room = self._overrun.room
         batch = self._cutoff.feed(pieces)
         if not batch and isinstance(self._cutoff, ToolCutoff) and self._cutoff.advanced():
             self._watch.held()

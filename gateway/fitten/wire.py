@@ -293,15 +293,6 @@ def truncated() -> UpstreamError:
     )
 
 
-def too_long() -> UpstreamError:
-    """The answer goes on beyond all measure, as a model that repeats itself does (trap 31)."""
-    return UpstreamError(
-        "Fitten's answer is longer than fitten.max_answer_bytes allows.",
-        code="upstream_too_long",
-        retryable=False,
-    )
-
-
 def _decode_leniently(line: bytes) -> Any:
     """Lines that the strict decoder refuses: lone surrogates, stray bytes, NaN."""
     return json.loads(line.decode("utf-8", "replace"))

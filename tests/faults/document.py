@@ -15,6 +15,8 @@ CODES = {
     "upstream_truncated": "Fitten's answer broke off before its end.",
     "upstream_timeout": "Fitten took longer than `fitten.timeouts` allows.",
     "upstream_too_long": "Fitten's answer went over `fitten.max_answer_bytes`.",
+    "upstream_repetition": "Fitten's answer was the same loop for a long time "
+    "(`fitten.stop_repetition`).",
     "upstream_rate_limited": "Fitten answered 429. Its `Retry-After` is passed on.",
     "no_account_available": "Fitten refuses the login, most likely for the account's name or "
     "password. Only the operator can help; the next try is half a minute to an hour away.",

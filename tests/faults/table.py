@@ -43,6 +43,7 @@ INVALID = Told(502, "upstream_invalid_response")
 CUT = Told(502, "upstream_truncated")
 SLOW = Told(504, "upstream_timeout")
 LONG = Told(502, "upstream_too_long", again=False)
+LOOP = Told(502, "upstream_repetition", again=False)
 LIMITED = Told(429, "upstream_rate_limited")
 NO_ACCOUNT = Told(503, "no_account_available", again=False)
 
@@ -135,6 +136,14 @@ def _gzip(half: bool) -> Callable[[bytes, bytes], Sequence[Step]]:
     return play
 
 
+_LA = '{"delta":"la "}\n'
+
+
+def _flood(sent: bytes, rest: bytes) -> Sequence[Step]:
+    lines = "".join(f'{{"delta":"{number} "}}\n' for number in range(30_000)).encode()
+    return [head("close") + sent, lines, "stall"]
+
+
 HTML = b"<html><head><title>made up</title></head><body>nginx</body></html>\n"
 FRAMINGS = {"chunked": "chunked", "length": "counted", "close": "ended by closing"}
 BODIES = {"JSON": b'{"detail": "made up"}', "HTML": HTML, "empty": b""}
@@ -209,15 +218,9 @@ BODIES_200 = [
     Fault("heartbeats only", _instead(b'{"delta":"heartbeat"}\n' * 3), None, None, INVALID),
     Fault("gzip that ends in mid-line", _gzip(True), INVALID, INVALID, CUT, CUT),
     Fault("gzip that ends after a line", _gzip(False), None, None, None, CUT),
-    Fault("endless repetition", _then('forever:{"delta":"la "}\n'), None, None, None, SLOW),
-    Fault(
-        "endless flood",
-        _then("forever:" + '{"delta":"la "}\n' * 4096),
-        None,
-        None,
-        None,
-        LONG,
-    ),
+    Fault("endless repetition", _then("forever:" + _LA), None, None, None, SLOW),
+    Fault("endless quick repetition", _then("forever:" + _LA * 256), None, None, None, LOOP),
+    Fault("endless flood", _flood, None, None, None, LONG),
 ]
 REDIRECTS = [
     Fault(f"redirect {status} to another host", _redirect(status), NO_ACCOUNT, REFUSED, REFUSED)

@@ -30,7 +30,7 @@ async def test_the_wait_for_the_first_piece_counts_the_renewal_of_the_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = {"timeouts": {"call": 30.0, "first_piece": 0.2}}
-    monkeypatch.setattr("tests.faults.test_faults.LIMITS", limits)
+    monkeypatch.setattr("tests.faults.test_faults.limits_for", lambda *_: limits)
     async with faulty(STALL, "refresh", tmp_path, monkeypatch) as (gateway, fitten):
         started = time.monotonic()
         status, _, raw = await ask(gateway, *asked("before"))
