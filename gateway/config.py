@@ -81,12 +81,13 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The longest waits for the upstream; there is no limit on a whole stream."""
+    """The longest waits for the upstream; `answer` is for a whole answer, from its asking."""
 
     connect: Seconds = 10.0
     call: Seconds = 20.0
     first_piece: Seconds = 120.0
     between_pieces: Seconds = 120.0
+    answer: Seconds = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class Fitten:
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: Pool = field(default_factory=Pool)
     completion: Completion = field(default_factory=Completion)
+    max_answer_bytes: Annotated[int, Between(1024, 2**31)] = 64 * 1024 * 1024
+    stop_repetition: bool = False
     accept_unproven_end: bool = False
     chat_client: Literal["lean", "aiohttp"] = "lean"
     ca_file: str | None = None

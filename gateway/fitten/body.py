@@ -46,8 +46,11 @@ class SessionBody:
     @property
     def framed(self) -> bool:
         """aiohttp raises ClientPayloadError when a chunked or counted body ends early, so a
-        normal end of such a body is proof."""
+        normal end of such a body is proof; but it does not look for the end of a compressed
+        text in one."""
         headers = self._response.headers
+        if headers.get("Content-Encoding", "identity").lower() != "identity":
+            return False
         coding = headers.get("Transfer-Encoding", "")
         return "Content-Length" in headers or "chunked" in coding.lower()
 

@@ -277,9 +277,7 @@ class FittenClient:
         try:
             async with (
                 asyncio.timeout(self._timeouts.call),
-                self._http.request(
-                    method, url, data=data, headers=sent, allow_redirects=False
-                ) as response,
+                await self._respond(method, url, data, sent) as response,
             ):
                 if not 200 <= response.status < 300:
                     raise status_error(
@@ -288,6 +286,21 @@ class FittenClient:
                 return await _read(response)
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error) from None
+
+    async def _respond(
+        self, method: str, url: URL, data: bytes | None, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        """A response's head. As for a chat, a POST whose connection is lost is sent once more."""
+        attempts = 2 if method == "POST" else 1  # aiohttp repeats a GET by itself
+        while True:
+            attempts -= 1
+            try:
+                return await self._http.request(
+                    method, url, data=data, headers=headers, allow_redirects=False
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if not attempts or isinstance(error, aiohttp.ClientConnectorError):
+                    raise
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -13,7 +13,7 @@ from gateway.accounts.account import Lease
 from gateway.accounts.pool import Pool, Summary
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
-from gateway.errors import UpstreamTimeout
+from gateway.errors import GatewayError
 from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt
 from gateway.fitten.body import Body
@@ -22,6 +22,7 @@ from gateway.fitten.client import FittenClient, translated
 from gateway.fitten.completion import Completions
 from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.opening import Opener
+from gateway.fitten.repetition import Overrun
 from gateway.fitten.session import Session
 from gateway.fitten.tending import Tending
 from gateway.fitten.tools import tool_prompt
@@ -142,7 +143,9 @@ class Answer:
         self._cutoff = _cutoff(request)
         self._body: Body | None = None
         self._lease: Lease[Session]
-        self._late = False
+        self._late: GatewayError | None = None
+        self._overrun = Overrun(settings.max_answer_bytes, repetition=settings.stop_repetition)
+        self._room = self._overrun.room
         self._taken: list[Piece] = []  # by the tap, for the reader
         self.direct: Direct | None = None
         self.ended = False
@@ -150,13 +153,19 @@ class Answer:
     async def __aenter__(self) -> Answer:
         self._watch = Watch(self._settings.timeouts, self._silence, self._expire)
         try:
-            self._body, self._lease = await self._upstream.open(self._prompt, self._generation)
+            # All of the opening, since a renewed session and a repeat have limits of their own.
+            async with asyncio.timeout(self._settings.timeouts.first_piece):
+                opened = await self._upstream.open(self._prompt, self._generation)
+            self._body, self._lease = opened
             self._body.tap = self._tap
+            if self._late is not None:  # the watch looked while there was nobody to tell
+                self._body.fail(self._late)
+        except TimeoutError:
+            await self._watch.close()
+            raise translated(TimeoutError()) from None
         except BaseException:
             await self._watch.close()
             raise
-        if self._late:
-            self._expire()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -214,14 +223,21 @@ class Answer:
         self._watch.piece()
         return True
 
-    def _expire(self) -> None:
-        """The upstream was silent for too long: whoever reads is told."""
-        self._late = True
+    def _expire(self, error: GatewayError) -> None:
+        """The upstream was silent, or spoke, for too long: whoever reads is told."""
+        self._late = error
+        self._room = 0  # an upstream that never pauses would not let a reader see it
         if self._body is not None:
-            self._body.fail(UpstreamTimeout("Fitten fell silent; please try again."))
+            self._body.fail(error)
 
     def _take(self, data: bytes) -> list[Piece]:
-        batch = self._cutoff.feed(self._decoder.feed(data))
+        pieces = self._decoder.feed(data)
+        self._room -= len(data)
+        if self._room < 0:
+            error = self._late or self._overrun.look(self._room, pieces)
+            self._decoder.error = self._decoder.error or error
+            self._room = self._overrun.room
+        batch = self._cutoff.feed(pieces)
         if not batch and isinstance(self._cutoff, ToolCutoff) and self._cutoff.advanced():
             self._watch.held()
         self.ended = self._cutoff.finish_reason is not None

@@ -7,19 +7,23 @@ import math
 from collections.abc import Callable
 
 from gateway.config import Timeouts
+from gateway.errors import GatewayError, UpstreamTimeout
 from gateway.generation import Silence
 
 
 class Watch:
     """Looks after one answer, from its making until `close`.
 
-    Calls `expire` once when the first piece, or the next one, takes longer than `timeouts`
-    allow; gives the signs that `silence` asks for. A piece costs one look at the clock: the
-    timer is set anew only when it has gone off.
+    Calls `expire` once, with what to tell, when the first piece, the next one, or all of the
+    answer takes longer than `timeouts` allow; gives the signs that `silence` asks for. A
+    piece costs one look at the clock: the timer is set anew only when it has gone off.
     """
 
     def __init__(
-        self, timeouts: Timeouts, silence: Silence | None, expire: Callable[[], None]
+        self,
+        timeouts: Timeouts,
+        silence: Silence | None,
+        expire: Callable[[GatewayError], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeouts = timeouts
@@ -28,6 +32,7 @@ class Watch:
         self._sign: asyncio.Future[None] | None = None
         now = self._loop.time()
         self._deadline = now + timeouts.first_piece
+        self._end = now + timeouts.answer
         self._next_sign = now + silence.grace if silence else math.inf
         # A piece may bring a limit nearer than the timer is set; never by more than this.
         self._step = timeouts.between_pieces
@@ -55,8 +60,13 @@ class Watch:
 
     def _look(self) -> None:
         now = self._loop.time()
+        if now >= self._end:
+            self._expire(
+                UpstreamTimeout("Fitten's answer took longer than fitten.timeouts.answer allows.")
+            )
+            return
         if now >= self._deadline:
-            self._expire()
+            self._expire(UpstreamTimeout("Fitten fell silent; please try again."))
             return
         if self._silence is not None and now >= self._next_sign:
             self._next_sign = now + self._silence.interval
@@ -66,7 +76,7 @@ class Watch:
         self._timer = self._loop.call_at(self._next_look(now), self._look)
 
     def _next_look(self, now: float) -> float:
-        return min(self._deadline, self._next_sign, now + self._step)
+        return min(self._deadline, self._next_sign, self._end, now + self._step)
 
 
 def _seen(sign: asyncio.Future[None]) -> None:

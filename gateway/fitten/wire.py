@@ -151,7 +151,7 @@ class AnswerDecoder:
         self._rest, self._rest_size = [], 0
         if self.error is None and last.strip(_BLANK):
             self._line(last)
-            if self._derailed and self.error is None:
+            if self._derailed and (last.lstrip(_BLANK).startswith(b"{") or self.error is None):
                 self.error = truncated()  # a line that breaks off
         if self.error is None and not self.complete and (self._derailed or not whole):
             self.error = truncated()

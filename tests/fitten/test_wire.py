@@ -193,7 +193,7 @@ FAILED = ["UpstreamError", 502, "upstream_error"]
         (b"\n\n", "", INVALID),
         (b"{}\n", "", INVALID),
         (b'{"delta":"a"}\n{"delta":"b', "a", BROKEN),
-        (b'{"delta":"a', "", INVALID),
+        (b'{"delta":"a', "", BROKEN),
         # Members.
         (lines({"delta": None}, {"delta": "a", "usage": None, "tracedata": None}), "a", NO_ERROR),
         (lines({"delta": 5}, {"delta": ["x"]}, {"delta": {"a": "x"}}, {"delta": "a"}), "a", None),

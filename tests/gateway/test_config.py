@@ -223,7 +223,7 @@ middlewares:
         "max_concurrent",
         "config.yaml:12: fitten.timeouts.connect: 0.0 is out of bounds; allowed: 0.01 to 86400",
         "config.yaml:12: fitten.timeouts.first: unknown option; known: connect, call, "
-        "first_piece, between_pieces",
+        "first_piece, between_pieces, answer",
         "config.yaml:13: log.level: 'loud' is not known; allowed: debug, info, warning, error",
         "config.yaml:13: log.file: must not be empty",
         "config.yaml:17: middlewares[1].rate_limit.requests_per_minute: expected a whole number, "
