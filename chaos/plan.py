@@ -150,7 +150,12 @@ class Planner:
         fault = draw.choice(("refuse", "reset", "close", "hang", "garbage", "stall", "trickle"))
         at = draw.choice((draw.randrange(1, 150), draw.randrange(150, 1500)))
         times = draw.choice((1, 9))
-        return f"fault={fault}:{at}:{times}", "", False, fault in ("stall", "trickle")
+        return (
+            f"fault={fault}:{at}:{times}",
+            "",
+            False,
+            (fault == "refuse" and times == 1) or fault in ("stall", "trickle"),
+        )
 
 
 def events(seed: int, seconds: float, every: float, kinds: tuple[str, ...]) -> list[Event]:

@@ -48,6 +48,7 @@ class FittenClient:
         self._base = settings.base_url.rstrip("/")
         self._models_base = settings.models_url.rstrip("/")
         self._http: aiohttp.ClientSession
+        self._unpooled: aiohttp.ClientSession
         # Only ClientSession knows how to ask a proxy.
         self._plain = settings.chat_client == "aiohttp" or settings.proxy is not None
         self._chat_for: tuple[str, str] | None = None
@@ -65,13 +66,21 @@ class FittenClient:
         if settings.ca_file:
             context = ssl.create_default_context(cafile=settings.ca_file)
         connect = settings.timeouts.connect
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15),
-            timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": _AGENT},
-            proxy=settings.proxy.value if settings.proxy else None,
-        ) as self._http:
+
+        def session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+            return aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": _AGENT},
+                proxy=settings.proxy.value if settings.proxy else None,
+            )
+
+        async with (
+            session(aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15)) as self._http,
+            # For repeats: an upstream that restarts closes all pooled connections at once.
+            session(aiohttp.TCPConnector(limit=0, ssl=context, force_close=True)) as self._unpooled,
+        ):
             yield self._http
 
     async def login(self, username: str, password: str) -> dict[str, Any]:
@@ -145,20 +154,18 @@ class FittenClient:
 
     async def _post_chat(self, user_id: str, access_token: str, body: bytes) -> Body:
         post = self._post_plainly if self._plain else self._post_leanly
-        attempts = 2
-        while True:
-            attempts -= 1
-            try:
-                return await post(user_id, access_token, body)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # A pooled connection that the upstream had just closed; aiohttp repeats
-                # only methods without a body. Nothing was answered, so once more is safe.
-                if not attempts or isinstance(error, aiohttp.ClientConnectorError):
-                    raise
+        try:
+            return await post(self._http, user_id, access_token, body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not _worth_repeating(error):
+                raise
+        return await post(self._unpooled, user_id, access_token, body)
 
-    async def _post_plainly(self, user_id: str, access_token: str, body: bytes) -> Body:
+    async def _post_plainly(
+        self, http: aiohttp.ClientSession, user_id: str, access_token: str, body: bytes
+    ) -> Body:
         async with asyncio.timeout(self._timeouts.first_piece):
-            response = await self._http.post(
+            response = await http.post(
                 self._chat_url(user_id),
                 data=io.BytesIO(body) if len(body) > _LARGE else body,
                 headers={
@@ -169,13 +176,15 @@ class FittenClient:
             )
         return SessionBody(response)
 
-    async def _post_leanly(self, user_id: str, access_token: str, body: bytes) -> Body:
+    async def _post_leanly(
+        self, http: aiohttp.ClientSession, user_id: str, access_token: str, body: bytes
+    ) -> Body:
         """The same request on a connection of the session's pool, without its ceremony."""
-        connector = self._http.connector
+        connector = http.connector
         if connector is None:
             raise aiohttp.ClientConnectionError("the gateway is shutting down")
         route, head = self._chat_head(user_id, access_token)
-        connection = await connector.connect(route, [], self._http.timeout)
+        connection = await connector.connect(route, [], http.timeout)
         exchange = Exchange(connection)
         try:
             head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
@@ -252,9 +261,7 @@ class FittenClient:
         try:
             async with (
                 asyncio.timeout(self._timeouts.call),
-                self._http.request(
-                    method, url, data=data, headers=sent, allow_redirects=False
-                ) as response,
+                await self._response(method, url, sent, data) as response,
             ):
                 if not 200 <= response.status < 300:
                     raise status_error(
@@ -263,6 +270,29 @@ class FittenClient:
                 return await _read(response)
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error) from None
+
+    async def _response(
+        self, method: str, url: URL, headers: dict[str, str], data: bytes | None
+    ) -> aiohttp.ClientResponse:
+        try:
+            return await self._http.request(
+                method, url, data=data, headers=headers, allow_redirects=False
+            )
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not _worth_repeating(error):
+                raise
+        return await self._unpooled.request(
+            method, url, data=data, headers=headers, allow_redirects=False
+        )
+
+
+def _worth_repeating(error: Exception) -> bool:
+    """Whether it may have been a pooled connection that the upstream had just closed.
+
+    Nothing was answered then, so once more is safe; aiohttp itself repeats only methods
+    without a body.
+    """
+    return not isinstance(error, aiohttp.ClientConnectorError)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
