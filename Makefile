@@ -7,10 +7,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
-.PHONY: help install demo run test lint types check sdk bench bench-quick bench-peers lock clean
+.PHONY: help install demo run test lint types check sdk install-service deploy-check confined \
+        restarts bench bench-quick bench-peers lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
 install: $(VENV)/.runtime  ## build .venv from the lock; quick when nothing changed
 
@@ -59,6 +60,21 @@ $(VENV)/%/.done: requirements/%.txt $(VENV)/.python
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
+
+install-service:  ## put it under /opt and /etc as a service of systemd; as root
+	@PYTHON="$(PYTHON)" sh deploy/install.sh
+
+deploy-check: $(VENV)/.dev  ## the units by systemd-analyze; needs Debian's package systemd
+	@command -v systemd-analyze > /dev/null || { \
+	  echo "There is no systemd-analyze. On Debian and Ubuntu: sudo apt-get install systemd" >&2; exit 1; }
+	$(BIN)/pytest tests/deploy
+
+confined: $(VENV)/.dev  ## every test under the unit's restrictions, as far as they can be imitated
+	HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis PYTHONDONTWRITEBYTECODE=1 \
+	  $(BIN)/python deploy/confined.py $(BIN)/pytest -p no:cacheprovider
+
+restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load; about five minutes
+	RESTARTS=50 RELOADS=200 $(BIN)/pytest tests/supervised/test_restart.py tests/supervised/test_reload.py
 
 bench: $(VENV)/.runtime  ## processor time per request and piece, against nginx; needs wrk and nginx
 	$(BIN)/python -m benchmarks.run

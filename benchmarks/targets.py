@@ -111,6 +111,7 @@ class Lab:
             "models_url": base,
             "accounts": [{"username": "bench", "password": "bench password"}],
             "state_file": f"{place}.state",
+            "pool": {"max_concurrent": 100_000},  # one account bears all of the load
         }
         if tls:
             fitten["ca_file"] = str(self._folder / "cert.pem")

@@ -22,6 +22,7 @@ from chaos.load import KEY
 
 ROOT = Path(__file__).parent.parent
 _PASSWORD = "correct horse"
+_ACCOUNTS = ("first_user", "second_user")
 
 
 class Failed(Exception):
@@ -55,8 +56,8 @@ class Emulator:
         self._process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> Emulator:
-        account = f"demo_user:{_PASSWORD}"
-        command = ("emulator", "--port", str(self.port), "--account", account, "--pace", "0.01")
+        accounts = [f"--account={name}:{_PASSWORD}" for name in _ACCOUNTS]
+        command = ("emulator", "--port", str(self.port), "--pace", "0.01", *accounts)
         self._process = await _start(command, self._log)
         await _answers(self._process, f"http://127.0.0.1:{self.port}/_emulator/health", self._log)
         return self
@@ -197,7 +198,14 @@ class Gateway:
             "fitten": {
                 "base_url": url,
                 "models_url": url,
-                "accounts": [{"username": "demo_user", "password": _PASSWORD}],
+                "accounts": [{"username": name, "password": _PASSWORD} for name in _ACCOUNTS],
+                # A pause for an account would strike requests that have no fault of their own.
+                "pool": {
+                    "max_concurrent": 200,
+                    "max_completions": 50,
+                    "retry_ratio": 1,
+                    "breaker_failures": 0,
+                },
                 "state_file": str(self._folder / "fitten.json"),
                 "timeouts": {"connect": 2, "call": 3, "first_piece": 4, "between_pieces": 2},
                 "completion": {"timeout": 4},

@@ -10,7 +10,6 @@ import asyncio
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.books import Books
@@ -18,20 +17,12 @@ from chaos.load import Client, Outcome
 from chaos.plan import Event, Planner, events
 from chaos.processes import Emulator, Failed, Gateway, Measures, log_lines
 from chaos.proxy import Proxy
-from chaos.table import Row, show
+from chaos.result import Result, compared, of_books
+from chaos.table import Row
 
 KINDS = {"stream": 8, "whole": 6, "tools": 4, "completion": 4, "leave": 4, "stop": 2}
 _WARM_UP = 3.0  # seconds
 _SETTLE = 1.0  # seconds for the last log lines and the emulator's last calls
-_GROWTH = 1.15  # of memory, from the warm process's to that at the end
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run found. faults: a sentence each for what must not be."""
-
-    rows: list[Row]
-    faults: list[str]
 
 
 async def chaos(
@@ -60,7 +51,13 @@ async def chaos(
         books = Books(
             outcomes, log_lines(gateway.logs), await emulator.calls(), proxy.fired, gateway.windows
         )
-        return _result(books, before, after, gateway, proxy, plan)
+        result = of_books(books, proxy, gateway)
+        happened = ", ".join(f"{event.kind} at {event.at:.0f} s" for event in plan)
+        quiet = compared(before, after, memory=True)
+        rows = [Row("blows", str(len(plan)), happened, True), *(row for row, _ in quiet)]
+        return Result(
+            [*result.rows, *rows], [*result.faults, *(fault for _, fault in quiet if fault)]
+        )
 
 
 async def _load(
@@ -99,64 +96,6 @@ async def _measure(gateway: Gateway, proxy: Proxy) -> Measures:
     return await gateway.measure()
 
 
-def _result(
-    books: Books,
-    before: Measures,
-    after: Measures,
-    gateway: Gateway,
-    proxy: Proxy,
-    plan: list[Event],
-) -> Result:
-    faults = list(books.faults)
-    rows = [Row("requests", "sent", "outcomes", True)]
-    for kind, seen in books.outcomes.items():
-        told = ", ".join(f"{count} {name}" for name, count in seen.most_common())
-        wrong = any(f"({kind}" in fault for fault in books.faults)
-        rows.append(Row(f"  {kind}", str(seen.total()), told, not wrong))
-    struck = ", ".join(f"{count} {kind}" for kind, count in sorted(proxy.strikes.items()))
-    rows.append(Row("faults", str(proxy.strikes.total()), struck, True))
-    happened = ", ".join(f"{event.kind} at {event.at:.0f} s" for event in plan)
-    rows.append(Row("blows", str(len(plan)), happened, True))
-    rows.append(Row("books", str(len(books.entries)), _verdict(books.faults), not books.faults))
-    statuses = ", ".join(map(str, gateway.statuses))
-    well = not any(gateway.statuses)
-    rows.append(Row("exit status", str(len(gateway.statuses)), f"on SIGTERM: {statuses}", well))
-    if not well:
-        faults.append(f"exit statuses on SIGTERM: {statuses}")
-    for name, start, end, good in _compared(before, after):
-        rows.append(Row(name, end, f"{start} before", good))
-        if not good:
-            faults.append(f"{name}: {start} before, {end} after")
-    return Result(rows, faults)
-
-
-def _compared(before: Measures, after: Measures) -> list[tuple[str, str, str, bool]]:
-    names = before.tasks.keys() | after.tasks.keys()
-    more = {n: after.tasks.get(n, 0) - before.tasks.get(n, 0) for n in names}
-    more = {name: count for name, count in more.items() if count}
-    tasks = [sum(measures.tasks.values()) for measures in (before, after)]
-    megabytes = [measures.memory / 1e6 for measures in (before, after)]
-    return [
-        (
-            "descriptors",
-            str(before.descriptors),
-            str(after.descriptors),
-            after.descriptors <= before.descriptors,
-        ),
-        ("tasks", str(tasks[0]), f"{tasks[1]}{f' {more}' if more else ''}", not more),
-        (
-            "memory, MB",
-            f"{megabytes[0]:.1f}",
-            f"{megabytes[1]:.1f}",
-            megabytes[1] <= megabytes[0] * _GROWTH,
-        ),
-    ]
-
-
-def _verdict(faults: list[str]) -> str:
-    return f"{len(faults)} do not agree" if faults else "client, log and emulator agree"
-
-
 def main() -> int:
     """Run and print; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m chaos.run", description=__doc__)
@@ -190,10 +129,7 @@ def main() -> int:
     except Failed as failed:
         print(f"chaos: {failed}", file=sys.stderr)
         return 1
-    print(show(result.rows))
-    for fault in result.faults[:40]:
-        print(f"FAULT {fault}", file=sys.stderr)
-    return 1 if result.faults else 0
+    return result.report()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from emulator.accounts import Account
 from emulator.answer import Answer
 from emulator.assistant import assistant
 from emulator.calls import Call
-from emulator.errors import detail, missing_field
+from emulator.errors import detail, missing_field, nginx_page, server_error
 from emulator.prompt import parse_prompt
 from emulator.scenarios import BadMarker, Turn, find_marker
 from emulator.state import State
@@ -60,6 +60,14 @@ def _account_refusal(state: State, account: Account, call: Call) -> web.Response
         raise Unauthorized(EXPIRED)
     if "banned" in account.scenarios:
         return detail(403, "account banned (made up)")
+    if "chat_429" in account.scenarios:
+        refusal = detail(429, "Too many requests (made up)")
+        refusal.headers["Retry-After"] = "1"
+        return refusal
+    if "chat_500" in account.scenarios:
+        return server_error()
+    if "chat_503" in account.scenarios:
+        return web.Response(status=503, text=nginx_page(503), content_type="text/html")
     named = call.query.get("ft_token") or call.query.get("apikey")
     if state.match_user_id and named != account.user_id:
         return detail(403, "user id does not match the token (made up)")

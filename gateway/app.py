@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
+from gateway.accounts.account import Account
+from gateway.accounts.health import Health
+from gateway.accounts.pool import Pool
 from gateway.apis import openai
 from gateway.apis.chat_completions import ChatCompletions
 from gateway.apis.completions import Completions
@@ -26,36 +30,39 @@ from gateway.middleware import Handler, Middleware, as_step
 from gateway.remote_images import RemoteImages
 from gateway.routes import Route, add_routes
 
-LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
+CONFIG = web.AppKey("config", Config)
+UPSTREAM = web.AppKey("upstream", FittenUpstream)
+_STEPS = web.AppKey("steps", dict[str, Middleware])
 
 
 def build_app(
-    config: Config, *, on_secret: Callable[[str], None] = lambda _: None
+    config: Config,
+    lifecycle: Lifecycle,
+    *,
+    on_secret: Callable[[str], None] = lambda _: None,
 ) -> web.Application:
     """The whole gateway as an application, not yet started.
 
+    lifecycle: the process's own, which outlives the application when settings are reloaded.
     on_secret: told every secret that is learnt while running, so that logs can mask it.
     """
     settings = config.fitten
-    account = settings.accounts[0]
     client = FittenClient(settings)
-    file = TokenFile(config.state_file, f"{settings.base_url} {account.username}")
-    session = Session(client, account, file, on_secret=on_secret)
-    upstream = FittenUpstream(client, session, settings)
+    pool = build_pool(config, client, on_secret)
+    upstream = FittenUpstream(client, pool, settings)
 
     images = RemoteImages(config.images)
     image_limits = ImageLimits(config.images.max_bytes, config.images.max_pixels)
 
     async def upstream_lifespan(_: web.Application) -> AsyncIterator[None]:
         async with client.open(), images.open():
-            await session.start()
+            await asyncio.gather(*(account.session.start() for account in pool.accounts))
             ready = asyncio.create_task(upstream.keep_ready())
             yield
             ready.cancel()
             await asyncio.gather(ready, return_exceptions=True)
-            await session.close()
+            await asyncio.gather(*(account.session.close() for account in pool.accounts))
 
-    lifecycle = Lifecycle()
     probes = Probes(upstream, lifecycle)
     models = ModelRoutes(upstream)
 
@@ -71,7 +78,9 @@ def build_app(
         middlewares=[as_step(step) for step in chain],
         client_max_size=config.server.max_body_bytes,
     )
-    app[LIFECYCLE] = lifecycle
+    app[CONFIG] = config
+    app[UPSTREAM] = upstream
+    app[_STEPS] = {step.name: built for step, built in zip(config.middlewares, steps, strict=True)}
     app.on_response_prepare.append(boundary.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(step.lifespan for step in steps if hasattr(step, "lifespan"))
@@ -102,6 +111,41 @@ def build_app(
     return app
 
 
+def build_pool(
+    config: Config, client: FittenClient, on_secret: Callable[[str], None]
+) -> Pool[Session]:
+    """The accounts of the configuration, each with its session and its health."""
+    settings = config.fitten
+    rules, clock = settings.pool, time.monotonic
+    owners = [f"{settings.base_url} {account.username}" for account in settings.accounts]
+    accounts = [
+        Account(
+            account.username,
+            Session(
+                client,
+                account,
+                TokenFile(config.state_file, owner, others=owners),
+                on_secret=on_secret,
+            ),
+            Health(failures=rules.breaker_failures, pause=rules.breaker_pause, clock=clock),
+            limit=account.max_concurrent or rules.max_concurrent,
+            small_limit=rules.max_completions,
+        )
+        for account, owner in zip(settings.accounts, owners, strict=True)
+    ]
+    return Pool(accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio)
+
+
+def hand_over(former: web.Application, app: web.Application) -> None:
+    """At a reload: the upstream, and steps of the same name and make, learn what the former
+    ones know."""
+    app[UPSTREAM].take_over(former[UPSTREAM])
+    for name, step in app[_STEPS].items():
+        previous = former[_STEPS].get(name)
+        if type(step) is type(previous) and hasattr(step, "inherit"):
+            step.inherit(previous)
+
+
 class Probes:
     """What a supervisor asks; answered without a key."""
 
@@ -115,7 +159,7 @@ class Probes:
 
     async def ready(self, _: web.Request) -> web.StreamResponse:
         """200 when a request could be served now, else 503 with the reason."""
-        fault = "shutting down" if self._lifecycle.draining else self._upstream.fault
+        fault = "shutting down" if self._lifecycle.closing else self._upstream.fault
         if fault is None:
             return web.json_response({"status": "ready"})
         return web.json_response({"status": "not ready", "reason": fault}, status=503)

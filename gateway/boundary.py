@@ -93,7 +93,7 @@ class Boundary:
                 round((time.monotonic() - started) * 1000)
             )
             response.headers["openai-version"] = "2020-10-01"
-        if self._lifecycle.draining:
+        if self._lifecycle.closing:
             response.force_close()
             response.headers["Connection"] = "close"
 

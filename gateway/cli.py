@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 from gateway import __version__
 
 if TYPE_CHECKING:
-    from gateway.config import Config
+    from gateway.config import Config, ConfigError
+    from gateway.log import Outputs, Redactor
 
 _USAGE = 2  # the exit status of a configuration or a command line that cannot be used
 
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = _load(arguments)
     if config is None:
         return _USAGE
-    return _check(config) if command == "check" else _serve(config)
+    return _check(config, arguments) if command == "check" else _serve(config, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--config", metavar="PATH", default="config.yaml", type=Path)
         command.add_argument("--host", help="listen here instead of server.host")
         command.add_argument("--port", type=int, help="listen here instead of server.port")
+    check.add_argument("--quiet", action="store_true", help="print mistakes only")
+    check.add_argument(
+        "--without-secrets",
+        action="store_true",
+        help="take on trust what ${credential:NAME} and ${file:PATH} stand for",
+    )
     demo = commands.add_parser("demo", help="run the gateway before the bundled Fitten emulator")
     demo.add_argument("--port", type=int, default=5000)
     commands.add_parser("version", help="print the version")
@@ -58,35 +66,87 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(arguments: argparse.Namespace) -> Config | None:
-    from gateway.config import ConfigError, load
+    from gateway.config import ConfigError
 
     try:
-        config = load(arguments.config)
-        return config.listening_on(host=arguments.host, port=arguments.port)
+        return _settings(arguments)
     except ConfigError as error:
-        count = len(error.mistakes)
-        print(f"The configuration has {count} mistake{'s'[: count - 1]}:", file=sys.stderr)
-        for mistake in error.mistakes:
-            print(f"  {mistake}", file=sys.stderr)
+        _complain(error)
         return None
 
 
-def _check(config: Config) -> int:
+def _settings(arguments: argparse.Namespace) -> Config:
+    from gateway.config import load
+
+    trusting = getattr(arguments, "without_secrets", False)
+    config = load(arguments.config, without_secrets=trusting)
+    return config.listening_on(host=arguments.host, port=arguments.port)
+
+
+def _complain(error: ConfigError) -> None:
+    count = len(error.mistakes)
+    print(f"The configuration has {count} mistake{'s'[: count - 1]}:", file=sys.stderr)
+    for mistake in error.mistakes:
+        print(f"  {mistake}", file=sys.stderr)
+
+
+def _check(config: Config, arguments: argparse.Namespace) -> int:
     import yaml
 
-    yaml.safe_dump(config.as_data(), sys.stdout, sort_keys=False, allow_unicode=True)
+    if not arguments.quiet:
+        yaml.safe_dump(config.as_data(), sys.stdout, sort_keys=False, allow_unicode=True)
     return 0
 
 
-def _serve(config: Config) -> int:
-    from gateway import log, server
+def _serve(config: Config, arguments: argparse.Namespace) -> int:
+    from gateway import log, server, systemd
+    from gateway.config import ConfigError
 
     redactor = log.Redactor(config.secrets())
+    # First of all: no child may see these variables.
+    supervisor = systemd.Supervisor.of(os.environ)
     try:
+        sockets = systemd.inherited_sockets(os.environ)
         outputs = log.configure(config.log, redactor)
-        with contextlib.closing(outputs):
-            server.run(server.serve(config, on_secret=redactor.add, before_exit=outputs.flush))
+        with contextlib.closing(outputs), contextlib.closing(supervisor):
+            server.run(
+                server.serve(
+                    config,
+                    sockets=sockets,
+                    source=_Source(arguments, redactor, outputs),
+                    supervisor=supervisor,
+                    on_secret=redactor.add,
+                    before_exit=outputs.flush,
+                )
+            )
     except OSError as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1
+    except ConfigError as error:
+        _complain(error)
+        return _USAGE
     return 0
+
+
+class _Source:
+    """The configuration file, read again at a reload; the process's log follows it."""
+
+    def __init__(self, arguments: argparse.Namespace, redactor: Redactor, outputs: Outputs) -> None:
+        self._arguments = arguments
+        self._redactor = redactor
+        self._outputs = outputs
+
+    def load(self) -> Config:
+        return _settings(self._arguments)
+
+    def adopt(self, config: Config) -> None:
+        from gateway import log
+
+        log.configure(config.log, self._redactor, outputs=self._outputs)
+        self._redactor.renew(config.secrets())
+
+    def reopen(self) -> None:
+        self._outputs.reopen()
+
+    def on_secret(self, secret: str) -> None:
+        self._redactor.add(secret)

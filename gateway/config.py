@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal
 
 from gateway import configfile, options
 from gateway.middleware import Step, read_chain
-from gateway.options import Between, Exactly, HttpUrl, Mistakes, Secret
+from gateway.options import Between, Distinct, HttpUrl, Mistakes, Secret
 
 Seconds = Annotated[float, Between(0.01, 86_400)]
+Concurrency = Annotated[int, Between(1, 100_000)]
 
 
 class ConfigError(Exception):
@@ -51,10 +52,31 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A Fitten account."""
+    """A Fitten account. `max_concurrent` is that of the pool unless set."""
 
     username: str
     password: Secret
+    max_concurrent: Concurrency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """How requests share the accounts, and when an account is left alone for a while.
+
+    max_concurrent, max_completions: chats, and code completions, at once with one account.
+    queue_length, queue_wait: requests that wait for a slot, and the seconds they do.
+    retry_ratio: calls to Fitten beyond the first, for each request on the average.
+    breaker_failures, breaker_pause: failures in a row after which an account pauses (0 for
+        never), and the seconds of the first pause.
+    """
+
+    max_concurrent: Concurrency = 4
+    max_completions: Concurrency = 8
+    queue_length: Annotated[int, Between(0, 100_000)] = 64
+    queue_wait: Seconds = 30.0
+    retry_ratio: Annotated[float, Between(0, 1)] = 0.2
+    breaker_failures: Annotated[int, Between(0, 1000)] = 5
+    breaker_pause: Seconds = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +107,14 @@ class Completion:
 class Fitten:
     """The upstream."""
 
-    accounts: Annotated[
-        tuple[Account, ...], Exactly(1, "accounts", "for now the gateway works with exactly one")
-    ]
+    accounts: Annotated[tuple[Account, ...], Distinct("account", "username")]
     base_url: Annotated[str, HttpUrl()] = "https://fc.fittenlab.cn"
     models_url: Annotated[str, HttpUrl()] = "https://api.fittentech.com"
     models_refresh: Seconds = 600.0
     state_file: str | None = None
     default_system: str = "Reply same language as the user's input."
     timeouts: Timeouts = field(default_factory=Timeouts)
+    pool: Pool = field(default_factory=Pool)
     completion: Completion = field(default_factory=Completion)
     accept_unproven_end: bool = False
     chat_client: Literal["lean", "aiohttp"] = "lean"
@@ -178,10 +199,13 @@ class Config:
         return [s.value for s in _secrets((self.fitten, [s.options for s in self.middlewares]))]
 
 
-def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
+def load(
+    path: Path, environ: Mapping[str, str] | None = None, *, without_secrets: bool = False
+) -> Config:
     """The settings in a file, YAML or the original's INI by its ending.
 
     environ: what `${NAME}` stands for; the process's environment unless given.
+    without_secrets: do not read what `${credential:NAME}` and `${file:PATH}` stand for.
     Raises ConfigError with every mistake.
     """
     environ = os.environ if environ is None else environ
@@ -192,7 +216,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not text in UTF-8"]) from None
     read = configfile.read_ini if path.suffix == ".ini" else configfile.read_yaml
-    document = read(text, environ)
+    document = read(text, environ, without_secrets=without_secrets)
     mistakes = document.mistakes
     config = _settings(document.data, mistakes) if document.readable else None
     if mistakes:

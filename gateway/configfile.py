@@ -10,9 +10,12 @@ from typing import Any
 
 import yaml
 
+from gateway import credentials
 from gateway.options import UNSET, Mistakes
 
-_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
+_VARIABLE = re.compile(
+    r"\$\$\{|\$\{(?:(credential|file):([^}]*)|([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?)\}"
+)
 
 
 # The kinds of value there are; whatever else YAML knows, such as dates, is text here.
@@ -23,12 +26,14 @@ _TYPED = {_YAML + kind for kind in ("bool", "int", "float", "null")}
 @dataclass(slots=True)
 class Document:
     """A file's content. `lines` has the line of each path; `mistakes` what is wrong already;
-    `readable` says whether `data` is there at all."""
+    `readable` says whether `data` is there at all; `without_secrets`, whether files of
+    secrets are taken on trust."""
 
     data: Any = None
     readable: bool = True
     lines: dict[str, int] = field(default_factory=dict)
     mistakes: Mistakes = field(default_factory=dict)
+    without_secrets: bool = False
 
     def line(self, path: str) -> int | None:
         """The line of a path, or of the nearest thing above it that is in the file."""
@@ -40,10 +45,10 @@ class Document:
         return self.lines[path]
 
 
-def read_yaml(text: str, environ: Mapping[str, str]) -> Document:
-    """A YAML text. `${NAME}` and `${NAME:-default}` in values come from the environment;
-    `$${` stands for `${`."""
-    document = Document()
+def read_yaml(text: str, environ: Mapping[str, str], *, without_secrets: bool = False) -> Document:
+    """A YAML text. `${NAME}` and `${NAME:-default}` in values come from the environment,
+    `${credential:NAME}` and `${file:PATH}` from files; `$${` stands for `${`."""
+    document = Document(without_secrets=without_secrets)
     try:
         node = yaml.compose(text, yaml.SafeLoader)
         if node is not None:
@@ -59,10 +64,10 @@ def read_yaml(text: str, environ: Mapping[str, str]) -> Document:
     return document
 
 
-def read_ini(text: str, environ: Mapping[str, str]) -> Document:
+def read_ini(text: str, environ: Mapping[str, str], *, without_secrets: bool = False) -> Document:
     """The original program's config.ini: `[Main]` with username, password and api_key."""
     parser = configparser.ConfigParser(interpolation=None)
-    document = Document()
+    document = Document(without_secrets=without_secrets)
     try:
         parser.read_string(text)
     except configparser.Error as error:
@@ -135,10 +140,19 @@ def _line(node: yaml.Node) -> int:
 
 
 def _substitute(text: str, path: str, document: Document, environ: Mapping[str, str]) -> Any:
-    missing: list[str] = []
+    faults: list[str] = []
 
     def replacement(match: re.Match[str]) -> str:
-        name, has_default, default = match.groups()
+        kind, place, name, has_default, default = match.groups()
+        if kind is not None and document.without_secrets:
+            return f"secret-of-{kind}-{place}"  # as long as one, and each its own
+        if kind is not None:
+            read = credentials.credential if kind == "credential" else credentials.file
+            try:
+                return read(place, environ)
+            except credentials.Unreadable as fault:
+                faults.append(str(fault))
+                return ""
         if name is None:
             return "${"
         value = environ.get(name, "")
@@ -146,11 +160,14 @@ def _substitute(text: str, path: str, document: Document, environ: Mapping[str, 
             missing.append(name)
         return value or default or ""
 
+    missing: list[str] = []
     value = _VARIABLE.sub(replacement, text)
     if missing:
         names = " and ".join(missing)
-        document.mistakes[path] = (
-            f"the environment variable {names} is not set; set it, or write the value here"
+        faults.insert(
+            0, f"the environment variable {names} is not set; set it, or write the value here"
         )
+    if faults:
+        document.mistakes[path] = "; ".join(faults)
         return UNSET
     return value

@@ -16,11 +16,14 @@ class GatewayError(Exception):
     param: the path of the field at fault, e.g. `messages[0].content`.
     retry_after: seconds after which a repeat makes sense; None when unknown.
     retryable: whether the official SDKs should repeat by themselves.
+    elsewhere: whether another account may be asked at once, because the request had no
+        effect on the one that failed.
     """
 
     status = 500
     code: str | None = "internal_error"
     retryable = True
+    elsewhere = False
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class GatewayError(Exception):
         param: str | None = None,
         retry_after: float | None = None,
         retryable: bool | None = None,
+        elsewhere: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -39,6 +43,8 @@ class GatewayError(Exception):
             self.code = code
         if retryable is not None:
             self.retryable = retryable
+        if elsewhere is not None:
+            self.elsewhere = elsewhere
 
 
 class InternalError(GatewayError):
@@ -135,6 +141,16 @@ class Unavailable(GatewayError):
 
     status = 503
     code = "no_account_available"
+
+
+class AccountRefused(Unavailable):
+    """Fitten refuses an account: its password, or even the tokens of a new login.
+
+    Told apart because such an account is not used again before it is well.
+    """
+
+    retryable = False
+    elsewhere = True
 
 
 class UpstreamTimeout(GatewayError):

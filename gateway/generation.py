@@ -173,6 +173,8 @@ class Generation:
     caller: the name of the API key in use, where one was asked for.
     format_missed: the answer is whole, but not of the form that was wanted.
     finish_reasons: of each fill, once the answer is whole.
+    account: the upstream's account that served it last; for logs, never for callers.
+    queued: seconds spent in line for an account.
     Times are of the monotonic clock, in seconds.
     """
 
@@ -187,6 +189,8 @@ class Generation:
     end: str | None = None
     bytes_sent: int = 0
     format_missed: bool = False
+    account: str | None = None
+    queued: float = 0.0
 
     @property
     def model_name(self) -> str:

@@ -1,4 +1,4 @@
-"""Whether the gateway still takes requests, and how many it is working on."""
+"""Whether the gateway still takes requests, and those that it is working on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ _LAST_WORDS = 1.0  # seconds
 
 
 class Lifecycle:
-    """Counts the requests under way and turns new ones away once `drain` was called."""
+    """Counts the requests under way and turns new ones away once `interrupt` was called.
+
+    closing: the end was asked for, so that answers close their connection.
+    interrupted: it is here.
+    """
 
     def __init__(self) -> None:
-        self.draining = False
+        self.closing = False
         self.interrupted = False
         self._tasks: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
@@ -25,7 +29,7 @@ class Lifecycle:
     @contextmanager
     def request(self) -> Iterator[None]:
         """Around each request. Raises Unavailable (`draining`) when none is taken any more."""
-        if self.draining:
+        if self.interrupted:
             raise draining()
         task = asyncio.current_task()
         assert task is not None
@@ -43,18 +47,8 @@ class Lifecycle:
         """How many requests are under way."""
         return len(self._tasks)
 
-    async def drain(self, timeout: float) -> bool:
-        """Take no new requests and wait for those under way; False when they outlast it."""
-        self.draining = True
-        try:
-            async with asyncio.timeout(timeout):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
-
     async def interrupt(self) -> None:
-        """Cancel what is under way; streams have a moment to say why they end."""
+        """Take nothing more and cancel what is under way; streams may say why they end."""
         self.interrupted = True
         for task in self._tasks:
             task.cancel()

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
@@ -15,11 +16,12 @@ import msgspec
 import structlog
 
 from gateway.config import Log
-from gateway.logsink import File, Sink, Stream, Target
+from gateway.logsink import File, Sink, Stream
 
 _MASK = "****"
 _SHORTEST = 4  # masking shorter secrets would only garble the log
 _REMEMBERED = 256
+_LONGEST_FINISH = 60.0  # seconds that a file which is left behind may take
 
 # What looks like a secret is masked even when nobody told us of it.
 _LOOKS_SECRET = (
@@ -38,6 +40,13 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lasting = tuple(s for s in secrets if len(s) >= _SHORTEST)
         self._learnt: OrderedDict[str, None] = OrderedDict()
+        self._compile()
+
+    def renew(self, secrets: Iterable[str]) -> None:
+        """Other settings have come: theirs last, the former ones are like those learnt."""
+        former, self._lasting = self._lasting, tuple(s for s in secrets if len(s) >= _SHORTEST)
+        for secret in {*former} - {*self._lasting}:
+            self.add(secret)
         self._compile()
 
     def add(self, secret: str) -> None:
@@ -67,10 +76,43 @@ class Redactor:
 
 
 class Outputs:
-    """The sinks of this process; to be closed in the end, so that the last lines are written."""
+    """The sinks of this process; to be closed in the end, so that the last lines are written.
 
-    def __init__(self, sinks: list[Sink]) -> None:
-        self._sinks = sinks
+    stream: where lines always go; stderr unless given.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stderr = Sink(Stream(stream or sys.stderr), self._lost)
+        self._sinks = [self._stderr]
+        self._file: File | None = None
+        self.rendered_loss: Callable[[int], str] = str
+
+    def _lost(self, count: int) -> str:
+        return self.rendered_loss(count)
+
+    def also_to(self, file: File | None) -> None:
+        """Write to this file too, and no more to the one before it."""
+        former, former_file = self._sinks[1:], self._file
+        self._file = file
+        self._sinks = [self._stderr, *([Sink(file, self._lost)] if file else [])]
+
+        def finish(sink: Sink, file: File) -> None:
+            if sink.close(_LONGEST_FINISH):
+                file.close()
+
+        for sink in former:  # it may have lines left, and its disk may hang
+            assert former_file is not None
+            threading.Thread(target=finish, args=(sink, former_file), daemon=True).start()
+
+    @property
+    def path(self) -> str | None:
+        """Where the file is."""
+        return self._file.path if self._file else None
+
+    def reopen(self) -> None:
+        """Open the file anew at its next line, whatever has become of it."""
+        if self._file:
+            self._file.reopen()
 
     def put(self, line: str) -> None:
         """One line for each of them."""
@@ -107,15 +149,24 @@ class _FromStdlib(logging.Handler):
         structlog.get_logger(record.name).log(level, record.getMessage(), exc_info=record.exc_info)
 
 
-def configure(settings: Log, redactor: Redactor, stream: TextIO | None = None) -> Outputs:
+def configure(
+    settings: Log,
+    redactor: Redactor,
+    stream: TextIO | None = None,
+    outputs: Outputs | None = None,
+) -> Outputs:
     """Set up structlog and the standard library's logging for this process.
 
-    The outputs are to be closed at its end. Raises OSError when the file cannot be opened.
+    outputs: those of an earlier call, for other settings. They are to be closed at the
+    process's end. Raises OSError when the file cannot be opened; then nothing has changed.
     """
+    file = None
+    if settings.file and (outputs is None or outputs.path != settings.file):
+        file = File(settings.file)
+    outputs = outputs or Outputs(stream)
+    if outputs.path != settings.file:
+        outputs.also_to(file)
     level = getattr(logging, settings.level.upper())
-    targets: list[Target] = [Stream(stream or sys.stderr)]
-    if settings.file:
-        targets.append(File(settings.file))
     renderer: Any = _json_line
     if settings.format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
@@ -127,7 +178,8 @@ def configure(settings: Log, redactor: Redactor, stream: TextIO | None = None) -
         event = {"event": "log_lines_lost", "count": count, "level": "warning", "logger": "log"}
         return rendered(None, "", stamp(None, "", event))
 
-    outputs = Outputs([Sink(target, lost) for target in targets])
+    put = outputs.put
+    outputs.rendered_loss = lost
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     structlog.configure(
         processors=[
@@ -140,7 +192,7 @@ def configure(settings: Log, redactor: Redactor, stream: TextIO | None = None) -
             rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda name="gateway": _Lines(name, outputs.put),
+        logger_factory=lambda name="gateway": _Lines(name, put),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()

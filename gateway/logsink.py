@@ -60,11 +60,12 @@ class Sink:
             time.sleep(0.001)
         return True
 
-    def close(self, timeout: float) -> None:
-        """Write what waits, at most for `timeout` seconds, and end the thread."""
+    def close(self, timeout: float) -> bool:
+        """Write what waits, at most for `timeout` seconds, and end the thread; whether it is
+        written."""
         self._closing = True
         self._wake.set()
-        self.flush(timeout)
+        return self.flush(timeout)
 
     def _run(self) -> None:
         while not (self._closing and not self._lines):
@@ -112,7 +113,7 @@ class File:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._descriptor: int | None = None
         self._identity = (0, 0)
         self._open()
@@ -123,6 +124,10 @@ class File:
         assert self._descriptor is not None
         _write_all(self._descriptor, text)
 
+    def reopen(self) -> None:
+        """Open it anew at the next write, even where it seems to be in its place."""
+        self._identity = (0, 0)
+
     def close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
@@ -130,7 +135,7 @@ class File:
 
     def _moved(self) -> bool:
         try:
-            now = os.stat(self._path)
+            now = os.stat(self.path)
         except FileNotFoundError:
             return True
         return (now.st_dev, now.st_ino) != self._identity
@@ -138,7 +143,7 @@ class File:
     def _open(self) -> None:
         self.close()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, flags, 0o640)
+        self._descriptor = os.open(self.path, flags, 0o640)
         now = os.fstat(self._descriptor)
         self._identity = now.st_dev, now.st_ino
 

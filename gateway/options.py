@@ -59,15 +59,18 @@ class HttpUrl:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Exactly:
-    """The length of a list of `what`."""
+class Distinct:
+    """A list of at least one of `what`, no two of them with the same `by`."""
 
-    count: int
     what: str
-    why: str
+    by: str
 
     def fault(self, value: Any) -> str | None:
-        return None if len(value) == self.count else f"{len(value)} {self.what} given; {self.why}"
+        if not value:
+            return f"no {self.what} given; at least one is needed"
+        names = [getattr(item, self.by) for item in value]
+        twice = [i for i, name in enumerate(names) if name in names[:i]]
+        return f"number {twice[0] + 1} has the same {self.by} as an earlier one" if twice else None
 
 
 class _Unset:

@@ -1,4 +1,4 @@
-"""The process's life: listen, serve, drain on a signal, exit."""
+"""The process's life: listen, serve, reload and drain on signals, exit."""
 
 from __future__ import annotations
 
@@ -8,140 +8,149 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
 
-from gateway.apis import openai
-from gateway.app import LIFECYCLE, build_app
+from gateway import listening
+from gateway.app import CONFIG, build_app
 from gateway.config import Config
-from gateway.errors import GatewayError, InternalError, InvalidRequest
+from gateway.door import Door
+from gateway.heartbeat import Status, beat, beg
+from gateway.lifecycle import Lifecycle
+from gateway.reload import Source, first_try, reload_when_asked
+from gateway.systemd import Supervisor
 
 _log = structlog.get_logger("server")
 
-_BACKLOG = 1024
-_KEEP_ALIVE = 75.0  # seconds an idle connection may stay
+# A connection that was taken but is silent yet, or is kept alive after an answer that did not
+# say otherwise, may have a request on its way. aiohttp alone would close it at once.
+_GRACE = 0.4  # seconds
 
 
-class Connection(RequestHandler):
-    """aiohttp's connection, whose answer to broken HTTP is ours: JSON, no echo, no traceback."""
+async def serve(
+    config: Config,
+    *,
+    sockets: list[socket.socket] | None = None,
+    source: Source | None = None,
+    supervisor: Supervisor | None = None,
+    on_secret: Callable[[str], None] = lambda _: None,
+    on_ready: Callable[[str], None] = lambda _: None,
+    before_exit: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
 
-    __slots__ = ()
+    sockets: to listen on instead of `server.host` and `server.port`. source: of the settings
+    that SIGHUP asks for. supervisor: is told how the process is. on_ready: told the URL once
+    requests are taken. before_exit: called before the process is ended at once, which skips
+    every `finally`. Raises OSError when the address cannot be listened on, ConfigError when
+    it must not.
+    """
+    supervisor = supervisor or Supervisor()
+    stop_asked, reload_asked = asyncio.Event(), asyncio.Event()
+    _on_stop(stop_asked, supervisor, before_exit)
+    if source is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun")
-        error: GatewayError
-        if isinstance(exc, HttpProcessingError) or 400 <= status < 500:
-            # Neither its text nor its traceback: they quote the caller's headers.
-            _log.info("http_broken", reason=type(exc).__name__, status=status)
-            error = InvalidRequest("The request is not well-formed HTTP/1.1.")
-            error.status = status
-        else:
-            _log.error("bug", exc_info=exc)
-            error = InternalError()
-        response = web.Response(
-            status=error.status, body=openai.error_body(error), content_type="application/json"
-        )
-        response.force_close()
-        return response
+    door = await start(config, sockets=sockets, on_secret=on_secret)
+    status = Status(door)
+    _spare_the_collector()
+    _log.info("listening", url=address(door))
+    on_ready(address(door))
 
+    async def get_ready_and_reload() -> None:
+        if supervisor.there:  # nobody else waits for it
+            await first_try(door.app)
+        supervisor.ready(status())
+        if source is not None:
+            await reload_when_asked(reload_asked, door, source, supervisor, status)
 
-class _Server(web.Server):
-    """aiohttp's maker of connections; unlike it, ours never drops settings it does not know."""
-
-    def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
-
-
-class Runner(web.AppRunner):
-    """An application on `Connection`s, with the settings that streams need."""
-
-    def __init__(self, app: web.Application) -> None:
-        super().__init__(
-            app,
-            # Without it a handler is not told that its caller left.
-            handler_cancellation=True,
-            keepalive_timeout=_KEEP_ALIVE,
-            access_log=None,
-            shutdown_timeout=0.1,
-            lingering_time=2.0,
-            auto_decompress=False,
-        )
-
-    async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
-        server.__class__ = _Server
-        return server
+    async with _meanwhile(beat(supervisor, status)):
+        async with _meanwhile(get_ready_and_reload()):
+            await stop_asked.wait()
+        timeout = door.app[CONFIG].server.drain_timeout
+        status.draining(timeout)
+        async with _meanwhile(beg(supervisor)):
+            await stop(door, timeout)
+    _log.info("stopped")
 
 
-async def start(config: Config, *, on_secret: Callable[[str], None] = lambda _: None) -> Runner:
-    """A gateway that serves; `runner.addresses` says where. Raises OSError.
+def _on_stop(asked: asyncio.Event, supervisor: Supervisor, before_exit: Callable[[], None]) -> None:
+    """Have SIGTERM and SIGINT ask for a stop, and a second one end the process."""
 
-    To be ended by `stop`.
+    def on_signal(number: int) -> None:
+        if asked.is_set():
+            _log.warning("stopped_at_once")
+            before_exit()
+            os._exit(128 + number)
+        supervisor.stopping()
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Work of its own task, until the block is left."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_complain)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("bug", exc_info=task.exception())
+
+
+async def start(
+    config: Config,
+    *,
+    sockets: list[socket.socket] | None = None,
+    on_secret: Callable[[str], None] = lambda _: None,
+) -> Door:
+    """A gateway that serves; `door.addresses` says where. Raises OSError or ConfigError.
+
+    sockets: to listen on instead of the configured address. To be ended by `stop`.
     """
     # Before anything else: an address that is taken should cost no login.
-    sockets = _listen(config.server.host, config.server.port)
-    for listening in sockets:
-        _drop_vanished(listening, config.stream.write_timeout)
-    runner = Runner(build_app(config, on_secret=on_secret))
+    sockets = sockets or listening.listen(config.server.host, config.server.port)
+    lifecycle = Lifecycle()
+    door = Door(lifecycle)
     try:
-        await runner.setup()
-        for listening in sockets:
-            await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+        listening.check_exposure(config, [s.getsockname() for s in sockets])
+        await door.setup()
+        door.put(await door.start(build_app(config, lifecycle, on_secret=on_secret)))
+        await door.listen(sockets)
+        door.limit_vanished(config.stream.write_timeout)
     except BaseException:
-        for listening in sockets:
-            listening.close()
-        await runner.cleanup()
+        for sock in sockets:
+            sock.close()
+        await door.cleanup()
         raise
-    return runner
+    return door
 
 
-def _drop_vanished(listening: socket.socket, seconds: float) -> None:
-    """Have the kernel close connections whose peer acknowledges nothing for so long.
+async def stop(door: Door, drain_timeout: float, *, grace: float = _GRACE) -> None:
+    """Take no new connections, let requests finish for a while, then end them.
 
-    Accepted connections inherit it. Other systems than Linux keep their defaults.
+    grace: how long a connection waits for another request before it is closed.
     """
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
-
-
-def _listen(host: str, port: int) -> list[socket.socket]:
-    """Bound sockets for every address of a host, on one port. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    try:
-        for family, _, _, _, where in dict.fromkeys(found):
-            name = where[0], port, *where[2:]
-            sockets.append(socket.create_server(name, family=family, backlog=_BACKLOG))
-            port = sockets[0].getsockname()[1]
-    except OSError:
-        for listening in sockets:
-            listening.close()
-        raise
-    return sockets
-
-
-async def stop(runner: Runner, drain_timeout: float) -> None:
-    """Take no new requests, let those under way finish for a while, then end them."""
-    lifecycle = runner.app[LIFECYCLE]
-    for site in list(runner.sites):
+    lifecycle = door.lifecycle
+    lifecycle.closing = True
+    for site in list(door.sites):
         await site.stop()
     _log.info("draining", active=lifecycle.active, timeout=drain_timeout)
-    if not await lifecycle.drain(drain_timeout):
+    if not await door.drain(drain_timeout, grace):
         _log.warning("drain_timeout", active=lifecycle.active)
-        await lifecycle.interrupt()
-    await runner.cleanup()
+    await lifecycle.interrupt()
+    await door.cleanup()
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -155,52 +164,17 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-async def serve(
-    config: Config,
-    *,
-    on_secret: Callable[[str], None] = lambda _: None,
-    on_ready: Callable[[str], None] = lambda _: None,
-    before_exit: Callable[[], None] = lambda: None,
-) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
-
-    on_ready: told the URL once requests are taken. before_exit: called before the process is
-    ended at once, which skips every `finally`. Raises OSError when the address cannot
-    be listened on.
-    """
-    asked_to_stop = asyncio.Event()
-
-    def on_signal(number: int) -> None:
-        if asked_to_stop.is_set():
-            _log.warning("stopped_at_once")
-            before_exit()
-            os._exit(128 + number)
-        asked_to_stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    runner = await start(config, on_secret=on_secret)
-    url = address(runner)
-    _spare_the_collector()
-    _log.info("listening", url=url)
-    on_ready(url)
-    await asked_to_stop.wait()
-    await stop(runner, config.server.drain_timeout)
-    _log.info("stopped")
-
-
 def _spare_the_collector() -> None:
     """Do not look for garbage in what lives as long as the process, nor after every request.
 
-    Its usual threshold, 700 objects, is passed by two requests; 8 % of a small one.
+    Its usual threshold, 700 objects, is passed by two requests; 8 % of a small one. The
+    first application stays in memory after a reload, therefore; later ones do not.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
 
 
-def address(runner: Runner) -> str:
-    """The URL of a runner's first address."""
-    host, port = runner.addresses[0][:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+def address(door: Door) -> str:
+    """The URL of a gateway's first address."""
+    return listening.url(door.addresses[0])

@@ -40,6 +40,10 @@ class rate_limit:
         self._admitted: OrderedDict[str, deque[float]] = OrderedDict()
         self._clock: Callable[[], float] = time.monotonic
 
+    def inherit(self, previous: rate_limit) -> None:
+        """A reload must not give every caller another full minute."""
+        self._admitted = previous._admitted
+
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         name = request.get(KEY_NAME)
         caller = f"key {name}" if name is not None else f"address {request.remote}"
@@ -53,7 +57,7 @@ class rate_limit:
             admitted.append(now)
         headers = request[RESPONSE_HEADERS]
         headers["x-ratelimit-limit-requests"] = str(self._limit)
-        headers["x-ratelimit-remaining-requests"] = str(self._limit - len(admitted))
+        headers["x-ratelimit-remaining-requests"] = str(max(0, self._limit - len(admitted)))
         headers["x-ratelimit-reset-requests"] = duration(admitted[-1] + _WINDOW - now)
         if refused:
             wait = max(admitted[0] + _WINDOW - now, 0.001)
@@ -67,7 +71,7 @@ class rate_limit:
     def _of(self, caller: str) -> deque[float]:
         admitted = self._admitted.get(caller)
         if admitted is None:
-            if len(self._admitted) >= self._max_callers:
+            while len(self._admitted) >= self._max_callers:
                 self._admitted.popitem(last=False)
             admitted = self._admitted[caller] = deque()
         else:

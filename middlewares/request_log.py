@@ -17,7 +17,7 @@ _CLIENT_GONE = "client_closed_request"
 
 
 class request_log:
-    """Logs `request` with status, end, model, tokens, times and bytes."""
+    """Logs `request` with status, end, model, account, tokens, times and bytes."""
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
@@ -59,6 +59,8 @@ def _fields(request: web.Request, started: float) -> dict[str, Any]:
     return fields | {
         "end": generation.end,
         "model": generation.model.id,
+        "account": generation.account,
+        "queued_ms": round(generation.queued * 1000, 1),
         "stream": generation.request.stream,
         "finish_reason": generation.finish_reason,
         "prompt_tokens": usage.prompt_tokens if usage else None,

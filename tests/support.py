@@ -13,7 +13,7 @@ import aiohttp
 import yaml
 
 from gateway import config, server
-from gateway.server import Runner
+from gateway.door import Door
 
 KEY = "test-key-0123456789"
 USUAL_MIDDLEWARES: list[Any] = [
@@ -32,7 +32,7 @@ class Gateway:
     """A running gateway and a client for it."""
 
     url: str
-    runner: Runner
+    door: Door
     config: config.Config
     http: aiohttp.ClientSession
 
@@ -96,10 +96,10 @@ async def running_gateway(fitten_url: str, folder: Path, **sections: Any) -> Asy
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(data), "utf-8")
     loaded = config.load(path, {})
-    runner = await server.start(loaded)
+    door = await server.start(loaded)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(headers=headers) as http:
         try:
-            yield Gateway(server.address(runner), runner, loaded, http)
+            yield Gateway(server.address(door), door, loaded, http)
         finally:
-            await server.stop(runner, loaded.server.drain_timeout)
+            await server.stop(door, loaded.server.drain_timeout, grace=0)

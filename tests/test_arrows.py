@@ -97,6 +97,7 @@ def test_apis_know_neither_aiohttp_nor_fitten(name: str) -> None:
 def test_fitten_knows_no_api_and_nothing_above_it(name: str) -> None:
     allowed = (
         "gateway.fitten",
+        "gateway.accounts",
         "gateway.generation",
         "gateway.errors",
         "gateway.config",
@@ -105,6 +106,21 @@ def test_fitten_knows_no_api_and_nothing_above_it(name: str) -> None:
     )
     ours = [module for module in taken(name) if within(module, *ROOMS) and module != "gateway"]
     assert [module for module in ours if not within(module, *allowed)] == []
+
+
+@pytest.mark.parametrize("name", inside("gateway.accounts"))
+def test_accounts_know_nothing_of_fitten(name: str) -> None:
+    assert not [m for m in taken(name) if within(m, "aiohttp", "gateway.fitten", "gateway.apis")]
+    ours = [module for module in taken(name) if within(module, *ROOMS)]
+    assert [m for m in ours if not within(m, "gateway.accounts", "gateway.errors")] == []
+
+
+@pytest.mark.parametrize(
+    "name", [f"gateway.accounts.{part}" for part in ("health", "queue", "selection", "budget")]
+)
+def test_the_rules_of_the_pool_do_no_input_or_output(name: str) -> None:
+    forbidden = ("asyncio", "time", "random", "socket", "pathlib", "os", "structlog")
+    assert [module for module in taken(name) if within(module, *forbidden)] == []
 
 
 PURE = ("wire", "prompt", "tools", "toolparse", "toolcutoff", "blocks", "notations", "markup")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.apis.openai import missing
 from gateway.errors import InvalidRequest
 from gateway.generation import Image, RemoteImage
 from gateway.images import ImageLimits, from_url
@@ -39,7 +40,7 @@ def text(parts: Sequence[Part], path: str) -> str:
                 param=f"{here}.type",
             )
         if part.text is None:
-            raise _missing(f"{here}.text")
+            raise missing(f"{here}.text")
         texts.append(part.text)
     return "\n".join(texts)
 
@@ -60,17 +61,9 @@ def images(
                 param=f"{here}.type",
             )
         if part.image_url is None:
-            raise _missing(f"{here}.image_url")
+            raise missing(f"{here}.image_url")
         if isinstance(part.image_url, str):
             found.append(from_url(part.image_url, limits, f"{here}.image_url"))
         else:
             found.append(from_url(part.image_url.url, limits, f"{here}.image_url.url"))
     return tuple(found)
-
-
-def _missing(param: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"Missing required parameter: '{param}'.",
-        code="missing_required_parameter",
-        param=param,
-    )

@@ -72,6 +72,13 @@ def ignored(data: dict[str, Any], carried_out: frozenset[str]) -> tuple[str, ...
     return tuple(names[:_MAX_IGNORED_NAMES])
 
 
+def missing(param: str) -> InvalidRequest:
+    """What to raise for a parameter that is not there."""
+    return InvalidRequest(
+        f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param
+    )
+
+
 def usage_object(usage: Usage) -> dict[str, Any]:
     """The `usage` member of an answer."""
     return {

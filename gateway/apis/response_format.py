@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from gateway.apis.openai import missing
 from gateway.errors import InvalidRequest
 from gateway.generation import ResponseFormat
 
@@ -20,7 +21,7 @@ def parse(given: dict[str, Any] | None) -> ResponseFormat | None:
         return None
     kind = given.get("type")
     if kind is None:
-        raise _missing(f"{_HERE}.type")
+        raise missing(f"{_HERE}.type")
     if kind not in _TYPES:
         raise InvalidRequest(
             f"'{_HERE}.type' must be one of {', '.join(_TYPES)}.",
@@ -37,12 +38,12 @@ def parse(given: dict[str, Any] | None) -> ResponseFormat | None:
 def _json_schema(given: Any) -> ResponseFormat:
     here = f"{_HERE}.json_schema"
     if given is None:
-        raise _missing(here)
+        raise missing(here)
     if not isinstance(given, dict):
         raise _wrong(here, "an object")
     name, schema = given.get("name"), given.get("schema")
     if name is None:
-        raise _missing(f"{here}.name")
+        raise missing(f"{here}.name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _wrong(f"{here}.name", "1 to 64 letters, digits, '_' or '-'")
     if schema is not None and not isinstance(schema, dict):
@@ -69,14 +70,6 @@ def _is_deep(schema: Any) -> bool:
             if isinstance(inner, (dict, list))
         ]
     return bool(level)
-
-
-def _missing(path: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"Missing required parameter: '{path}'.",
-        code="missing_required_parameter",
-        param=path,
-    )
 
 
 def _wrong(path: str, wanted: str) -> InvalidRequest:

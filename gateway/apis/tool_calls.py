@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.apis.openai import missing
 from gateway.errors import InvalidRequest
 from gateway.generation import Piece, Tool, ToolCall, ToolChoice
 
@@ -117,11 +118,7 @@ def history(calls: Iterable[Called] | None, path: str) -> tuple[ToolCall, ...]:
     for index, call in enumerate(calls or ()):
         if call.function is None:
             where = f"{path}[{index}].function"
-            raise InvalidRequest(
-                f"Missing required parameter: '{where}'.",
-                code="missing_required_parameter",
-                param=where,
-            )
+            raise missing(where)
         arguments = call.function.arguments
         if isinstance(arguments, dict):
             arguments = json.dumps(arguments, ensure_ascii=False)
@@ -179,11 +176,7 @@ def _tool(spec: ToolSpec, path: str) -> Tool:
         )
     function = spec.function
     if function is None:
-        raise InvalidRequest(
-            f"Missing required parameter: '{path}.function'.",
-            code="missing_required_parameter",
-            param=f"{path}.function",
-        )
+        raise missing(f"{path}.function")
     if not _NAME.fullmatch(function.name):
         raise InvalidRequest(
             f"'{path}.function.name' takes 1 to 128 letters, digits and any of _-.: only.",

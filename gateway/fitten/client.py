@@ -10,7 +10,7 @@ import asyncio
 import gzip
 import io
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -51,8 +51,8 @@ class FittenClient:
         self._unpooled: aiohttp.ClientSession
         # Only ClientSession knows how to ask a proxy.
         self._plain = settings.chat_client == "aiohttp" or settings.proxy is not None
-        self._chat_for: tuple[str, str] | None = None
-        self._chat: tuple[aiohttp.ClientRequest, bytes]
+        # By user, of whom there are as many as accounts: the token and what was made for it.
+        self._chat_heads: dict[str, tuple[str, aiohttp.ClientRequest, bytes]] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -123,9 +123,18 @@ class FittenClient:
             return ""
 
     async def complete(
-        self, version: str, user_id: str, access_token: str, body: dict[str, Any]
+        self,
+        version: str,
+        user_id: str,
+        access_token: str,
+        body: dict[str, Any],
+        *,
+        may_repeat: Callable[[], bool] = lambda: True,
     ) -> dict[str, Any]:
-        """Protocol 6.2, step 2. The answer's object; an error object raises what it means."""
+        """Protocol 6.2, step 2. The answer's object; an error object raises what it means.
+
+        may_repeat: as for `chat`.
+        """
         path = f"/codeapi/completion{version}/generate_one_stage_auth/{quote(user_id, safe='')}"
         return _object(
             await self._call_raw(
@@ -134,17 +143,30 @@ class FittenClient:
                 body=body,
                 bearer=access_token,
                 packed=True,
+                may_repeat=may_repeat,
             )
         )
 
-    async def chat(self, user_id: str, access_token: str, body: bytes) -> Body:
+    async def chat(
+        self,
+        user_id: str,
+        access_token: str,
+        body: bytes,
+        *,
+        limit: float | None = None,
+        may_repeat: Callable[[], bool] = lambda: True,
+    ) -> Body:
         """Protocol 4.1: an answer with status 200, its body not read yet; to be closed.
 
+        limit: seconds in which the headers have to come; `first_piece` unless given.
+        may_repeat: asked before a request that a lost connection left without any answer
+            is made once more.
         Closing it before the body's end closes the connection. Raises UpstreamUnauthorized
-        for 401, else another GatewayError. Waits for the headers at most `first_piece`.
+        for 401, else another GatewayError.
         """
+        limit = self._timeouts.first_piece if limit is None else limit
         try:
-            response = await self._post_chat(user_id, access_token, body)
+            response = await self._post_chat(user_id, access_token, body, limit, may_repeat)
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error) from None
         if response.status != 200:
@@ -152,19 +174,31 @@ class FittenClient:
             raise status_error(response.status, _retry_after(response.header("Retry-After")))
         return response
 
-    async def _post_chat(self, user_id: str, access_token: str, body: bytes) -> Body:
+    async def _post_chat(
+        self,
+        user_id: str,
+        access_token: str,
+        body: bytes,
+        limit: float,
+        may_repeat: Callable[[], bool],
+    ) -> Body:
         post = self._post_plainly if self._plain else self._post_leanly
         try:
-            return await post(self._http, user_id, access_token, body)
+            return await post(self._http, user_id, access_token, body, limit)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not _worth_repeating(error):
+            if not _worth_repeating(error) or not may_repeat():
                 raise
-        return await post(self._unpooled, user_id, access_token, body)
+        return await post(self._unpooled, user_id, access_token, body, limit)
 
     async def _post_plainly(
-        self, http: aiohttp.ClientSession, user_id: str, access_token: str, body: bytes
+        self,
+        http: aiohttp.ClientSession,
+        user_id: str,
+        access_token: str,
+        body: bytes,
+        limit: float,
     ) -> Body:
-        async with asyncio.timeout(self._timeouts.first_piece):
+        async with asyncio.timeout(limit):
             response = await http.post(
                 self._chat_url(user_id),
                 data=io.BytesIO(body) if len(body) > _LARGE else body,
@@ -177,7 +211,12 @@ class FittenClient:
         return SessionBody(response)
 
     async def _post_leanly(
-        self, http: aiohttp.ClientSession, user_id: str, access_token: str, body: bytes
+        self,
+        http: aiohttp.ClientSession,
+        user_id: str,
+        access_token: str,
+        body: bytes,
+        limit: float,
     ) -> Body:
         """The same request on a connection of the session's pool, without its ceremony."""
         connector = http.connector
@@ -188,7 +227,7 @@ class FittenClient:
         exchange = Exchange(connection)
         try:
             head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
-            await exchange.start(head, body, self._timeouts.first_piece)
+            await exchange.start(head, body, limit)
         except BaseException:
             exchange.close()
             raise
@@ -202,7 +241,8 @@ class FittenClient:
 
         Made once for a token: it costs more than all else that is done for a small request.
         """
-        if self._chat_for != (user_id, access_token):
+        token, route, head = self._chat_heads.get(user_id, ("", None, b""))
+        if route is None or token != access_token:
             url = self._chat_url(user_id)
             headers = {
                 "User-Agent": _AGENT,
@@ -221,9 +261,9 @@ class FittenClient:
             )
             lines = [f"POST {url.raw_path_qs} HTTP/1.1", f"Host: {route.headers['Host']}"]
             lines += [f"{name}: {value}" for name, value in headers.items()]
-            self._chat = route, "\r\n".join([*lines, ""]).encode("ascii")
-            self._chat_for = user_id, access_token
-        return self._chat
+            head = "\r\n".join([*lines, ""]).encode("ascii")
+            self._chat_heads[user_id] = access_token, route, head
+        return route, head
 
     async def _call(
         self,
@@ -247,6 +287,7 @@ class FittenClient:
         bearer: str | None = None,
         headers: dict[str, str] | None = None,
         packed: bool = False,
+        may_repeat: Callable[[], bool] = lambda: False,
     ) -> bytes:
         sent = dict(headers or {})
         if bearer is not None:
@@ -261,7 +302,7 @@ class FittenClient:
         try:
             async with (
                 asyncio.timeout(self._timeouts.call),
-                await self._response(method, url, sent, data) as response,
+                await self._response(method, url, sent, data, may_repeat) as response,
             ):
                 if not 200 <= response.status < 300:
                     raise status_error(
@@ -272,14 +313,19 @@ class FittenClient:
             raise translated(error) from None
 
     async def _response(
-        self, method: str, url: URL, headers: dict[str, str], data: bytes | None
+        self,
+        method: str,
+        url: URL,
+        headers: dict[str, str],
+        data: bytes | None,
+        may_repeat: Callable[[], bool],
     ) -> aiohttp.ClientResponse:
         try:
             return await self._http.request(
                 method, url, data=data, headers=headers, allow_redirects=False
             )
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not _worth_repeating(error):
+            if not _worth_repeating(error) or not may_repeat():
                 raise
         return await self._unpooled.request(
             method, url, data=data, headers=headers, allow_redirects=False
@@ -323,11 +369,16 @@ def _object(raw: bytes) -> dict[str, Any]:
 def translated(error: Exception) -> GatewayError:
     """What a failure of the connection means for a caller."""
     if isinstance(error, TimeoutError):
-        return UpstreamTimeout("Fitten did not answer in time; please try again.")
+        unasked = isinstance(error, aiohttp.ConnectionTimeoutError)
+        return UpstreamTimeout(
+            "Fitten did not answer in time; please try again.", elsewhere=unasked
+        )
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return UpstreamError("Fitten's TLS certificate is not trusted; see fitten.ca_file.")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return UpstreamError("Fitten cannot be reached from the gateway; please try again.")
+        return UpstreamError(
+            "Fitten cannot be reached from the gateway; please try again.", elsewhere=True
+        )
     return UpstreamError("The connection to Fitten broke; please try again.")
 
 

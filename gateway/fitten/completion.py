@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from gateway import tokens
+from gateway.accounts.pool import Pool
 from gateway.config import Completion
 from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, Superseded, UpstreamError, UpstreamTimeout
 from gateway.fitten import fim
 from gateway.fitten.client import FittenClient
+from gateway.fitten.ready import ReadyBatches
 from gateway.fitten.session import Session
 from gateway.fitten.tokenfile import Tokens
-from gateway.generation import Direct, Fill, FinishReason, Generation, Piece, Usage
+from gateway.generation import Fill, FinishReason, Generation, Usage
 
 _log = structlog.get_logger("fitten")
 
@@ -29,52 +30,82 @@ _FILES = 64  # whose last text is remembered, each up to fim.MAX_CHARS
 Place = tuple[str | None, str]  # a caller and a file of theirs
 
 
-class Completions:
-    """Fills gaps, with one account."""
+class _Known(NamedTuple):
+    """A text that the upstream has, from whom, and with which account."""
 
-    def __init__(self, client: FittenClient, session: Session, settings: Completion) -> None:
+    caller: str | None
+    account: str
+    text: str
+
+
+class Completions:
+    """Fills gaps, with the accounts of a pool."""
+
+    def __init__(self, client: FittenClient, pool: Pool[Session], settings: Completion) -> None:
         self._client = client
-        self._session = session
+        self._pool = pool
         self._settings = settings
         self._version: tuple[str, float] | None = None
         self._asking = asyncio.Lock()
-        self._known: OrderedDict[str, tuple[str | None, str]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
         self._current: dict[Place, _Turn] = {}
 
     def generate(self, generation: Generation) -> Completed:
         return Completed(self, generation)
 
-    async def insertion(self, fill: Fill, caller: str | None) -> str:
+    async def insertion(self, fill: Fill, generation: Generation) -> str:
         """The text for a gap. Raises a GatewayError, `Superseded` for the sake of a newer one."""
         if fill.filename is None:  # nobody can tell whether two of these are one file
             async with asyncio.timeout(self._settings.timeout):
-                return await self._ask(fill, caller)
-        place = (caller, fill.filename)
+                return await self._ask(fill, generation)
+        place = (generation.caller, fill.filename)
         async with _Turn(self._current, place, self._settings.timeout):
-            return await self._ask(fill, caller)
+            return await self._ask(fill, generation)
 
-    async def _ask(self, fill: Fill, caller: str | None) -> str:
+    async def _ask(self, fill: Fill, generation: Generation) -> str:
         document = fim.document(fill.prefix, fill.suffix)
         filename = fill.filename or self._settings.filename
-        known = self._take_known(fill.filename, caller)
-        if known is not None:
-            try:
-                answer = await self._call(fim.request(document, filename, known))
-            except UpstreamError:
-                known = None  # what it has may not be what we think: all of it, then
-        if known is None:
-            answer = await self._call(fim.request(document, filename))
-        inserted = fim.insertion(answer, document)
+        known = self._take_known(fill.filename, generation.caller)
+        self._pool.budget.earn()
+        lease = self._pool.take_small(prefer=known.account if known else None)
+        account = lease.account
+        generation.account = account.name
+        if known is not None and known.account != account.name:
+            known = None
+        try:
+            inserted = await self._fill(account.session, document, filename, known)
+        except BaseException as error:
+            lease.end(error)
+            raise
+        lease.release("good")
         if fill.filename is not None and not document.cut and self._settings.diff:
-            self._keep_known(fill.filename, caller, document.text)
+            self._keep_known(fill.filename, _Known(generation.caller, account.name, document.text))
         return inserted
 
-    async def _call(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _fill(
+        self, session: Session, document: fim.Document, filename: str, known: _Known | None
+    ) -> str:
+        if known is not None:
+            try:
+                body = fim.request(document, filename, known.text)
+                return fim.insertion(await self._call(session, body), document)
+            except UpstreamError:
+                pass  # what it has may not be what we think: all of it, then
+        answer = await self._call(session, fim.request(document, filename))
+        return fim.insertion(answer, document)
+
+    async def _call(self, session: Session, body: dict[str, Any]) -> dict[str, Any]:
         async def call(tokens: Tokens) -> dict[str, Any]:
             version = await self._version_for(tokens)
-            return await self._client.complete(version, tokens.user_id, tokens.access_token, body)
+            return await self._client.complete(
+                version,
+                tokens.user_id,
+                tokens.access_token,
+                body,
+                may_repeat=self._pool.budget.spend,
+            )
 
-        return await self._session.authorised(call)
+        return await session.authorised(call)
 
     async def _version_for(self, tokens: Tokens) -> str:
         """The part of the path that says how the upstream wants to be asked."""
@@ -90,7 +121,7 @@ class Completions:
                 self._version = _VERSIONS[name], time.monotonic() + _VERSION_LIFE
             return self._version[0]
 
-    def _take_known(self, filename: str | None, caller: str | None) -> str | None:
+    def _take_known(self, filename: str | None, caller: str | None) -> _Known | None:
         """The last text of a file that the upstream certainly has.
 
         It is forgotten until this request has gone well; and another caller's file of the
@@ -98,11 +129,11 @@ class Completions:
         """
         if filename is None:
             return None
-        owner, text = self._known.pop(filename, (None, None))
-        return text if owner == caller else None
+        known = self._known.pop(filename, None)
+        return known if known is not None and known.caller == caller else None
 
-    def _keep_known(self, filename: str, caller: str | None, text: str) -> None:
-        self._known[filename] = caller, text
+    def _keep_known(self, filename: str, known: _Known) -> None:
+        self._known[filename] = known
         if len(self._known) > _FILES:
             self._known.popitem(last=False)
 
@@ -140,16 +171,14 @@ class _Turn:
         self._clock.reschedule(asyncio.get_running_loop().time())
 
 
-class Completed:
-    """The answers to a request's fills, as one batch; `Batches` of what is there at once."""
+class Completed(ReadyBatches):
+    """The answers to a request's fills, as one batch."""
 
     def __init__(self, completions: Completions, generation: Generation) -> None:
+        super().__init__()
         self._completions = completions
         self._generation = generation
-        self._pieces: list[Piece] = []
         self._reasons: list[FinishReason] = []
-        self.direct: Direct | None = None
-        self.ended = False
 
     async def __aenter__(self) -> Completed:
         generation = self._generation
@@ -176,21 +205,12 @@ class Completed:
         generation.finish_reason = self._reasons[0]
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        """The calls have ended."""
-
     def __aiter__(self) -> Completed:
         return self
 
-    async def __anext__(self) -> Sequence[Piece]:
-        if self.ended or not self._pieces:
-            raise StopAsyncIteration
-        self.ended = True
-        return self._pieces
-
     async def _insertion(self, fill: Fill) -> str:
         try:
-            return await self._completions.insertion(fill, self._generation.caller)
+            return await self._completions.insertion(fill, self._generation)
         except TimeoutError:
             raise UpstreamTimeout("Fitten gave no completion in time.") from None
         except GatewayError as error:

@@ -18,6 +18,7 @@ import structlog
 from gateway.errors import GatewayError
 from gateway.fitten import json_schema
 from gateway.fitten.fence import Fence, freed
+from gateway.fitten.ready import ReadyBatches
 from gateway.generation import (
     Batches,
     Direct,
@@ -117,7 +118,7 @@ class StreamedJson:
         return await self._answer.__anext__()  # the error that follows the last batch, or the end
 
 
-class WholeJson:
+class WholeJson(ReadyBatches):
     """A whole answer, checked before it is given, and asked for once more if it does not fit.
 
     open: a new answer to a request. Sets the generation's `format_missed`; its usage
@@ -126,6 +127,7 @@ class WholeJson:
     """
 
     def __init__(self, generation: Generation, open: Open, *, default_system: str) -> None:
+        super().__init__()
         wanted = generation.request.response_format
         assert wanted is not None
         self._wanted = wanted
@@ -145,17 +147,8 @@ class WholeJson:
         self._pieces = pieces
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        """The answers are closed already."""
-
     def __aiter__(self) -> WholeJson:
         return self
-
-    async def __anext__(self) -> Sequence[Piece]:
-        if self.ended or not self._pieces:
-            raise StopAsyncIteration
-        self.ended = True
-        return self._pieces
 
     async def _once_more(self, first: list[Piece], reason: str) -> tuple[list[Piece], str | None]:
         generation = self._generation

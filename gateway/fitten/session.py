@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from gateway.config import Account
-from gateway.errors import GatewayError, Unavailable, UpstreamError, UpstreamUnauthorized
+from gateway.errors import AccountRefused, GatewayError, UpstreamError, UpstreamUnauthorized
 from gateway.fitten.client import FittenClient
 from gateway.fitten.tokenfile import TokenFile, Tokens
 
@@ -94,6 +94,18 @@ class Session:
         """Why there is no usable token, if a try has failed."""
         return self._pause.reason if self._pause else None
 
+    @property
+    def next_try(self) -> float:
+        """Seconds until tokens may be renewed; 0 when they may now."""
+        return max(0.0, self._pause.until - time.monotonic()) if self._pause else 0.0
+
+    def blocked(self) -> float:
+        """Seconds until a request may use it; `inf` when its credentials were refused: such
+        a login is tried again without a caller who would have to wait for it."""
+        if self._pause is None or self.ready:
+            return 0.0
+        return math.inf if isinstance(self._pause.reason, AccountRefused) else self.next_try
+
     async def tokens(self) -> Tokens:
         """Tokens to use now. Raises a GatewayError when there is no way to get any."""
         tokens = self._tokens
@@ -131,7 +143,7 @@ class Session:
                 if not ways:
                     raise self.refused() from error
                 way = ways.pop()
-                _log.info("token_refused", next_step=way)
+                _log.info("token_refused", account=self._account.username, next_step=way)
                 current = await self.replace(current, way)
 
     def refused(self) -> GatewayError:
@@ -139,9 +151,7 @@ class Session:
 
         They stay in use, since the cause may lie in one request alone.
         """
-        error = UpstreamError(
-            "Fitten refuses the gateway's session even after a new login.", retryable=False
-        )
+        error = AccountRefused("Fitten refuses the gateway's session even after a new login.")
         self._pause_after(error, _REFUSED_PAUSE)
         return error
 
@@ -181,16 +191,18 @@ class Session:
         if way != "login" and self._tokens is not None:
             try:
                 if refreshed := await self._refresh(self._tokens):
-                    _log.info("session_refreshed")
+                    _log.info("session_refreshed", account=self._account.username)
                     return refreshed
             except GatewayError as error:
                 if way == "ahead" and error.retryable:
                     raise  # there is time for another try, and no need of a login
-                _log.info("session_not_refreshed", reason=error.message)
+                _log.info(
+                    "session_not_refreshed", account=self._account.username, reason=error.message
+                )
         tokens = _from_login(
             await self._client.login(self._account.username, self._account.password.value)
         )
-        _log.info("session_logged_in")
+        _log.info("session_logged_in", account=self._account.username)
         return tokens
 
     async def _refresh(self, old: Tokens) -> Tokens | None:
@@ -215,11 +227,10 @@ class Session:
         refused = isinstance(error, UpstreamError) and not error.retryable
         if refused:
             self._tokens = None
-            error = Unavailable(
+            error = AccountRefused(
                 "Fitten refuses the gateway's user name or password. Only the operator of "
-                "this gateway can help: fitten.accounts[0] in its configuration is wrong, "
-                "or the account is locked.",
-                retryable=False,
+                "this gateway can help: an entry of fitten.accounts in its configuration is "
+                "wrong, or the account is locked. The log says which.",
             )
         first, longest = (_REFUSED_PAUSE, 3600.0) if refused else (1.0, 60.0)
         seconds = first * 2.0 ** min(self._failures, 16) * random.uniform(1.0, 1.2)

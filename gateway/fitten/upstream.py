@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 
 import aiohttp
-import msgspec
 import structlog
 
 from gateway import tokens
+from gateway.accounts.account import Lease
+from gateway.accounts.pool import Pool, Summary
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
-from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnauthorized
+from gateway.errors import UpstreamTimeout
 from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt, tools
 from gateway.fitten.body import Body
@@ -20,8 +21,9 @@ from gateway.fitten.calibration import Calibration
 from gateway.fitten.client import FittenClient, translated
 from gateway.fitten.completion import Completions
 from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
+from gateway.fitten.opening import Opener
 from gateway.fitten.session import Session
-from gateway.fitten.tokenfile import Tokens
+from gateway.fitten.tending import Tending
 from gateway.fitten.toolcutoff import ToolCutoff
 from gateway.fitten.watch import Watch
 from gateway.fitten.wire import AnswerDecoder, truncated
@@ -40,15 +42,25 @@ _log = structlog.get_logger("fitten")
 
 
 class FittenUpstream:
-    """Answers from Fitten Code, with one account."""
+    """Answers from Fitten Code, with the accounts of a pool."""
 
-    def __init__(self, client: FittenClient, session: Session, settings: Fitten) -> None:
-        self._client = client
-        self._session = session
+    def __init__(self, client: FittenClient, pool: Pool[Session], settings: Fitten) -> None:
+        self._pool = pool
         self._settings = settings
         self._catalogue = fitten_models.Catalogue()
-        self._completions = Completions(client, session, settings.completion)
+        self._tending = Tending(client, pool, self._offer, interval=settings.models_refresh)
+        self.open = Opener(client, pool, settings).open
+        self._completions = Completions(client, pool, settings.completion)
         self.calibration = Calibration()
+        self._listed = False  # whether the models are Fitten's own list
+
+    def take_over(self, former: FittenUpstream) -> None:
+        """Know what the former upstream has learnt, which does nothing by itself any more."""
+        former._tending.retire()
+        if former._settings.base_url == self._settings.base_url:
+            self.calibration = former.calibration
+        if former._settings.models_url == self._settings.models_url and not self._listed:
+            self._catalogue = former._catalogue
 
     def resolve(self, name: str | None) -> Model:
         return self._catalogue.resolve(name)
@@ -56,34 +68,34 @@ class FittenUpstream:
     def models(self) -> Sequence[Model]:
         return self._catalogue.models
 
+    def _offer(self, models: Sequence[Model]) -> None:
+        self._catalogue.replace(models)
+        self._listed = True
+
+    @property
+    def tried(self) -> asyncio.Event:
+        """Whether `keep_ready` has made its first try."""
+        return self._tending.tried
+
     @property
     def fault(self) -> str | None:
         """Why no request can be served now; None when one can."""
-        if self._session.ready:
-            return None
-        error = self._session.fault
-        return error.message if error else "The login to Fitten has not been made yet."
+        error = self._pool.fault()
+        return error.message if error else None
+
+    def summary(self) -> Summary:
+        """How many accounts serve, of how many, with how many open answers."""
+        return self._pool.summary()
+
+    @property
+    def accounts(self) -> tuple[int, int]:
+        """How many accounts could serve a request now, and how many there are."""
+        summary = self._pool.summary()
+        return summary.healthy, summary.total
 
     async def keep_ready(self) -> None:
-        """Log in and read the list of models, now and then again; runs until cancelled."""
-        refresh = self._settings.models_refresh
-        while True:
-            wait = refresh
-            try:
-                current = await self._session.tokens()
-                found = fitten_models.parse(await self._client.chat_models(current.access_token))
-                if found:
-                    self._catalogue.replace(found)
-                _log.debug("models_read", count=len(found))
-            except UpstreamUnauthorized:
-                _log.info("models_not_read", reason="the list wants another token")
-            except GatewayError as error:
-                _log.info("models_not_read", reason=error.message)
-                if not self._session.ready:
-                    wait = min(refresh, error.retry_after or 5.0)
-            except Exception:  # a bug here must not end this loop
-                _log.exception("bug")
-            await asyncio.sleep(wait)
+        """Log in and read the list of models, now and then again; until cancelled or retired."""
+        await self._tending.run()
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
         def answer(request: GenerationRequest) -> Answer:
@@ -97,15 +109,6 @@ class FittenUpstream:
         if request.stream:
             return StreamedJson(answer(asking(request, default_system=default_system)))
         return WholeJson(generation, answer, default_system=default_system)
-
-    async def open(self, text: str, model: Model) -> Body:
-        """The response to a prompt, after at most one refresh and one login (protocol 3.4)."""
-
-        def chat(current: Tokens) -> Awaitable[Body]:
-            body = _request_body(text, current.user_id, model)
-            return self._client.chat(current.user_id, current.access_token, body)
-
-        return await self._session.authorised(chat)
 
 
 class Answer:
@@ -137,6 +140,8 @@ class Answer:
         self._decoder = AnswerDecoder()
         self._cutoff = _cutoff(request)
         self._body: Body | None = None
+        self._lease: Lease[Session]
+        self._late = False
         self._taken: list[Piece] = []  # by the tap, for the reader
         self.direct: Direct | None = None
         self.ended = False
@@ -144,16 +149,21 @@ class Answer:
     async def __aenter__(self) -> Answer:
         self._watch = Watch(self._settings.timeouts, self._silence, self._expire)
         try:
-            self._body = await self._upstream.open(self._prompt, self._generation.model)
+            self._body, self._lease = await self._upstream.open(self._prompt, self._generation)
             self._body.tap = self._tap
         except BaseException:
             await self._watch.close()
             raise
+        if self._late:
+            self._expire()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         if self._body is not None:
-            self._body.close()
+            try:
+                self._body.close()
+            finally:
+                self._lease.end((exc[1] if exc else None) or self._decoder.error)
         if self._decoder.skipped:  # trap 6: never text, but worth knowing of
             _log.warning(
                 "upstream_lines_skipped", count=self._decoder.skipped, trace=self._decoder.trace
@@ -205,6 +215,7 @@ class Answer:
 
     def _expire(self) -> None:
         """The upstream was silent for too long: whoever reads is told."""
+        self._late = True
         if self._body is not None:
             self._body.fail(UpstreamTimeout("Fitten fell silent; please try again."))
 
@@ -256,11 +267,3 @@ def _cutoff(request: GenerationRequest) -> Cutoff | ToolCutoff:
             **limits,
         )
     return Cutoff(max_tokens=request.max_tokens, **limits)
-
-
-def _request_body(text: str, user_id: str, model: Model) -> bytes:
-    """Protocol 4.2; the chosen model goes where its section wants it (protocol 5)."""
-    meta: dict[str, str] = {"project_id": ""}
-    if model.selection_name is not None:
-        meta["model" if model.section == "chat" else "agentModel"] = model.selection_name
-    return msgspec.json.encode({"inputs": text, "ft_token": user_id, "meta_datas": meta})

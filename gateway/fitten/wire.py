@@ -278,12 +278,19 @@ def status_error(status: int, retry_after: float | None = None) -> GatewayError:
             "Fitten limits the rate of requests at the moment; please try again later.",
             code="upstream_rate_limited",
             retry_after=retry_after,
+            elsewhere=True,
         )
     if status == 504:
-        return UpstreamTimeout("Fitten did not answer in time; please try again.")
+        return UpstreamTimeout("Fitten did not answer in time; please try again.", elsewhere=True)
     if status < 500:
-        return UpstreamError(f"Fitten refused the request (status {status}).", retryable=False)
-    return UpstreamError("Fitten reports an error of its own; please try again.")
+        return UpstreamError(
+            f"Fitten refused the request (status {status}).",
+            retryable=False,
+            elsewhere=status == 403,  # what a banned account gets
+        )
+    return UpstreamError(
+        "Fitten reports an error of its own; please try again.", elsewhere=status in (502, 503)
+    )
 
 
 def truncated() -> UpstreamError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -143,3 +145,43 @@ def test_a_broken_file_that_cannot_be_moved_is_no_crash(
 
     monkeypatch.setattr(Path, "replace", refuse)
     assert TokenFile(path, "a").load() is None
+
+
+def test_several_accounts_have_one_file(path: Path) -> None:
+    owners = ("https://a ada", "https://a bob", "https://a eve")
+    files = [TokenFile(path, owner, others=owners) for owner in owners]
+    for number, file in enumerate(files):
+        file.save(Tokens(f"u{number}", "access", "refresh"))
+    assert [file.load() for file in files] == [
+        Tokens(f"u{number}", "access", "refresh") for number in range(3)
+    ]
+
+
+def test_accounts_that_are_known_no_longer_leave_the_file(path: Path) -> None:
+    TokenFile(path, "gone").save(Tokens("u_gone", "old-access", "old-refresh"))
+    TokenFile(path, "ada", others=("ada", "bob")).save(TOKENS)
+    assert TokenFile(path, "gone").load() is None
+    assert b"old-" not in path.read_bytes()
+
+
+def test_accounts_that_save_at_once_lose_nothing(path: Path) -> None:
+    owners = [f"account {number}" for number in range(12)]
+    files = [TokenFile(path, owner, others=owners) for owner in owners]
+    with ThreadPoolExecutor(12) as threads:
+        for _ in range(3):
+            list(threads.map(lambda file: file.save(TOKENS), files))
+    assert [file.load() for file in files] == [TOKENS] * 12
+    assert [found.name for found in path.parent.iterdir()] == ["fitten.json"]
+
+
+def test_the_file_of_one_account_is_still_read(path: Path) -> None:
+    path.parent.mkdir()
+    name = hashlib.sha256(b"https://a ada").hexdigest()
+    path.write_text(
+        f'{{"account":"{name}","user_id":"u_demo","access_token":"access-1",'
+        '"refresh_token":"refresh-1","expires_at":1800000000.5}'
+    )
+    assert TokenFile(path, "https://a ada").load() == TOKENS
+    assert TokenFile(path, "https://a bob").load() is None
+    TokenFile(path, "https://a bob", others=["https://a ada"]).save(TOKENS)
+    assert TokenFile(path, "https://a ada").load() == TOKENS

@@ -138,8 +138,9 @@ async def test_leaving_with_an_unfinished_body_leaves_no_trace_upstream(
 
 
 async def test_many_who_leave_at_once_leave_nothing_behind(
-    gateway: Gateway, emulator: Emulator, connect: Connect
+    start_gateway: StartGateway, emulator: Emulator, connect: Connect
 ) -> None:
+    gateway = await start_gateway(fitten={"pool": {"max_concurrent": 40}})
     peers = [await connect(gateway.url) for _ in range(40)]
     for peer in peers:
         await peer.send(chat_request("[[endless]]", stream=True))

@@ -78,7 +78,8 @@ async def restart_with_expiry(
         assert await many(first, 1) == [200]
         await stored_tokens(folder)
     stored = await stored_tokens(folder)
-    stored["expires_at"] += seconds - 86_400
+    (entry,) = stored["accounts"].values()
+    entry["expires_at"] += seconds - 86_400
     (folder / "fitten.json").write_text(json.dumps(stored))
     emulator.calls.clear()
     return await start_gateway()
@@ -299,7 +300,8 @@ async def test_a_broken_state_file_is_set_aside(
     assert await many(gateway, 1) == [200]
     await eventually(lambda: names(tmp_path) == {"fitten.json", "fitten.json.broken"})
     assert (tmp_path / "fitten.json.broken").read_bytes() == broken
-    assert json.loads(path.read_bytes())["access_token"]
+    (entry,) = json.loads(path.read_bytes())["accounts"].values()
+    assert entry["access_token"]
     assert [e["log_level"] for e in log_events if e["event"] == "token_file_broken"] == ["warning"]
 
 

@@ -104,7 +104,8 @@ def test_check_prints_the_effective_configuration_with_secrets_masked(run: Run) 
     result = run("check", **ENVIRON)
     assert (result.returncode, result.stderr) == (0, "")
     effective = yaml.safe_load(result.stdout)
-    assert effective["fitten"]["accounts"] == [{"username": "ada", "password": "****"}]
+    (account,) = effective["fitten"]["accounts"]
+    assert (account["username"], account["password"]) == ("ada", "****")
     assert effective["server"]["host"] == "127.0.0.1"
     assert "correct horse" not in result.stdout
     assert "team-key-1234" not in result.stdout

@@ -219,7 +219,8 @@ middlewares:
         "config.yaml:9: fitten.accounts[0].username: must not be empty",
         "config.yaml:10: fitten.accounts[0].password: expected text, not a number (write it in "
         "quotes if it is text)",
-        "config.yaml:11: fitten.accounts[0].token: unknown option; known: username, password",
+        "config.yaml:11: fitten.accounts[0].token: unknown option; known: username, password, "
+        "max_concurrent",
         "config.yaml:12: fitten.timeouts.connect: 0.0 is out of bounds; allowed: 0.01 to 86400",
         "config.yaml:12: fitten.timeouts.first: unknown option; known: connect, call, "
         "first_piece, between_pieces",
@@ -288,18 +289,44 @@ def test_an_address_must_be_one(files: Files, url: str) -> None:
     assert mistake.startswith("config.yaml:3: fitten.base_url: ")
 
 
-@pytest.mark.parametrize("count", [0, 2, 3])
-def test_other_than_one_account_is_refused_clearly(files: Files, count: int) -> None:
-    accounts = ", ".join(["{username: ada, password: correct horse}"] * count)
-    assert files.mistakes(f"fitten: {{accounts: [{accounts}]}}\n" + KEYS) == [
-        f"config.yaml:1: fitten.accounts: {count} accounts given; for now the gateway works with "
-        "exactly one"
+def accounts(*names: str) -> str:
+    each = ", ".join(f"{{username: {name}, password: correct horse}}" for name in names)
+    return f"fitten: {{accounts: [{each}]}}\n"
+
+
+def test_there_may_be_several_accounts(files: Files) -> None:
+    config = files.load(accounts("ada", "bob", "eve") + KEYS)
+    assert [account.username for account in config.fitten.accounts] == ["ada", "bob", "eve"]
+
+
+def test_an_account_may_have_its_own_number_of_chats_at_once(files: Files) -> None:
+    text = (
+        "fitten:\n  pool: {max_concurrent: 2}\n  accounts:\n"
+        "  - {username: ada, password: correct horse}\n"
+        "  - {username: bob, password: correct horse, max_concurrent: 9}\n"
+    )
+    fitten = files.load(text + KEYS).fitten
+    assert [account.max_concurrent for account in fitten.accounts] == [None, 9]
+    assert fitten.pool.max_concurrent == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        ((), "no account given; at least one is needed"),
+        (("ada", "bob", "ada"), "number 3 has the same username as an earlier one"),
+    ],
+)
+def test_accounts_are_at_least_one_and_distinct(
+    files: Files, names: tuple[str, ...], complaint: str
+) -> None:
+    assert files.mistakes(accounts(*names) + KEYS) == [
+        f"config.yaml:1: fitten.accounts: {complaint}"
     ]
 
 
-def test_the_number_of_accounts_is_told_beside_other_mistakes(files: Files) -> None:
-    two = "fitten: {accounts: [{username: a, password: one}, {username: b, password: two}]}\n"
-    found = files.mistakes(two + KEYS + "server: {port: x}\n")
+def test_a_fault_of_the_accounts_is_told_beside_other_mistakes(files: Files) -> None:
+    found = files.mistakes(accounts("ada", "ada") + KEYS + "server: {port: x}\n")
     assert [line.split(": ")[1] for line in sorted(found)] == ["fitten.accounts", "server.port"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.apis.fim_templates import TEMPLATES, read
+from gateway.apis.fim_templates import TEMPLATES, Template, read
 
 P, S = "def add(a, b):\n    return ", "\n\nprint(add(1, 2))\n"
 
@@ -80,9 +80,9 @@ def test_an_answer_that_was_begun_belongs_to_the_prefix() -> None:
     suffix_first=st.booleans(),
 )
 def test_both_sides_come_back_exactly(
-    template: object, prefix: str, suffix: str, suffix_first: bool
+    template: Template, prefix: str, suffix: str, suffix_first: bool
 ) -> None:
-    pre, suf, mid = template.prefix, template.suffix, template.middle  # type: ignore[attr-defined]
+    pre, suf, mid = template.prefix, template.suffix, template.middle
     if suffix_first or not mid:
         prompt = suf + suffix + pre + prefix + mid
     else:

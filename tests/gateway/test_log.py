@@ -316,3 +316,48 @@ def test_a_sink_that_hangs_stops_nobody_and_tells_afterwards_how_many_lines_were
     lost = sum(event["count"] for event in events if event["event"] == "log_lines_lost")
     assert lost > 0
     assert sum(event["event"] == "event" for event in events) + lost == count
+
+
+def test_secrets_of_former_settings_stay_masked_after_others_have_come() -> None:
+    redactor = log.Redactor(["former-key-1234"])
+    redactor.renew(["present-key-1234"])
+    assert redactor("former-key-1234 present-key-1234") == "**** ****"
+
+
+def test_another_file_gets_the_lines_after_it_was_set(lines: Lines, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    lines.configure(format="json", file=str(first))
+    logger = structlog.get_logger("test")
+    bound = logger.bind(request=1)
+    logger.info("one")
+    settings = Log(format="json", file=str(second), level="warning")
+    log.configure(settings, lines.redactor, outputs=lines.outputs)
+    logger.info("below the level")
+    logger.warning("two")
+    bound.warning("three")  # a logger that was taken before
+    lines.outputs.flush()
+    wait_for(lambda: len(first.read_text().splitlines()) == 1)
+    assert [json.loads(line)["event"] for line in second.read_text().splitlines()] == [
+        "two",
+        "three",
+    ]
+    assert [event["event"] for event in lines.events] == ["one", "two", "three"]
+
+
+def test_a_file_that_cannot_be_opened_changes_nothing(lines: Lines, tmp_path: Path) -> None:
+    lines.configure(format="json", file=str(tmp_path / "log"))
+    with pytest.raises(OSError, match="none"):
+        log.configure(
+            Log(level="error", file=str(tmp_path / "none" / "log")),
+            lines.redactor,
+            outputs=lines.outputs,
+        )
+    structlog.get_logger("test").info("one")
+    assert [event["event"] for event in lines.events] == ["one"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 2
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)

@@ -78,6 +78,8 @@ async def test_a_generation_tells_model_tokens_times_and_bytes() -> None:
         "status": 200,
         "end": "complete",
         "model": "fitten-code",
+        "account": None,
+        "queued_ms": 0.0,
         "stream": True,
         "finish_reason": "stop",
         "prompt_tokens": 9,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
@@ -47,6 +48,16 @@ def _unused_keys() -> Iterator[str]:
 def client(gateway: Gateway) -> Iterator[OpenAI]:
     """A client that repeats nothing by itself; shared, because its TLS context takes long."""
     with OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture
+def lone_client(fitten: Fitten, tmp_path: Path) -> Iterator[OpenAI]:
+    """The same before a gateway of its own, for what makes the account pause."""
+    with (
+        running_gateway(fitten, tmp_path, keys=[KEY], requests_per_minute=10_000) as gateway,
+        OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10) as client,
+    ):
         yield client
 
 

@@ -83,6 +83,8 @@ def running_gateway(
             "models_url": fitten.url,
             "accounts": [{"username": "demo_user", "password": "correct horse"}],
             "state_file": str(folder / "fitten.json"),
+            # The failures that these tests ask for are not to make the account pause.
+            "pool": {"breaker_failures": 0},
         },
         "log": {"format": "json"},
         "middlewares": [

@@ -174,3 +174,23 @@ def test_parameters_that_cannot_be_forwarded_are_named_in_a_header(client: OpenA
     named = raw.headers["x-fitten-ignored-params"].split(", ")
     assert sorted(named) == ["seed", "temperature", "unheard_of"]
     assert raw.parse().choices[0].finish_reason == "stop"
+
+
+def test_an_image_goes_along(client: OpenAI) -> None:
+    pixel = (
+        "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAC"
+        "hwGA60e6kgAAAABJRU5ErkJggg=="
+    )
+    answer = client.chat.completions.create(
+        model=MODEL,
+        messages=[
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "image_url", "image_url": {"url": pixel}},
+                ],
+            }
+        ],
+    )
+    assert "It came with 1 image." in (answer.choices[0].message.content or "")

@@ -83,9 +83,9 @@ def test_the_wait_that_the_upstream_asks_for_is_kept(client: OpenAI, fitten: Fit
     assert len(fitten.calls(question)) == 2
 
 
-def test_an_upstream_at_its_limit_is_told_apart(client: OpenAI) -> None:
+def test_an_upstream_at_its_limit_is_told_apart(lone_client: OpenAI) -> None:
     with pytest.raises(RateLimitError) as caught:
-        client.chat.completions.create(
+        lone_client.chat.completions.create(
             model=MODEL, messages=Question("[[status code=429 retry_after=2]]").messages
         )
     assert (caught.value.code, caught.value.type) == ("upstream_rate_limited", "requests")
@@ -93,10 +93,10 @@ def test_an_upstream_at_its_limit_is_told_apart(client: OpenAI) -> None:
     assert caught.value.response.headers["retry-after-ms"] == "2000"
 
 
-def test_a_wait_of_over_a_minute_is_left_to_the_caller(client: OpenAI, fitten: Fitten) -> None:
+def test_a_wait_of_over_a_minute_is_left_to_the_caller(lone_client: OpenAI, fitten: Fitten) -> None:
     question = Question("[[status code=429 retry_after=90]]")
     with pytest.raises(RateLimitError) as caught:
-        client.with_options(max_retries=2).chat.completions.create(
+        lone_client.with_options(max_retries=2).chat.completions.create(
             model=MODEL, messages=question.messages
         )
     assert caught.value.response.headers["x-should-retry"] == "false"

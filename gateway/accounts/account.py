@@ -1,0 +1,151 @@
+"""One account: its session, its slots, its health; and the slot that a request holds."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from gateway.accounts.health import Health, Outcome, State, outcome_of
+from gateway.accounts.queue import FairQueue
+from gateway.errors import AccountRefused, GatewayError
+
+
+class Session(Protocol):
+    """What the pool has to know of an account's session with the upstream."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it could serve a request at once."""
+        ...
+
+    @property
+    def fault(self) -> GatewayError | None:
+        """Why it could not, if a try has failed."""
+        ...
+
+    def blocked(self) -> float:
+        """Seconds until a request may make it try again: 0 for at once, `inf` for never."""
+        ...
+
+
+S = TypeVar("S", bound=Session)
+
+Kind = Literal["chat", "small"]
+
+
+class Account(Generic[S]):
+    """One account. limit: the most chats at once; small_limit: of small calls, apart."""
+
+    def __init__(
+        self, name: str, session: S, health: Health, *, limit: int, small_limit: int
+    ) -> None:
+        self.name = name
+        self.session = session
+        self.health = health
+        self.limit = limit
+        self.small_limit = small_limit
+        self.busy = 0
+        self.small_busy = 0
+        self.turn = 0
+
+    @property
+    def state(self) -> State:
+        """What may be told of it: the session's state comes before the calls'."""
+        blocked = self.session.blocked()
+        if blocked == 0:
+            return self.health.state
+        return "dead" if isinstance(self.session.fault, AccountRefused) else "cooling"
+
+    @property
+    def reason(self) -> GatewayError | None:
+        """Why it is not healthy."""
+        return self.session.fault if self.session.blocked() else self.health.reason
+
+    @property
+    def ready(self) -> bool:
+        """Whether its session needs nothing before a call."""
+        return self.session.ready
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the next call is the one that tells if it is well again."""
+        return self.health.state == "half_open"
+
+    def wait(self) -> float:
+        """Seconds until it may be used, as far as that is known; `inf` when it is not."""
+        return max(self.session.blocked(), self.health.wait())
+
+    def admits(self) -> bool:
+        """Whether a call may begin now, slots aside."""
+        health = self.health
+        return (health.reason is None or health.admits()) and not self.session.blocked()
+
+    def __repr__(self) -> str:
+        return f"<Account {self.name} {self.state} {self.busy}/{self.limit}>"
+
+
+class Lender(Protocol[S]):
+    """The pool, as a lease knows it."""
+
+    turn: int
+    line: FairQueue[Any]
+
+    def changed(self, account: Account[S], before: GatewayError | None) -> None:
+        """A slot came back. before: why the account was out of use until then."""
+        ...
+
+
+class Lease(Generic[S]):
+    """An account's slot, held until it is given back by `release` or `end`.
+
+    probe: whether the call is the one that tries a half open account.
+    """
+
+    __slots__ = ("_kind", "_lender", "_open", "account", "probe")
+
+    def __init__(self, account: Account[S], lender: Lender[S], kind: Kind) -> None:
+        self.account = account
+        self._lender = lender
+        self._kind = kind
+        self._open = True
+        lender.turn += 1
+        account.turn = lender.turn
+        if kind == "chat":
+            account.busy += 1
+        else:
+            account.small_busy += 1
+        self.probe = account.health.reason is not None and account.health.begin()
+
+    def answered(self) -> None:
+        """The upstream began to answer."""
+        if self.probe:
+            before = self.account.health.reason
+            self.probe = False
+            self.account.health.answered()
+            self._lender.changed(self.account, before)
+
+    def release(self, outcome: Outcome, error: GatewayError | None = None) -> None:
+        """Give the slot back and say what came of it; a second time changes nothing.
+
+        error: for "limited" how long the account is limited, and what callers are told.
+        """
+        if not self._open:
+            return
+        self._open = False
+        account = self.account
+        if self._kind == "chat":
+            account.busy -= 1
+        else:
+            account.small_busy -= 1
+        health = account.health
+        before = health.reason
+        if outcome != "good" or not health.calm:
+            health.end(outcome, probe=self.probe, error=error)
+        if health.reason is not before or self._lender.line.size:
+            self._lender.changed(account, before)
+
+    def end(self, error: object) -> None:
+        """Give the slot back after a call that ended with this error, or well with None."""
+        if error is None:
+            self.release("good")
+        else:
+            self.release(outcome_of(error), error if isinstance(error, GatewayError) else None)

@@ -1,0 +1,65 @@
+"""Secrets in files of their own: systemd's credentials, and others that nobody else may read."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+DIRECTORY = "CREDENTIALS_DIRECTORY"  # systemd.exec(5)
+_LARGEST = 64 * 1024  # bytes
+_NAME = re.compile(r"(?!\.)[\w.-]{1,255}", re.ASCII)
+
+
+class Unreadable(Exception):
+    """A secret cannot be had; the text says why and what to do."""
+
+
+def credential(name: str, environ: Mapping[str, str]) -> str:
+    """What systemd has put into the service's credentials directory. Raises Unreadable."""
+    if not _NAME.fullmatch(name):
+        raise Unreadable(f"{name!r} is no name of a credential: letters, digits, - _ and .")
+    folder = environ.get(DIRECTORY, "")
+    if not folder:
+        raise Unreadable(
+            f"the credential {name} is not there: the service was not started by systemd with "
+            f"LoadCredential={name}:/path"
+        )
+    # Others' permissions are systemd's affair here: an access list shows as the group's.
+    return _read(Path(folder) / name, f"the credential {name}", private=False)
+
+
+def file(path: str, environ: Mapping[str, str]) -> str:
+    """What stands in a file that only its owner may read. Raises Unreadable."""
+    if not path.startswith("/"):
+        raise Unreadable(f"${{file:{path}}}: the path must begin with /")
+    folder = environ.get(DIRECTORY, "")
+    inside = bool(folder) and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    return _read(Path(path), f"the file {path}", private=not inside)
+
+
+def _read(path: Path, what: str, *, private: bool) -> str:
+    """The text of a small regular file without the line's end after it."""
+    try:
+        # A pipe in its place must not hang the start.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as opened:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise Unreadable(f"{what} is no regular file")
+            if private and found.st_mode & 0o077:
+                raise Unreadable(f"{what} may be read by others: chmod 600")
+            data = opened.read(_LARGEST + 1)
+    except OSError as error:
+        raise Unreadable(f"{what} cannot be read: {error.strerror}") from None
+    if len(data) > _LARGEST:
+        raise Unreadable(f"{what} is larger than {_LARGEST} bytes")
+    try:
+        text = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise Unreadable(f"{what} is not text in UTF-8") from None
+    if not text or "\0" in text:
+        raise Unreadable(f"{what} is empty" if not text else f"{what} holds a NUL")
+    return text

@@ -1,0 +1,256 @@
+"""The door: one set of connections, and behind it the application of the hour.
+
+A reload puts another application behind the door. Connections stay; each request belongs to
+the application that was there when it came, until it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import time
+from typing import Any
+
+import structlog
+from aiohttp import web, web_app
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.apis import openai
+from gateway.errors import GatewayError, InternalError, InvalidRequest
+from gateway.lifecycle import Lifecycle
+from gateway.listening import BACKLOG, drop_vanished
+
+_log = structlog.get_logger("server")
+
+_KEEP_ALIVE = 75.0  # seconds an idle connection may stay
+_LONGEST_CLEANUP = 2.0  # seconds
+_PATIENCE = 5.0  # seconds that an idle connection stays at most while others are not
+_GLANCE = 0.02  # seconds between looks at what still goes on
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection, whose answer to broken HTTP is ours: JSON, no echo, no traceback.
+
+    It knows since when (monotonic) it has been at no request; None while it is at one.
+    """
+
+    __slots__ = ("idle_since",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.idle_since: float | None = time.monotonic()
+
+    def leave(self, idle_before: float) -> bool:
+        """Whether it is gone, which it is made if it was idle so early already."""
+        if (
+            self.idle_since is not None
+            and self.idle_since <= idle_before
+            and not self._request_in_progress  # an answer may take longer than its handler
+        ):
+            # Not `close`: that leaves the socket open and deaf until `cleanup`.
+            self.force_close()
+        return self._force_close
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun")
+        error: GatewayError
+        if isinstance(exc, HttpProcessingError) or 400 <= status < 500:
+            # Neither its text nor its traceback: they quote the caller's headers.
+            _log.info("http_broken", reason=type(exc).__name__, status=status)
+            error = InvalidRequest("The request is not well-formed HTTP/1.1.")
+            error.status = status
+        else:
+            _log.error("bug", exc_info=exc)
+            error = InternalError()
+        response = web.Response(
+            status=error.status, body=openai.error_body(error), content_type="application/json"
+        )
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """aiohttp's maker of connections; unlike it, ours never drops settings it does not know."""
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Behind:
+    """An application that has started, and how many requests it is working on."""
+
+    def __init__(self, app: web.Application) -> None:
+        self.app = app
+        self._runner = web.AppRunner(app, access_log=None)
+        self.requests = 0
+        self.idle: asyncio.Event | None = None  # for who waits for the last of them
+
+    async def start(self) -> None:
+        """Start what the application needs."""
+        try:
+            await self._runner.setup()
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        server = self._runner.server
+        assert server is not None
+        self.make = server.request_factory
+        self.answer = server.request_handler
+
+    async def leave(self) -> None:
+        """End what `start` started, once no request needs it any more."""
+        # A request made for this application has its task, which is to run in the next turn.
+        await asyncio.sleep(0.05)
+        self.idle = asyncio.Event()
+        if self.requests:
+            await self.idle.wait()
+        await self.end()
+
+    async def end(self) -> None:
+        """End what `start` started, now."""
+        await self._runner.cleanup()
+
+
+_BEHIND = web.RequestKey("behind", _Behind)
+
+
+class Door(web.ServerRunner):
+    """Connections with the settings that streams need, and the application behind them.
+
+    To be created in the event loop; `cleanup` ends it with every application.
+    """
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        server = _Server(
+            self._handle,
+            request_factory=self._make,
+            # Without it a handler is not told that its caller left.
+            handler_cancellation=True,
+            keepalive_timeout=_KEEP_ALIVE,
+            access_log=None,
+            lingering_time=2.0,
+            auto_decompress=False,
+        )
+        super().__init__(server, shutdown_timeout=0.1)
+        self.lifecycle = lifecycle
+        self._current: _Behind | None = None
+        self._sockets: list[socket.socket] = []
+        self._last_request = 0.0  # when it was answered
+        self._leaving: dict[asyncio.Task[None], _Behind] = {}
+
+    @property
+    def app(self) -> web.Application:
+        """The application that takes new requests."""
+        assert self._current is not None
+        return self._current.app
+
+    @property
+    def leaving(self) -> int:
+        """How many applications finish requests that came before a reload."""
+        return len(self._leaving)
+
+    async def listen(self, sockets: list[socket.socket]) -> None:
+        """Take connections from these sockets, which are the door's from now on."""
+        self._sockets = sockets
+        for listening in sockets:
+            await web.SockSite(self, listening, backlog=BACKLOG).start()
+
+    def limit_vanished(self, seconds: float) -> None:
+        """See `drop_vanished`; for connections that come from now on."""
+        for listening in self._sockets:
+            drop_vanished(listening, seconds)
+
+    async def drain(self, seconds: float, grace: float) -> bool:
+        """Wait for requests to end, and for their connections; whether all ended.
+
+        A connection that is at no request may have one on its way, since its caller was not
+        told of the end yet; with the answer it is. So each waits: for `grace` when all is
+        quiet, for longer while others still send requests.
+        """
+        assert self.server is not None
+        began = time.monotonic()
+        patience = max(grace, min(seconds / 2, _PATIENCE))
+        connections: list[Connection] = []
+        while (now := time.monotonic()) < began + seconds:
+            connections = [c for c in self.server.connections if isinstance(c, Connection)]
+            quiet = not self.lifecycle.active and now - self._last_request >= grace
+            idle_before = now - (grace if quiet else patience)
+            if idle_before < began:
+                idle_before = -1.0  # none has been silent for so long since we began to end
+            gone = [connection.leave(idle_before) for connection in connections]
+            if all(gone):
+                break
+            await asyncio.sleep(_GLANCE)
+        return all(connection.idle_since is not None for connection in connections)
+
+    async def start(self, app: web.Application) -> _Behind:
+        """Start an application that takes no requests yet; for `put` or its own `end`."""
+        behind = _Behind(app)
+        await behind.start()
+        return behind
+
+    def put(self, behind: _Behind) -> web.Application | None:
+        """New requests are this application's from now on; the former one, if any.
+
+        The former finishes its requests and is then ended.
+        """
+        former, self._current = self._current, behind
+        if former is None:
+            return None
+        task = asyncio.create_task(former.leave())
+        self._leaving[task] = former
+        task.add_done_callback(self._left)
+        return former.app
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._leaving.pop(task, None)
+        # aiohttp keeps the chains of steps of the last 1024 handlers, and by them their
+        # applications. And an application is full of circles: its like would pile up, since
+        # the collector rarely looks at what has lived for a while. Both cost milliseconds.
+        web_app._cached_build_middleware.cache_clear()
+        gc.collect()
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("bug", exc_info=task.exception())
+
+    async def cleanup(self) -> None:
+        """Close the connections and end every application."""
+        await super().cleanup()
+        leaving = dict(self._leaving)
+        if leaving:
+            await asyncio.wait(leaving, timeout=_LONGEST_CLEANUP)
+            for task, behind in leaving.items():
+                if not task.done():
+                    task.cancel()
+                    await behind.end()
+        if self._current is not None:
+            await self._current.end()
+
+    def _make(self, *arguments: Any) -> web.BaseRequest:
+        behind = self._current
+        assert behind is not None
+        request = behind.make(*arguments)
+        request[_BEHIND] = behind
+        return request
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        # Here and nowhere deeper: each coroutine on the way costs at each turn of a stream.
+        connection: Any = request.protocol
+        behind = request[_BEHIND]
+        connection.idle_since = None
+        behind.requests += 1
+        try:
+            return await behind.answer(request)
+        finally:
+            connection.idle_since = self._last_request = time.monotonic()
+            behind.requests -= 1
+            if behind.idle is not None and not behind.requests:
+                behind.idle.set()

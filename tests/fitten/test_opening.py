@@ -1,0 +1,193 @@
+"""One request before accounts that fail: what is asked, how often, and of whom."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from gateway import config
+from gateway.accounts.account import Account
+from gateway.accounts.health import Health
+from gateway.accounts.pool import Pool
+from gateway.errors import (
+    AccountRefused,
+    GatewayError,
+    RateLimited,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from gateway.fitten.models import DEFAULT
+from gateway.fitten.opening import Opener
+from gateway.fitten.tokenfile import Tokens
+from gateway.fitten.wire import status_error
+from gateway.generation import Generation, GenerationRequest
+from gateway.options import Secret
+
+
+def unreachable() -> GatewayError:
+    return UpstreamError("no connection", elsewhere=True)
+
+
+class FakeSession:
+    """A session whose tokens always work, unless a test says otherwise."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ready = True
+        self.fault: GatewayError | None = None
+
+    def blocked(self) -> float:
+        return 0.0
+
+    async def authorised(self, call: Callable[[Tokens], Awaitable[Any]]) -> Any:
+        if self.fault is not None:
+            raise self.fault
+        return await call(Tokens(self.name, "access", "refresh"))
+
+
+class FakeClient:
+    """A Fitten that answers as `plan` says: None is an answer."""
+
+    def __init__(self, plan: Callable[[str], GatewayError | None]) -> None:
+        self.plan = plan
+        self.calls: Counter[str] = Counter()
+
+    async def chat(self, user_id: str, *_: object, **__: object) -> Any:
+        self.calls[user_id] += 1
+        if error := self.plan(user_id):
+            raise error
+        return object()
+
+
+class Bench:
+    """An opener before a fake client."""
+
+    def __init__(
+        self, plan: Callable[[str], GatewayError | None], names: str = "abc", **pool: Any
+    ) -> None:
+        rules = config.Pool(**pool)
+        accounts = [
+            Account(
+                name,
+                FakeSession(name),
+                Health(
+                    failures=rules.breaker_failures, pause=rules.breaker_pause, clock=time.monotonic
+                ),
+                limit=rules.max_concurrent,
+                small_limit=1,
+            )
+            for name in names
+        ]
+        self.pool: Pool[Any] = Pool(
+            accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio
+        )
+        self.client = FakeClient(plan)
+        client: Any = self.client
+        settings = config.Fitten(accounts=(config.Account("a", Secret("b")),), pool=rules)
+        self.opener = Opener(client, self.pool, settings)
+        self.generation = Generation(GenerationRequest(()), DEFAULT)
+
+    async def ask(self) -> GatewayError | None:
+        """One request; its error."""
+        try:
+            _, lease = await self.opener.open("hi", self.generation)
+        except GatewayError as error:
+            return error
+        lease.end(None)
+        return None
+
+    @property
+    def called(self) -> list[str]:
+        return sorted(self.client.calls.elements())
+
+
+def first_fails(error: GatewayError) -> Callable[[str], GatewayError | None]:
+    return lambda name: error if name == "a" else None
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (unreachable(), ["a", "b"]),
+        (RateLimited("429", elsewhere=True), ["a", "b"]),
+        (AccountRefused("401 after a login"), ["a", "b"]),
+        (status_error(401 + 2), ["a", "b"]),
+        (status_error(502), ["a", "b"]),
+        (status_error(503), ["a", "b"]),
+        (status_error(504), ["a", "b"]),
+        (status_error(500), ["a"]),
+        (status_error(400), ["a"]),
+        (status_error(413), ["a"]),
+        (UpstreamTimeout("silent"), ["a"]),
+        (UpstreamError("reset"), ["a"]),
+    ],
+)
+async def test_another_account_is_asked_only_for_what_had_no_effect(
+    error: GatewayError, asked: list[str]
+) -> None:
+    bench = Bench(first_fails(error))
+    assert (await bench.ask() is None) == (len(asked) == 2)
+    assert bench.called == asked
+    assert bench.pool.summary().streams == 0
+
+
+async def test_a_login_that_fails_costs_no_budget() -> None:
+    bench = Bench(lambda _: None, retry_ratio=0)
+    bench.pool.accounts[0].session.fault = UpstreamError("login failed")
+    assert await bench.ask() is None
+    assert bench.called == ["b"]
+    assert bench.generation.account == "b"
+    assert bench.pool.accounts[0].state == "healthy", "the session has pauses of its own"
+
+
+async def test_at_most_three_accounts_are_asked() -> None:
+    bench = Bench(lambda _: unreachable(), names="abcdef", retry_ratio=1)
+    for _ in range(20):
+        bench.pool.budget.earn()
+    assert isinstance(await bench.ask(), UpstreamError)
+    assert len(bench.called) == 3
+
+
+async def test_the_time_for_the_first_piece_holds_for_all_tries_together() -> None:
+    def slowly(_: str) -> GatewayError:
+        time.sleep(0.02)
+        return unreachable()
+
+    bench = Bench(slowly, retry_ratio=1)
+    bench.opener._settings = config.Fitten(
+        accounts=(config.Account("a", Secret("b")),), timeouts=config.Timeouts(first_piece=0.01)
+    )
+    await bench.ask()
+    assert len(bench.called) == 1
+
+
+async def test_calls_stay_within_the_budget_while_a_third_of_them_fails() -> None:
+    """A fifth of all calls finds no connection, a tenth gets 503."""
+    chance = random.Random(1)
+
+    def plan(_: str) -> GatewayError | None:
+        drawn = chance.random()
+        if drawn < 0.2:
+            return unreachable()
+        return status_error(503) if drawn < 0.3 else None
+
+    bench = Bench(plan, breaker_failures=0)
+    failed = requests = 0
+    for requests in range(1, 3001):
+        failed += await bench.ask() is not None
+        if requests >= 5:
+            assert sum(bench.client.calls.values()) <= 1.2 * requests
+    assert sum(bench.client.calls.values()) > 1.15 * requests, "the budget is used"
+    assert failed / requests < 0.2, "without repeats it would be 0.3"
+
+
+async def test_an_outage_costs_no_more_calls_than_the_budget_allows() -> None:
+    bench = Bench(lambda _: unreachable(), breaker_pause=0.01)
+    for _ in range(500):
+        await bench.ask()
+    assert sum(bench.client.calls.values()) <= 1.2 * 500

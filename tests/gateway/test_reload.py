@@ -1,0 +1,104 @@
+"""A reload within the process: what is kept of the former application, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+from gateway import server
+from gateway.config import Config
+from gateway.reload import Refused, reload
+from tests.support import Gateway
+
+
+class Settings:
+    """The same settings again and again; `fault` is raised when they are to be adopted."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.fault: Exception | None = None
+
+    def load(self) -> Config:
+        return self._config
+
+    def adopt(self, config: Config) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+    def reopen(self) -> None:
+        pass
+
+    def on_secret(self, secret: str) -> None:
+        pass
+
+
+async def left(gateway: Gateway) -> None:
+    """Wait until former applications have ended."""
+    async with asyncio.timeout(3):
+        for _ in range(1000):
+            if not gateway.door.leaving:
+                return
+            await asyncio.sleep(0.005)
+
+
+async def test_nothing_keeps_a_former_application_in_memory(gateway: Gateway) -> None:
+    settings = Settings(gateway.config)
+    former = []
+    for _ in range(3):
+        former.append(weakref.ref(gateway.door.app))
+        await gateway.stream("[[say]]")
+        await reload(gateway.door, settings)
+    await gateway.stream("[[say]]")
+    await left(gateway)
+    gc.collect()
+    assert [app() for app in former] == [None] * 3
+
+
+async def test_an_application_stays_until_its_last_request_is_answered(gateway: Gateway) -> None:
+    async with gateway.post_chat("[[slow first=0 gap=0.2 n=3]]", stream=True) as response:
+        await response.content.readany()
+        await reload(gateway.door, Settings(gateway.config))
+        await asyncio.sleep(0.1)
+        assert gateway.door.leaving == 1
+        assert (await response.read()).endswith(b"data: [DONE]\n\n")
+    await left(gateway)
+    assert gateway.door.leaving == 0
+
+
+async def test_a_stop_ends_former_applications_too(gateway: Gateway) -> None:
+    door = await server.start(gateway.config)
+    body = {"messages": [{"role": "user", "content": "[[endless]]"}], "stream": True}
+    url = f"{server.address(door)}/v1/chat/completions"
+    async with gateway.http.post(url, json=body) as response:
+        await response.content.readany()
+        await reload(door, Settings(gateway.config))
+        assert door.leaving == 1
+        await server.stop(door, 0.1, grace=0)
+        assert b'"code":"draining"' in await response.read()
+    assert door.leaving == 0
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), RuntimeError("no")])
+async def test_what_fails_in_the_last_step_leaves_the_former_application(
+    gateway: Gateway, fault: Exception
+) -> None:
+    settings = Settings(gateway.config)
+    settings.fault = fault
+    before = gateway.door.app
+    with pytest.raises(Refused):
+        await reload(gateway.door, settings)
+    assert gateway.door.app is before
+    assert (await gateway.whole("[[say]]"))[0] == 200
+
+
+async def test_a_cancelled_reload_leaves_the_former_application(gateway: Gateway) -> None:
+    before = gateway.door.app
+    task = asyncio.create_task(reload(gateway.door, Settings(gateway.config)))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert gateway.door.app is before
+    assert (await gateway.whole("[[say]]"))[0] == 200
