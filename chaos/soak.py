@@ -25,14 +25,23 @@ from chaos.table import Row
 _SHORT = {"whole": 6, "completion": 3, "tools": 2, "leave": 2, "stop": 1}
 _FAULTS = 0.02
 _LONGEST = 20.0  # seconds that a stream takes
-_GROWTH = 1.05
 _LOOK = 1.0  # seconds between two looks at the memory
 
 
 async def soak(
-    seconds: float, *, streams: int, rate: float, seed: int, folder: Path, settled: float
+    seconds: float,
+    *,
+    streams: int,
+    rate: float,
+    seed: int,
+    folder: Path,
+    settled: float,
+    growth: float = 1.05,
 ) -> Result:
-    """One run. settled: the moment, in seconds, whose memory is the measure of that at the end.
+    """One run.
+
+    settled: the moment, in seconds, whose memory is the measure of that at the end. growth:
+    what the latter may be of the former.
 
     Raises chaos.processes.Failed when it cannot be made.
     """
@@ -52,7 +61,7 @@ async def soak(
         await asyncio.sleep(0.5)
         books = Books(outcomes, log_lines(gateway.logs), await emulator.calls(), proxy.fired, [])
         result = of_books(books, proxy, gateway)
-        return _with_memory(result, samples, settled, seconds, before, after)
+        return _with_memory(result, samples, settled, seconds, growth, before, after)
 
 
 async def _load(
@@ -89,6 +98,7 @@ def _with_memory(
     samples: list[tuple[float, int]],
     settled: float,
     seconds: float,
+    growth: float,
     before: Measures,
     after: Measures,
 ) -> Result:
@@ -101,7 +111,7 @@ def _with_memory(
 
     first, last = at(settled), at(samples[-1][0] - part / 2)
     course = ", ".join(f"{at(part * (index + 0.5)):.1f}" for index in range(10))
-    good = last <= first * _GROWTH
+    good = last <= first * growth
     rows.append(Row("memory, MB", f"{last:.1f}", f"{first:.1f} after {settled:.0f} s", good))
     rows.append(Row("  in tenths", "", course, True))
     if not good:
