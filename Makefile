@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
 .PHONY: help install demo run test lint types check sdk install-service deploy-check confined \
-        restarts bench bench-quick bench-peers lock clean
+        restarts chaos soak bench bench-quick bench-peers lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -75,6 +75,14 @@ confined: $(VENV)/.dev  ## every test under the unit's restrictions, as far as t
 
 restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load; about five minutes
 	RESTARTS=50 RELOADS=200 $(BIN)/pytest tests/supervised/test_restart.py tests/supervised/test_reload.py
+
+MINUTES ?=
+
+chaos: $(VENV)/.runtime  ## five minutes of faults, reloads, restarts and kills; then the books
+	$(BIN)/python -m chaos.run --minutes $(or $(MINUTES),5)
+
+soak: $(VENV)/.runtime  ## 150 streams and 20 requests a second; MINUTES=20
+	$(BIN)/python -m chaos.soak --minutes $(or $(MINUTES),20)
 
 bench: $(VENV)/.runtime  ## processor time per request and piece, against nginx; needs wrk and nginx
 	$(BIN)/python -m benchmarks.run

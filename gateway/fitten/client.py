@@ -48,6 +48,7 @@ class FittenClient:
         self._base = settings.base_url.rstrip("/")
         self._models_base = settings.models_url.rstrip("/")
         self._http: aiohttp.ClientSession
+        self._unpooled: aiohttp.ClientSession
         # Only ClientSession knows how to ask a proxy.
         self._plain = settings.chat_client == "aiohttp" or settings.proxy is not None
         # By user, of whom there are as many as accounts: the token and what was made for it.
@@ -65,13 +66,21 @@ class FittenClient:
         if settings.ca_file:
             context = ssl.create_default_context(cafile=settings.ca_file)
         connect = settings.timeouts.connect
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15),
-            timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": _AGENT},
-            proxy=settings.proxy.value if settings.proxy else None,
-        ) as self._http:
+
+        def session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+            return aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": _AGENT},
+                proxy=settings.proxy.value if settings.proxy else None,
+            )
+
+        async with (
+            session(aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15)) as self._http,
+            # For repeats: an upstream that restarts closes all pooled connections at once.
+            session(aiohttp.TCPConnector(limit=0, ssl=context, force_close=True)) as self._unpooled,
+        ):
             yield self._http
 
     async def login(self, username: str, password: str) -> dict[str, Any]:
@@ -114,9 +123,18 @@ class FittenClient:
             return ""
 
     async def complete(
-        self, version: str, user_id: str, access_token: str, body: dict[str, Any]
+        self,
+        version: str,
+        user_id: str,
+        access_token: str,
+        body: dict[str, Any],
+        *,
+        may_repeat: Callable[[], bool] = lambda: True,
     ) -> dict[str, Any]:
-        """Protocol 6.2, step 2. The answer's object; an error object raises what it means."""
+        """Protocol 6.2, step 2. The answer's object; an error object raises what it means.
+
+        may_repeat: as for `chat`.
+        """
         path = f"/codeapi/completion{version}/generate_one_stage_auth/{quote(user_id, safe='')}"
         return _object(
             await self._call_raw(
@@ -125,6 +143,7 @@ class FittenClient:
                 body=body,
                 bearer=access_token,
                 packed=True,
+                may_repeat=may_repeat,
             )
         )
 
@@ -164,23 +183,23 @@ class FittenClient:
         may_repeat: Callable[[], bool],
     ) -> Body:
         post = self._post_plainly if self._plain else self._post_leanly
-        attempts = 2
-        while True:
-            attempts -= 1
-            try:
-                return await post(user_id, access_token, body, limit)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # A pooled connection that the upstream had just closed; aiohttp repeats
-                # only methods without a body. Nothing was answered, so once more is safe.
-                unasked = isinstance(error, aiohttp.ClientConnectorError)
-                if not attempts or unasked or not may_repeat():
-                    raise
+        try:
+            return await post(self._http, user_id, access_token, body, limit)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not _worth_repeating(error) or not may_repeat():
+                raise
+        return await post(self._unpooled, user_id, access_token, body, limit)
 
     async def _post_plainly(
-        self, user_id: str, access_token: str, body: bytes, limit: float
+        self,
+        http: aiohttp.ClientSession,
+        user_id: str,
+        access_token: str,
+        body: bytes,
+        limit: float,
     ) -> Body:
         async with asyncio.timeout(limit):
-            response = await self._http.post(
+            response = await http.post(
                 self._chat_url(user_id),
                 data=io.BytesIO(body) if len(body) > _LARGE else body,
                 headers={
@@ -192,14 +211,19 @@ class FittenClient:
         return SessionBody(response)
 
     async def _post_leanly(
-        self, user_id: str, access_token: str, body: bytes, limit: float
+        self,
+        http: aiohttp.ClientSession,
+        user_id: str,
+        access_token: str,
+        body: bytes,
+        limit: float,
     ) -> Body:
         """The same request on a connection of the session's pool, without its ceremony."""
-        connector = self._http.connector
+        connector = http.connector
         if connector is None:
             raise aiohttp.ClientConnectionError("the gateway is shutting down")
         route, head = self._chat_head(user_id, access_token)
-        connection = await connector.connect(route, [], self._http.timeout)
+        connection = await connector.connect(route, [], http.timeout)
         exchange = Exchange(connection)
         try:
             head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
@@ -251,7 +275,14 @@ class FittenClient:
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         return _object(
-            await self._call_raw(method, URL(url), body=body, bearer=bearer, headers=headers)
+            await self._call_raw(
+                method,
+                URL(url),
+                body=body,
+                bearer=bearer,
+                headers=headers,
+                may_repeat=lambda: method == "POST",  # aiohttp repeats a GET by itself
+            )
         )
 
     async def _call_raw(
@@ -263,6 +294,7 @@ class FittenClient:
         bearer: str | None = None,
         headers: dict[str, str] | None = None,
         packed: bool = False,
+        may_repeat: Callable[[], bool] = lambda: False,
     ) -> bytes:
         sent = dict(headers or {})
         if bearer is not None:
@@ -277,7 +309,7 @@ class FittenClient:
         try:
             async with (
                 asyncio.timeout(self._timeouts.call),
-                await self._respond(method, url, data, sent) as response,
+                await self._response(method, url, sent, data, may_repeat) as response,
             ):
                 if not 200 <= response.status < 300:
                     raise status_error(
@@ -287,20 +319,33 @@ class FittenClient:
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error) from None
 
-    async def _respond(
-        self, method: str, url: URL, data: bytes | None, headers: dict[str, str]
+    async def _response(
+        self,
+        method: str,
+        url: URL,
+        headers: dict[str, str],
+        data: bytes | None,
+        may_repeat: Callable[[], bool],
     ) -> aiohttp.ClientResponse:
-        """A response's head. As for a chat, a POST whose connection is lost is sent once more."""
-        attempts = 2 if method == "POST" else 1  # aiohttp repeats a GET by itself
-        while True:
-            attempts -= 1
-            try:
-                return await self._http.request(
-                    method, url, data=data, headers=headers, allow_redirects=False
-                )
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                if not attempts or isinstance(error, aiohttp.ClientConnectorError):
-                    raise
+        try:
+            return await self._http.request(
+                method, url, data=data, headers=headers, allow_redirects=False
+            )
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not _worth_repeating(error) or not may_repeat():
+                raise
+        return await self._unpooled.request(
+            method, url, data=data, headers=headers, allow_redirects=False
+        )
+
+
+def _worth_repeating(error: Exception) -> bool:
+    """Whether it may have been a pooled connection that the upstream had just closed.
+
+    Nothing was answered then, so once more is safe; aiohttp itself repeats only methods
+    without a body.
+    """
+    return not isinstance(error, aiohttp.ClientConnectorError)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

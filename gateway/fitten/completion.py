@@ -67,6 +67,7 @@ class Completions:
         document = fim.document(fill.prefix, fill.suffix)
         filename = fill.filename or self._settings.filename
         known = self._take_known(fill.filename, generation.caller)
+        self._pool.budget.earn()
         lease = self._pool.take_small(prefer=known.account if known else None)
         account = lease.account
         generation.account = account.name
@@ -102,7 +103,13 @@ class Completions:
     async def _call(self, session: Session, body: dict[str, Any]) -> dict[str, Any]:
         async def call(tokens: Tokens) -> dict[str, Any]:
             version = await self._version_for(tokens)
-            return await self._client.complete(version, tokens.user_id, tokens.access_token, body)
+            return await self._client.complete(
+                version,
+                tokens.user_id,
+                tokens.access_token,
+                body,
+                may_repeat=self._pool.budget.spend,
+            )
 
         try:
             return await session.authorised(call)

@@ -46,7 +46,8 @@ class ResponseParser:
         self._left = 0  # bytes of a counted body, or of the chunk in hand, still to come
         self._in_chunk = False  # its last line end is still to come
         self._in_trailers = False
-        self._body: Callable[[bytes], bytes] = self._until_close
+        # A function, since a bound method would be a circle for the collector to find.
+        self._body: Callable[[ResponseParser, bytes], bytes] = ResponseParser._until_close
         self._inflate: _Inflate | None = None
 
     def feed(self, data: bytes) -> bytes:
@@ -60,7 +61,7 @@ class ResponseParser:
             if data:
                 self.reusable = False  # nobody asked for more
             return b""
-        body = self._body(data)
+        body = self._body(self, data)
         return self._inflate.feed(body) if self._inflate else body
 
     @property
@@ -114,13 +115,13 @@ class ResponseParser:
             if coding.lower() != b"chunked" or length is not None:
                 raise BadResponse("a framing that can be read in two ways")
             self.framed = True
-            self._body = self._chunked
+            self._body = ResponseParser._chunked
         elif length is not None:
             if not length.isdigit() or len(length) > 15:
                 raise BadResponse("a length that is no number")
             self.framed = True
             self._left = int(length)
-            self._body = self._counted
+            self._body = ResponseParser._counted
         else:
             self.reusable = False
         if length is not None and not self._left:

@@ -57,6 +57,10 @@ class Watch:
         if self._sign is not None and not self._sign.done():
             self._sign.cancel()
             await asyncio.wait([self._sign])
+        # The answer holds this and this the answer: left to the collector, which comes by
+        # rarely, thousands of answers would wait for it.
+        self._expire = _nobody
+        self._silence = None
 
     def _look(self) -> None:
         now = self._loop.time()
@@ -83,3 +87,7 @@ def _seen(sign: asyncio.Future[None]) -> None:
     """A sign that fails finds the caller gone; whoever sends the next piece finds so too."""
     if not sign.cancelled():
         sign.exception()
+
+
+def _nobody(_: GatewayError) -> None:
+    """The answer has ended."""

@@ -112,6 +112,50 @@ async def test_a_connection_closed_while_it_was_idle_costs_one_repeat() -> None:
     assert len(upstream.heads) == 3
 
 
+async def stale_everywhere(upstream: Upstream, client: FittenClient) -> None:
+    """Three pooled connections, each of which closes when it is used again."""
+    bodies = await asyncio.gather(*(client.chat("me", "token", b"{}") for _ in range(3)))
+    for body in bodies:
+        await read_all(body)
+        body.close()
+    assert upstream.connections == 3
+
+
+def once_each(upstream: Upstream) -> Serve:
+    """Answers one request on each connection; the first three at once, so that none is shared."""
+    together = asyncio.Barrier(3)
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = upstream.connections
+        await upstream.request(reader)
+        if number <= 3:
+            await together.wait()
+        writer.write(OK)
+        await upstream.request(reader)  # and closes without a word
+
+    return play
+
+
+async def test_the_repeat_does_not_meet_another_connection_that_was_closed_meanwhile() -> None:
+    """An upstream that restarts closes all pooled connections at once."""
+    upstream = Upstream()
+    async with upstream.client(once_each(upstream)) as client:
+        await stale_everywhere(upstream, client)
+        body = await client.chat("me", "token", b"{}")
+        assert await read_all(body) == b'{"delta":"x"}\n'
+        body.close()
+    assert len(upstream.heads) == 5
+
+
+async def test_a_completion_on_a_connection_that_was_closed_is_repeated_too() -> None:
+    upstream = Upstream()
+    async with upstream.client(once_each(upstream)) as client:
+        await stale_everywhere(upstream, client)
+        answer = await client.complete("", "me", "token", {"inputs": ""})
+    assert answer == {"delta": "x"}
+    assert len(upstream.heads) == 5
+
+
 async def test_closing_before_the_end_closes_the_connection() -> None:
     upstream = Upstream()
 

@@ -1,0 +1,1 @@
+"""The gateway under faults, signals and long load, and its books afterwards."""

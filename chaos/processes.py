@@ -1,0 +1,273 @@
+"""The gateway and the emulator as processes: started, signalled, looked at in /proc."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from chaos.inside import HEADER
+from chaos.load import KEY
+
+ROOT = Path(__file__).parent.parent
+_PASSWORD = "correct horse"
+_ACCOUNTS = ("first_user", "second_user")
+
+
+class Failed(Exception):
+    """The run cannot go on; the text says why."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A time in which the gateway was being restarted or killed (monotonic seconds)."""
+
+    kind: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Measures:
+    """A quiet process: descriptors, tasks by name, resident bytes."""
+
+    descriptors: int
+    tasks: dict[str, int]
+    memory: int
+
+
+class Emulator:
+    """The emulator; an async context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._log = folder / "emulator.log"
+        self._process: asyncio.subprocess.Process
+
+    async def __aenter__(self) -> Emulator:
+        accounts = [f"--account={name}:{_PASSWORD}" for name in _ACCOUNTS]
+        command = ("emulator", "--port", str(self.port), "--pace", "0.01", *accounts)
+        self._process = await _start(command, self._log)
+        await _answers(self._process, f"http://127.0.0.1:{self.port}/_emulator/health", self._log)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await _end(self._process)
+
+    async def calls(self) -> list[dict[str, Any]]:
+        """Its book."""
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{self.port}/_emulator/calls") as response,
+        ):
+            found: list[dict[str, Any]] = await response.json()
+            return found
+
+
+class Gateway:
+    """The gateway, restarted on the same port; an async context manager.
+
+    windows: when it was away or going away. statuses: of its exits after SIGTERM.
+    """
+
+    def __init__(self, folder: Path, upstream: int, drain_timeout: float = 4.0) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._upstream = upstream
+        self._drain_timeout = drain_timeout
+        self._number = 0
+        self._process: asyncio.subprocess.Process
+        self.windows: list[Window] = []
+        self.statuses: list[int] = []
+
+    async def __aenter__(self) -> Gateway:
+        path = self._folder / "config.yaml"
+        path.write_text(yaml.safe_dump(self._config()), "utf-8")
+        await self._run()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await _end(self._process)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def logs(self) -> list[Path]:
+        """What each process wrote, the first one's first."""
+        return [self._log(number) for number in range(1, self._number + 1)]
+
+    @property
+    def reloads(self) -> bool:
+        """Whether SIGHUP means anything to it but its end (proc(5), SigCgt)."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught.split()[1], 16) >> (signal.SIGHUP - 1) & 1)
+
+    async def reload(self) -> None:
+        """Have it read its configuration again."""
+        self._process.send_signal(signal.SIGHUP)
+
+    async def restart(self) -> None:
+        """SIGTERM, wait for the end, start again."""
+        await self._away("restart", signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """SIGKILL, start again."""
+        await self._away("kill", signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """SIGTERM, for the last time."""
+        self._process.send_signal(signal.SIGTERM)
+        self.statuses.append(await self._exit_status())
+
+    async def measure(self) -> Measures:
+        """How much it holds, once that has stopped changing."""
+        seen, before = self._descriptors(), -1
+        for _ in range(10):
+            if seen == before:
+                break
+            await asyncio.sleep(0.4)
+            seen, before = self._descriptors(), seen
+        return Measures(seen, await self._tasks(), self.memory())
+
+    def memory(self) -> int:
+        """Resident bytes."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def check(self) -> None:
+        """Raises Failed when it has ended by itself."""
+        if self._process.returncode is not None:
+            raise Failed(f"the gateway ended with status {self._process.returncode}")
+
+    async def _away(self, kind: str, number: int) -> None:
+        self.check()
+        begin = time.monotonic()
+        self._process.send_signal(number)
+        status = await self._exit_status()
+        if number == signal.SIGTERM:
+            self.statuses.append(status)
+        await self._run()
+        self.windows.append(Window(kind, begin, time.monotonic()))
+
+    async def _exit_status(self) -> int:
+        try:
+            return await asyncio.wait_for(self._process.wait(), self._drain_timeout + 5)
+        except TimeoutError:
+            raise Failed("the gateway does not end on SIGTERM") from None
+
+    async def _run(self) -> None:
+        self._number += 1
+        log = self._log(self._number)
+        command = ("gateway", "serve", "--config", str(self._folder / "config.yaml"))
+        self._process = await _start(command, log)
+        await _answers(self._process, f"http://127.0.0.1:{self.port}/ready", log)
+
+    def _log(self, number: int) -> Path:
+        return self._folder / f"gateway-{number}.log"
+
+    def _descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    async def _tasks(self) -> dict[str, int]:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{self.port}/v1/models", headers={HEADER: "1"}) as response,
+        ):
+            found: dict[str, int] = await response.json()
+            return found
+
+    def _config(self) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self._upstream}"
+        return {
+            "server": {"port": self.port, "drain_timeout": self._drain_timeout},
+            "stream": {"grace": 0.5, "keep_alive": 0.5},
+            "fitten": {
+                "base_url": url,
+                "models_url": url,
+                "accounts": [{"username": name, "password": _PASSWORD} for name in _ACCOUNTS],
+                # A pause for an account would strike requests that have no fault of their own.
+                "pool": {
+                    "max_concurrent": 200,
+                    "max_completions": 50,
+                    "retry_ratio": 1,
+                    "breaker_failures": 0,
+                },
+                "state_file": str(self._folder / "fitten.json"),
+                "timeouts": {"connect": 2, "call": 3, "first_piece": 4, "between_pieces": 2},
+                "completion": {"timeout": 4},
+            },
+            "log": {"format": "json"},
+            "middlewares": [
+                "chaos.inside:Inside",
+                "request_id",
+                "request_log",
+                {"api_key": {"keys": [{"name": "chaos", "key": KEY}]}},
+                {"rate_limit": {"requests_per_minute": 100_000}},
+            ],
+        }
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+async def _start(command: tuple[str, ...], log: Path) -> asyncio.subprocess.Process:
+    with log.open("wb") as output:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", *command, cwd=ROOT, stdout=output, stderr=output
+        )
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def _answers(process: asyncio.subprocess.Process, url: str, log: Path) -> None:
+    """Return when a GET is answered with 200. Raises Failed."""
+    deadline = time.monotonic() + 20
+    async with aiohttp.ClientSession() as http:
+        while time.monotonic() < deadline and process.returncode is None:
+            try:
+                async with http.get(url) as response:
+                    if response.status == 200:
+                        return
+            except (aiohttp.ClientError, OSError):
+                pass
+            await asyncio.sleep(0.02)
+    raise Failed(f"{url} does not answer; see {log}:\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return log.read_text("utf-8", "replace")[-2000:]
+
+
+def log_lines(files: list[Path]) -> list[dict[str, Any]]:
+    """The JSON lines of all processes; what is no JSON is a line with the event `not json`."""
+    lines: list[dict[str, Any]] = []
+    for number, file in enumerate(files, 1):
+        for raw in file.read_bytes().splitlines():
+            try:
+                line = json.loads(raw)
+            except ValueError:
+                line = {"event": "not json", "text": raw.decode("utf-8", "replace")}
+            lines.append({**line, "process": number})
+    return lines
