@@ -26,6 +26,8 @@ from gateway.middleware import RESPONSE_HEADERS, Handler
 _log = structlog.get_logger("boundary")
 
 _STARTED = web.RequestKey("boundary_started", float)
+# Set when the caller waits to be asked for its body.
+INVITATION = web.RequestKey("invitation", bool)
 _PREPARED = web.RequestKey("boundary_prepared", web.StreamResponse)
 
 # Official SDKs sleep for as long as they are told, some without a cap: longer waits are
@@ -106,8 +108,9 @@ class Boundary:
         elif (request.content_length or 0) > request.client_max_size:
             error = BodyTooLarge(f"The body is over the limit of {request.client_max_size} bytes.")
         else:
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # an interim answer is no part of the answer
+            # Only who reads the body asks for it, behind the middlewares: a caller without a
+            # key uploads nothing (RFC 9110, 10.1.1).
+            request[INVITATION] = True
             return None
         response = self._render(request, error)
         response.force_close()

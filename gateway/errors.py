@@ -89,7 +89,7 @@ class Superseded(InvalidRequest):
 
 
 class BodyTimeout(InvalidRequest):
-    """The request's body did not arrive in time."""
+    """The request, its head or its body, did not arrive in time."""
 
     status = 408
     code = "request_timeout"
@@ -135,6 +135,15 @@ class Unavailable(GatewayError):
 
     status = 503
     code = "no_account_available"
+
+
+def overloaded() -> Unavailable:
+    """What a caller is told when there is no room for it."""
+    return Unavailable(
+        "The gateway has no room for more at the moment; please try again.",
+        code="overloaded",
+        retry_after=1.0,
+    )
 
 
 class UpstreamTimeout(GatewayError):

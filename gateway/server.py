@@ -16,10 +16,12 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.admission import Admission, descriptors, raise_descriptors
 from gateway.apis import openai
 from gateway.app import LIFECYCLE, build_app
-from gateway.config import Config
+from gateway.config import Config, Server
 from gateway.errors import GatewayError, InternalError, InvalidRequest
+from gateway.patience import Bounds, PatientConnection
 
 _log = structlog.get_logger("server")
 
@@ -27,7 +29,7 @@ _BACKLOG = 1024
 _KEEP_ALIVE = 75.0  # seconds an idle connection may stay
 
 
-class Connection(RequestHandler):
+class Connection(PatientConnection):
     """aiohttp's connection, whose answer to broken HTTP is ours: JSON, no echo, no traceback."""
 
     __slots__ = ()
@@ -60,14 +62,18 @@ class Connection(RequestHandler):
 class _Server(web.Server):
     """aiohttp's maker of connections; unlike it, ours never drops settings it does not know."""
 
+    bounds: Bounds
+
     def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, bounds=self.bounds, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     """An application on `Connection`s, with the settings that streams need."""
 
-    def __init__(self, app: web.Application) -> None:
+    def __init__(self, app: web.Application, settings: Server) -> None:
+        admission = Admission(descriptors(), settings.max_connections)
+        self._bounds = Bounds(settings.header_timeout, admission)
         super().__init__(
             app,
             # Without it a handler is not told that its caller left.
@@ -82,6 +88,8 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = _Server
+        assert isinstance(server, _Server)
+        server.bounds = self._bounds
         return server
 
 
@@ -94,7 +102,9 @@ async def start(config: Config, *, on_secret: Callable[[str], None] = lambda _: 
     sockets = _listen(config.server.host, config.server.port)
     for listening in sockets:
         _drop_vanished(listening, config.stream.write_timeout)
-    runner = Runner(build_app(config, on_secret=on_secret))
+        # Inherited too. Else the kernel takes megabytes for a caller that does not read.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, config.server.send_buffer)
+    runner = Runner(build_app(config, on_secret=on_secret), config.server)
     try:
         await runner.setup()
         for listening in sockets:
@@ -180,6 +190,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    raise_descriptors()
     runner = await start(config, on_secret=on_secret)
     url = address(runner)
     _spare_the_collector()

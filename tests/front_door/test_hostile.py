@@ -1,0 +1,329 @@
+"""Callers that misbehave on purpose: slow, blind, many; each has its bound."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from emulator import Emulator
+from gateway.admission import Admission
+from tests.conftest import StartGateway
+from tests.front_door.conftest import Connect
+from tests.front_door.peer import (
+    chat_body,
+    chat_head,
+    chat_request,
+    eventually,
+    upstream_call,
+)
+from tests.support import USUAL_MIDDLEWARES, Gateway
+
+JSON = {"Content-Type": "application/json"}
+HEAD = chat_head(JSON)
+
+
+@asynccontextmanager
+async def never_blocked(longest: float = 0.1) -> AsyncIterator[None]:
+    """The event loop, which the gateway shares, comes round within a tenth of a second."""
+    worst = 0.0
+
+    async def watch() -> None:
+        nonlocal worst
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.005)
+            worst = max(worst, time.monotonic() - before - 0.005)
+
+    task = asyncio.create_task(watch())
+    yield
+    task.cancel()
+    assert worst < longest
+
+
+async def test_a_head_that_stalls_is_answered_with_408(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"header_timeout": 0.1})
+    for part in (1, 20, len(HEAD) - 1):
+        peer = await connect(gateway.url)
+        await peer.send(HEAD[:part])
+        answer = await peer.answer()
+        assert (answer.status, answer.error["code"]) == (408, "request_timeout")
+        assert await peer.rest() == b""
+
+
+async def test_a_head_that_dribbles_gets_no_longer(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"header_timeout": 0.1})
+    peer = await connect(gateway.url)
+    before = time.monotonic()
+    await peer.send(HEAD[:-2])
+    with contextlib.suppress(ConnectionError):
+        for i in range(100):
+            await peer.send(b"X-%d: 1\r\n" % i)
+            await asyncio.sleep(0.02)
+    assert time.monotonic() - before < 0.5
+    assert b"HTTP/1.1 200" not in await peer.rest()
+
+
+async def test_the_clock_for_heads_leaves_idle_connections_alone(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"header_timeout": 0.05})
+    peer = await connect(gateway.url)
+    for before in (b"", b"\r\n"):  # a line end after a body is an old client's habit
+        await peer.send(before)
+        await asyncio.sleep(0.1)
+        body = chat_body("[[say]]")
+        await peer.send(chat_head({**JSON, "Content-Length": str(len(body))})[:30])
+        await asyncio.sleep(0.01)
+        await peer.send(chat_head({**JSON, "Content-Length": str(len(body))})[30:])
+        await asyncio.sleep(0.08)  # the body has a clock of its own
+        await peer.send(body)
+        assert (await peer.answer()).status == 200
+
+
+async def test_a_second_head_that_stalls_is_answered_too(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"header_timeout": 0.1})
+    peer = await connect(gateway.url)
+    await peer.send(chat_request("[[say]]"))
+    assert (await peer.answer()).status == 200
+    await peer.send(HEAD[:50])
+    assert (await peer.answer()).status == 408
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n" * 5000,
+        chat_request("x", user="u" * 3_000_000),
+    ],
+    ids=["many requests", "a large one"],
+)
+async def test_more_ahead_than_is_taken_does_not_hide_a_departure(
+    gateway: Gateway, connect: Connect, emulator: Emulator, ahead: bytes
+) -> None:
+    peer = await connect(gateway.url)
+    await peer.send(chat_request("[[endless]]", stream=True))
+    call = await upstream_call(emulator)
+    sending = asyncio.create_task(peer.send(ahead))
+    await asyncio.sleep(0.05)
+    peer.reset()
+    await asyncio.gather(sending, return_exceptions=True)
+    await asyncio.wait_for(call.closed.wait(), 2)
+    assert (await gateway.whole("[[say]]"))[0] == 200
+
+
+async def test_many_quick_requests_ahead_are_all_answered(
+    gateway: Gateway, connect: Connect
+) -> None:
+    peer = await connect(gateway.url)
+    await peer.send(b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n" * 300)
+    for _ in range(300):
+        assert (await peer.answer()).status == 200
+
+
+@pytest.mark.parametrize("key", ["wrong", ""])
+async def test_without_a_key_no_body_is_asked_for(
+    gateway: Gateway, connect: Connect, key: str
+) -> None:
+    peer = await connect(gateway.url)
+    headers = {**JSON, "Content-Length": "100000", "Expect": "100-continue"}
+    await peer.send(chat_head({**headers, "Authorization": f"Bearer {key}"}))
+    assert (await peer.answer()).status == 401
+
+
+async def test_large_bodies_wait_for_their_turn(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"large_bodies": 2, "body_timeout": 0.3})
+    body = chat_body("[[say]]", user="u" * 1_100_000)
+    head = chat_head({**JSON, "Content-Length": str(len(body)), "Expect": "100-continue"})
+    slow = [await connect(gateway.url) for _ in range(2)]
+    for peer in slow:
+        await peer.send(head)
+        assert (await peer.head())[0] == 100
+    third = await connect(gateway.url)
+    await third.send(head)
+    assert (await gateway.whole("[[say]]"))[0] == 200  # small ones do not wait
+    await slow[0].send(body)
+    assert (await slow[0].answer()).status == 200
+    assert (await third.head())[0] == 100
+    await third.send(body)
+    assert (await third.answer()).status == 200
+    assert (await slow[1].answer()).status == 408
+
+
+async def test_a_large_body_that_finds_no_place_is_refused(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"large_bodies": 1, "body_timeout": 0.15})
+    head = chat_head({**JSON, "Transfer-Encoding": "chunked"})
+    peers = [await connect(gateway.url) for _ in range(3)]
+    for peer in peers:
+        await peer.send(head)
+    codes = sorted([(await peer.answer()).status for peer in peers])
+    assert codes in ([408, 408, 503], [408, 503, 503])
+
+
+async def test_connections_beyond_the_limit_get_a_503(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"max_connections": 3})
+    idle = [await connect(gateway.url) for _ in range(3)]
+    for peer in idle:
+        await peer.send(b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        assert (await peer.answer()).status == 200
+    for _ in range(40):
+        refused = await connect(gateway.url)
+        answer = await refused.answer()
+        assert (answer.status, answer.error["code"]) == (503, "overloaded")
+        assert answer.headers["retry-after"] == "1"
+    idle[0].close()
+    await asyncio.sleep(0.02)
+    peer = await connect(gateway.url)
+    await peer.send(chat_request("[[say]]"))
+    assert (await peer.answer()).status == 200
+
+
+async def test_a_thousand_idle_connections_are_borne(gateway: Gateway, connect: Connect) -> None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(1000, (soft - 300) // 2)
+    async with never_blocked(0.25):
+        for _ in range(count):
+            await connect(gateway.url)
+        assert (await gateway.whole("[[say]]"))[0] == 200
+    assert (await gateway.stream("[[count n=3]]"))[-1] == "[DONE]"
+
+
+def test_whoever_is_let_in_has_a_second_descriptor() -> None:
+    admission = Admission(descriptors=64 + 10)
+    admission.connections = 4
+    assert not admission.full
+    admission.connections = 5
+    assert admission.full
+    assert Admission(10_000, connections=0).full
+    assert not Admission(10).full
+
+
+def limited() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+
+def small_process(folder: Path, fitten_url: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """A gateway that may have 256 descriptors."""
+    settings = {
+        "server": {"port": 0},
+        "fitten": {
+            "base_url": fitten_url,
+            "models_url": fitten_url,
+            "accounts": [{"username": "demo_user", "password": "correct horse"}],
+            "state_file": str(folder / "fitten.json"),
+        },
+        "log": {"format": "json"},
+        "middlewares": USUAL_MIDDLEWARES,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    with (folder / "log").open("wb") as out:
+        command = [sys.executable, "-m", "gateway", "serve", "--config"]
+        process = subprocess.Popen(
+            [*command, str(folder / "config.yaml")],
+            cwd=Path(__file__).parents[2],
+            stderr=out,
+            preexec_fn=limited,
+        )
+    return process, folder / "log"
+
+
+def logged(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def test_with_few_descriptors_a_thousand_callers_are_served_or_told(
+    emulator: Emulator, connect: Connect, tmp_path: Path
+) -> None:
+    process, log = small_process(tmp_path, emulator.url)
+    try:
+        listening = await eventually(
+            lambda: [e for e in logged(log) if e["event"] == "listening"], within=10
+        )
+        url = listening[0]["url"]
+
+        async def caller() -> str:
+            try:
+                peer = await connect(url)
+                await peer.send(chat_request("[[say]]"))
+                return str((await peer.answer()).status)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                return "closed"
+
+        callers = 1000
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        callers = min(callers, soft - 300)
+        ends = await asyncio.gather(*(caller() for _ in range(callers)))
+        assert set(ends) <= {"200", "503", "closed"}
+        assert ends.count("200") >= 90
+        assert len([e for e in logged(log) if e["level"] in ("warning", "error")]) < 10
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("size", [100_000, 1_000_000])
+async def test_bombs_do_not_block_the_loop(gateway: Gateway, connect: Connect, size: int) -> None:
+    bombs = [
+        b"GET / HTTP/1.1\r\nHost: g\r\nX: " + b"a" * size + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: g\r\n" + b"X: 1\r\n" * (size // 6) + b"\r\n",
+        b"GET /" + b"%41" * (size // 3) + b" HTTP/1.1\r\nHost: g\r\n\r\n",
+        b"\r\n" * (size // 2),
+        chat_head({**JSON, "Transfer-Encoding": "chunked"}) + b"1\r\n[\r\n" * (size // 6),
+        chat_head({**JSON, "Transfer-Encoding": "chunked"}) + b"1;" + b"a" * size + b"\r\n[\r\n",
+        chat_head({**JSON, "Content-Type": "application/json; charset=punycode"})[:-2]
+        + b"Content-Length: %d\r\n\r\n" % size
+        + b"a" * size,
+    ]
+    async with never_blocked(0.2):
+        for bomb in bombs:
+            peer = await connect(gateway.url)
+            sending = asyncio.create_task(peer.send(bomb))
+            await asyncio.wait([sending], timeout=0.3)
+            peer.reset()
+            await asyncio.gather(sending, return_exceptions=True)
+    assert (await gateway.whole("[[say]]"))[0] == 200
+
+
+async def test_half_a_connection_is_a_departure(
+    gateway: Gateway, connect: Connect, emulator: Emulator
+) -> None:
+    peer = await connect(gateway.url)
+    await peer.send(chat_request("[[endless]]", stream=True))
+    call = await upstream_call(emulator)
+    peer.finish_sending()
+    await asyncio.wait_for(call.closed.wait(), 1)
+    await peer.rest()  # it is closed, not left open
+
+
+async def test_the_kernel_holds_little_for_a_caller_that_does_not_read(
+    gateway: Gateway, connect: Connect, log_events: list[Any]
+) -> None:
+    peer = await connect(gateway.url, receive_buffer=4096)
+    await peer.send(chat_request("[[burst n=20000 size=200]]", stream=True))
+    await asyncio.sleep(0.3)
+    peer.reset()
+    line = await eventually(lambda: [e for e in log_events if e["event"] == "request"])
+    assert line[0]["bytes"] < 1_000_000  # loopback would swallow four times as much
