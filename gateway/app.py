@@ -93,14 +93,12 @@ def build_app(
             Route("POST", "/fim/completions", answering(FimCompletions())),
             Route("POST", "/infill", answering(Infill())),
         ],
-        expect=boundary.expect,
     )
     # DeepSeek's place for completions with a suffix.
     add_routes(
         app,
         [Route("POST", "/completions", answering(Completions()))],
         bases=("/beta", "/v1/beta"),
-        expect=boundary.expect,
     )
     return app
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from gateway.boundary import INVITATION
 from gateway.config import Server
 from gateway.errors import (
     BodyTimeout,
@@ -17,6 +16,8 @@ from gateway.errors import (
     UnsupportedMediaType,
     overloaded,
 )
+from gateway.expectation import waits
+from gateway.jsonbody import shown
 
 _LARGE = 1024 * 1024  # bytes
 
@@ -42,7 +43,7 @@ class Bodies:
         if request.content.is_eof() and request.content.total_bytes <= limits.max_body_bytes:
             return await request.read()  # it is all there
         async with self._place(request):
-            if request.get(INVITATION):
+            if waits(request):
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0  # an interim answer is no part of the answer
             try:
@@ -82,7 +83,7 @@ def _check_media_type(request: web.Request) -> None:
     essence = essence.strip().lower()
     if essence and essence != "application/json" and not essence.endswith("+json"):
         raise UnsupportedMediaType(
-            f"The body must be JSON: send 'Content-Type: application/json', not '{essence[:60]}'."
+            f"The body must be JSON: send 'Content-Type: application/json', not {shown(essence)}."
         )
     charset = parameters.lower().partition("charset=")[2].strip(" \"'")
     if charset and charset not in ("utf-8", "utf8"):

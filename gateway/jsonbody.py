@@ -19,7 +19,7 @@ _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _ENUM = re.compile(r"(Invalid enum value )'(.*)'", re.DOTALL)
-_WORD = re.compile(r"[\w.:/-]{1,64}")
+_WORD = re.compile(r"[\w.:/+-]{1,64}")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 
 

@@ -21,6 +21,7 @@ from gateway.apis import openai
 from gateway.app import LIFECYCLE, build_app
 from gateway.config import Config, Server
 from gateway.errors import GatewayError, InternalError, InvalidRequest
+from gateway.expectation import kept
 from gateway.patience import Bounds, PatientConnection
 
 _log = structlog.get_logger("server")
@@ -90,6 +91,7 @@ class Runner(web.AppRunner):
         server.__class__ = _Server
         assert isinstance(server, _Server)
         server.bounds = self._bounds
+        server.request_factory = kept(server.request_factory)
         return server
 
 

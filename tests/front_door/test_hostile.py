@@ -22,6 +22,7 @@ from gateway.admission import Admission
 from tests.conftest import StartGateway
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import (
+    CHAT,
     chat_body,
     chat_head,
     chat_request,
@@ -148,6 +149,16 @@ async def test_without_a_key_no_body_is_asked_for(
     assert (await peer.answer()).status == 401
 
 
+@pytest.mark.parametrize("target", ["POST /nowhere", f"PUT {CHAT}", "POST /health"])
+async def test_where_nobody_reads_a_body_none_is_asked_for(
+    gateway: Gateway, connect: Connect, target: str
+) -> None:
+    peer = await connect(gateway.url)
+    headers = {**JSON, "Content-Length": "100000", "Expect": "100-continue"}
+    await peer.send(chat_head(headers, target))
+    assert (await peer.answer()).status in (404, 405)
+
+
 async def test_large_bodies_wait_for_their_turn(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
@@ -213,10 +224,11 @@ async def test_a_thousand_idle_connections_are_borne(gateway: Gateway, connect: 
 
 def test_whoever_is_let_in_has_a_second_descriptor() -> None:
     admission = Admission(descriptors=64 + 10)
-    admission.connections = 4
-    assert not admission.full
-    admission.connections = 5
-    assert admission.full
+    filled = []
+    for count in (0, 4, 5, 6):
+        admission.connections = count
+        filled.append(admission.full)
+    assert filled == [False, False, True, True]
     assert Admission(10_000, connections=0).full
     assert not Admission(10).full
 
