@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from gateway.config import Log
+from gateway.logflood import Flood
 from gateway.logsink import File, Sink, Stream, Target
 
 _MASK = "****"
@@ -144,7 +145,9 @@ def configure(settings: Log, redactor: Redactor, stream: TextIO | None = None) -
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    root.handlers = [_FromStdlib()]
+    libraries = _FromStdlib()
+    libraries.addFilter(Flood())
+    root.handlers = [libraries]
     root.setLevel(max(level, logging.WARNING))
     return outputs
 
