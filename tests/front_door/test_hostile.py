@@ -120,7 +120,7 @@ async def test_more_ahead_than_is_taken_does_not_hide_a_departure(
     gateway: Gateway, connect: Connect, emulator: Emulator, ahead: bytes
 ) -> None:
     peer = await connect(gateway.url)
-    await peer.send(chat_request("[[endless]]", stream=True))
+    await peer.send(chat_request("[[silent]]", stream=True))
     call = await upstream_call(emulator)
     sending = asyncio.create_task(peer.send(ahead))
     await asyncio.sleep(0.05)
