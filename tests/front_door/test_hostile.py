@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import resource
 import subprocess
@@ -43,13 +44,19 @@ async def never_blocked(longest: float = 0.1) -> AsyncIterator[None]:
     async def watch() -> None:
         nonlocal worst
         while True:
-            before = time.monotonic()
+            before, worked = time.monotonic(), time.thread_time()
             await asyncio.sleep(0.005)
-            worst = max(worst, time.monotonic() - before - 0.005)
+            late = time.monotonic() - before - 0.005
+            # What other processes took from this one is no fault of the gateway's.
+            worst = max(worst, min(late, time.thread_time() - worked))
 
+    # As `serve` does; else the garbage of a whole test run is looked through meanwhile.
+    gc.collect()
+    gc.freeze()
     task = asyncio.create_task(watch())
     yield
     task.cancel()
+    gc.unfreeze()
     assert worst < longest
 
 
@@ -215,7 +222,7 @@ async def test_connections_beyond_the_limit_get_a_503(
 async def test_a_thousand_idle_connections_are_borne(gateway: Gateway, connect: Connect) -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(1000, (soft - 300) // 2)
-    async with never_blocked(0.25):
+    async with never_blocked():
         for _ in range(count):
             await connect(gateway.url)
         assert (await gateway.whole("[[say]]"))[0] == 200
@@ -309,7 +316,7 @@ async def test_bombs_do_not_block_the_loop(gateway: Gateway, connect: Connect, s
         + b"Content-Length: %d\r\n\r\n" % size
         + b"a" * size,
     ]
-    async with never_blocked(0.2):
+    async with never_blocked():
         for bomb in bombs:
             peer = await connect(gateway.url)
             sending = asyncio.create_task(peer.send(bomb))
