@@ -135,7 +135,11 @@ def read_only_files(writable: str | None) -> None:
     if _libc.unshare(_CLONE_NEWNS):
         missing("a read-only file system: a mount namespace is not allowed here")
         return
-    folder = os.open(writable, os.O_PATH) if writable else -1
+    kept = {writable: 0} if writable else {}
+    checkout = str(UNIT.parent.parent)
+    if checkout.startswith("/tmp/"):
+        kept = {checkout: _MS_RDONLY, **kept}  # what is to run must not be covered
+    folders = {point: os.open(point, os.O_PATH) for point in kept}
     mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     for line in Path("/proc/self/mounts").read_text().splitlines():
         point = line.split()[1].encode().decode("unicode_escape")
@@ -143,10 +147,10 @@ def read_only_files(writable: str | None) -> None:
             mount(None, point, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY)
     for private in ("/tmp", "/dev/shm"):
         mount("tmpfs", private, "tmpfs", _MS_NOSUID | _MS_NODEV)
-    if writable:
-        os.makedirs(writable, exist_ok=True)
-        mount(f"/proc/self/fd/{folder}", writable, None, _MS_BIND)
-        mount(None, writable, None, _MS_REMOUNT | _MS_BIND)
+    for point, access in kept.items():
+        os.makedirs(point, exist_ok=True)
+        mount(f"/proc/self/fd/{folders[point]}", point, None, _MS_BIND)
+        mount(None, point, None, _MS_REMOUNT | _MS_BIND | access)
 
 
 def drop_capabilities() -> None:
