@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
-from gateway.app import UPSTREAM, build_app, hand_over
+from gateway.app import ACCOUNTS, SHARED, build_app, hand_over, learn
 from gateway.config import Config, ConfigError
 from gateway.door import Door
 from gateway.heartbeat import Status
@@ -84,7 +84,8 @@ async def reload(door: Door, source: Source) -> Config:
 async def _swap(door: Door, config: Config, source: Source) -> None:
     for secret in config.secrets():
         source.on_secret(secret)
-    app = build_app(config, door.lifecycle, on_secret=source.on_secret)
+    app = build_app(config, door.lifecycle, door.app[SHARED], on_secret=source.on_secret)
+    learn(door.app, app)
     behind = await door.start(app)
     try:
         await first_try(app)
@@ -102,7 +103,7 @@ async def first_try(app: web.Application) -> None:
     """Wait for the upstream's first login and list of models, but not for long."""
     try:
         async with asyncio.timeout(_FIRST_TRY):
-            await app[UPSTREAM].tried.wait()
+            await app[ACCOUNTS].tried.wait()
     except TimeoutError:
         _log.warning("upstream_not_ready")
 

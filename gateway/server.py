@@ -21,6 +21,7 @@ from gateway.door import Door
 from gateway.heartbeat import Status, beat, beg
 from gateway.lifecycle import Lifecycle
 from gateway.reload import Source, first_try, reload_when_asked
+from gateway.shared import Alone, Shared
 from gateway.systemd import Supervisor
 
 _log = structlog.get_logger("server")
@@ -113,11 +114,13 @@ async def start(
     config: Config,
     *,
     sockets: list[socket.socket] | None = None,
+    shared: Shared | None = None,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> Door:
     """A gateway that serves; `door.addresses` says where. Raises OSError or ConfigError.
 
-    sockets: to listen on instead of the configured address. To be ended by `stop`.
+    sockets: to listen on instead of the configured address. shared: with other processes;
+    unless given, this one is alone. To be ended by `stop`.
     """
     # Before anything else: an address that is taken should cost no login.
     sockets = sockets or listening.listen(config.server.host, config.server.port)
@@ -126,7 +129,8 @@ async def start(
     try:
         listening.check_exposure(config, [s.getsockname() for s in sockets])
         await door.setup()
-        door.put(await door.start(build_app(config, lifecycle, on_secret=on_secret)))
+        app = build_app(config, lifecycle, shared or Alone(), on_secret=on_secret)
+        door.put(await door.start(app))
         await door.listen(sockets)
         door.limit_vanished(config.stream.write_timeout)
     except BaseException:

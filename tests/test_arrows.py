@@ -151,11 +151,18 @@ def test_the_handler_knows_only_what_all_apis_have_in_common(name: str) -> None:
     assert not [module for module in taken(name) if within(module, "gateway.fitten")]
 
 
-def test_only_the_composition_root_knows_every_room() -> None:
-    for room in ("gateway.fitten", "gateway.apis.chat_completions"):
-        users = {name for name in MODULES if any(within(m, room) for m in taken(name))}
-        house = room.rpartition(".")[0] if room.count(".") > 1 else room  # its neighbours may
-        assert {user for user in users if not within(user, house)} == {"gateway.app"}
+@pytest.mark.parametrize(
+    ("room", "composers"),
+    [
+        ("gateway.apis.chat_completions", {"gateway.app"}),
+        # Whoever keeps the accounts composes too: this process, or the workers' coordinator.
+        ("gateway.fitten", {"gateway.app", "gateway.shared"}),
+    ],
+)
+def test_only_composition_roots_know_every_room(room: str, composers: set[str]) -> None:
+    users = {name for name in MODULES if any(within(m, room) for m in taken(name))}
+    house = room.rpartition(".")[0] if room.count(".") > 1 else room  # its neighbours may
+    assert {user for user in users if not within(user, house)} == composers
 
 
 @pytest.mark.parametrize("name", inside("middlewares"))

@@ -88,11 +88,45 @@ async def test_steps_are_reloaded(supervisor: Supervisor, configure: Configure) 
     assert "x-request-id" in (await ask(supervisor)).headers
 
 
+async def test_two_limits_in_one_chain_count_apart_and_go_on_counting(
+    supervisor: Supervisor, configure: Configure
+) -> None:
+    configure(middlewares=[limit(3), keys(KEY), limit(2), limit(5)])
+    service = await supervisor.start()
+    assert (await ask(supervisor)).headers["x-ratelimit-remaining-requests"] == "4"
+    await supervisor.reload(service)
+    assert (await ask(supervisor)).headers["x-ratelimit-remaining-requests"] == "3"
+    assert (await ask(supervisor)).headers["x-ratelimit-limit-requests"] == "2"
+    assert (await ask(supervisor)).headers["x-ratelimit-limit-requests"] == "3"
+
+
+async def test_an_account_never_has_more_chats_than_its_limit_over_a_reload(
+    supervisor: Supervisor, configure: Configure, connect: Connect, emulator: Emulator
+) -> None:
+    configure(fitten={"pool": {"max_concurrent": 1}})
+    service = await supervisor.start()
+    before = await connect(supervisor.url)
+    await before.send(chat_request("[[slow first=0 gap=0.3 n=2]]", stream=True))
+    await before.until(b"w0 ")
+    await supervisor.reload(service)
+    after = await connect(supervisor.url)
+    await after.send(chat_request("[[say]]", stream=True))
+    await before.until(b"0\r\n\r\n")
+    assert b"data: [DONE]" in await after.until(b"0\r\n\r\n")
+    first, second = emulator.calls_to("/codeapi/chat_auth")
+    assert first.done_at is not None
+    assert second.at >= first.done_at
+
+
 async def test_the_tokens_are_taken_over(
-    supervisor: Supervisor, configure: Configure, emulator: Emulator
+    supervisor: Supervisor, configure: Configure, emulator: Emulator, tmp_path: Path
 ) -> None:
     service = await supervisor.start()
-    for _ in range(3):
+    state = json.loads((tmp_path / "fitten.json").read_text())
+    assert list(state) == ["accounts"]
+    for index in range(3):
+        if index == 2:  # the process knows them even when the file has gone
+            (tmp_path / "fitten.json").unlink()
         await supervisor.reload(service)
     assert (await ask(supervisor)).status == 200
     assert len(emulator.calls_to("/codeuser/auth/login")) == 1
