@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeVar
 
 import structlog
 
-from gateway.errors import GatewayError, UpstreamUnauthorized
+from gateway.errors import AccountRefused, GatewayError, UpstreamUnauthorized
 from gateway.fitten.tokenfile import Tokens
 
 _log = structlog.get_logger("session")
@@ -34,6 +34,11 @@ class TokenSource(Protocol):
     def refused(self) -> GatewayError:
         """Even tokens of a new login were refused: make no others for a while."""
         ...
+
+
+def refused_session() -> AccountRefused:
+    """What `TokenSource.refused` gives."""
+    return AccountRefused("Fitten refuses the gateway's session even after a new login.")
 
 
 async def authorised(source: TokenSource, call: Callable[[Tokens], Awaitable[_Result]]) -> _Result:

@@ -18,7 +18,7 @@ import structlog
 
 from gateway.config import Account
 from gateway.errors import AccountRefused, GatewayError, UpstreamError
-from gateway.fitten.authorised import Way
+from gateway.fitten.authorised import Way, refused_session
 from gateway.fitten.client import FittenClient
 from gateway.fitten.tokenfile import TokenFile, Tokens
 
@@ -150,7 +150,7 @@ class Session:
 
         They stay in use, since the cause may lie in one request alone.
         """
-        error = AccountRefused("Fitten refuses the gateway's session even after a new login.")
+        error = refused_session()
         self._pause_after(error, _REFUSED_PAUSE)
         return error
 
