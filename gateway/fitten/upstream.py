@@ -18,8 +18,9 @@ from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt
 from gateway.fitten.body import Body
 from gateway.fitten.calibration import Calibration
-from gateway.fitten.client import FittenClient, translated
+from gateway.fitten.client import FittenClient
 from gateway.fitten.completion import Completions
+from gateway.fitten.failures import translated
 from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.opening import Opener
 from gateway.fitten.repetition import Overrun
