@@ -236,7 +236,10 @@ class FittenClient:
         if connector is None:
             raise aiohttp.ClientConnectionError("the gateway is shutting down")
         route, head = self._chat_head(user_id, access_token)
-        connection = await connector.connect(route, [], http.timeout)
+        try:
+            connection = await connector.connect(route, [], http.timeout)
+        except TimeoutError as error:  # ClientSession tells it apart likewise: nothing was sent
+            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
         exchange = Exchange(connection)
         try:
             head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))

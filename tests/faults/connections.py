@@ -1,0 +1,77 @@
+"""Names that lead to no good connection, for as long as that is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import aiohttp
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+Kind = Literal["refused", "dns", "tls", "untrusted", "hang"]
+
+HOST = "fitten.invalid"
+
+
+class BadRoad(AbstractResolver):
+    """Finds, in place of the usual resolver, where `HOST` is: at no good place.
+
+    good: the port of a server; bad: of one that is none over TLS, or has no good certificate.
+    To be used in a `with`. Nothing is found before `go`; `times` is how often it is bad.
+    """
+
+    def __init__(self, kind: Kind, good: int, bad: int, go: asyncio.Event) -> None:
+        self.url = f"{'https' if kind in ('tls', 'untrusted') else 'http'}://{HOST}"
+        self.times = 1_000_000
+        self._kind, self._good, self._bad, self._go = kind, good, bad, go
+        self._stack = ExitStack()
+
+    def __enter__(self) -> BadRoad:
+        if self._kind in ("refused", "hang"):
+            listener = self._stack.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            self._bad = listener.getsockname()[1]
+            if self._kind == "hang":
+                self._fill(listener)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _fill(self, listener: socket.socket) -> None:
+        """Once its queue is full, the kernel does not answer."""
+        listener.listen(0)
+        for _ in range(3):
+            filler = self._stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """For the sessions that are made from now on; no answer is kept."""
+        patch.setattr(aiohttp.connector, "DefaultResolver", lambda **_: self)
+        patch.setattr(aiohttp.connector._DNSCacheTable, "expired", lambda *_: True)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        assert host == HOST
+        await self._go.wait()
+        self.times -= 1
+        if self.times >= 0 and self._kind == "dns":
+            raise socket.gaierror(socket.EAI_NONAME, "made up")
+        port = self._bad if self.times >= 0 else self._good
+        found: Any = {
+            "hostname": host,
+            "host": "127.0.0.1",
+            "port": port,
+            "family": socket.AF_INET,
+            "proto": 0,
+            "flags": socket.AI_NUMERICHOST,
+        }
+        return [found]
+
+    async def close(self) -> None:
+        """What it holds is the `with`'s."""
