@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -20,12 +22,15 @@ class BadRoad(AbstractResolver):
     """Finds, in place of the usual resolver, where `HOST` is: at no good place.
 
     good: the port of a server; bad: of one that is none over TLS, or has no good certificate.
-    To be used in a `with`. Nothing is found before `go`; `times` is how often it is bad.
+    To be used in a `with`. Nothing is found before `go`; it is bad when it `strikes`, and at most
+    `times`. `asked`: how often it was looked for.
     """
 
     def __init__(self, kind: Kind, good: int, bad: int, go: asyncio.Event) -> None:
         self.url = f"{'https' if kind in ('tls', 'untrusted') else 'http'}://{HOST}"
-        self.times = 1_000_000
+        self.asked = 0
+        self.times = sys.maxsize
+        self.strikes: Callable[[], bool] = lambda: True
         self._kind, self._good, self._bad, self._go = kind, good, bad, go
         self._stack = ExitStack()
 
@@ -59,10 +64,11 @@ class BadRoad(AbstractResolver):
     ) -> list[ResolveResult]:
         assert host == HOST
         await self._go.wait()
-        self.times -= 1
-        if self.times >= 0 and self._kind == "dns":
+        self.asked += 1
+        bad = self.asked <= self.times and self.strikes()
+        if bad and self._kind == "dns":
             raise socket.gaierror(socket.EAI_NONAME, "made up")
-        port = self._bad if self.times >= 0 else self._good
+        port = self._bad if bad else self._good
         found: Any = {
             "hostname": host,
             "host": "127.0.0.1",

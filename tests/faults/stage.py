@@ -117,7 +117,7 @@ async def staged(
                 road = BadRoad(fault.play, fitten.port, bad.port, fitten.go)
                 stack.enter_context(road)
                 road.install(patch)
-                road.times = 1 if moment == "second" else min(times, road.times)
+                road.times = 1 if moment == "second" else times
                 urls["models_url" if moment == "models" else "base_url"] = road.url
             else:
                 fitten.moment = call_of(moment)

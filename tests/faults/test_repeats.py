@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.faults.plays import status_play
 from tests.faults.stage import staged
 from tests.faults.table import CONNECTIONS, HEADS, SILENCES, Fault
 from tests.faults.upstream import Moment
@@ -63,8 +65,33 @@ async def test_each_caller_is_told_what_happened_until_the_account_pauses(
         answers = [await stage.ask(stream=number % 2 == 0) for number in range(7)]
         assert [answer.status for answer in answers] == [502] * 5 + [503] * 2
         assert stage.road is not None
-        assert 1_000_000 - stage.road.times == 5, "nobody is asked in the pause"
+        assert stage.road.asked == 5, "nobody is asked in the pause"
         told = json.loads(answers[-1].raw)["error"]
         assert told["code"] == "no_account_available"
         assert "cannot be reached" in told["message"]
         assert 5 <= int(answers[-1].headers["Retry-After"]) <= 6
+
+
+async def test_calls_stay_within_the_budget_through_real_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fifth of all connections is refused, a tenth of all answers is 503."""
+    chance = random.Random(2)
+    pool = {"breaker_failures": 0}
+    async with staged(REFUSED, "second", tmp_path, monkeypatch, times=10**9, pool=pool) as stage:
+        road, fitten = stage.road, stage.fitten
+        assert road is not None
+        road.times = 10**9
+        road.strikes = lambda: chance.random() < 0.2
+        fitten.user, fitten.moment = "", "chat"
+        fitten.fault = status_play(503, b"", b"Connection: close\r\n")
+        fitten.strikes = lambda: chance.random() < 0.125  # of those that are connected
+        fitten.keeps = False
+        stage.go()
+        failed = 0
+        for number in range(1, 251):
+            failed += (await stage.ask(stream=number % 2 == 0)).status != 200
+            if number >= 5:
+                assert road.asked <= 1.2 * number
+        assert road.asked > 1.15 * 250, "the budget is used"
+        assert failed / 250 < 0.2, "without repeats it would be 0.3"

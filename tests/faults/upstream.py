@@ -9,7 +9,7 @@ import ssl
 import struct
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,27 +44,30 @@ def path_moment(path: str) -> str:
     return ends.get(path) or ("completion" if path.startswith("/codeapi/completion") else "else")
 
 
-def whole(body: bytes) -> bytes:
-    """A good answer."""
-    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+def whole(body: bytes, *, last: bool) -> bytes:
+    """A good answer; last: of its connection."""
+    kept = b"Connection: close\r\n" if last else b""
+    return b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (kept, len(body), body)
 
 
 class FaultyFitten:
     """Answers on a free port until `stop`; `calls` counts the requests of each kind.
 
     fault: what is sent, and done, in place of the answer to the first `times` calls of `moment`,
-        by `user` if that is set, and not before `go`.
+        by `user` if that is set, when it `strikes`, and not before `go`.
+    keeps: whether a connection serves more than one request.
     """
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        self.connections = 0
         self.failing = 0  # connections that are in the fault now
         self.tasks: set[asyncio.Task[Any]] = set()
         self.moment = ""
         self.user = ""
         self.go = asyncio.Event()
         self.times = sys.maxsize
+        self.strikes: Callable[[], bool] = lambda: True
+        self.keeps = True
         self.fault: Sequence[Step] = ()
         self._server: asyncio.Server
 
@@ -89,7 +92,6 @@ class FaultyFitten:
         task = asyncio.current_task()
         assert task is not None
         self.tasks.add(task)
-        self.connections += 1
         try:
             while await self._answer(reader, writer):
                 pass
@@ -97,7 +99,6 @@ class FaultyFitten:
             pass  # the connection's end, or that of the test
         finally:
             writer.close()
-            self.connections -= 1
             self.tasks.discard(task)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -113,9 +114,9 @@ class FaultyFitten:
         if self.user not in query:  # only a chat is asked for by several users
             call = "spared"
         self.calls[call] += 1
-        if call != self.moment or self.calls[call] > self.times:
-            writer.write(whole(GOOD.get(path_moment(path), b"")))
-            return True
+        if call != self.moment or self.calls[call] > self.times or not self.strikes():
+            writer.write(whole(GOOD.get(path_moment(path), b""), last=not self.keeps))
+            return self.keeps
         self.failing += 1
         try:
             await self.go.wait()
