@@ -18,6 +18,20 @@ Kind = Literal["refused", "dns", "tls", "untrusted", "hang"]
 HOST = "fitten.invalid"
 
 
+class NoNames(AbstractResolver):
+    """Finds nothing. `asked`: for which names it was asked, which nobody should."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def resolve(self, host: str, *_: Any, **__: Any) -> list[ResolveResult]:
+        self.asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "made up")
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 class BadRoad(AbstractResolver):
     """Finds, in place of the usual resolver, where `HOST` is: at no good place.
 
@@ -54,11 +68,6 @@ class BadRoad(AbstractResolver):
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
 
-    def install(self, patch: pytest.MonkeyPatch) -> None:
-        """For the sessions that are made from now on; no answer is kept."""
-        patch.setattr(aiohttp.connector, "DefaultResolver", lambda **_: self)
-        patch.setattr(aiohttp.connector._DNSCacheTable, "expired", lambda *_: True)
-
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
@@ -81,3 +90,9 @@ class BadRoad(AbstractResolver):
 
     async def close(self) -> None:
         """What it holds is the `with`'s."""
+
+
+def install(resolver: AbstractResolver, patch: pytest.MonkeyPatch) -> None:
+    """For the sessions that are made from now on; nothing that is found is kept."""
+    patch.setattr(aiohttp.connector, "DefaultResolver", lambda **_: resolver)
+    patch.setattr(aiohttp.connector._DNSCacheTable, "expired", lambda *_: True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from tests.faults.connections import BadRoad
+from tests.faults.connections import BadRoad, NoNames, install
 from tests.faults.leftovers import held
 from tests.faults.table import SLOW, Fault
 from tests.faults.upstream import GOOD, LINES, FaultyFitten, Moment
@@ -38,13 +38,17 @@ class Answer(NamedTuple):
 
 @dataclass
 class Stage:
-    """fault: is to happen at this moment, from `go` on, until `mend`."""
+    """fault: is to happen at this moment, from `go` on, until `mend`.
+
+    names: that were looked for, other than Fitten's own.
+    """
 
     gateway: Gateway
     fitten: FaultyFitten
     road: BadRoad | None
     fault: Fault
     moment: Moment
+    names: list[str]
 
     @property
     def call(self) -> str:
@@ -112,11 +116,12 @@ async def staged(
     try:
         with ExitStack() as stack:
             urls = {"base_url": fitten.url, "models_url": fitten.url}
-            road = None
+            road, elsewhere = None, NoNames()
+            install(elsewhere, patch)
             if isinstance(fault.play, str):
                 road = BadRoad(fault.play, fitten.port, bad.port, fitten.go)
                 stack.enter_context(road)
-                road.install(patch)
+                install(road, patch)
                 road.times = 1 if moment == "second" else times
                 urls["models_url" if moment == "models" else "base_url"] = road.url
             else:
@@ -133,7 +138,7 @@ async def staged(
             settings = {**settings_for(fault, moment), "accounts": accounts, **urls}
             settings |= fitten_settings
             async with running_gateway(fitten.url, folder, fitten=settings) as gateway:
-                yield Stage(gateway, fitten, road, fault, moment)
+                yield Stage(gateway, fitten, road, fault, moment, elsewhere.asked)
     finally:
         fitten.go.set()
         await fitten.stop()

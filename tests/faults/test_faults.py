@@ -12,8 +12,9 @@ import pytest
 
 from gateway.fitten.models import Catalogue
 from tests import support
+from tests.faults.connections import HOST
 from tests.faults.leftovers import Held, descriptors, held
-from tests.faults.stage import Answer, Stage, staged
+from tests.faults.stage import USERS, Answer, Stage, staged
 from tests.faults.table import CELLS, LIMITED, SERVED, Fault, Outcome, Told, next_outcome
 from tests.faults.upstream import Moment
 from tests.front_door.peer import eventually
@@ -21,7 +22,7 @@ from tests.support import frames
 
 BUILT_IN = [model.id for model in Catalogue().models]
 DEADLINE = 2.0  # seconds, in which every caller is told
-UPSTREAM_WORDS = ("made up", "nginx", "<html", '"detail"', "u_1", "elsewhere", "127.", "invalid:")
+PRIVATE = ("made up", "nginx", "<html", '"detail"', "elsewhere", "127.", HOST, "u_1", *USERS)
 
 
 def cells() -> list[Any]:
@@ -60,6 +61,7 @@ async def test_a_fault_is_told_as_documented_and_leaves_nothing(
         await eventually(lambda: not stage.fitten.failing)
         await eventually(lambda: asyncio.all_tasks() - tasks <= stage.fitten.tasks)
         await check_what_follows(stage, outcome)
+        assert not stage.names, "no redirect is followed"
     await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
     assert await descriptors() == open_at_first
 
@@ -86,7 +88,7 @@ def check(answer: Answer, moment: Moment, outcome: Outcome, *, stream: bool) -> 
     """Whether this is what the table says."""
     status, headers, raw = answer
     shown = (raw.decode() + str(dict(headers))).lower()
-    assert not [word for word in UPSTREAM_WORDS if word in shown]
+    assert not [word for word in PRIVATE if word in shown]
     if not isinstance(outcome, Told):
         assert status == 200, raw
         if stream:
