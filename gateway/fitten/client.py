@@ -237,7 +237,8 @@ class FittenClient:
             raise aiohttp.ClientConnectionError("the gateway is shutting down")
         route, head = self._chat_head(user_id, access_token)
         try:
-            connection = await connector.connect(route, [], http.timeout)
+            async with asyncio.timeout(http.timeout.connect):  # `connect` does not limit a lookup
+                connection = await connector.connect(route, [], http.timeout)
         except TimeoutError as error:  # ClientSession tells it apart likewise: nothing was sent
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
         exchange = Exchange(connection)

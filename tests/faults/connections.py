@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-Kind = Literal["refused", "dns", "tls", "untrusted", "hang"]
+Kind = Literal["refused", "dns", "lookup", "tls", "handshake", "untrusted", "hang"]
+TLS: tuple[Kind, ...] = ("tls", "handshake", "untrusted")
 
 HOST = "fitten.invalid"
 
@@ -41,12 +42,13 @@ class BadRoad(AbstractResolver):
     """
 
     def __init__(self, kind: Kind, good: int, bad: int, go: asyncio.Event) -> None:
-        self.url = f"{'https' if kind in ('tls', 'untrusted') else 'http'}://{HOST}"
+        self.url = f"{'https' if kind in TLS else 'http'}://{HOST}"
         self.asked = 0
         self.times = sys.maxsize
         self.strikes: Callable[[], bool] = lambda: True
         self._kind, self._good, self._bad, self._go = kind, good, bad, go
         self._stack = ExitStack()
+        self._mended = asyncio.Event()
 
     def __enter__(self) -> BadRoad:
         if self._kind in ("refused", "hang"):
@@ -59,6 +61,11 @@ class BadRoad(AbstractResolver):
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def mend(self) -> None:
+        """Be a good road from now on. A look-up that hangs ends, with nothing found."""
+        self.times = 0
+        self._mended.set()
 
     def _fill(self, listener: socket.socket) -> None:
         """Once its queue is full, the kernel does not answer."""
@@ -75,7 +82,9 @@ class BadRoad(AbstractResolver):
         await self._go.wait()
         self.asked += 1
         bad = self.asked <= self.times and self.strikes()
-        if bad and self._kind == "dns":
+        if bad and self._kind == "lookup":
+            await self._mended.wait()
+        if bad and self._kind in ("dns", "lookup"):
             raise socket.gaierror(socket.EAI_NONAME, "made up")
         port = self._bad if bad else self._good
         found: Any = {

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from tests.faults.upstream import Step
 
+BEAT = '{"delta":"heartbeat"}\n'
 LA = '{"delta":"la "}\n'
 HTML = b"<html><head><title>made up</title></head><body>nginx</body></html>\n"
 FRAMINGS = {"chunked": "chunked", "length": "counted", "close": "ended by closing"}

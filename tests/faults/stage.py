@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from tests.faults.connections import BadRoad, NoNames, install
+from gateway.app import UPSTREAM
+from tests.faults.connections import TLS, BadRoad, NoNames, install
 from tests.faults.leftovers import held
-from tests.faults.table import SLOW, Fault
+from tests.faults.table import Fault
 from tests.faults.upstream import GOOD, LINES, FaultyFitten, Moment
 from tests.front_door.peer import eventually
 from tests.support import KEY, Gateway, running_gateway
@@ -58,7 +59,7 @@ class Stage:
     @property
     def mendable(self) -> bool:
         """Whether the same gateway can be served afterwards."""
-        return self.fault.play not in ("tls", "untrusted")
+        return self.fault.play not in TLS
 
     async def ask(self, *, stream: bool) -> Answer:
         """What a caller gets, by a request that leads to the moment."""
@@ -92,11 +93,17 @@ class Stage:
         """Let the fault happen."""
         self.fitten.go.set()
 
+    async def over(self) -> None:
+        """The calls that fail have failed, and their connections are closed."""
+        if self.moment == "models":
+            await self.gateway.door.app[UPSTREAM].tried.wait()
+        await eventually(lambda: not self.fitten.failing)
+
     def mend(self) -> None:
         """Let Fitten be well again."""
         self.fitten.moment = ""
-        if self.road is not None:
-            self.road.times = 0
+        if self.road is not None and self.mendable:
+            self.road.mend()
 
 
 @asynccontextmanager
@@ -112,6 +119,7 @@ async def staged(
     """times: how often the fault happens; settings of the section `fitten`."""
     fitten, bad = FaultyFitten(), FaultyFitten()
     await fitten.start()
+    bad.mute = fault.play == "handshake"
     await bad.start(untrusted=fault.play == "untrusted")
     try:
         with ExitStack() as stack:
@@ -156,9 +164,9 @@ def settings_for(fault: Fault, moment: Moment) -> dict[str, Any]:
         "stop_repetition": True,
         "pool": {"retry_ratio": 1.0},  # else the budget, and not the fault, decides
     }
-    if SLOW not in (fault.login, fault.before, fault.after):
+    if not fault.lasts:
         return settings
-    if moment == "login" or (moment == "refresh" and fault.refresh == SLOW):
+    if moment == "login" or (moment == "refresh" and isinstance(fault.play, str)):
         return {**settings, "timeouts": LOGIN}
     if moment in ("refresh", "models"):
         return {**settings, "timeouts": {"call": 0.15, "connect": 0.15}}

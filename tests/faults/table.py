@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.faults.connections import Kind
+from tests.faults.connections import TLS, Kind
 from tests.faults.plays import (
+    BEAT,
     BODIES,
     FRAMINGS,
     HTML,
@@ -72,6 +73,7 @@ class Fault:
     a word for faults of the connection, which `connections` makes.
 
     elsewhere: whether a chat is given to another account, where there is one.
+    lasts: whether nothing but a time limit of ours ends it.
     """
 
     name: str
@@ -83,14 +85,15 @@ class Fault:
     refresh: Outcome = SERVED
     models: Outcome = SERVED
     elsewhere: bool = False
+    lasts: bool = False
 
     def outcome(self, moment: Moment) -> Outcome:
         """What happens then; None where this fault cannot."""
         if moment == "version":
             return self.completion
         if moment == "second":
-            if self.play in ("tls", "untrusted"):
-                return None  # this fault cannot pass from one call to the next
+            if self.play == "lookup" or self.play in TLS:
+                return None  # what happens to one call happens to the next
             return SERVED if self.elsewhere else self.before
         if self.completion is None and moment in ("refresh", "models"):
             return None
@@ -113,17 +116,20 @@ _ROADS: list[tuple[str, Kind, Told]] = [
     ("host name not found", "dns", BROKEN),
     ("TLS handshake fails", "tls", BROKEN),
     ("TLS certificate not trusted", "untrusted", BROKEN),
+    ("look-up of the host name hangs", "lookup", SLOW),
     ("connection hangs", "hang", SLOW),
+    ("TLS handshake hangs", "handshake", SLOW),
 ]
 CONNECTIONS = [
-    Fault(name, kind, told, told, told, refresh=told, elsewhere=True) for name, kind, told in _ROADS
+    Fault(name, kind, told, told, told, refresh=told, elsewhere=True, lasts=told == SLOW)
+    for name, kind, told in _ROADS
 ]
 HEADS = [
     Fault("reset before headers", bare("reset"), TWICE, TWICE, TWICE),
     Fault("closed before headers", bare("fin"), TWICE, TWICE, TWICE),
     Fault("reset in the headers", bare(b"HTTP/1.1 200 OK\r\nCont", "reset"), TWICE, TWICE, TWICE),
     Fault("not HTTP", bare(b"\x00\x01 made up\r\n\r\n", "fin"), BROKEN, BROKEN, BROKEN),
-    Fault("silent before headers", bare("stall"), SLOW, SLOW, SLOW),
+    Fault("silent before headers", bare("stall"), SLOW, SLOW, SLOW, lasts=True),
 ]
 CUTS = [
     Fault(
@@ -139,9 +145,9 @@ CUTS = [
     for place in ("no byte", "one byte", "half a line")
 ]
 SILENCES = [
-    Fault("stall", then("stall"), SLOW, SLOW, SLOW, SLOW),
-    Fault("newline dribble", then("forever:\n"), SLOW, SLOW, SLOW, SLOW),
-    Fault("heartbeats for ever", then('forever:{"delta":"heartbeat"}\n'), None, None, SLOW, SLOW),
+    Fault("stall", then("stall"), SLOW, SLOW, SLOW, SLOW, lasts=True),
+    Fault("newline dribble", then("forever:\n"), SLOW, SLOW, SLOW, SLOW, lasts=True),
+    Fault("heartbeats for ever", then("forever:" + BEAT), None, None, SLOW, SLOW, lasts=True),
 ]
 BODIES_200 = [
     Fault("HTML page with 200", instead(HTML), INVALID, INVALID, INVALID, CUT),
@@ -150,10 +156,10 @@ BODIES_200 = [
     Fault("error object 401 with 200", said(401), NO_ACCOUNT, NO_SESSION, REFUSED, REFUSED),
     Fault("error object 429 with 200", said(429), LIMITED, LIMITED, LIMITED, LIMITED),
     Fault("empty body with 200", instead(b""), INVALID, INVALID, INVALID),
-    Fault("heartbeats only", instead(b'{"delta":"heartbeat"}\n' * 3), None, None, INVALID),
+    Fault("heartbeats only", instead(BEAT.encode() * 3), None, None, INVALID),
     Fault("gzip that ends in mid-line", gzip(True), INVALID, INVALID, CUT, CUT),
     Fault("gzip that ends after a line", gzip(False), None, None, None, CUT),
-    Fault("endless repetition", then("forever:" + LA), None, None, None, SLOW),
+    Fault("endless repetition", then("forever:" + LA), None, None, None, SLOW, lasts=True),
     Fault("endless quick repetition", then("forever:" + LA * 256), None, None, None, LOOP),
     Fault("endless flood", flood, None, None, None, LONG),
 ]

@@ -57,8 +57,9 @@ async def test_a_fault_is_told_as_documented_and_leaves_nothing(
             outcome = SERVED  # in its pause the account is not asked again
         check(whole, moment, outcome, stream=False)
         count_calls(stage, outcome)
+        await stage.over()
+        stage.mend()
         await eventually(lambda: held(stage.gateway) == Held(0, 0, 0))
-        await eventually(lambda: not stage.fitten.failing)
         await eventually(lambda: asyncio.all_tasks() - tasks <= stage.fitten.tasks)
         await check_what_follows(stage, outcome)
         assert not stage.names, "no redirect is followed"
@@ -72,7 +73,6 @@ async def check_what_follows(stage: Stage, outcome: Outcome) -> None:
         assert await stage.models() == BUILT_IN
     if not isinstance(outcome, Told):
         return
-    stage.mend()
     following = next_outcome(stage.moment, outcome)
     if following == SERVED and not stage.mendable:
         following = outcome

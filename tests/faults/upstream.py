@@ -55,7 +55,7 @@ class FaultyFitten:
 
     fault: what is sent, and done, in place of the answer to the first `times` calls of `moment`,
         by `user` if that is set, when it `strikes`, and not before `go`.
-    keeps: whether a connection serves more than one request.
+    keeps: whether a connection serves more than one request. mute: no answer to a TLS handshake.
     """
 
     def __init__(self) -> None:
@@ -68,6 +68,7 @@ class FaultyFitten:
         self.times = sys.maxsize
         self.strikes: Callable[[], bool] = lambda: True
         self.keeps = True
+        self.mute = False
         self.fault: Sequence[Step] = ()
         self._server: asyncio.Server
 
@@ -104,6 +105,8 @@ class FaultyFitten:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         first = await reader.readexactly(1)
         if first == b"\x16":  # a TLS handshake
+            if self.mute:
+                await reader.read()
             writer.write(b"made up: no TLS here\r\n")
             raise ConnectionAbortedError
         head = first + await reader.readuntil(b"\r\n\r\n")
