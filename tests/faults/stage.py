@@ -114,9 +114,12 @@ async def staged(
     patch: pytest.MonkeyPatch,
     *,
     times: int = sys.maxsize,
+    second: bool = False,
     **fitten_settings: Any,
 ) -> AsyncIterator[Stage]:
-    """times: how often the fault happens; settings of the section `fitten`."""
+    """times: how often the fault happens; second: not to a second account, which there is, as
+    always at the moment of that name; settings of the section `fitten`."""
+    second = second or moment == "second"
     fitten, bad = FaultyFitten(), FaultyFitten()
     await fitten.start()
     bad.mute = fault.play == "handshake"
@@ -138,11 +141,11 @@ async def staged(
                 sent = LINES[0] if moment == "after" else b""
                 fitten.fault = fault.play(sent, GOOD[fitten.moment].removeprefix(sent))
             accounts = [{"username": "demo_user", "password": "correct horse"}]
-            if moment == "second":
+            if second:
                 accounts.append({"username": "other_user", "password": "correct horse"})
-                fitten.user = "u_1"
-            if moment != "login":
-                keep_tokens(folder, urls["base_url"], 1.0 if moment == "refresh" else None)
+                fitten.user = "demo_user" if moment == "login" else "u_1"
+            users = USERS if moment != "login" else {"other_user": "u_2"}
+            keep_tokens(folder, urls["base_url"], users, 1.0 if moment == "refresh" else None)
             settings = {**settings_for(fault, moment), "accounts": accounts, **urls}
             settings |= fitten_settings
             async with running_gateway(fitten.url, folder, fitten=settings) as gateway:
@@ -173,7 +176,7 @@ def settings_for(fault: Fault, moment: Moment) -> dict[str, Any]:
     return {**settings, "timeouts": SHORT, "completion": {"timeout": 0.25}}
 
 
-def keep_tokens(folder: Path, url: str, expires: float | None) -> None:
+def keep_tokens(folder: Path, url: str, users: dict[str, str], expires: float | None) -> None:
     """The file of an earlier run's sessions."""
     accounts = {
         hashlib.sha256(f"{url} {name}".encode()).hexdigest(): {
@@ -182,7 +185,7 @@ def keep_tokens(folder: Path, url: str, expires: float | None) -> None:
             "refresh_token": "older",
             "expires_at": expires,
         }
-        for name, user in USERS.items()
+        for name, user in users.items()
     }
     (folder / "fitten.json").write_text(json.dumps({"accounts": accounts}))
 

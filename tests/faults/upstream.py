@@ -111,10 +111,10 @@ class FaultyFitten:
             raise ConnectionAbortedError
         head = first + await reader.readuntil(b"\r\n\r\n")
         length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        await reader.readexactly(int(length or 0))
+        body = await reader.readexactly(int(length or 0))
         path, _, query = head.split(b" ")[1].decode().partition("?")
         call = path_moment(path)
-        if self.user not in query:  # only a chat is asked for by several users
+        if self.user not in query + body.decode("utf-8", "replace"):
             call = "spared"
         self.calls[call] += 1
         if call != self.moment or self.calls[call] > self.times or not self.strikes():
