@@ -1,0 +1,91 @@
+"""The second part of `make chaos`: several accounts that fail in storms, pause and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from chaos.books import Books
+from chaos.outages import Outages
+from chaos.plan import Planner
+from chaos.processes import Measures
+from chaos.result import Result, compared, exits, of_books, struck
+from chaos.stage import Stage, stage
+from chaos.trouble import storms
+
+KINDS = {"stream": 8, "whole": 8, "tools": 3, "completion": 4, "leave": 3, "stop": 1}
+_RATIO = 0.2
+_POOL = {
+    "max_concurrent": 60,
+    "max_completions": 30,
+    "retry_ratio": _RATIO,
+    "breaker_failures": 5,
+    "breaker_pause": 0.5,
+}
+_WARM_UP = 2.0  # seconds
+_PATIENCE = 30.0  # seconds in which every account has to be back, with requests to try it
+_LENT = 1  # repeats that the budget lends at the start
+
+
+async def pauses(
+    seconds: float, *, rate: float, seed: int, folder: Path, every: float = 6.0
+) -> Result:
+    """One run. every: seconds from storm to storm. Raises chaos.processes.Failed."""
+    async with stage(folder, pool=_POOL) as play:
+        await play.send(Planner(seed, name="calm").at_rate(rate, _WARM_UP, KINDS))
+        before = await play.measure()
+        planner = Planner(seed, name="storm", trouble=storms(seconds, every), longest=1.5)
+        await play.send(planner.at_rate(rate, seconds, KINDS))
+        back = await _all_back(play, Planner(seed, name="probe"))
+        after = await play.measure()
+        books, outages = await play.close_books()
+
+        result = of_books(books)
+        result += struck(play.proxy.strikes, ())
+        result += _accounts(outages, after, back)
+        result += _budget(books)
+        result += exits(play.gateway)
+        result += compared(before, after, memory=False)
+        return result
+
+
+async def _all_back(play: Stage, planner: Planner) -> float:
+    """Seconds until no account pauses any more; a small request now and then may try them."""
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < _PATIENCE:
+        held = await play.gateway.held()
+        if set(held["accounts"].values()) == {"healthy"}:
+            break
+        await play.send([planner.request("whole")])
+        await asyncio.sleep(0.1)
+    return waited
+
+
+def _accounts(outages: Outages, after: Measures, back: float) -> Result:
+    """They paused, for failures and for 429, and all of them are back."""
+    result = Result()
+    states = ", ".join(f"{name} {state}" for name, state in sorted(after.accounts.items()))
+    lasting = [f"{name} is {state}" for name, state in after.accounts.items() if state != "healthy"]
+    lasting += [f"the log has no recovery of {name}" for name in outages.lasting]
+    result.add("accounts", str(len(after.accounts)), f"{states} after {back:.1f} s", lasting)
+    reasons = ", ".join(f"{count} {code}" for code, count in outages.reasons.most_common())
+    limited = outages.reasons["upstream_rate_limited"] + outages.reasons["rate_limit_exceeded"]
+    total = outages.reasons.total()
+    untried = [] if limited else ["no account paused for a 429"]
+    untried += [] if total > limited else ["no account paused for failures"]
+    found = f"{reasons}; {outages.recovered} recoveries"
+    result.add("pauses", str(total), found, untried)
+    return result
+
+
+def _budget(books: Books) -> Result:
+    """What was asked twice, tokens renewed aside, is within the budget of repeats."""
+    result = Result()
+    asked = [entry.exchanges for entry in books.entries.values() if entry.exchanges]
+    again = sum(len(exchanges) - 1 for exchanges in asked)
+    arrived = sum(bool(entry.arrivals) for entry in books.entries.values())
+    most = _RATIO * arrived + _LENT
+    faults = [] if again <= most else [f"{again} repeats of {arrived} requests"]
+    result.add("repeats", str(again), f"at most {most:.0f} for {arrived} requests", faults)
+    return result
