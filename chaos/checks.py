@@ -184,5 +184,5 @@ def _calls(entry: Entry) -> Iterator[str]:
 def _whole(entry: Entry, last: Exchange) -> Iterator[str]:
     if last.status != 200:
         yield f"a whole answer, but the last exchange was {last}"
-    elif not (last.harmed or entry.outcome.request.cut or entry.calls[-1]["done"]):
+    elif not (last.harmed or entry.outcome.request.cut or all(c["done"] for c in entry.calls[-1:])):
         yield "a whole answer, but the emulator's was not sent to its end"

@@ -36,7 +36,7 @@ class Frames:
             self.faults.append("half a frame at the end")
         if not (self.done or self.failed):
             self.faults.append("an end without [DONE] or an error")
-        if self.done and self.finish is None:
+        if self.done and not self.failed and self.finish is None:
             self.faults.append("[DONE] without a finish_reason")
 
     def _frame(self, frame: bytes) -> None:

@@ -27,8 +27,11 @@ Part = Coroutine[Any, Any, Result]
 
 async def chaos(first: Part, second: Part) -> Result:
     """Both parts, one after the other, as one result."""
-    result = (await first).named("blows")
-    result += (await second).named("pauses")
+    try:
+        result = (await first).named("blows")
+        result += (await second).named("pauses")
+    finally:
+        second.close()
     return result
 
 

@@ -47,7 +47,7 @@ async def soak(
     Raises chaos.processes.Failed when it cannot be made.
     """
     async with stage(folder) as play:
-        before = await play.gateway.measure()
+        before = await play.measure()
         memory = asyncio.create_task(_watch(play.gateway, seconds))
         await _load(play, seconds, streams, rate, seed)
         samples = await memory
