@@ -26,8 +26,8 @@ _LOUD = ("error", "critical")
 class Entry:
     """All that is known of one request. windows: what befell the gateway meanwhile.
 
-    kill: the end of the process at which it had arrived, at whatever time. all_out: no account
-    could be used meanwhile.
+    kill: the end of the process at which it had arrived, at whatever time. out: the largest
+    part of the accounts that was out of use at once meanwhile.
     """
 
     outcome: Outcome
@@ -37,7 +37,7 @@ class Entry:
     calls: list[dict[str, Any]] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     kill: Window | None = None
-    all_out: bool = False
+    out: float = 0.0
 
     def met(self, *kinds: str) -> bool:
         """Whether something of these kinds befell the gateway while the request ran."""
@@ -69,7 +69,8 @@ class Sources:
 class Books:
     """Every request of a run by its tag, with what each book says of it.
 
-    faults: a sentence for each thing in a book that belongs to no request.
+    faults: a sentence for each thing in a book that belongs to no request. others: exchanges
+    for no request, logins and the like. kills: of processes.
     """
 
     def __init__(self, sources: Sources) -> None:
@@ -84,12 +85,15 @@ class Books:
         self._enter_lines(sources.lines)
         self._enter_exchanges(sources.exchanges)
         self._enter_calls(sources.exchanges, sources.calls)
+        self.others = [exchange for exchange in sources.exchanges if not exchange.generates]
         kills = {window.pid: window for window in sources.windows if window.kind == "kill"}
+        self.kills = len(kills)
         for entry in self.entries.values():
             entry.kill = next((kills[a.pid] for a in entry.arrivals if a.pid in kills), None)
             began, ended = entry.outcome.began, entry.outcome.ended
             entry.windows = _meanwhile(entry, sources.windows)
-            entry.all_out = sources.outages is not None and sources.outages.all_out(began, ended)
+            if sources.outages is not None:
+                entry.out = sources.outages.most_out(began, ended)
 
     @property
     def outcomes(self) -> dict[str, Counter[str]]:

@@ -20,7 +20,7 @@ _EARLY = 1.0  # seconds in which a client may be gone before its request arrived
 _UPSTREAM = frozenset(
     {"upstream_error", "upstream_timeout", "upstream_truncated", "upstream_invalid_response"}
 )
-_POOL = frozenset({"upstream_rate_limited", "no_account_available", "server_is_overloaded"})
+_NO_ACCOUNT = frozenset({"upstream_rate_limited", "no_account_available"})
 # A refusal with one of these had no effect, so that another account may be asked.
 _ELSEWHERE = frozenset({403, 429, 502, 503, 504})
 
@@ -97,8 +97,10 @@ def _caused(entry: Entry) -> bool:
     code, trouble = entry.outcome.code, entry.outcome.request.trouble
     if code == "draining":
         return entry.met("restart")
-    if code in _POOL:
-        return entry.all_out or (code == "upstream_rate_limited" and "429" in trouble.marker)
+    if code == "server_is_overloaded":
+        return entry.out > 0  # the others had its load to bear
+    if code in _NO_ACCOUNT:
+        return entry.out == 1 or (code == "upstream_rate_limited" and "429" in trouble.marker)
     if code not in _UPSTREAM:
         return False
     if trouble.breaks or (trouble.marker and not trouble.soft):

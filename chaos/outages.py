@@ -48,14 +48,16 @@ class Outages:
         """The accounts that never came back."""
         return [name for name, times in self._times.items() if times and times[-1][1] == math.inf]
 
-    def all_out(self, begin: float, end: float) -> bool:
-        """Whether in some moment of a time (monotonic) no account was in use."""
+    def most_out(self, begin: float, end: float) -> float:
+        """The largest part of the accounts, 0 to 1, that was out of use in one moment of a
+        time (monotonic)."""
         begin, end = begin - _CLOCK, end + _CLOCK
-        moments = [begin, *(t[0] for times in self._times.values() for t in times)]
-        return any(begin <= moment <= end and self._out_at(moment) for moment in moments)
+        starts = (times[0] for account in self._times.values() for times in account)
+        moments = [begin, *(start for start in starts if begin <= start <= end)]
+        return max(map(self._out_at, moments)) / len(self._times)
 
-    def _out_at(self, moment: float) -> bool:
-        return all(
+    def _out_at(self, moment: float) -> int:
+        return sum(
             any(begin - _CLOCK <= moment <= end + _CLOCK for begin, end in times)
             for times in self._times.values()
         )

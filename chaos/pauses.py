@@ -17,7 +17,7 @@ from chaos.trouble import storms
 KINDS = {"stream": 8, "whole": 8, "tools": 3, "completion": 4, "leave": 3, "stop": 1}
 _RATIO = 0.2
 _POOL = {
-    "max_concurrent": 60,
+    "max_concurrent": 12,
     "max_completions": 30,
     "retry_ratio": _RATIO,
     "breaker_failures": 5,
@@ -43,8 +43,9 @@ async def pauses(
 
         result = of_books(books)
         result += struck(play.proxy.strikes, ())
-        result += _accounts(outages, after, back)
-        result += _budget(books)
+        result += accounts_back(outages, after, back)
+        result += waited(books)
+        result += within_budget(books)
         result += exits(play.gateway)
         result += compared(before, after, memory=False)
         return result
@@ -62,7 +63,7 @@ async def _all_back(play: Stage, planner: Planner) -> float:
     return waited
 
 
-def _accounts(outages: Outages, after: Measures, back: float) -> Result:
+def accounts_back(outages: Outages, after: Measures, back: float) -> Result:
     """They paused, for failures and for 429, and all of them are back."""
     result = Result()
     states = ", ".join(f"{name} {state}" for name, state in sorted(after.accounts.items()))
@@ -79,7 +80,21 @@ def _accounts(outages: Outages, after: Measures, back: float) -> Result:
     return result
 
 
-def _budget(books: Books) -> Result:
+def waited(books: Books) -> Result:
+    """Requests had to wait for a slot."""
+    result = Result()
+    waits = [
+        line["queued_ms"]
+        for entry in books.entries.values()
+        for line in entry.lines
+        if line.get("queued_ms")
+    ]
+    untried = [] if waits else ["nobody had to wait for a slot"]
+    result.add("waits in line", str(len(waits)), f"up to {max(waits, default=0):.0f} ms", untried)
+    return result
+
+
+def within_budget(books: Books) -> Result:
     """What was asked twice, tokens renewed aside, is within the budget of repeats."""
     result = Result()
     asked = [entry.exchanges for entry in books.entries.values() if entry.exchanges]

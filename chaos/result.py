@@ -72,8 +72,27 @@ def of_books(books: Books) -> Result:
     arrived = sum(map(bool, (entry.arrivals for entry in entries)))
     lines = sum(len(entry.lines) for entry in entries)
     result.add("log lines", str(lines), f"of {arrived} arrivals; {lost} died in kills")
+    result += _sessions(books)
     asked = sum(len(entry.exchanges) for entry in entries)
     result.add("upstream calls", str(asked), f"{sum(len(e.calls) for e in entries)} arrived there")
+    return result
+
+
+def _sessions(books: Books) -> Result:
+    """No more logins than accounts and ends of their processes want, no more refreshes than
+    tokens were refused."""
+    result = Result()
+    logins = [e for e in books.others if e.target.startswith("/codeuser/auth/login")]
+    refreshes = [e for e in books.others if e.target.startswith("/codeuser/auth/refresh")]
+    refused = sum(e.status == 401 for entry in books.entries.values() for e in entry.exchanges)
+    users = {e.user for entry in books.entries.values() for e in entry.exchanges}
+    faults = []
+    if (found := sum(not e.lost for e in logins)) > len(users) * (1 + books.kills):
+        faults.append(f"{found} logins for {len(users)} accounts")
+    if (found := sum(not e.lost for e in refreshes)) > refused:
+        faults.append(f"{found} refreshes for {refused} refused tokens")
+    told = f"{len(refreshes)} refreshes for {refused} refused tokens"
+    result.add("logins", str(len(logins)), told, faults)
     return result
 
 

@@ -92,7 +92,9 @@ class Made:
 
     def books(self) -> Books:
         exchanges = [exchange()] if self.exchanges is None else self.exchanges
-        passed = [call(e.number, status=e.status or 200) for e in exchanges if e.forwarded]
+        passed = [
+            call(e.number, status=e.status or 200) for e in exchanges if e.forwarded and e.generates
+        ]
         arrivals = [Arrival(PID, 10.1, 11.0)] if self.arrivals is None else self.arrivals
         return Books(
             Sources(

@@ -210,6 +210,12 @@ def test_no_account_is_no_excuse_while_one_can_serve(names: tuple[str, ...]) -> 
     assert made.faults() == ["an error without a cause"]
 
 
+def test_a_line_that_is_too_long_needs_an_account_that_is_out_of_use() -> None:
+    seen = outcome("error status", status=503, code="server_is_overloaded")
+    assert Made(seen, exchanges=[], outages=outage("first_user")).faults() == []
+    assert Made(seen, exchanges=[], outages=outage()).faults() == ["an error without a cause"]
+
+
 def test_an_account_that_never_came_back_is_named() -> None:
     assert outage("second_user", recovered=False).lasting == ["second_user"]
     assert outage("second_user").lasting == []

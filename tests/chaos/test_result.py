@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from chaos.exchange import Exchange
 from chaos.processes import Measures
 from chaos.result import compared, of_books, struck
-from tests.chaos.support import Made, outcome
+from tests.chaos.support import Made, exchange, outcome
 
 BEFORE = Measures(
     descriptors=15, tasks={"serve": 1}, memory=50_000_000, slots=0, queued=0, accounts={}
@@ -56,3 +57,29 @@ def test_what_a_quiet_process_holds_on_to_spoils_the_run(after: Measures, fault:
 
 def test_a_process_as_before_is_a_good_one() -> None:
     assert compared(BEFORE, BEFORE, memory=True).faults == []
+
+
+def other(target: str, *, status: int = 200) -> Exchange:
+    return Exchange(50, target, forwarded=True, status=status)
+
+
+LOGIN, REFRESH = "/codeuser/auth/login", "/codeuser/auth/refresh_access_token"
+RENEWED = [exchange(0, status=401), exchange(1)]
+
+
+def test_a_login_for_each_account_and_a_refresh_for_a_refused_token_are_good() -> None:
+    made = Made(exchanges=[*RENEWED, other(LOGIN), other(REFRESH)])
+    assert of_books(made.books()).faults == []
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "fault"),
+    [
+        ([*RENEWED, other(LOGIN), other(LOGIN)], "2 logins for 1 accounts"),
+        ([exchange(), other(REFRESH)], "1 refreshes for 0 refused tokens"),
+    ],
+)
+def test_logins_and_refreshes_that_nothing_wanted_spoil_the_run(
+    exchanges: list[Exchange], fault: str
+) -> None:
+    assert of_books(Made(exchanges=exchanges).books()).faults == [fault]
