@@ -43,7 +43,8 @@ def lost_line(entry: Entry) -> bool:
     kill, arrival = entry.kill, entry.arrivals[0] if entry.arrivals else None
     if kill is None or arrival is None:
         return False
-    return arrival.ended is None or arrival.ended > kill.begin - LOG_LAG
+    ended = entry.outcome.ended if arrival.ended is None else arrival.ended
+    return ended > kill.begin - LOG_LAG
 
 
 def _arrival(entry: Entry) -> Iterator[str]:
@@ -51,7 +52,7 @@ def _arrival(entry: Entry) -> Iterator[str]:
     away = entry.met("restart", "kill")
     if len(entry.arrivals) > 1:
         yield f"it arrived {len(entry.arrivals)} times"
-    if any(arrival.ended is None for arrival in entry.arrivals) and entry.kill is None:
+    if any(arrival.ended is None for arrival in entry.arrivals) and not lost_line(entry):
         yield "the gateway never was done with it"
     if not entry.arrivals:
         early = outcome.kind == "left" and (outcome.ended - outcome.began < _EARLY or away)
@@ -68,16 +69,17 @@ def _arrival(entry: Entry) -> Iterator[str]:
 def _outcome(entry: Entry) -> Iterator[str]:
     """Every outcome but a whole answer needs a cause."""
     outcome, trouble = entry.outcome, entry.outcome.request.trouble
+    killed = entry.kill is not None and entry.met("kill")
     match outcome.kind:
         case "stuck":
             yield "it never ended"
         case "refused" if not entry.met("restart", "kill"):
             yield "no connection, though nothing happened to the gateway"
-        case "no answer" if entry.arrivals and not entry.met("kill"):
+        case "no answer" if entry.arrivals and not killed:
             yield "no answer, though it had arrived"
         case "no answer" if not entry.met("restart", "kill"):
             yield "no answer, though nothing happened to the gateway"
-        case "broken" if not entry.met("kill"):
+        case "broken" if not killed:
             yield "the answer broke off without a word"
         case "complete" if trouble.breaks and _struck(entry):
             yield "a whole answer, though the upstream's was broken"

@@ -198,6 +198,19 @@ def test_a_kill_excuses_only_the_lines_of_its_own_process() -> None:
     assert Made(lines=[], windows=(other,)).faults() == ["0 log lines for 1 arrivals"]
 
 
+@pytest.mark.parametrize(
+    "window",
+    [Window("kill", 10.5, 12.0, PID + 1), Window("kill", 15.0, 16.0, PID)],
+    ids=["another process", "later"],
+)
+def test_only_the_kill_of_its_own_process_breaks_an_answer(window: Window) -> None:
+    made = Made(outcome("broken", status=200), arrivals=BUSY, windows=(window,))
+    assert made.faults()[:2] == [
+        "the gateway never was done with it",
+        "the answer broke off without a word",
+    ]
+
+
 def test_a_kill_excuses_no_line_that_had_time_to_be_written() -> None:
     later = Window("kill", 15.0, 16.0, PID)
     assert Made(lines=[], windows=(later,)).faults() == ["0 log lines for 1 arrivals"]
