@@ -13,7 +13,8 @@ from chaos.books import Entry
 from chaos.exchange import Exchange
 
 LOG_LAG = 1.0  # seconds by which a line may be behind; it is lost when the process is killed
-_CLOSE_LAG = 5.0  # seconds until the emulator knows that nobody listens any more
+_CLOSE_LAG = 1.5  # seconds until the emulator knows that nobody listens any more
+_HASTE = 0.2  # seconds by which an end may be early
 _EARLY = 1.0  # seconds in which a client may be gone before its request arrived
 
 # Codes of errors that Fitten and the way to it can cause.
@@ -98,7 +99,8 @@ def _struck(entry: Entry) -> bool:
 def _caused(entry: Entry) -> bool:
     code, trouble = entry.outcome.code, entry.outcome.request.trouble
     if code == "draining":
-        return entry.met("restart")
+        restarts = (window for window in entry.windows if window.kind == "restart")
+        return any(entry.outcome.ended > w.begin + w.grace - _HASTE for w in restarts)
     if code == "server_is_overloaded":
         return entry.out > 0  # the others had its load to bear
     if code in _NO_ACCOUNT:
@@ -177,10 +179,11 @@ def _exchanges(entry: Entry) -> Iterator[str]:
 def _calls(entry: Entry) -> Iterator[str]:
     outcome = entry.outcome
     for call in entry.calls:
-        if not call["done"] and call["closed_at"] is None:
+        ended = call["done_at"] or call["closed_at"]
+        if ended is None:
             yield "a call at the emulator is still open"
-        elif call["closed_at"] is not None and call["closed_at"] > outcome.ended + _CLOSE_LAG:
-            yield f"its call was open for {call['closed_at'] - outcome.ended:.1f} s more"
+        elif ended > outcome.ended + _CLOSE_LAG:
+            yield f"its call went on for {ended - outcome.ended:.1f} s"
     if outcome.kind == "complete" and entry.exchanges:
         yield from _whole(entry, entry.exchanges[-1])
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from chaos.fault import HARMLESS, Fault
@@ -24,7 +25,7 @@ class Exchange:
     tag: of the request that it was made for; "" for logins and the like. fault: what it asks
     for, if that is to be done to this one. struck: the fault has come true. forwarded:
     whether the emulator was sent it. dropped: an idle connection's end took it along. passed:
-    bytes of the answer that the gateway was sent.
+    bytes of the answer that the gateway was sent. began: monotonic seconds.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Exchange:
     passed: int = 0
     status: int = 0
     head: bytes = b""
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def generates(self) -> bool:

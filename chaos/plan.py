@@ -117,7 +117,9 @@ class Planner:
             body = {"tools": [_TOOL], "stream": draw.random() < 0.7}
             plain = f"call tool=get_weather arguments={quote(text)} piece=12"
         else:
-            pace = min(0.5, draw.random() * self._longest / max(1, len(text) // 8))
+            # Of one that is left, much would still come: who goes on with it is found out.
+            longest = self._longest * (3 if kind == "leave" else 1)
+            pace = min(0.5, draw.random() * longest / max(1, len(text) // 8))
             pace = 0.0 if kind == "whole" and draw.random() < 0.7 else pace
             plain = f"say text={quote(text)} piece=8 pace={pace:.4f}"
         if kind == "leave":

@@ -43,13 +43,15 @@ class Failed(Exception):
 class Window:
     """A time in which the gateway was being restarted or killed, or idle connections ended.
 
-    begin, end: monotonic seconds. pid: of the process to which it happened.
+    begin, end: monotonic seconds. pid: of the process to which it happened. grace: seconds
+    that requests under way have to end.
     """
 
     kind: str
     begin: float
     end: float
     pid: int = 0
+    grace: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,8 @@ class Gateway:
         if number == signal.SIGTERM:
             self.statuses.append(status)
         await self._run()
-        self.windows.append(Window(kind, begin, time.monotonic(), pid))
+        grace = self._drain_timeout if number == signal.SIGTERM else 0.0
+        self.windows.append(Window(kind, begin, time.monotonic(), pid, grace))
 
     async def _exit_status(self) -> int:
         try:

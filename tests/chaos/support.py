@@ -73,6 +73,7 @@ def call(number: int = 0, *, status: int = 200, **more: Any) -> dict[str, Any]:
         "headers": {HEADER: str(number)},
         "status": status,
         "done": True,
+        "done_at": None if "closed_at" in more else 11.0,
         "closed_at": None,
     } | more
 

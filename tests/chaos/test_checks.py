@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.chaos.support import PID, Made, call, exchange, line, outcome, reques
 RESET = Trouble(Fault("reset", 10, 9))
 REFUSED_ONCE = Trouble(Fault("refuse", 10, 1), soft=True)
 KILL = Window("kill", 10.5, 12.0, PID)
-RESTART = Window("restart", 10.5, 14.0, PID)
+RESTART = Window("restart", 9.0, 14.0, PID, grace=2.0)
 BUSY = [Arrival(PID, 10.1, None)]
 ACCOUNTS = ("first_user", "second_user")
 
@@ -122,8 +123,9 @@ BAD = {
     "asked again": Made(exchanges=[exchange(0), exchange(1)]),
     "a whole answer, but Fitten was not asked": Made(exchanges=[]),
     "the last exchange was": Made(exchanges=[exchange(0, status=500)]),
-    "a call at the emulator is still open": Made(calls=[call(done=False)]),
-    "its call was open for": Made(outcome("left"), calls=[call(done=False, closed_at=17.0)]),
+    "a call at the emulator is still open": Made(calls=[call(done=False, done_at=None)]),
+    "its call went on for 6.0 s": Made(outcome("left"), calls=[call(done=False, closed_at=17.0)]),
+    "its call went on for 3.0 s": Made(outcome("left"), calls=[call(done_at=14.0)]),
     "was not sent to its end": Made(calls=[call(done=False, closed_at=11.0)]),
     "never reached the emulator": Made(calls=[]),
     "that did not pass": Made(calls=[call(0), call(7)]),
@@ -186,6 +188,13 @@ def test_a_mistake_of_the_gateways_own_is_never_excused() -> None:
     seen = outcome("error status", request(trouble=RESET), status=500, code="internal_error")
     made = Made(seen, exchanges=[struck(0, "reset", status=200)])
     assert made.faults() == ["an error without a cause"]
+
+
+def test_a_restart_excuses_no_end_before_its_time() -> None:
+    seen = outcome("error frame", code="draining")
+    assert Made(seen, windows=(RESTART,)).faults() == []
+    hasty = replace(RESTART, grace=4.0)
+    assert Made(seen, windows=(hasty,)).faults() == ["an error without a cause"]
 
 
 def test_a_restart_excuses_no_missing_line() -> None:

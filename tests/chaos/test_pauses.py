@@ -62,8 +62,15 @@ def test_an_account_that_stays_away_or_never_paused_spoils_the_run(
 def test_more_repeats_than_the_budget_has_spoil_the_run() -> None:
     once = [struck(0, "refuse"), exchange(1)]
     assert within_budget(Made(exchanges=once).books()).faults == []
-    twice = [exchange(0, status=503), exchange(1, user="u_second_user"), exchange(2)]
-    assert within_budget(Made(exchanges=twice).books()).faults == ["2 repeats of 1 requests"]
+    often = [exchange(0, status=503), *(exchange(number) for number in range(1, 5))]
+    assert within_budget(Made(exchanges=often).books()).faults == [
+        "4 repeats, 2.8 more than earned"
+    ]
+
+
+def test_a_repeat_with_a_renewed_token_costs_nothing() -> None:
+    renewed = [exchange(number, status=401) for number in range(5)]
+    assert within_budget(Made(exchanges=renewed).books()).faults == []
 
 
 def test_a_line_in_which_nobody_waited_was_not_tried() -> None:
