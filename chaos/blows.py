@@ -15,7 +15,7 @@ from chaos.trouble import mixed
 
 KINDS = {"stream": 8, "whole": 6, "tools": 4, "completion": 4, "leave": 4, "stop": 2}
 BLOWS = ("restart", "kill", "idle", "reload")
-_WARM_UP = 3.0  # seconds
+_WARM_UP = 2.0  # seconds
 _FAULTS = 0.25
 
 

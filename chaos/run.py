@@ -48,12 +48,12 @@ def long(minutes: float, *, rate: float, every: float, seed: int, folder: Path) 
 
 
 def short(*, rate: float, seed: int, folder: Path) -> Result:
-    """The same in half a minute of load, with every blow once."""
+    """The same in twenty seconds of load, with every blow once."""
     blows_folder, pauses_folder = _folders(folder)
     return asyncio.run(
         chaos(
-            blows(16.0, rate=rate, every=2.6, seed=seed, folder=blows_folder, drain_timeout=2.0),
-            pauses(10.0, rate=rate, every=2.0, seed=seed, folder=pauses_folder),
+            blows(13.0, rate=rate, every=2.1, seed=seed, folder=blows_folder, drain_timeout=2.0),
+            pauses(8.0, rate=rate, every=1.6, seed=seed, folder=pauses_folder),
         )
     )
 
@@ -72,7 +72,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=25.0, help="requests a second (25)")
     parser.add_argument("--seed", type=int, default=1, help="the same requests and faults again")
     parser.add_argument("--every", type=float, default=12.0, help="seconds between blows (12)")
-    parser.add_argument("--short", action="store_true", help="half a minute with one of each blow")
+    parser.add_argument("--short", action="store_true", help="under a minute, every blow once")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the logs; else they go")
     given = parser.parse_args()
 

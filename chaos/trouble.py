@@ -54,7 +54,7 @@ def mixed(share: float) -> Source:
         if kind not in _OWN_MARKER and dice.random() < 0.3:
             return dice.choice(_UPSTREAM)
         fault = dice.choice(list(FAULTS))
-        place = dice.choice((dice.randrange(1, 150), dice.randrange(150, 1500)))
+        place = dice.choice((dice.randrange(1, 150), dice.randrange(150, 800)))
         times = dice.choice((1, 9))
         soft = fault in HARMLESS or (fault == "refuse" and times == 1)
         return Trouble(Fault(fault, place, times), soft=soft)

@@ -27,7 +27,7 @@ def test_every_request_names_itself_to_the_proxy() -> None:
 
 
 def test_every_kind_of_fault_is_drawn() -> None:
-    requests = Planner(1, name="x", trouble=mixed(0.25)).at_rate(25, 16, KINDS)
+    requests = Planner(1, name="x", trouble=mixed(0.25)).at_rate(20, 13, KINDS)
     kinds = {r.trouble.fault.kind for r in requests if r.trouble.fault}
     assert kinds == set(FAULTS)
 
@@ -50,7 +50,7 @@ def test_storms_end_before_the_time_does() -> None:
     assert any("429" in r.trouble.marker for r in requests)
 
 
-@pytest.mark.parametrize(("seconds", "every"), [(16.0, 2.6), (240.0, 12.0)])
+@pytest.mark.parametrize(("seconds", "every"), [(13.0, 2.1), (240.0, 12.0)])
 def test_every_blow_comes_and_the_last_third_is_quiet(seconds: float, every: float) -> None:
     for seed in range(20):
         plan = events(seed, seconds, every, BLOWS)

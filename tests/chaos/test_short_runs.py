@@ -38,7 +38,7 @@ def run(*command: str) -> str:
 # have to pause and come back; none of that can be had without the time it takes.
 @pytest.mark.timeout(_LONGEST + 10)
 def test_under_faults_reloads_restarts_and_kills_the_books_agree(tmp_path: Path) -> None:
-    table = run("chaos.run", "--short", "--rate", "15", "--keep", str(tmp_path))
+    table = run("chaos.run", "--short", "--rate", "20", "--keep", str(tmp_path))
     assert table.count("client, arrivals, log, proxy, emulator agree") == 2
     for blow in ("reload", "restart", "kill", "idle"):
         assert f"{blow} at" in table
@@ -48,7 +48,7 @@ def test_under_faults_reloads_restarts_and_kills_the_books_agree(tmp_path: Path)
 @pytest.mark.timeout(_LONGEST + 10)
 def test_memory_stays_under_streams_and_short_requests() -> None:
     table = run(
-        *("chaos.soak", "--minutes", "0.33", "--streams", "20", "--rate", "10"),
+        *("chaos.soak", "--minutes", "0.25", "--streams", "20", "--rate", "10"),
         *("--growth", "1.15"),  # a young process still grows into its buffers
     )
     assert "client, arrivals, log, proxy, emulator agree" in table
