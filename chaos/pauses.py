@@ -22,7 +22,7 @@ _POOL = {
     "breaker_failures": 5,
     "breaker_pause": 0.5,
 }
-_SLOTS = 0.12  # of an account, for each request a second: too few as soon as one pauses
+_SLOTS = 0.2  # of an account, for each request a second: too few when others pause
 _WARM_UP = 1.0  # seconds
 _PATIENCE = 30.0  # seconds in which every account has to be back, with requests to try it
 _LENT = 1.0  # repeats that the budget lends at the start

@@ -22,6 +22,7 @@ from chaos.inside import HEADER
 from chaos.load import KEY
 
 ROOT = Path(__file__).parent.parent
+_STATE = "fitten.json"
 _PASSWORD = "correct horse"
 ACCOUNTS = ("first_user", "second_user", "third_user")
 
@@ -124,6 +125,8 @@ class Gateway:
         self.statuses: list[int] = []
 
     async def __aenter__(self) -> Gateway:
+        for left in (self.journal, self._folder / _STATE):  # by another run in this folder
+            left.unlink(missing_ok=True)
         path = self._folder / "config.yaml"
         path.write_text(yaml.safe_dump(self._config()), "utf-8")
         await self._run()
@@ -250,7 +253,7 @@ class Gateway:
                 "models_url": url,
                 "accounts": [{"username": name, "password": _PASSWORD} for name in ACCOUNTS],
                 "pool": dict(self._pool),
-                "state_file": str(self._folder / "fitten.json"),
+                "state_file": str(self._folder / _STATE),
                 "timeouts": {"connect": 2, "call": 3, "first_piece": 4, "between_pieces": 2},
                 "completion": {"timeout": 4},
             },
