@@ -14,6 +14,7 @@ from chaos.exchange import Exchange
 
 LOG_LAG = 1.0  # seconds by which a line may be behind; it is lost when the process is killed
 _CLOSE_LAG = 1.5  # seconds until the emulator knows that nobody listens any more
+_LONG_WAIT = 3000  # milliseconds in line, of the 4000 that a first piece may take
 _HASTE = 0.2  # seconds by which an end may be early
 _EARLY = 1.0  # seconds in which a client may be gone before its request arrived
 
@@ -107,6 +108,9 @@ def _caused(entry: Entry) -> bool:
         return entry.out == 1 or (code == "upstream_rate_limited" and "429" in trouble.marker)
     if code not in _UPSTREAM:
         return False
+    queued = any(line.get("queued_ms", 0) > _LONG_WAIT for line in entry.lines)
+    if code == "upstream_timeout" and queued and entry.out > 0:
+        return True  # its slot came when `first_piece` was nearly over
     if trouble.breaks or (trouble.marker and not trouble.soft):
         return True
     # A repeat can be refused as well when the first try met a connection that was just ended.

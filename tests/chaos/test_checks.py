@@ -238,6 +238,15 @@ def test_a_line_that_is_too_long_needs_an_account_that_is_out_of_use() -> None:
     assert Made(seen, exchanges=[], outages=outage()).faults() == ["an error without a cause"]
 
 
+@pytest.mark.parametrize(("queued_ms", "excused"), [(3900.0, True), (10.0, False)])
+def test_only_who_waited_long_in_line_may_have_no_time_left(
+    queued_ms: float, excused: bool
+) -> None:
+    seen = outcome("error status", status=504, code="upstream_timeout")
+    made = Made(seen, lines=[line(seen, queued_ms=queued_ms)], outages=outage("first_user"))
+    assert (made.faults() == []) == excused
+
+
 def test_an_account_that_never_came_back_is_named() -> None:
     assert outage("second_user", recovered=False).lasting == ["second_user"]
     assert outage("second_user").lasting == []
