@@ -239,7 +239,7 @@ def _settings(data: Any, mistakes: Mistakes) -> Config | None:
         mistakes[""] = f"expected a mapping with {', '.join(known)}"
         return None
     for name in data.keys() - set(known):
-        mistakes[name] = f"unknown option; known: {', '.join(known)}"
+        mistakes[options.shown(name)] = f"unknown option; known: {', '.join(known)}"
     values = {
         name: options.read(kind, data.get(name, {}), name, mistakes)
         for name, kind in _SECTIONS.items()

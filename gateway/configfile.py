@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from gateway import credentials
-from gateway.options import UNSET, Mistakes
+from gateway.options import UNSET, Mistakes, shown
 
 _VARIABLE = re.compile(
     r"\$\$\{|\$\{(?:(credential|file):([^}]*)|([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?)\}"
 )
-
+# What the parser says before it quotes.
+_QUOTED = re.compile(r"(alias|anchor|handle|directive) .*", re.DOTALL)
 
 # The kinds of value there are; whatever else YAML knows, such as dates, is text here.
 _YAML = "tag:yaml.org,2002:"
@@ -60,7 +61,7 @@ def read_yaml(text: str, environ: Mapping[str, str], *, without_secrets: bool = 
         mark = getattr(error, "problem_mark", None)
         document.readable = False
         document.lines[""] = mark.line + 1 if mark else 1
-        document.mistakes[""] = f"not valid YAML: {getattr(error, 'problem', None) or error}"
+        document.mistakes[""] = f"not valid YAML: {_problem(error)}"
     return document
 
 
@@ -88,7 +89,7 @@ def read_ini(text: str, environ: Mapping[str, str], *, without_secrets: bool = F
             main[name] = UNSET
     for name in main.keys() - {"username", "password", "api_key"}:
         known = "known: username, password, api_key"
-        document.mistakes[f"[Main] {name}"] = f"unknown option; {known}"
+        document.mistakes[f"[Main] {shown(name)}"] = f"unknown option; {known}"
     document.data = {
         "fitten": {"accounts": [{"username": main["username"], "password": main["password"]}]},
         "middlewares": default_middlewares(main["api_key"]),
@@ -115,7 +116,8 @@ def _value(node: yaml.Node, path: str, document: Document, environ: Mapping[str,
             key = str(key_node.value)
             inner = f"{path}.{key}" if path else key
             if key in mapping:
-                document.mistakes[inner] = f"given twice, again in line {_line(key_node)}"
+                place = f"{path}.{shown(key)}" if path else shown(key)
+                document.mistakes[place] = f"given twice, again in line {_line(key_node)}"
             document.lines[inner] = _line(key_node)
             mapping[key] = _value(value_node, inner, document, environ)
         return mapping
@@ -133,6 +135,11 @@ def _value(node: yaml.Node, path: str, document: Document, environ: Mapping[str,
             document.mistakes[path] = "not a valid value"
             return UNSET
     return _substitute(value, path, document, environ) if isinstance(value, str) else value
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What the parser says, without the text that it quotes: `*abc` may be a password."""
+    return _QUOTED.sub(r"\1", str(getattr(error, "problem", None) or type(error).__name__))
 
 
 def _line(node: yaml.Node) -> int:

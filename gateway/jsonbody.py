@@ -18,6 +18,8 @@ from gateway.errors import InvalidRequest
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
+_ENUM = re.compile(r"(Invalid enum value )'(.*)'", re.DOTALL)
+_WORD = re.compile(r"[\w.:/-]{1,64}")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 
 
@@ -65,9 +67,16 @@ def shape(value: dict[str, Any], kind: type[_Shape]) -> _Shape:
                 param=path,
             ) from None
         code = "unsupported_value" if what.startswith("Invalid enum") else "invalid_type"
+        if unknown := _ENUM.fullmatch(what):
+            what = unknown[1] + shown(unknown[2])
         raise InvalidRequest(
             f"Invalid value for '{path}': {what[:1].lower()}{what[1:300]}.", code=code, param=path
         ) from None
+
+
+def shown(value: str) -> str:
+    """A word of the caller's in quotes; what is no word may be a prompt in the wrong place."""
+    return f"'{value}'" if _WORD.fullmatch(value) else "'...'"
 
 
 def _reason(raw: bytes, error: Exception) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import types
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 Mistakes = dict[str, str]
+
+_WORD = re.compile(r"[\w.-]{0,60}")
 
 
 class Secret:
@@ -135,6 +138,13 @@ def read_arguments(
     return {} if given is UNSET else given
 
 
+def shown(name: Any) -> str:
+    """A name as mistakes show it: `password:abc`, where a space is missing, without the secret."""
+    word = _WORD.match(str(name))
+    assert word is not None
+    return word[0] if word.end() == len(str(name)) else f"{word[0]}****"
+
+
 def plain(value: Any) -> Any:
     """A value as plain data for printing; secrets stay masked."""
     if isinstance(value, Secret):
@@ -163,7 +173,7 @@ def _read_mapping(
     known = ", ".join(kinds) or "none"
     for name in data:
         if name not in kinds:
-            mistakes[f"{prefix}{name}"] = f"unknown option; known: {known}"
+            mistakes[f"{prefix}{shown(name)}"] = f"unknown option; known: {known}"
     values = dict(defaults)
     for name, kind in kinds.items():
         if name in data:

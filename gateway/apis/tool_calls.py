@@ -14,6 +14,7 @@ import msgspec
 from gateway.apis.openai import missing
 from gateway.errors import InvalidRequest
 from gateway.generation import Piece, Tool, ToolCall, ToolChoice
+from gateway.jsonbody import shown
 
 MAX_TOOLS = 256
 
@@ -100,7 +101,7 @@ def choice(given: str | Choice | None, tools: Sequence[Tool]) -> ToolChoice:
         if any(tool.name == name for tool in tools):
             return ToolChoice("named", name)
         raise InvalidRequest(
-            f"'tool_choice' names '{name[:128]}', which is not among 'tools'.",
+            f"'tool_choice' names {shown(name)}, which is not among 'tools'.",
             code="unsupported_value",
             param="tool_choice.function.name",
         )
@@ -170,7 +171,7 @@ def _call(name: str) -> dict[str, Any]:
 def _tool(spec: ToolSpec, path: str) -> Tool:
     if spec.type != "function":
         raise InvalidRequest(
-            f"Tools of type {spec.type[:40]!r} are not supported; offer functions.",
+            f"Tools of type {shown(spec.type)} are not supported; offer functions.",
             code="unsupported_value",
             param=f"{path}.type",
         )
