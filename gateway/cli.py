@@ -24,6 +24,8 @@ _USAGE = 2  # the exit status of a configuration or a command line that cannot b
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit status."""
+    if argv is None:  # the process is ours
+        sys.excepthook = _last_words
     arguments = _parser().parse_args(argv)
     command = arguments.command
     if command == "version":
@@ -37,6 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config is None:
         return _USAGE
     return _check(config, arguments) if command == "check" else _serve(config, arguments)
+
+
+def _last_words(kind: type[BaseException], error: BaseException, _: object) -> None:
+    """What ends the process is told without what it says: that may be a secret."""
+    from gateway import tracebacks
+
+    if not issubclass(kind, KeyboardInterrupt):
+        print(tracebacks.text(error), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,7 +109,7 @@ def _check(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def _serve(config: Config, arguments: argparse.Namespace) -> int:
-    from gateway import log, server, systemd
+    from gateway import log, server, systemd, tracebacks
     from gateway.config import ConfigError
 
     redactor = log.Redactor(config.secrets())
@@ -108,6 +118,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
     try:
         sockets = systemd.inherited_sockets(os.environ)
         outputs = log.configure(config.log, redactor)
+        tracebacks.log_strays()
         with contextlib.closing(outputs), contextlib.closing(supervisor):
             server.run(
                 server.serve(

@@ -28,13 +28,14 @@ _TYPED = {_YAML + kind for kind in ("bool", "int", "float", "null")}
 class Document:
     """A file's content. `lines` has the line of each path; `mistakes` what is wrong already;
     `readable` says whether `data` is there at all; `without_secrets`, whether files of
-    secrets are taken on trust."""
+    secrets are taken on trust; `secrets` is what they held."""
 
     data: Any = None
     readable: bool = True
     lines: dict[str, int] = field(default_factory=dict)
     mistakes: Mistakes = field(default_factory=dict)
     without_secrets: bool = False
+    secrets: set[str] = field(default_factory=set)
 
     def line(self, path: str) -> int | None:
         """The line of a path, or of the nearest thing above it that is in the file."""
@@ -73,7 +74,7 @@ def read_ini(text: str, environ: Mapping[str, str], *, without_secrets: bool = F
         parser.read_string(text)
     except configparser.Error as error:
         document.readable = False
-        document.mistakes[""] = f"not a valid INI file: {error.message.splitlines()[0]}"
+        document.mistakes[""] = f"not a valid INI file: {_ini_problem(error)}"
         return document
     if not parser.has_section("Main"):
         document.readable = False
@@ -142,6 +143,19 @@ def _problem(error: yaml.YAMLError) -> str:
     return _QUOTED.sub(r"\1", str(getattr(error, "problem", None) or type(error).__name__))
 
 
+def _ini_problem(error: configparser.Error) -> str:
+    """The same of an INI file's parser, which quotes whole lines."""
+    if isinstance(error, configparser.DuplicateOptionError):
+        return f"an option is given twice, again in line {error.lineno}"
+    if isinstance(error, configparser.DuplicateSectionError):
+        return f"a section is there twice, again in line {error.lineno}"
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"line {error.lineno} stands before any [section]"
+    if isinstance(error, configparser.ParsingError) and error.errors:
+        return f"line {error.errors[0][0]} is neither a [section] nor name = value"
+    return type(error).__name__
+
+
 def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
@@ -156,10 +170,12 @@ def _substitute(text: str, path: str, document: Document, environ: Mapping[str, 
         if kind is not None:
             read = credentials.credential if kind == "credential" else credentials.file
             try:
-                return read(place, environ)
+                secret = read(place, environ)
             except credentials.Unreadable as fault:
                 faults.append(str(fault))
                 return ""
+            document.secrets.add(secret)
+            return secret
         if name is None:
             return "${"
         value = environ.get(name, "")

@@ -10,12 +10,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
-from urllib.parse import quote
 
 import msgspec
 import structlog
 
+from gateway import tracebacks
 from gateway.config import Log
+from gateway.disguises import forms, inner_base64
 from gateway.logsink import File, Sink, Stream
 
 _MASK = "****"
@@ -28,7 +29,10 @@ _LOOKS_SECRET = (
     r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+",
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+",
     r"FT_[\w-]{16,}",
+    r"(?<![\w-])sk-[\w-]{16,}",
 )
+_BEGINNINGS = ("eyJ", "FT_", "sk-")
+_ARGUMENTS = re.compile(r"\(.+\)")
 
 
 class Redactor:
@@ -59,18 +63,15 @@ class Redactor:
         self._compile()
 
     def _compile(self) -> None:
-        """Secrets are masked as they are and as JSON, a URL or Python would write them."""
-        self._forms = {
-            form
-            for s in (*self._lasting, *self._learnt)
-            for form in (s, json.dumps(s)[1:-1], quote(s, safe=""), repr(s)[1:-1])
-        }
+        self._forms = {form for s in (*self._lasting, *self._learnt) for form in forms(s)}
+        # Of those learnt there may be hundreds, and each form costs at each line.
+        self._forms.update(form for s in self._lasting for form in inner_base64(s))
         known = sorted(self._forms, key=len, reverse=True)
         self._pattern = re.compile("|".join([*map(re.escape, known), *_LOOKS_SECRET]))
 
     def __call__(self, line: str) -> str:
         # Most lines hold no secret, and to see that by looking for each is far cheaper.
-        if any(form in line for form in (*self._forms, "eyJ", "FT_")) or "bearer" in line.lower():
+        if any(form in line for form in (*self._forms, *_BEGINNINGS)) or "bearer" in line.lower():
             return self._pattern.sub(_MASK, line)
         return line
 
@@ -146,7 +147,11 @@ class _FromStdlib(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = max(n for n in _LEVELS if n <= max(record.levelno, logging.DEBUG))
-        structlog.get_logger(record.name).log(level, record.getMessage(), exc_info=record.exc_info)
+        message = record.getMessage()
+        if record.name == "asyncio":
+            # It goes on with what it holds: exceptions, connections, arguments of callbacks.
+            message = _ARGUMENTS.sub("(...)", message.partition("\n")[0])
+        structlog.get_logger(record.name).log(level, message, exc_info=record.exc_info)
 
 
 def configure(
@@ -187,7 +192,7 @@ def configure(
             structlog.processors.add_log_level,
             structlog.stdlib.add_logger_name,
             stamp,
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(tracebacks.rendered),
             _printable,
             rendered,
         ],

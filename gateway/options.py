@@ -13,9 +13,11 @@ import types
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from gateway.errors import word
+
 Mistakes = dict[str, str]
 
-_WORD = re.compile(r"[\w.-]{0,60}")
+_NAME = re.compile(r"[\w.-]{0,60}")
 
 
 class Secret:
@@ -58,7 +60,8 @@ class HttpUrl:
         scheme, _, rest = text.partition("://")
         if scheme in ("http", "https") and rest and not set(rest) & set(" ?#"):
             return None
-        return f"{value!r} is not an address like https://example.org"
+        said = value if isinstance(value, Secret) else f"'{word(text)}'"
+        return f"{said} is not an address like https://example.org"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,9 +143,11 @@ def read_arguments(
 
 def shown(name: Any) -> str:
     """A name as mistakes show it: `password:abc`, where a space is missing, without the secret."""
-    word = _WORD.match(str(name))
-    assert word is not None
-    return word[0] if word.end() == len(str(name)) else f"{word[0]}****"
+    text = str(name)
+    if _NAME.fullmatch(text):
+        return text
+    beginning, *_ = re.split(r"[^\w.-]", text[:60], maxsplit=1)
+    return f"{beginning}****"
 
 
 def plain(value: Any) -> Any:
@@ -199,7 +204,12 @@ def _read_annotated(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
 def _read_literal(allowed: tuple[Any, ...], data: Any, path: str, mistakes: Mistakes) -> Any:
     if data in allowed:
         return data
-    mistakes[path] = f"{data!r} is not known; allowed: {', '.join(map(str, allowed))}"
+    said = repr(data)
+    if isinstance(data, str):
+        said = f"'{word(data, longest=12)}'"
+    elif isinstance(data, (list, tuple, dict)):
+        said = _describe(data)
+    mistakes[path] = f"{said} is not known; allowed: {', '.join(map(str, allowed))}"
     return UNSET
 
 

@@ -75,7 +75,7 @@ async def reload(door: Door, source: Source) -> Config:
         _log.error("reload_refused", reason=str(error))
         raise Refused(error.strerror or type(error).__name__) from None
     except Exception as error:  # steps of others are built here
-        _log.error("reload_refused", exc_info=error)
+        _log.error("reload_refused", reason=str(error), exc_info=error)
         raise Refused(type(error).__name__) from None
     _log.info("reloaded", seconds=round(time.monotonic() - started, 3), leaving=door.leaving)
     return config

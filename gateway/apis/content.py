@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.apis.openai import missing
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, word
 from gateway.generation import Image, RemoteImage
 from gateway.images import ImageLimits, from_url
-from gateway.jsonbody import shown
 
 
 class ImageUrl(msgspec.Struct):
@@ -36,7 +35,7 @@ def text(parts: Sequence[Part], path: str) -> str:
         here = f"{path}[{index}]"
         if part.type != "text":
             raise InvalidRequest(
-                f"Parts of type {shown(part.type)} are not supported; send text or images.",
+                f"Parts of type '{word(part.type)}' are not supported; send text or images.",
                 code="unsupported_value",
                 param=f"{here}.type",
             )
