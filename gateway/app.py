@@ -18,7 +18,7 @@ from gateway.apis.dialect import Api
 from gateway.apis.fim_completions import FimCompletions
 from gateway.apis.infill import Infill
 from gateway.boundary import Boundary
-from gateway.config import Config
+from gateway.config import Config, ConfigError
 from gateway.fitten.client import FittenClient
 from gateway.fitten.session import Session
 from gateway.fitten.tokenfile import TokenFile
@@ -45,6 +45,7 @@ def build_app(
 
     lifecycle: the process's own, which outlives the application when settings are reloaded.
     on_secret: told every secret that is learnt while running, so that logs can mask it.
+    Raises ConfigError when a step cannot be built.
     """
     settings = config.fitten
     client = FittenClient(settings)
@@ -71,7 +72,7 @@ def build_app(
         return handler.answer
 
     boundary = Boundary(openai.error_body, lifecycle, frozenset({probes.health, probes.ready}))
-    steps = [step.build() for step in config.middlewares]
+    steps = [_built(config, index) for index in range(len(config.middlewares))]
     chain: list[Middleware] = [boundary, *steps]
 
     app = web.Application(
@@ -109,6 +110,16 @@ def build_app(
         expect=boundary.expect,
     )
     return app
+
+
+def _built(config: Config, index: int) -> Middleware:
+    """One step of the chain. Raises ConfigError for what its factory raises."""
+    step = config.middlewares[index]
+    try:
+        return step.build()
+    except Exception as error:  # it is somebody else's code
+        said = f"cannot be built: {type(error).__name__}: {error}"
+        raise ConfigError([f"middlewares[{index}].{step.name}: {config.masked(said)}"]) from error
 
 
 def build_pool(

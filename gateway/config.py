@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -204,6 +204,10 @@ class Config:
         found = [s.value for s in _secrets((self.fitten, [s.options for s in self.middlewares]))]
         return found + [part for secret in found for part in _passwords(secret)]
 
+    def masked(self, text: str) -> str:
+        """A text without the secrets of these settings."""
+        return _without(self.secrets(), text)
+
 
 def load(
     path: Path, environ: Mapping[str, str] | None = None, *, without_secrets: bool = False
@@ -277,8 +281,7 @@ def _place(path: Path, document: configfile.Document, where: str) -> str:
     return f"{place}{where}: " if where else place
 
 
-def _without(secrets: set[str], text: str) -> str:
-    """What is wrong with a value may quote it."""
+def _without(secrets: Iterable[str], text: str) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "****") if len(secret) >= _SHORTEST else text
     return text

@@ -25,11 +25,11 @@ _REMEMBERED = 256
 _LONGEST_FINISH = 60.0  # seconds that a file which is left behind may take
 
 # What looks like a secret is masked even when nobody told us of it.
-_LOOKS_SECRET = (
-    r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+",
-    r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+",
-    r"FT_[\w-]{16,}",
-    r"(?<![\w-])sk-[\w-]{16,}",
+_LOOKS_SECRET = re.compile(
+    r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+"
+    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"
+    r"|FT_[\w-]{16,}"
+    r"|(?<![\w-])sk-[\w-]{16,}"
 )
 _BEGINNINGS = ("eyJ", "FT_", "sk-")
 _ARGUMENTS = re.compile(r"\(.+\)")
@@ -44,14 +44,14 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lasting = tuple(s for s in secrets if len(s) >= _SHORTEST)
         self._learnt: OrderedDict[str, None] = OrderedDict()
-        self._compile()
+        self._gather()
 
     def renew(self, secrets: Iterable[str]) -> None:
         """Other settings have come: theirs last, the former ones are like those learnt."""
         former, self._lasting = self._lasting, tuple(s for s in secrets if len(s) >= _SHORTEST)
         for secret in {*former} - {*self._lasting}:
             self.add(secret)
-        self._compile()
+        self._gather()
 
     def add(self, secret: str) -> None:
         """Mask this from now on; what was learnt long ago is forgotten in the end."""
@@ -60,19 +60,20 @@ class Redactor:
         self._learnt[secret] = None
         if len(self._learnt) > _REMEMBERED:
             self._learnt.popitem(last=False)
-        self._compile()
+        self._gather()
 
-    def _compile(self) -> None:
-        self._forms = {form for s in (*self._lasting, *self._learnt) for form in forms(s)}
+    def _gather(self) -> None:
+        known = {form for s in (*self._lasting, *self._learnt) for form in forms(s)}
         # Of those learnt there may be hundreds, and each form costs at each line.
-        self._forms.update(form for s in self._lasting for form in inner_base64(s))
-        known = sorted(self._forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join([*map(re.escape, known), *_LOOKS_SECRET]))
+        known.update(form for s in self._lasting for form in inner_base64(s))
+        self._forms = tuple(sorted(known, key=len, reverse=True))
 
     def __call__(self, line: str) -> str:
-        # Most lines hold no secret, and to see that by looking for each is far cheaper.
-        if any(form in line for form in (*self._forms, *_BEGINNINGS)) or "bearer" in line.lower():
-            return self._pattern.sub(_MASK, line)
+        # No pattern of them all: to compile it takes long, and most lines hold none of them.
+        for form in [form for form in self._forms if form in line]:
+            line = line.replace(form, _MASK)
+        if any(start in line for start in _BEGINNINGS) or "bearer" in line.lower():
+            return _LOOKS_SECRET.sub(_MASK, line)
         return line
 
 

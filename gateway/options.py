@@ -17,7 +17,9 @@ from gateway.errors import word
 
 Mistakes = dict[str, str]
 
-_NAME = re.compile(r"[\w.-]{0,60}")
+# What names look like; longer ones, or with more digits, may be a secret in the wrong place.
+_NAME = re.compile(r"[A-Za-z_.-]{0,40}[0-9]{0,2}")
+_BEGINNING = re.compile(r"[A-Za-z_.-]{0,40}(?=[:=\s])|.{0,3}", re.DOTALL)
 
 
 class Secret:
@@ -146,8 +148,8 @@ def shown(name: Any) -> str:
     text = str(name)
     if _NAME.fullmatch(text):
         return text
-    beginning, *_ = re.split(r"[^\w.-]", text[:60], maxsplit=1)
-    return f"{beginning}****"
+    beginning = _BEGINNING.match(text)
+    return f"{beginning[0] if beginning else ''}****"
 
 
 def plain(value: Any) -> Any:

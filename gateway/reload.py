@@ -74,8 +74,8 @@ async def reload(door: Door, source: Source) -> Config:
     except OSError as error:
         _log.error("reload_refused", reason=str(error))
         raise Refused(error.strerror or type(error).__name__) from None
-    except Exception as error:  # steps of others are built here
-        _log.error("reload_refused", reason=str(error), exc_info=error)
+    except Exception as error:  # steps of others are started here
+        _log.error("reload_refused", exc_info=error)
         raise Refused(type(error).__name__) from None
     _log.info("reloaded", seconds=round(time.monotonic() - started, 3), leaving=door.leaving)
     return config
