@@ -10,20 +10,28 @@ _SHORTEST = 8  # bytes; of shorter ones base64 leaves next to nothing to recogni
 
 
 def forms(secret: str) -> set[str]:
-    """As it is, as JSON, URLs and Python write it, and as JSON writes what those wrote."""
+    """As it is, as JSON, URLs, Python and log lines write it, and as they write that again."""
     raw = secret.encode("utf-8", "surrogatepass")
-    written = {
-        secret,
-        repr(secret)[1:-1],
-        ascii(secret)[1:-1],
-        repr(raw)[2:-1],
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        quote(raw, safe=""),
-        quote(raw),
-        quote_plus(raw),
+    urls = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
+    once = {secret, repr(raw)[2:-1], repr(b"'\"" + raw)[5:-1], *urls, *_written(secret)}
+    return once.union(*map(_written, once))
+
+
+def printable(text: str) -> str:
+    """A text that can neither forge lines nor move a terminal's cursor."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _written(text: str) -> set[str]:
+    return {
+        printable(text),
+        repr(text)[1:-1],
+        ascii(text)[1:-1],
+        repr("'\"" + text)[4:-1],  # beside quotes of both kinds
+        ascii("'\"" + text)[4:-1],
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
     }
-    return written | {json.dumps(form)[1:-1] for form in written}
 
 
 def inner_base64(secret: str) -> set[str]:

@@ -16,7 +16,7 @@ import structlog
 
 from gateway import tracebacks
 from gateway.config import Log
-from gateway.disguises import forms, inner_base64
+from gateway.disguises import forms, inner_base64, printable
 from gateway.logsink import File, Sink, Stream
 
 _MASK = "****"
@@ -43,7 +43,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lasting = tuple(s for s in secrets if len(s) >= _SHORTEST)
-        self._learnt: OrderedDict[str, None] = OrderedDict()
+        self._learnt: OrderedDict[str, set[str]] = OrderedDict()
         self._gather()
 
     def renew(self, secrets: Iterable[str]) -> None:
@@ -57,15 +57,15 @@ class Redactor:
         """Mask this from now on; what was learnt long ago is forgotten in the end."""
         if len(secret) < _SHORTEST or secret in self._learnt:
             return
-        self._learnt[secret] = None
+        self._learnt[secret] = forms(secret)
         if len(self._learnt) > _REMEMBERED:
             self._learnt.popitem(last=False)
         self._gather()
 
     def _gather(self) -> None:
-        known = {form for s in (*self._lasting, *self._learnt) for form in forms(s)}
-        # Of those learnt there may be hundreds, and each form costs at each line.
-        known.update(form for s in self._lasting for form in inner_base64(s))
+        # Base64 not of those learnt: there may be hundreds, and each form costs at each line.
+        lasting = (forms(secret) | inner_base64(secret) for secret in self._lasting)
+        known: set[str] = set().union(*lasting, *self._learnt.values())
         self._forms = tuple(sorted(known, key=len, reverse=True))
 
     def __call__(self, line: str) -> str:
@@ -223,5 +223,5 @@ def _printable(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.
     """Callers' text in values must not forge lines or move a terminal's cursor."""
     for name, value in event.items():
         if type(value) is str and not value.isprintable() and name != "exception":
-            event[name] = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
+            event[name] = printable(value)
     return event

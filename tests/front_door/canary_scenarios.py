@@ -97,6 +97,7 @@ BROKEN_HTTP = {
     "another charset": f"{HOST}{AUTH}Content-Type: application/json; charset={API_KEY}\r\n"
     "Content-Length: 1\r\n\r\nx",
     "another type": f"{HOST}{AUTH}Content-Type: {API_KEY}\r\nContent-Length: 1\r\n\r\nx",
+    "key as an id": f"{HOST}{AUTH}X-Request-Id: {WRONG_KEY}\r\nContent-Length: 1\r\n\r\nx",
     "prompt as an id": f"{HOST}{AUTH}X-Request-Id: {PROMPT}\r\nContent-Length: 1\r\n\r\nx",
     "a body that is too long": f"{head()}Content-Length: 1000000\r\n\r\n{PROMPT}",
     "a body that stalls": f"{head()}Content-Length: 1000\r\n\r\n{PROMPT}",
@@ -212,6 +213,8 @@ ODD_ANSWERS: dict[str, Any] = {
         f"{PROMPT} [[call tool=lose arguments={quote(json.dumps({'for': ARGUMENT}))}]]",
         tools=[_tool(description=PROMPT)],
     ),
-    "parameters without effect": _asked(f"{PROMPT} [[say]]", **{"seed": 1, PROMPT: 1}),
+    "parameters without effect": _asked(
+        f"{PROMPT} [[say]]", **{"seed": 1, PROMPT: 1, WRONG_KEY: 1}
+    ),
     "an answer cut by a stop string": _asked(f"{PROMPT} [[say text={quote(SAID)}]]", stop=[SAID]),
 }

@@ -32,6 +32,8 @@ SECRETS = {
     "url": "p&ss/w?rd=1 %",
     "emoji": "key-😀-key",
     "quote": "it's-secret",
+    "backslash and tab": "it's \\ a\ttab é",
+    "both quotes": "it's \"\\ 秘\u2028\x1b密",
 }
 
 
