@@ -42,11 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _last_words(kind: type[BaseException], error: BaseException, _: object) -> None:
-    """What ends the process is told without what it says: that may be a secret."""
     from gateway import tracebacks
 
-    if not issubclass(kind, KeyboardInterrupt):
-        print(tracebacks.text(error), file=sys.stderr)
+    tracebacks.last_words(kind, error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,6 +110,9 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
     from gateway import log, server, systemd, tracebacks
     from gateway.config import ConfigError
 
+    serve = server.serve
+    if config.server.workers > 1:
+        from gateway.workers.parent import serve
     redactor = log.Redactor(config.secrets())
     # First of all: no child may see these variables.
     supervisor = systemd.Supervisor.of(os.environ)
@@ -121,7 +122,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
         tracebacks.log_strays()
         with contextlib.closing(outputs), contextlib.closing(supervisor):
             server.run(
-                server.serve(
+                serve(
                     config,
                     sockets=sockets,
                     source=_Source(arguments, redactor, outputs),

@@ -37,6 +37,12 @@ def rendered(exc_info: tuple[type[BaseException], BaseException, TracebackType |
     return text(exc_info[1])
 
 
+def last_words(kind: type[BaseException], error: BaseException, _: object = None) -> None:
+    """For `sys.excepthook`: what ends the process, on stderr."""
+    if not issubclass(kind, KeyboardInterrupt):
+        print(text(error), file=sys.stderr)
+
+
 def log_strays() -> None:
     """Log what Python would print past the log: exceptions of threads and of finalizers."""
     log = structlog.get_logger("python")

@@ -218,7 +218,7 @@ middlewares:
 """
     found = files.mistakes(text)
     expected = {
-        "config.yaml:2: server.prot: unknown option; known: host, port, allow_open, "
+        "config.yaml:2: server.prot: unknown option; known: host, port, workers, allow_open, "
         "max_body_bytes, body_timeout, drain_timeout",
         "config.yaml:3: server.port: 70000 is out of bounds; allowed: 0 to 65535",
         "config.yaml:5: server.allow_open: expected true or false, not text",
