@@ -54,15 +54,20 @@ class Shifts:
             app = build_app(config, self._door.lifecycle, remote, on_secret=self._redactor.add)
             self._prepared[shift] = await self._door.start(app)
         except OSError as error:
-            self._asking.tell(Ready(shift, error.strerror or str(error)))
+            await self._cannot(shift, error.strerror or str(error))
         except ConfigError as error:
             _log.error("worker_not_ready", mistakes=error.mistakes)
-            self._asking.tell(Ready(shift, "a step cannot be built; the log has more"))
+            await self._cannot(shift, "a step cannot be built; the log has more")
         except Exception as error:  # steps of others are started here
             _log.error("worker_not_ready", exc_info=error)
-            self._asking.tell(Ready(shift, f"{type(error).__name__}; the log has more"))
+            await self._cannot(shift, f"{type(error).__name__}; the log has more")
         else:
             self._asking.tell(Ready(shift, ""))
+
+    async def _cannot(self, shift: int, why: str) -> None:
+        if self._outputs is not None:  # the parent may end this process at once
+            await asyncio.to_thread(self._outputs.flush)
+        self._asking.tell(Ready(shift, why))
 
     def serve(self, shift: int) -> None:
         """Requests that come from now on are this application's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -100,6 +101,7 @@ class Place:
     def __init__(self, folder: Path, emulator: Emulator) -> None:
         self.folder = folder
         self.emulator = emulator
+        self.workers = 1
         (folder / "acme.py").write_text(STEP)
         for name, source in (("secret", "file"), ("credentials/key", "credential")):
             path = folder / name
@@ -119,7 +121,7 @@ class Place:
         log = {"level": "debug", "format": "json", "file": str(self.folder / "log")}
         everything = {"log": log, "middlewares": chain, **sections}
         data = config_data(self.folder, self.emulator.url, **everything)
-        data["server"]["drain_timeout"] = 0.3
+        data["server"] |= {"drain_timeout": 0.3, "workers": self.workers}
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(data, allow_unicode=True), "utf-8")
 
@@ -135,9 +137,11 @@ async def place(net: Net, tmp_path: Path) -> AsyncIterator[Place]:
         yield Place(tmp_path, emulator)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_no_secret_comes_out_of_a_process_through_its_whole_life(
-    net: Net, supervisor: Supervisor, place: Place
+    net: Net, supervisor: Supervisor, place: Place, workers: int
 ) -> None:
+    place.workers = workers
     place.configure("acme:bugs")
     service = await supervisor.start(environ=place.environ)
     await fail(net, supervisor.url)
@@ -145,8 +149,10 @@ async def test_no_secret_comes_out_of_a_process_through_its_whole_life(
         answer = await post(supervisor.url, CHAT, chat("[[say]]"), key)
         assert answer.status == (401 if key in (NEW_KEY, WRONG_KEY) else 200)
         net.failed(f"key {key}", str(answer.headers), *shown(answer))
-    for entry in ("cmdline", "comm", "environ"):
-        net.put(entry, seen(service, entry))
+    family = [service.pid, *children(service.pid)]
+    assert len(family) == (1 if workers == 1 else 1 + workers)
+    for pid, entry in itertools.product(family, ("cmdline", "comm", "environ")):
+        net.put(entry, seen(pid, entry))
 
     await reload_badly(net, supervisor, service, place)
     await reload_well(supervisor, service, place)
@@ -167,9 +173,13 @@ async def test_no_secret_comes_out_of_a_process_through_its_whole_life(
     assert net.leaks() == []
 
 
-def seen(service: Service, entry: str) -> bytes:
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def seen(pid: int, entry: str) -> bytes:
     """What others see of the process; what its environment was given is there by nature."""
-    shown = Path(f"/proc/{service.pid}/{entry}").read_bytes()
+    shown = Path(f"/proc/{pid}/{entry}").read_bytes()
     return shown.replace(SECRETS["env"].encode(), b"") if entry == "environ" else shown
 
 
@@ -241,12 +251,14 @@ async def test_no_secret_comes_out_of_a_process_that_cannot_start(
     assert net.leaks() == []
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_a_step_that_cannot_be_built_is_a_mistake_without_its_secret(
-    net: Net, supervisor: Supervisor, place: Place
+    net: Net, supervisor: Supervisor, place: Place, workers: int
 ) -> None:
+    place.workers = workers
     place.configure({"acme:no_build": {"word": NEW_KEY}})
     service = await supervisor.start(environ=place.environ, wait=False)
-    assert await service.exit_status(within=5) == 2
+    assert await service.exit_status(within=5) == (2 if workers == 1 else 1)
     said = "middlewares[3].acme:no_build: cannot be built: ValueError: cannot use ****"
     assert said in service.raw
     net.put("stderr", service.raw)
