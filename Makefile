@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
 .PHONY: help install demo run test lint types check sdk install-service deploy-check confined \
-        restarts chaos soak bench bench-quick bench-peers lock clean
+        errors-doc restarts chaos soak bench bench-quick bench-peers lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -72,6 +72,9 @@ deploy-check: $(VENV)/.dev  ## the units by systemd-analyze; needs Debian's pack
 confined: $(VENV)/.dev  ## every test under the unit's restrictions, as far as they can be imitated
 	HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis PYTHONDONTWRITEBYTECODE=1 \
 	  $(BIN)/python deploy/confined.py $(BIN)/pytest -p no:cacheprovider
+
+errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/faults
+	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py
 
 restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load; about five minutes
 	RESTARTS=50 RELOADS=200 $(BIN)/pytest tests/supervised/test_restart.py tests/supervised/test_reload.py

@@ -225,9 +225,9 @@ class Pool(Generic[S]):
             return RateLimited(
                 account.reason.message, code="upstream_rate_limited", retry_after=later
             )
+        why = account.reason.message if account.reason else "Fitten fails; please try again."
         return Unavailable(
-            "Fitten has failed repeatedly, so it is left alone for a moment; please try again.",
-            retry_after=later,
+            f"No account of the gateway can be used for a moment: {why}", retry_after=later
         )
 
     def _arm(self) -> None:

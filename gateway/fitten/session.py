@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from gateway.config import Account
-from gateway.errors import AccountRefused, GatewayError, UpstreamError
+from gateway.errors import AccountRefused, GatewayError, UpstreamError, UpstreamUnauthorized
 from gateway.fitten.authorised import Way, refused_session
 from gateway.fitten.client import FittenClient
 from gateway.fitten.tokenfile import TokenFile, Tokens
@@ -45,8 +45,9 @@ class Session:
 
     However many requests wait, one login or refresh is in flight; a caller that leaves
     does not cancel it for the others. Failures pause further tries, growing from a
-    second to a minute for faults that pass, and from half a minute to an hour for
-    refused credentials, because too many of those can lock an account.
+    second to a minute for faults that pass, or for as long as a 429 says, and from half
+    a minute to an hour for refused credentials, because too many of those can lock an
+    account.
     """
 
     def __init__(
@@ -223,7 +224,7 @@ class Session:
         self._tokens = tokens
 
     def _failed(self, error: GatewayError) -> GatewayError:
-        refused = isinstance(error, UpstreamError) and not error.retryable
+        refused = isinstance(error, UpstreamUnauthorized)
         if refused:
             self._tokens = None
             error = AccountRefused(
@@ -233,7 +234,7 @@ class Session:
             )
         first, longest = (_REFUSED_PAUSE, 3600.0) if refused else (1.0, 60.0)
         seconds = first * 2.0 ** min(self._failures, 16) * random.uniform(1.0, 1.2)
-        self._pause_after(error, min(seconds, longest))
+        self._pause_after(error, max(min(seconds, longest), error.retry_after or 0.0))
         self._failures += 1
         return error
 

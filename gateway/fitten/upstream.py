@@ -18,8 +18,9 @@ from gateway.fitten import prompt
 from gateway.fitten.authorised import TokenSource
 from gateway.fitten.body import Body
 from gateway.fitten.calibration import Calibration
-from gateway.fitten.client import FittenClient, translated
+from gateway.fitten.client import FittenClient
 from gateway.fitten.completion import Completions
+from gateway.fitten.failures import translated
 from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
 from gateway.fitten.keeper import Accounts
 from gateway.fitten.opening import Opener

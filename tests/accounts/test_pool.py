@@ -181,6 +181,17 @@ async def test_without_an_account_the_soonest_says_why_and_when() -> None:
         await pool.acquire("key", 5)
 
 
+async def test_without_an_account_the_last_failure_is_told() -> None:
+    pool = make_pool(1, failures=1, pause=30)
+    lease = pool.take()
+    assert lease is not None
+    lease.end(UpstreamError("The certificate is not trusted."))
+    error = pool.fault()
+    assert type(error) is Unavailable
+    assert error.code == "no_account_available"
+    assert error.message.endswith(": The certificate is not trusted.")
+
+
 async def test_when_all_credentials_are_refused_nobody_is_to_try_again() -> None:
     pool = make_pool(1, 1)
     for account in pool.accounts:
