@@ -19,6 +19,7 @@ from gateway.errors import (
     InternalError,
     InvalidRequest,
     UnsupportedMediaType,
+    word,
 )
 from gateway.generation import Generation, Piece, Silence, Upstream
 from gateway.lifecycle import Lifecycle, draining
@@ -170,7 +171,7 @@ def _check_media_type(request: web.Request) -> None:
     essence = essence.strip().lower()
     if essence and essence != "application/json" and not essence.endswith("+json"):
         raise UnsupportedMediaType(
-            f"The body must be JSON: send 'Content-Type: application/json', not '{essence[:60]}'."
+            f"The body must be JSON: send 'Content-Type: application/json', not '{word(essence)}'."
         )
     charset = parameters.lower().partition("charset=")[2].strip(" \"'")
     if charset and charset not in ("utf-8", "utf8"):
