@@ -17,10 +17,14 @@ from aiohttp import web, web_app
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.admission import descriptors
 from gateway.apis import openai
+from gateway.config import Config
 from gateway.errors import GatewayError, InternalError, InvalidRequest
+from gateway.expectation import make_request
 from gateway.lifecycle import Lifecycle
 from gateway.listening import BACKLOG, drop_vanished
+from gateway.patience import Bounds, PatientConnection
 
 _log = structlog.get_logger("server")
 
@@ -30,8 +34,8 @@ _PATIENCE = 5.0  # seconds that an idle connection stays at most while others ar
 _GLANCE = 0.02  # seconds between looks at what still goes on
 
 
-class Connection(RequestHandler):
-    """aiohttp's connection, whose answer to broken HTTP is ours: JSON, no echo, no traceback.
+class Connection(PatientConnection):
+    """A connection whose answer to broken HTTP is ours: JSON, no echo, no traceback.
 
     It knows since when (monotonic) it has been at no request; None while it is at one.
     """
@@ -130,6 +134,7 @@ class Door(web.ServerRunner):
     """
 
     def __init__(self, lifecycle: Lifecycle) -> None:
+        self._bounds = Bounds()
         server = _Server(
             self._handle,
             request_factory=self._make,
@@ -139,6 +144,7 @@ class Door(web.ServerRunner):
             access_log=None,
             lingering_time=2.0,
             auto_decompress=False,
+            bounds=self._bounds,
         )
         super().__init__(server, shutdown_timeout=0.1)
         self.lifecycle = lifecycle
@@ -164,10 +170,13 @@ class Door(web.ServerRunner):
         for listening in sockets:
             await web.SockSite(self, listening, backlog=BACKLOG).start()
 
-    def limit_vanished(self, seconds: float) -> None:
-        """See `drop_vanished`; for connections that come from now on."""
+    def limit(self, config: Config) -> None:
+        """What connections that come from now on may ask of us."""
+        server, bounds = config.server, self._bounds
+        bounds.head, bounds.send_buffer = server.header_timeout, server.send_buffer
+        bounds.admission.limit(descriptors(), server.max_connections)
         for listening in self._sockets:
-            drop_vanished(listening, seconds)
+            drop_vanished(listening, config.stream.write_timeout)
 
     async def drain(self, seconds: float, grace: float) -> bool:
         """Wait for requests to end, and for their connections; whether all ended.
@@ -224,6 +233,7 @@ class Door(web.ServerRunner):
     async def cleanup(self) -> None:
         """Close the connections and end every application."""
         await super().cleanup()
+        self._bounds.end()
         leaving = dict(self._leaving)
         if leaving:
             await asyncio.wait(leaving, timeout=_LONGEST_CLEANUP)
@@ -237,7 +247,7 @@ class Door(web.ServerRunner):
     def _make(self, *arguments: Any) -> web.BaseRequest:
         behind = self._current
         assert behind is not None
-        request = behind.make(*arguments)
+        request = make_request(behind.make, *arguments)
         request[_BEHIND] = behind
         return request
 

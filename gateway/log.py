@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from gateway.config import Log
+from gateway.logflood import Flood
 from gateway.logsink import File, Sink, Stream
 
 _MASK = "****"
@@ -196,7 +197,9 @@ def configure(
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    root.handlers = [_FromStdlib()]
+    libraries = _FromStdlib()
+    libraries.addFilter(Flood())
+    root.handlers = [libraries]
     root.setLevel(max(level, logging.WARNING))
     return outputs
 

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from gateway import listening
+from gateway.admission import raise_descriptors
 from gateway.app import CONFIG, build_app
 from gateway.config import Config
 from gateway.door import Door
@@ -54,6 +55,7 @@ async def serve(
     if source is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
 
+    raise_descriptors()
     door = await start(config, sockets=sockets, on_secret=on_secret)
     status = Status(door)
     _spare_the_collector()
@@ -128,7 +130,7 @@ async def start(
         await door.setup()
         door.put(await door.start(build_app(config, lifecycle, on_secret=on_secret)))
         await door.listen(sockets)
-        door.limit_vanished(config.stream.write_timeout)
+        door.limit(config)
     except BaseException:
         for sock in sockets:
             sock.close()
