@@ -64,8 +64,8 @@ class Connection(PatientConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun")
+        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
+            raise ConnectionError("an answer has begun, or nobody waits for it")
         error: GatewayError
         if isinstance(exc, HttpProcessingError) or 400 <= status < 500:
             # Neither its text nor its traceback: they quote the caller's headers.
@@ -244,10 +244,13 @@ class Door(web.ServerRunner):
         if self._current is not None:
             await self._current.end()
 
-    def _make(self, *arguments: Any) -> web.BaseRequest:
+    def _make(self, message: Any, *rest: Any) -> web.BaseRequest:
         behind = self._current
         assert behind is not None
-        request = make_request(behind.make, *arguments)
+        if "Expect" in message.headers:
+            request = make_request(behind.make, message, *rest)
+        else:
+            request = behind.make(message, *rest)
         request[_BEHIND] = behind
         return request
 

@@ -15,12 +15,13 @@ _Make = Callable[..., web.BaseRequest]
 
 
 def make_request(make: _Make, message: Any, *rest: Any) -> web.BaseRequest:
-    """What a server's maker of requests makes, with the header under `EXPECTATION` instead."""
-    expectation = message.headers.get("Expect")
-    if expectation is None:
-        return make(message, *rest)
+    """The request of a message that has the header; it is under `EXPECTATION` instead.
+
+    make: the server's own maker of requests.
+    """
     headers = CIMultiDict(message.headers)
-    del headers["Expect"]
+    expectation = headers.pop("Expect")
+    headers.popall("Expect", None)
     request = make(message._replace(headers=CIMultiDictProxy(headers)), *rest)
     request[EXPECTATION] = expectation
     return request

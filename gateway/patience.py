@@ -82,12 +82,14 @@ class PatientConnection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         waiter, count = self._waiter, self._request_count
-        super().data_received(data)
-        if waiter is None and count:
-            return  # a request is under way: this is its body, or what comes after it
-        if self._request_count != count or (waiter is not None and waiter.done()):
-            self._stop_head_timer()
-        elif self._head_timer is None and data.strip(b"\r\n"):
+        RequestHandler.data_received(self, data)
+        if self._request_count != count:
+            if self._head_timer is not None:
+                self._stop_head_timer()
+            return
+        # Unless a request is under way, and this is its body or what comes after it.
+        between = not waiter.done() if waiter is not None else not count
+        if between and self._head_timer is None and data.strip(b"\r\n"):
             self._head_timer = self._loop.call_later(self._bounds.head, self._head_is_late)
 
     def pause_reading(self) -> None:

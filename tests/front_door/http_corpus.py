@@ -35,6 +35,7 @@ def _lines() -> Iterator[tuple[str, bytes]]:
         yield f"target {target[:20]!r}", b"GET %b HTTP/1.1\r\n%b\r\n" % (target, HOST)
     for version in (
         *(b"HTTP/1.2", b"HTTP/1", b"HTTP/1.", b"HTTP/.1", b"HTTP/01.1", b"HTTP/1.10", b"HTTP/2"),
+        *(b"HTTP/0.9", b"HTTP/2.0", b"HTTP/3.0", b"HTTP/1.0", b"HTTP/0.0"),
         *(b"http/1.1", b"HTTPS/1.1", b"HTTP 1.1", b"ICE/1.0", b"RTSP/1.0", b"HTTP/1.1 HTTP/1.1"),
         *(b"HTTP/-1.1", b"HTTP/9" + b"9" * 500 + b".1", b""),
     ):

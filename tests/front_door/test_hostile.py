@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import resource
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -17,6 +14,7 @@ from emulator import Emulator
 from gateway.admission import Admission
 from tests.conftest import StartGateway
 from tests.front_door.conftest import Connect
+from tests.front_door.lag import never_blocked
 from tests.front_door.peer import (
     CHAT,
     chat_body,
@@ -29,30 +27,6 @@ from tests.support import Gateway
 
 JSON = {"Content-Type": "application/json"}
 HEAD = chat_head(JSON)
-
-
-@asynccontextmanager
-async def never_blocked(longest: float = 0.1) -> AsyncIterator[None]:
-    """The event loop, which the gateway shares, comes round within a tenth of a second."""
-    worst = 0.0
-
-    async def watch() -> None:
-        nonlocal worst
-        while True:
-            before, worked = time.monotonic(), time.thread_time()
-            await asyncio.sleep(0.005)
-            late = time.monotonic() - before - 0.005
-            # What other processes took from this one is no fault of the gateway's.
-            worst = max(worst, min(late, time.thread_time() - worked))
-
-    # As `serve` does; else the garbage of a whole test run is looked through meanwhile.
-    gc.collect()
-    gc.freeze()
-    task = asyncio.create_task(watch())
-    yield
-    task.cancel()
-    gc.unfreeze()
-    assert worst < longest
 
 
 async def test_a_head_that_stalls_is_answered_with_408(
@@ -236,29 +210,6 @@ def test_whoever_is_let_in_has_a_second_descriptor() -> None:
     assert admission.full
     admission.limit(10_000)
     assert not admission.full
-
-
-@pytest.mark.parametrize("size", [100_000, 1_000_000])
-async def test_bombs_do_not_block_the_loop(gateway: Gateway, connect: Connect, size: int) -> None:
-    bombs = [
-        b"GET / HTTP/1.1\r\nHost: g\r\nX: " + b"a" * size + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: g\r\n" + b"X: 1\r\n" * (size // 6) + b"\r\n",
-        b"GET /" + b"%41" * (size // 3) + b" HTTP/1.1\r\nHost: g\r\n\r\n",
-        b"\r\n" * (size // 2),
-        chat_head({**JSON, "Transfer-Encoding": "chunked"}) + b"1\r\n[\r\n" * (size // 6),
-        chat_head({**JSON, "Transfer-Encoding": "chunked"}) + b"1;" + b"a" * size + b"\r\n[\r\n",
-        chat_head({**JSON, "Content-Type": "application/json; charset=punycode"})[:-2]
-        + b"Content-Length: %d\r\n\r\n" % size
-        + b"a" * size,
-    ]
-    async with never_blocked():
-        for bomb in bombs:
-            peer = await connect(gateway.url)
-            sending = asyncio.create_task(peer.send(bomb))
-            await asyncio.wait([sending], timeout=0.3)
-            peer.reset()
-            await asyncio.gather(sending, return_exceptions=True)
-    assert (await gateway.whole("[[say]]"))[0] == 200
 
 
 async def test_half_a_connection_is_a_departure(
