@@ -6,13 +6,14 @@ import asyncio
 import json
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from tests.conftest import StartGateway
 from tests.front_door.conftest import Connect
 from tests.front_door.http_corpus import corpus
 from tests.front_door.json_corpus import EITHER, JSON, NOT_JSON
 from tests.front_door.peer import CHAT, Peer, chat_head
-from tests.support import Gateway
+from tests.support import Gateway, content
 
 NEXT = b"GET /health HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
 HEADERS = {"Content-Type": "application/json"}
@@ -136,6 +137,13 @@ async def test_naughty_strings_are_only_strings(gateway: Gateway, connect: Conne
             assert status in (200, 400, 404), (text, answer)
         status, _ = await sent(peer, json.dumps({"messages": [said, user]}).encode())
         assert status == 200, text
+
+
+async def test_naughty_strings_are_streamed_unharmed(gateway: Gateway) -> None:
+    for text in filter(None, naughty_strings()):
+        frames = await gateway.stream(f"[[say text={quote(text, safe='')}]]")
+        assert content(frames) == text.replace("\ufeff", "")  # protocol, trap 5
+        assert frames[-1] == "[DONE]"
 
 
 async def test_naughty_strings_in_heads_are_refused_or_harmless(
