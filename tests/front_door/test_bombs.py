@@ -127,31 +127,29 @@ async def answered_in_time(peer: Peer, path: str, body: bytes) -> None:
         assert answer.error["type"] == "invalid_request_error"
 
 
-@pytest.mark.parametrize(
-    "charset", ["punycode", "idna", "utf-7", "utf-16", "rot13", "none", "\xff"]
-)
 async def test_a_charset_of_the_callers_choice_is_not_looked_up(
-    gateway: Gateway, connect: Connect, charset: str
+    gateway: Gateway, connect: Connect
 ) -> None:
     body = b"\xff" * 200_000
-    peer = await connect(gateway.url)
-    kind = f"application/json; charset={charset}"
     async with never_blocked():
-        await peer.send(chat_head({"Content-Type": kind, "Content-Length": str(len(body))}))
-        await send(peer, body)
-        answer = await peer.answer()
-    assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
+        for charset in ("punycode", "idna", "utf-7", "utf-16", "rot13", "none", "\xff"):
+            peer = await connect(gateway.url)
+            kind = f"application/json; charset={charset}"
+            await peer.send(chat_head({"Content-Type": kind, "Content-Length": str(len(body))}))
+            await send(peer, body)
+            answer = await peer.answer()
+            assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "x", "\xff"])
 async def test_a_compressed_body_is_not_unpacked(
-    gateway: Gateway, connect: Connect, emulator: Emulator, coding: str
+    gateway: Gateway, connect: Connect, emulator: Emulator
 ) -> None:
     body = gzip.compress(bytes(20_000_000))
-    peer = await connect(gateway.url)
     async with never_blocked():
-        head = {**JSON, "Content-Encoding": coding, "Content-Length": str(len(body))}
-        await peer.send(chat_head(head, f"POST {CHAT}") + body)
-        answer = await peer.answer()
-    assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
+        for coding in ("gzip", "deflate", "br", "zstd", "identity, gzip", "x", "\xff"):
+            peer = await connect(gateway.url)
+            head = {**JSON, "Content-Encoding": coding, "Content-Length": str(len(body))}
+            await peer.send(chat_head(head) + body)
+            answer = await peer.answer()
+            assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
     assert not emulator.calls_to(UPSTREAM_CHAT)
