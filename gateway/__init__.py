@@ -14,27 +14,37 @@ __all__ = [
     "KEY_NAME",
     "REQUEST_ID",
     "RESPONSE_HEADERS",
+    "WINDOWS",
     "GatewayError",
     "Handler",
     "InvalidRequest",
     "RateLimited",
     "Secret",
     "Unauthorized",
+    "Window",
 ]
 
 if TYPE_CHECKING:
     from gateway.errors import GatewayError, InvalidRequest, RateLimited, Unauthorized
-    from gateway.middleware import GENERATION, KEY_NAME, REQUEST_ID, RESPONSE_HEADERS, Handler
+    from gateway.middleware import (
+        GENERATION,
+        KEY_NAME,
+        REQUEST_ID,
+        RESPONSE_HEADERS,
+        WINDOWS,
+        Handler,
+    )
     from gateway.options import Secret
+    from gateway.windows import Window
 
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when first used, so that `--help` needs none of aiohttp."""
     if name not in __all__:
         raise AttributeError(f"module 'gateway' has no attribute {name!r}")
-    from gateway import errors, middleware, options
+    from gateway import errors, middleware, options, windows
 
-    for module in (errors, middleware, options):
+    for module in (errors, middleware, options, windows):
         if hasattr(module, name):
             return getattr(module, name)
     raise AttributeError(name)

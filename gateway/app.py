@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from gateway.accounts.account import Account
-from gateway.accounts.health import Health
-from gateway.accounts.pool import Pool
 from gateway.apis import openai
 from gateway.apis.chat_completions import ChatCompletions
 from gateway.apis.completions import Completions
@@ -21,48 +17,46 @@ from gateway.bodies import Bodies
 from gateway.boundary import Boundary
 from gateway.config import Config
 from gateway.fitten.client import FittenClient
-from gateway.fitten.session import Session
-from gateway.fitten.tokenfile import TokenFile
+from gateway.fitten.keeper import Accounts, Keeper
 from gateway.fitten.upstream import FittenUpstream
 from gateway.handler import GenerationHandler
 from gateway.images import ImageLimits
 from gateway.lifecycle import Lifecycle
-from gateway.middleware import Handler, Middleware, as_step
+from gateway.middleware import WINDOWS, Handler, Middleware, as_step
 from gateway.remote_images import RemoteImages
 from gateway.routes import Route, add_routes
+from gateway.shared import Shared
 
 CONFIG = web.AppKey("config", Config)
 UPSTREAM = web.AppKey("upstream", FittenUpstream)
+ACCOUNTS = web.AppKey[Accounts]("accounts")
+SHARED = web.AppKey[Shared]("shared")
 _STEPS = web.AppKey("steps", dict[str, Middleware])
 
 
 def build_app(
     config: Config,
     lifecycle: Lifecycle,
+    shared: Shared,
     *,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> web.Application:
     """The whole gateway as an application, not yet started.
 
-    lifecycle: the process's own, which outlives the application when settings are reloaded.
+    lifecycle, shared: the process's own, which outlive the application when settings are
+        reloaded.
     on_secret: told every secret that is learnt while running, so that logs can mask it.
     """
-    settings = config.fitten
-    client = FittenClient(settings)
-    pool = build_pool(config, client, on_secret)
-    upstream = FittenUpstream(client, pool, settings)
+    client = FittenClient(config.fitten)
+    accounts = shared.accounts(config, client, on_secret)
+    upstream = FittenUpstream(client, accounts, config.fitten)
 
     images = RemoteImages(config.images)
     image_limits = ImageLimits(config.images.max_bytes, config.images.max_pixels)
 
     async def upstream_lifespan(_: web.Application) -> AsyncIterator[None]:
-        async with client.open(), images.open():
-            await asyncio.gather(*(account.session.start() for account in pool.accounts))
-            ready = asyncio.create_task(upstream.keep_ready())
+        async with client.open(), images.open(), accounts.kept(upstream.offer):
             yield
-            ready.cancel()
-            await asyncio.gather(ready, return_exceptions=True)
-            await asyncio.gather(*(account.session.close() for account in pool.accounts))
 
     probes = Probes(upstream, lifecycle)
     models = ModelRoutes(upstream)
@@ -74,7 +68,8 @@ def build_app(
         return handler.answer
 
     boundary = Boundary(openai.error_body, lifecycle, frozenset({probes.health, probes.ready}))
-    steps = [step.build() for step in config.middlewares]
+    labelled = build_steps(config)
+    steps = list(labelled.values())
     chain: list[Middleware] = [boundary, *steps]
 
     app = web.Application(
@@ -83,7 +78,10 @@ def build_app(
     )
     app[CONFIG] = config
     app[UPSTREAM] = upstream
-    app[_STEPS] = {step.name: built for step, built in zip(config.middlewares, steps, strict=True)}
+    app[ACCOUNTS] = accounts
+    app[SHARED] = shared
+    app[WINDOWS] = shared.windows
+    app[_STEPS] = labelled
     app.on_response_prepare.append(boundary.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(step.lifespan for step in steps if hasattr(step, "lifespan"))
@@ -112,35 +110,33 @@ def build_app(
     return app
 
 
-def build_pool(
-    config: Config, client: FittenClient, on_secret: Callable[[str], None]
-) -> Pool[Session]:
-    """The accounts of the configuration, each with its session and its health."""
-    settings = config.fitten
-    rules, clock = settings.pool, time.monotonic
-    owners = [f"{settings.base_url} {account.username}" for account in settings.accounts]
-    accounts = [
-        Account(
-            account.username,
-            Session(
-                client,
-                account,
-                TokenFile(config.state_file, owner, others=owners),
-                on_secret=on_secret,
-            ),
-            Health(failures=rules.breaker_failures, pause=rules.breaker_pause, clock=clock),
-            limit=account.max_concurrent or rules.max_concurrent,
-            small_limit=rules.max_completions,
-        )
-        for account, owner in zip(settings.accounts, owners, strict=True)
-    ]
-    return Pool(accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio)
+def build_steps(config: Config) -> dict[str, Middleware]:
+    """The chain by label: a step's name, with a number from the second of that name on."""
+    steps: dict[str, Middleware] = {}
+    seen: Counter[str] = Counter()
+    for step in config.middlewares:
+        seen[step.name] += 1
+        label = step.name if seen[step.name] == 1 else f"{step.name} {seen[step.name]}"
+        steps[label] = built = step.build()
+        if hasattr(built, "label"):
+            built.label = label
+    return steps
+
+
+def learn(former: web.Application, app: web.Application) -> None:
+    """At a reload, before the start: know the tokens of accounts that stay."""
+    accounts, known = app[ACCOUNTS], former[ACCOUNTS]
+    if isinstance(accounts, Keeper) and isinstance(known, Keeper):
+        accounts.learn(known)
 
 
 def hand_over(former: web.Application, app: web.Application) -> None:
-    """At a reload: the upstream, and steps of the same name and make, learn what the former
-    ones know."""
+    """At a reload: the upstream, the accounts, and steps of the same name and make, learn what
+    the former ones know."""
     app[UPSTREAM].take_over(former[UPSTREAM])
+    accounts, known = app[ACCOUNTS], former[ACCOUNTS]
+    if isinstance(accounts, Keeper) and isinstance(known, Keeper):
+        accounts.take_over(known)
     for name, step in app[_STEPS].items():
         previous = former[_STEPS].get(name)
         if type(step) is type(previous) and hasattr(step, "inherit"):

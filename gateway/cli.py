@@ -102,6 +102,9 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
     from gateway import log, server, systemd
     from gateway.config import ConfigError
 
+    serve = server.serve
+    if config.server.workers > 1:
+        from gateway.workers.parent import serve
     redactor = log.Redactor(config.secrets())
     # First of all: no child may see these variables.
     supervisor = systemd.Supervisor.of(os.environ)
@@ -110,7 +113,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
         outputs = log.configure(config.log, redactor)
         with contextlib.closing(outputs), contextlib.closing(supervisor):
             server.run(
-                server.serve(
+                serve(
                     config,
                     sockets=sockets,
                     source=_Source(arguments, redactor, outputs),

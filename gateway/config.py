@@ -31,10 +31,11 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where the gateway listens and what it bears from its callers."""
+    """Where the gateway listens, with how many processes, and what it bears from its callers."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Between(0, 65_535)] = 5000
+    workers: Annotated[int, Between(1, 256)] = 1
     allow_open: bool = False
     max_body_bytes: Annotated[int, Between(1024, 2**31)] = 20 * 1024 * 1024
     large_bodies: Annotated[int, Between(1, 10_000)] = 8

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -32,6 +33,10 @@ _KEEP_ALIVE = 75.0  # seconds an idle connection may stay
 _LONGEST_CLEANUP = 2.0  # seconds
 _PATIENCE = 5.0  # seconds that an idle connection stays at most while others are not
 _GLANCE = 0.02  # seconds between looks at what still goes on
+
+
+# Makes aiohttp's idea of a place where one listens.
+Site = Callable[["Door", socket.socket], web.BaseSite]
 
 
 class Connection(PatientConnection):
@@ -89,7 +94,11 @@ class _Server(web.Server):
         return Connection(self, loop=self._loop, **self._kwargs)
 
 
-class _Behind:
+def _usual_site(door: Door, listening: socket.socket) -> web.BaseSite:
+    return web.SockSite(door, listening, backlog=BACKLOG)
+
+
+class Behind:
     """An application that has started, and how many requests it is working on."""
 
     def __init__(self, app: web.Application) -> None:
@@ -124,7 +133,7 @@ class _Behind:
         await self._runner.cleanup()
 
 
-_BEHIND = web.RequestKey("behind", _Behind)
+_BEHIND = web.RequestKey("behind", Behind)
 
 
 class Door(web.ServerRunner):
@@ -148,10 +157,10 @@ class Door(web.ServerRunner):
         )
         super().__init__(server, shutdown_timeout=0.1)
         self.lifecycle = lifecycle
-        self._current: _Behind | None = None
+        self._current: Behind | None = None
         self._sockets: list[socket.socket] = []
         self._last_request = 0.0  # when it was answered
-        self._leaving: dict[asyncio.Task[None], _Behind] = {}
+        self._leaving: dict[asyncio.Task[None], Behind] = {}
 
     @property
     def app(self) -> web.Application:
@@ -164,11 +173,14 @@ class Door(web.ServerRunner):
         """How many applications finish requests that came before a reload."""
         return len(self._leaving)
 
-    async def listen(self, sockets: list[socket.socket]) -> None:
-        """Take connections from these sockets, which are the door's from now on."""
+    async def listen(self, sockets: list[socket.socket], site: Site | None = None) -> None:
+        """Take connections from these sockets, which are the door's from now on.
+
+        site: how they are taken.
+        """
         self._sockets = sockets
         for listening in sockets:
-            await web.SockSite(self, listening, backlog=BACKLOG).start()
+            await (site or _usual_site)(self, listening).start()
 
     def limit(self, config: Config) -> None:
         """What connections that come from now on may ask of us."""
@@ -201,24 +213,25 @@ class Door(web.ServerRunner):
             await asyncio.sleep(_GLANCE)
         return all(connection.idle_since is not None for connection in connections)
 
-    async def start(self, app: web.Application) -> _Behind:
+    async def start(self, app: web.Application) -> Behind:
         """Start an application that takes no requests yet; for `put` or its own `end`."""
-        behind = _Behind(app)
+        behind = Behind(app)
         await behind.start()
         return behind
 
-    def put(self, behind: _Behind) -> web.Application | None:
-        """New requests are this application's from now on; the former one, if any.
+    def put(self, behind: Behind, *, on_left: Callable[[], None] = lambda: None) -> None:
+        """New requests are this application's from now on.
 
-        The former finishes its requests and is then ended.
+        The former one, if any, finishes its requests and is then ended. on_left: told when
+        that is done.
         """
         former, self._current = self._current, behind
         if former is None:
-            return None
+            return
         task = asyncio.create_task(former.leave())
         self._leaving[task] = former
         task.add_done_callback(self._left)
-        return former.app
+        task.add_done_callback(lambda _: on_left())
 
     def _left(self, task: asyncio.Task[None]) -> None:
         self._leaving.pop(task, None)

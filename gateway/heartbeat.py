@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.app import UPSTREAM
-from gateway.door import Door
 from gateway.systemd import Supervisor
 
 _log = structlog.get_logger("heartbeat")
@@ -20,11 +18,19 @@ _PATIENCE_WANTED = 10.0  # seconds, from each step of draining on
 class Status:
     """One line about the gateway.
 
+    requests: how many are under way. accounts, workers: how many serve, and how many there are.
     note: what else an operator should know, such as why a reload was refused.
     """
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(
+        self,
+        requests: Callable[[], int],
+        accounts: Callable[[], tuple[int, int]],
+        workers: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        self._requests = requests
+        self._accounts = accounts
+        self._workers = workers
         self.note = ""
         self._drain_until: float | None = None
 
@@ -33,13 +39,18 @@ class Status:
         self._drain_until = asyncio.get_running_loop().time() + seconds
 
     def __call__(self) -> str:
-        open_requests = f"{self._door.lifecycle.active} requests open"
+        open_requests = f"{self._requests()} requests open"
         if self._drain_until is not None:
             left = max(0.0, self._drain_until - asyncio.get_running_loop().time())
             return f"draining: {open_requests}, at most {left:.0f} s left"
-        healthy, accounts = self._door.app[UPSTREAM].accounts
-        text = f"serving: {open_requests}, {healthy} of {accounts} accounts healthy"
+        text = f"serving: {open_requests}, {_of(self._accounts())} accounts healthy"
+        if self._workers is not None:
+            text += f", {_of(self._workers())} workers"
         return f"{text}; {self.note}" if self.note else text
+
+
+def _of(share: tuple[int, int]) -> str:
+    return f"{share[0]} of {share[1]}"
 
 
 async def beat(supervisor: Supervisor, status: Callable[[], str]) -> None:

@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 from urllib.parse import quote
 
@@ -155,9 +155,11 @@ def configure(
     redactor: Redactor,
     stream: TextIO | None = None,
     outputs: Outputs | None = None,
+    labels: Mapping[str, Any] | None = None,
 ) -> Outputs:
     """Set up structlog and the standard library's logging for this process.
 
+    labels: what every line has, such as the worker that it comes from.
     outputs: those of an earlier call, for other settings. They are to be closed at the
     process's end. Raises OSError when the file cannot be opened; then nothing has changed.
     """
@@ -175,6 +177,10 @@ def configure(
     def rendered(logger: Any, name: str, event: structlog.typing.EventDict) -> str:
         return redactor(renderer(logger, name, event))
 
+    def labelled(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.update(labels or {})
+        return event
+
     def lost(count: int) -> str:
         event = {"event": "log_lines_lost", "count": count, "level": "warning", "logger": "log"}
         return rendered(None, "", stamp(None, "", event))
@@ -185,6 +191,7 @@ def configure(
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *([labelled] if labels else []),
             structlog.processors.add_log_level,
             structlog.stdlib.add_logger_name,
             stamp,

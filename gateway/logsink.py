@@ -7,9 +7,10 @@ written together cost a fraction of lines written one by one.
 from __future__ import annotations
 
 import os
+import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, TextIO
 
 _QUEUE = 4 * 1024 * 1024  # characters that may wait for one sink
@@ -92,7 +93,11 @@ class Sink:
 
 
 class Stream:
-    """A stream such as stderr, past its buffer: that is locked while a write hangs."""
+    """A stream such as stderr, past its buffer: that is locked while a write hangs.
+
+    Lines stay whole where several processes write to one pipe: it takes so many bytes at a
+    time, or none.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -103,7 +108,8 @@ class Stream:
         except OSError:  # it has none, as in tests
             self._stream.write(text)
         else:
-            _write_all(descriptor, text)
+            for part in _parts(text.encode("utf-8", "backslashreplace")):
+                _write_all(descriptor, part)
 
 
 class File:
@@ -122,7 +128,7 @@ class File:
         if self._descriptor is None or self._moved():
             self._open()
         assert self._descriptor is not None
-        _write_all(self._descriptor, text)
+        _write_all(self._descriptor, text.encode("utf-8", "backslashreplace"))
 
     def reopen(self) -> None:
         """Open it anew at the next write, even where it seems to be in its place."""
@@ -148,7 +154,18 @@ class File:
         self._identity = now.st_dev, now.st_ino
 
 
-def _write_all(descriptor: int, text: str) -> None:
-    data = memoryview(text.encode("utf-8", "backslashreplace"))
+def _parts(raw: bytes) -> Iterator[bytes]:
+    """Whole lines, as many as a pipe takes at once; a longer line is a part by itself."""
+    begin = 0
+    while len(raw) - begin > select.PIPE_BUF:
+        end = raw.rfind(b"\n", begin, begin + select.PIPE_BUF) + 1
+        end = end or raw.find(b"\n", begin) + 1 or len(raw)
+        yield raw[begin:end]
+        begin = end
+    yield raw[begin:]
+
+
+def _write_all(descriptor: int, raw: bytes) -> None:
+    data = memoryview(raw)
     while data:
         data = data[os.write(descriptor, data) :]

@@ -19,6 +19,7 @@ from multidict import CIMultiDict
 
 from gateway.generation import Generation
 from gateway.options import UNSET, Mistakes, read_arguments
+from gateway.windows import Windows
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
@@ -33,6 +34,10 @@ KEY_NAME = web.RequestKey("key_name", str)
 """The name of the API key in use; absent where no key was asked for."""
 RESPONSE_HEADERS = web.RequestKey("response_headers", CIMultiDict[str])
 """Headers for whatever answer the request gets: whole, stream or error."""
+
+WINDOWS = web.AppKey[Windows]("windows")
+"""Counts of requests that are one for the whole gateway: they outlive a reload, and with
+several workers all of them count together."""
 
 
 class HasLifespan(Protocol):

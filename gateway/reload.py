@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import structlog
-from aiohttp import web
 
-from gateway.app import UPSTREAM, build_app, hand_over
+from gateway.app import ACCOUNTS, SHARED, build_app, hand_over, learn
 from gateway.config import Config, ConfigError
 from gateway.door import Door
 from gateway.heartbeat import Status
@@ -42,19 +43,38 @@ class Refused(Exception):
 
 
 async def reload_when_asked(
-    asked: asyncio.Event, door: Door, source: Source, supervisor: Supervisor, status: Status
+    asked: asyncio.Event,
+    reload: Callable[[], Awaitable[object]],
+    supervisor: Supervisor,
+    status: Status,
 ) -> None:
-    """Reload whenever the event is set; runs until cancelled."""
+    """Reload whenever the event is set; runs until cancelled. reload: raises Refused."""
     while True:
         await asked.wait()
         asked.clear()
         supervisor.reloading()
         status.note = ""
         try:
-            await reload(door, source)
+            await reload()
         except Refused as refused:
             status.note = f"reload refused, the former settings stay: {refused}"
         supervisor.ready(status())
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Around the steps of a reload: raises Refused, and logs why, whatever goes wrong."""
+    try:
+        yield
+    except ConfigError as error:
+        _log.error("reload_refused", mistakes=error.mistakes)
+        raise Refused(_where(error)) from None
+    except OSError as error:
+        _log.error("reload_refused", reason=str(error))
+        raise Refused(error.strerror or str(error) or type(error).__name__) from None
+    except Exception as error:  # steps of others are built here
+        _log.error("reload_refused", exc_info=error)
+        raise Refused(type(error).__name__) from None
 
 
 async def reload(door: Door, source: Source) -> Config:
@@ -64,19 +84,10 @@ async def reload(door: Door, source: Source) -> Config:
     """
     source.reopen()
     started = time.monotonic()
-    try:
+    with refusing():
         config = await asyncio.to_thread(source.load)
         check_exposure(config, door.addresses)
         await _swap(door, config, source)
-    except ConfigError as error:
-        _log.error("reload_refused", mistakes=error.mistakes)
-        raise Refused(_where(error)) from None
-    except OSError as error:
-        _log.error("reload_refused", reason=str(error))
-        raise Refused(error.strerror or type(error).__name__) from None
-    except Exception as error:  # steps of others are built here
-        _log.error("reload_refused", exc_info=error)
-        raise Refused(type(error).__name__) from None
     _log.info("reloaded", seconds=round(time.monotonic() - started, 3), leaving=door.leaving)
     return config
 
@@ -84,10 +95,11 @@ async def reload(door: Door, source: Source) -> Config:
 async def _swap(door: Door, config: Config, source: Source) -> None:
     for secret in config.secrets():
         source.on_secret(secret)
-    app = build_app(config, door.lifecycle, on_secret=source.on_secret)
+    app = build_app(config, door.lifecycle, door.app[SHARED], on_secret=source.on_secret)
+    learn(door.app, app)
     behind = await door.start(app)
     try:
-        await first_try(app)
+        await first_try(app[ACCOUNTS].tried)
         source.adopt(config)
     except BaseException:
         await behind.end()
@@ -98,11 +110,11 @@ async def _swap(door: Door, config: Config, source: Source) -> None:
     door.limit(config)
 
 
-async def first_try(app: web.Application) -> None:
+async def first_try(tried: asyncio.Event) -> None:
     """Wait for the upstream's first login and list of models, but not for long."""
     try:
         async with asyncio.timeout(_FIRST_TRY):
-            await app[UPSTREAM].tried.wait()
+            await tried.wait()
     except TimeoutError:
         _log.warning("upstream_not_ready")
 

@@ -10,21 +10,25 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 
 from gateway import listening
 from gateway.admission import raise_descriptors
-from gateway.app import CONFIG, build_app
+from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app
 from gateway.config import Config
-from gateway.door import Door
+from gateway.door import Door, Site
 from gateway.heartbeat import Status, beat, beg
 from gateway.lifecycle import Lifecycle
-from gateway.reload import Source, first_try, reload_when_asked
+from gateway.reload import Source, first_try, reload, reload_when_asked
+from gateway.shared import Alone, Shared
 from gateway.systemd import Supervisor
 
 _log = structlog.get_logger("server")
+
+R = TypeVar("R")
 
 # A connection that was taken but is silent yet, or is kept alive after an answer that did not
 # say otherwise, may have a request on its way. aiohttp alone would close it at once.
@@ -51,35 +55,34 @@ async def serve(
     """
     supervisor = supervisor or Supervisor()
     stop_asked, reload_asked = asyncio.Event(), asyncio.Event()
-    _on_stop(stop_asked, supervisor, before_exit)
+    on_stop(stop_asked, supervisor, before_exit)
     if source is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
 
-    raise_descriptors()
     door = await start(config, sockets=sockets, on_secret=on_secret)
-    status = Status(door)
-    _spare_the_collector()
+    status = Status(lambda: door.lifecycle.active, lambda: door.app[UPSTREAM].accounts)
+    spare_the_collector()
     _log.info("listening", url=address(door))
     on_ready(address(door))
 
     async def get_ready_and_reload() -> None:
         if supervisor.there:  # nobody else waits for it
-            await first_try(door.app)
+            await first_try(door.app[ACCOUNTS].tried)
         supervisor.ready(status())
         if source is not None:
-            await reload_when_asked(reload_asked, door, source, supervisor, status)
+            await reload_when_asked(reload_asked, partial(reload, door, source), supervisor, status)
 
-    async with _meanwhile(beat(supervisor, status)):
-        async with _meanwhile(get_ready_and_reload()):
+    async with meanwhile(beat(supervisor, status)):
+        async with meanwhile(get_ready_and_reload()):
             await stop_asked.wait()
         timeout = door.app[CONFIG].server.drain_timeout
         status.draining(timeout)
-        async with _meanwhile(beg(supervisor)):
+        async with meanwhile(beg(supervisor)):
             await stop(door, timeout)
     _log.info("stopped")
 
 
-def _on_stop(asked: asyncio.Event, supervisor: Supervisor, before_exit: Callable[[], None]) -> None:
+def on_stop(asked: asyncio.Event, supervisor: Supervisor, before_exit: Callable[[], None]) -> None:
     """Have SIGTERM and SIGINT ask for a stop, and a second one end the process."""
 
     def on_signal(number: int) -> None:
@@ -95,7 +98,7 @@ def _on_stop(asked: asyncio.Event, supervisor: Supervisor, before_exit: Callable
 
 
 @asynccontextmanager
-async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Work of its own task, until the block is left."""
     task = asyncio.create_task(work)
     task.add_done_callback(_complain)
@@ -115,28 +118,55 @@ async def start(
     config: Config,
     *,
     sockets: list[socket.socket] | None = None,
+    shared: Shared | None = None,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> Door:
     """A gateway that serves; `door.addresses` says where. Raises OSError or ConfigError.
 
-    sockets: to listen on instead of the configured address. To be ended by `stop`.
+    sockets: to listen on instead of the configured address. shared: with other processes;
+    unless given, this one is alone. To be ended by `stop`.
     """
     # Before anything else: an address that is taken should cost no login.
     sockets = sockets or listening.listen(config.server.host, config.server.port)
+    try:
+        listening.check_exposure(config, [s.getsockname() for s in sockets])
+        door = await open_door(config, shared or Alone(), on_secret=on_secret)
+        await take_connections(door, sockets)
+    except BaseException:
+        listening.close(sockets)
+        raise
+    return door
+
+
+async def open_door(
+    config: Config, shared: Shared, *, on_secret: Callable[[str], None] = lambda _: None
+) -> Door:
+    """A gateway that could serve, but listens to nobody yet. To be ended by `stop`."""
     lifecycle = Lifecycle()
     door = Door(lifecycle)
     try:
-        listening.check_exposure(config, [s.getsockname() for s in sockets])
         await door.setup()
-        door.put(await door.start(build_app(config, lifecycle, on_secret=on_secret)))
-        await door.listen(sockets)
-        door.limit(config)
+        door.put(await door.start(build_app(config, lifecycle, shared, on_secret=on_secret)))
     except BaseException:
-        for sock in sockets:
-            sock.close()
         await door.cleanup()
         raise
     return door
+
+
+async def take_connections(
+    door: Door, sockets: list[socket.socket], site: Site | None = None
+) -> None:
+    """Listen on these sockets, which are the door's from now on; if that fails, it is shut.
+
+    site: how connections are taken.
+    """
+    try:
+        await door.listen(sockets, site)
+        raise_descriptors()
+        door.limit(door.app[CONFIG])
+    except BaseException:
+        await door.cleanup()
+        raise
 
 
 async def stop(door: Door, drain_timeout: float, *, grace: float = _GRACE) -> None:
@@ -155,18 +185,18 @@ async def stop(door: Door, drain_timeout: float, *, grace: float = _GRACE) -> No
     await door.cleanup()
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end on the fastest event loop there is."""
+def run(main: Coroutine[Any, Any, R]) -> R:
+    """What a coroutine gives, run on the fastest event loop there is."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):  # there is none for Windows
         import uvloop
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
+        return runner.run(main)
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Do not look for garbage in what lives as long as the process, nor after every request.
 
     Its usual threshold, 700 objects, is passed by two requests; 8 % of a small one. The

@@ -151,11 +151,25 @@ def test_the_handler_knows_only_what_all_apis_have_in_common(name: str) -> None:
     assert not [module for module in taken(name) if within(module, "gateway.fitten")]
 
 
-def test_only_the_composition_root_knows_every_room() -> None:
-    for room in ("gateway.fitten", "gateway.apis.chat_completions"):
-        users = {name for name in MODULES if any(within(m, room) for m in taken(name))}
-        house = room.rpartition(".")[0] if room.count(".") > 1 else room  # its neighbours may
-        assert {user for user in users if not within(user, house)} == {"gateway.app"}
+@pytest.mark.parametrize(
+    ("room", "composers"),
+    [
+        ("gateway.apis.chat_completions", {"gateway.app"}),
+        # Whoever keeps the accounts composes too: this process, or the parent of workers.
+        ("gateway.fitten", {"gateway.app", "gateway.shared", *inside("gateway.workers")}),
+    ],
+)
+def test_only_composition_roots_know_every_room(room: str, composers: set[str]) -> None:
+    users = {name for name in MODULES if any(within(m, room) for m in taken(name))}
+    house = room.rpartition(".")[0] if room.count(".") > 1 else room  # its neighbours may
+    assert {user for user in users if not within(user, house)} <= composers
+    assert "gateway.app" in users
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if not within(n, "gateway.workers")])
+def test_one_process_needs_nothing_of_the_workers(name: str) -> None:
+    workers = {f.module for f in imports(name) if f.always and within(f.module, "gateway.workers")}
+    assert workers == set()
 
 
 @pytest.mark.parametrize("name", inside("middlewares"))

@@ -33,12 +33,23 @@ Kind = Literal["chat", "small"]
 
 
 class Account(Generic[S]):
-    """One account. limit: the most chats at once; small_limit: of small calls, apart."""
+    """One account. limit: the most chats at once; small_limit: of small calls, apart.
+
+    identity: what tells it from others, also in other settings; its name unless given.
+    """
 
     def __init__(
-        self, name: str, session: S, health: Health, *, limit: int, small_limit: int
+        self,
+        name: str,
+        session: S,
+        health: Health,
+        *,
+        limit: int,
+        small_limit: int,
+        identity: str | None = None,
     ) -> None:
         self.name = name
+        self.identity = identity or name
         self.session = session
         self.health = health
         self.limit = limit
@@ -46,6 +57,12 @@ class Account(Generic[S]):
         self.busy = 0
         self.small_busy = 0
         self.turn = 0
+
+    def renewed(self, other: Account[S]) -> Account[S]:
+        """Itself, with the settings and the session of another object of this account."""
+        self.session, self.limit, self.small_limit = other.session, other.limit, other.small_limit
+        self.health.adopt(other.health)
+        return self
 
     @property
     def state(self) -> State:

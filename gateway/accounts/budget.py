@@ -15,7 +15,7 @@ class RetryBudget:
     """
 
     def __init__(self, ratio: float) -> None:
-        self._ratio = ratio
+        self.ratio = ratio
         self._balance = 1.0 if ratio else 0.0
         self._debt = self._balance
 
@@ -27,9 +27,9 @@ class RetryBudget:
     def earn(self) -> None:
         """A request has come."""
         if self._debt > 1e-9:
-            self._debt -= self._ratio
+            self._debt -= self.ratio
         elif self._balance < _SAVED:
-            self._balance = min(self._balance + self._ratio, _SAVED)
+            self._balance = min(self._balance + self.ratio, _SAVED)
 
     def spend(self) -> bool:
         """Pay for a repeat; False when it must not be made."""

@@ -70,6 +70,10 @@ class Health:
         self._in_a_row = 0
         self._calls: deque[tuple[float, bool]] = deque(maxlen=_REMEMBERED)
 
+    def adopt(self, other: Health) -> None:
+        """Judge by the settings of another from now on."""
+        self._failures, self._pauses = other._failures, other._pauses
+
     @property
     def state(self) -> State:
         if self.reason is None:

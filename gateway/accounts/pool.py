@@ -52,9 +52,31 @@ class Pool(Generic[S]):
         self.line: FairQueue[asyncio.Future[Lease[S]]] = FairQueue(queue_length)
         self.turn = 0  # of the lease that was given last
         self._timer: asyncio.TimerHandle | None = None
+        self._successor: Pool[S] | None = None
 
-    def take(self, *, without: Sequence[Account[S]] = ()) -> Lease[S] | None:
-        """A slot that is free now and that nobody waits for; None when there is none."""
+    def take_over(self, former: Pool[S]) -> None:
+        """Go on where a former pool is: other settings, the same slots, line and budget.
+
+        Accounts of the same identity are the former ones, with what is open and known of them.
+        Who waits in line keeps the place; slots that are still out come back to this pool.
+        """
+        known = {account.identity: account for account in former.accounts}
+        self.accounts = tuple(
+            known[account.identity].renewed(account) if account.identity in known else account
+            for account in self.accounts
+        )
+        former.line.length, self.line = self.line.length, former.line
+        former.budget.ratio, self.budget = self.budget.ratio, former.budget
+        self.turn = former.turn
+        former._disarm()
+        former._successor = self
+        self.look()
+
+    def take(self, *, without: Sequence[str] = ()) -> Lease[S] | None:
+        """A slot that is free now and that nobody waits for; None when there is none.
+
+        without: names of accounts that are not to serve.
+        """
         account = None if self.line.size else self._choose(without)
         return None if account is None else Lease(account, self, "chat")
 
@@ -68,6 +90,22 @@ class Pool(Generic[S]):
         if account is None:
             raise self._fault() or _overloaded("small calls do not wait")
         return Lease(account, self, "small")
+
+    async def acquire_small(self, prefer: str | None = None) -> Lease[S]:
+        """The same, in the form that `Slots` wants."""
+        return self.take_small(prefer)
+
+    async def another(self, key: Hashable, wait: float, tried: Sequence[str]) -> Lease[S] | None:
+        """A slot of an account that was not tried yet, if need be after a wait in line.
+
+        None when all others are busy and the one that was tried last may be what comes free
+        first. Raises like `acquire`.
+        """
+        if lease := self.take(without=tried):
+            return lease
+        if any(account.name == tried[-1] and account.admits() for account in self.accounts):
+            return None
+        return await self.acquire(key, wait)
 
     async def acquire(self, key: Hashable, wait: float) -> Lease[S]:
         """A slot, when it is this key's turn, after at most `wait` seconds.
@@ -114,8 +152,17 @@ class Pool(Generic[S]):
             queued=self.line.size,
         )
 
+    @property
+    def serving(self) -> tuple[int, int]:
+        """How many accounts could serve a request now, and how many there are."""
+        summary = self.summary()
+        return summary.healthy, summary.total
+
     def look(self) -> None:
         """Something about an account has changed: see who can be served by now."""
+        if self._successor is not None:
+            self._successor.look()
+            return
         while self.line.size and (account := self._choose()):
             waiter = self.line.pop()
             if not waiter.done():  # else it is about to leave
@@ -128,7 +175,7 @@ class Pool(Generic[S]):
 
     def _choose(
         self,
-        without: Sequence[Account[S]] = (),
+        without: Sequence[str] = (),
         kind: Kind = "chat",
         prefer: str | None = None,
     ) -> Account[S] | None:
@@ -138,7 +185,7 @@ class Pool(Generic[S]):
             free = [a for a in self.accounts if a.small_busy < a.small_limit and a.admits()]
             free = [a for a in free if a.name == prefer] or free
         if without:
-            free = [account for account in free if account not in without]
+            free = [account for account in free if account.name not in without]
         if len(free) < 2:
             return free[0] if free else None
         return least_busy(free, may_risk=self.budget.left)
@@ -178,22 +225,25 @@ class Pool(Generic[S]):
             return RateLimited(
                 account.reason.message, code="upstream_rate_limited", retry_after=later
             )
+        why = account.reason.message if account.reason else "Fitten fails; please try again."
         return Unavailable(
-            "Fitten has failed repeatedly, so it is left alone for a moment; please try again.",
-            retry_after=later,
+            f"No account of the gateway can be used for a moment: {why}", retry_after=later
         )
 
     def _arm(self) -> None:
         """Look again when the next account is back, as long as somebody waits for one."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if not self.line.size:
+        self._disarm()
+        if not self.line.size or self._successor is not None:
             return
         waits = [wait for a in self.accounts if 0 < (wait := a.wait()) < math.inf]
         if waits:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(min(waits) + 0.001, self.look)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _tell(account: Account[S]) -> None:

@@ -17,14 +17,14 @@ class FairQueue(Generic[T]):
     """
 
     def __init__(self, length: int) -> None:
-        self._length = length
+        self.length = length
         self._lines: OrderedDict[Hashable, deque[T]] = OrderedDict()
         self.size = 0  # the items in line
 
     def push(self, key: Hashable, item: T) -> T | None:
         """Put an item in line; returns what has no place, another item or this one."""
         displaced = None
-        if self.size >= self._length:
+        if self.size >= self.length:
             longest = max(self._lines, key=lambda k: len(self._lines[k]), default=None)
             mine = len(self._lines.get(key, ()))
             if longest is None or len(self._lines[longest]) <= mine + 1:

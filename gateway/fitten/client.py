@@ -21,9 +21,16 @@ from yarl import URL
 
 from gateway import __version__
 from gateway.config import Fitten
-from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout
+from gateway.errors import GatewayError, UpstreamError
 from gateway.fitten.body import Body, SessionBody
 from gateway.fitten.exchange import Exchange
+from gateway.fitten.failures import (
+    login_object_error,
+    login_status_error,
+    retry_after,
+    translated,
+    worth_repeating,
+)
 from gateway.fitten.wire import error_object, status_error
 
 _AGENT = f"fitten-gateway/{__version__}"
@@ -86,13 +93,19 @@ class FittenClient:
     async def login(self, username: str, password: str) -> dict[str, Any]:
         """Protocol 2.1. The answer's object, whatever is in it.
 
-        Raises UpstreamUnauthorized for refused credentials, else another GatewayError.
+        Raises UpstreamUnauthorized for refused credentials, else a retryable GatewayError.
         """
-        return await self._call(
+        raw = await self._call_raw(
             "POST",
-            f"{self._base}/codeuser/auth/login",
+            URL(f"{self._base}/codeuser/auth/login"),
             body={"username": username, "password": password},
+            may_repeat=lambda: True,
+            status_means=login_status_error,
         )
+        try:
+            return _object(raw)
+        except GatewayError as error:
+            raise login_object_error(error) from None
 
     async def refresh_access_token(self, refresh_token: str) -> dict[str, Any]:
         """Protocol 3.3. The answer's object, whatever is in it."""
@@ -171,7 +184,7 @@ class FittenClient:
             raise translated(error) from None
         if response.status != 200:
             response.close()
-            raise status_error(response.status, _retry_after(response.header("Retry-After")))
+            raise status_error(response.status, retry_after(response.header("Retry-After")))
         return response
 
     async def _post_chat(
@@ -186,7 +199,7 @@ class FittenClient:
         try:
             return await post(self._http, user_id, access_token, body, limit)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not _worth_repeating(error) or not may_repeat():
+            if not worth_repeating(error) or not may_repeat():
                 raise
         return await post(self._unpooled, user_id, access_token, body, limit)
 
@@ -223,7 +236,11 @@ class FittenClient:
         if connector is None:
             raise aiohttp.ClientConnectionError("the gateway is shutting down")
         route, head = self._chat_head(user_id, access_token)
-        connection = await connector.connect(route, [], http.timeout)
+        try:
+            async with asyncio.timeout(http.timeout.connect):  # `connect` does not limit a lookup
+                connection = await connector.connect(route, [], http.timeout)
+        except TimeoutError as error:  # ClientSession tells it apart likewise: nothing was sent
+            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
         exchange = Exchange(connection)
         try:
             head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
@@ -295,6 +312,7 @@ class FittenClient:
         headers: dict[str, str] | None = None,
         packed: bool = False,
         may_repeat: Callable[[], bool] = lambda: False,
+        status_means: Callable[[int, float | None], GatewayError] = status_error,
     ) -> bytes:
         sent = dict(headers or {})
         if bearer is not None:
@@ -312,9 +330,8 @@ class FittenClient:
                 await self._response(method, url, sent, data, may_repeat) as response,
             ):
                 if not 200 <= response.status < 300:
-                    raise status_error(
-                        response.status, _retry_after(response.headers.get("Retry-After", ""))
-                    )
+                    wait = retry_after(response.headers.get("Retry-After", ""))
+                    raise status_means(response.status, wait)
                 return await _read(response)
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error) from None
@@ -332,20 +349,11 @@ class FittenClient:
                 method, url, data=data, headers=headers, allow_redirects=False
             )
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not _worth_repeating(error) or not may_repeat():
+            if not worth_repeating(error) or not may_repeat():
                 raise
         return await self._unpooled.request(
             method, url, data=data, headers=headers, allow_redirects=False
         )
-
-
-def _worth_repeating(error: Exception) -> bool:
-    """Whether it may have been a pooled connection that the upstream had just closed.
-
-    Nothing was answered then, so once more is safe; aiohttp itself repeats only methods
-    without a body.
-    """
-    return not isinstance(error, aiohttp.ClientConnectorError)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -371,24 +379,3 @@ def _object(raw: bytes) -> dict[str, Any]:
     if error := error_object(answer):
         raise error
     return answer
-
-
-def translated(error: Exception) -> GatewayError:
-    """What a failure of the connection means for a caller."""
-    if isinstance(error, TimeoutError):
-        unasked = isinstance(error, aiohttp.ConnectionTimeoutError)
-        return UpstreamTimeout(
-            "Fitten did not answer in time; please try again.", elsewhere=unasked
-        )
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return UpstreamError("Fitten's TLS certificate is not trusted; see fitten.ca_file.")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return UpstreamError(
-            "Fitten cannot be reached from the gateway; please try again.", elsewhere=True
-        )
-    return UpstreamError("The connection to Fitten broke; please try again.")
-
-
-def _retry_after(value: str) -> float | None:
-    """Seconds in a Retry-After header; dates are not honoured, the hour is the most."""
-    return min(float(value), 3600.0) if value.isascii() and value.isdigit() else None

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import structlog
 
 from gateway import tokens
-from gateway.accounts.pool import Pool
+from gateway.accounts.slots import Slots
 from gateway.config import Completion
 from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError, Superseded, UpstreamError, UpstreamTimeout
 from gateway.fitten import fim
+from gateway.fitten.authorised import TokenSource, authorised
 from gateway.fitten.client import FittenClient
 from gateway.fitten.ready import ReadyBatches
-from gateway.fitten.session import Session
 from gateway.fitten.tokenfile import Tokens
 from gateway.generation import Fill, FinishReason, Generation, Usage
 
@@ -39,12 +39,24 @@ class _Known(NamedTuple):
 
 
 class Completions:
-    """Fills gaps, with the accounts of a pool."""
+    """Fills gaps, with the accounts of a pool.
 
-    def __init__(self, client: FittenClient, pool: Pool[Session], settings: Completion) -> None:
+    diff: whether only what changed is sent of a file that Fitten has seen, which takes being
+        the only one who tells it of files.
+    """
+
+    def __init__(
+        self,
+        client: FittenClient,
+        pool: Slots[TokenSource],
+        settings: Completion,
+        *,
+        diff: bool,
+    ) -> None:
         self._client = client
         self._pool = pool
         self._settings = settings
+        self._diff = diff
         self._version: tuple[str, float] | None = None
         self._asking = asyncio.Lock()
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -68,7 +80,7 @@ class Completions:
         filename = fill.filename or self._settings.filename
         known = self._take_known(fill.filename, generation.caller)
         self._pool.budget.earn()
-        lease = self._pool.take_small(prefer=known.account if known else None)
+        lease = await self._pool.acquire_small(prefer=known.account if known else None)
         account = lease.account
         generation.account = account.name
         if known is not None and (known.account != account.name or document.cut):
@@ -82,12 +94,12 @@ class Completions:
         finally:
             sure = asked.leave()
         lease.release("good")
-        if fill.filename is not None and sure and not document.cut and self._settings.diff:
+        if fill.filename is not None and sure and not document.cut and self._diff:
             self._keep_known(fill.filename, _Known(generation.caller, account.name, document.text))
         return inserted
 
     async def _fill(
-        self, session: Session, document: fim.Document, filename: str, known: _Known | None
+        self, session: TokenSource, document: fim.Document, filename: str, known: _Known | None
     ) -> str:
         if known is not None:
             try:
@@ -100,7 +112,7 @@ class Completions:
         answer = await self._call(session, fim.request(document, filename))
         return fim.insertion(answer, document)
 
-    async def _call(self, session: Session, body: dict[str, Any]) -> dict[str, Any]:
+    async def _call(self, session: TokenSource, body: dict[str, Any]) -> dict[str, Any]:
         async def call(tokens: Tokens) -> dict[str, Any]:
             version = await self._version_for(tokens)
             return await self._client.complete(
@@ -112,7 +124,7 @@ class Completions:
             )
 
         try:
-            return await session.authorised(call)
+            return await authorised(session, call)
         except UpstreamError as error:
             if not error.retryable:
                 self._version = None  # the path may have gone with its version

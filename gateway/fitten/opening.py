@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 import structlog
 
-from gateway.accounts.account import Account, Lease
-from gateway.accounts.pool import Pool
+from gateway.accounts.slots import Lent, Slot, Slots
 from gateway.config import Fitten
 from gateway.errors import AccountRefused, GatewayError, UpstreamTimeout, UpstreamUnauthorized
+from gateway.fitten.authorised import TokenSource, authorised
 from gateway.fitten.body import Body
 from gateway.fitten.client import FittenClient
-from gateway.fitten.session import Session
 from gateway.fitten.tokenfile import Tokens
 from gateway.generation import Generation, Model
 
 _log = structlog.get_logger("fitten")
 
+_Got = TypeVar("_Got")
 _MOST_TRIES = 3  # of one request, with one account after the other
 
 
@@ -40,12 +42,12 @@ class _Course:
 class Opener:
     """Opens answers with the accounts of a pool."""
 
-    def __init__(self, client: FittenClient, pool: Pool[Session], settings: Fitten) -> None:
+    def __init__(self, client: FittenClient, pool: Slots[TokenSource], settings: Fitten) -> None:
         self._client = client
         self._pool = pool
         self._settings = settings
 
-    async def open(self, text: str, generation: Generation) -> tuple[Body, Lease[Session]]:
+    async def open(self, text: str, generation: Generation) -> tuple[Body, Slot[TokenSource]]:
         """The response to a prompt, its body not read, and the slot it holds.
 
         Both are to be given back. Waits in line while all accounts are busy. Another account
@@ -54,8 +56,10 @@ class Opener:
         """
         course = _Course(text, generation, time.monotonic() + self._settings.timeouts.first_piece)
         self._pool.budget.earn()
-        lease = self._pool.take() or await self._wait_in_line(course)
-        tried: list[Account[Session]] = []
+        lease = self._pool.take()
+        if lease is None:
+            lease = await self._wait(course, self._pool.acquire)
+        tried: list[str] = []
         while True:
             generation.account = lease.account.name
             try:
@@ -67,7 +71,7 @@ class Opener:
                     lease.release("unknown")  # the session has its own pauses
                 else:
                     lease.end(error)
-                tried.append(lease.account)
+                tried.append(lease.account.name)
                 lease = await self._another(error, tried, course)
             except BaseException:
                 lease.release("unknown")
@@ -75,19 +79,22 @@ class Opener:
             else:
                 return body, lease
 
-    async def _wait_in_line(self, course: _Course) -> Lease[Session]:
+    async def _wait(
+        self, course: _Course, wanted: Callable[[str | None, float], Awaitable[_Got]]
+    ) -> _Got:
+        """What the pool gives, perhaps after a time in line."""
         generation = course.generation
         course.fresh = False
         began = time.monotonic()
         wait = min(self._settings.pool.queue_wait, course.deadline - began)
         try:
-            return await self._pool.acquire(generation.caller, wait)
+            return await wanted(generation.caller, wait)
         finally:
             generation.queued += time.monotonic() - began
 
     async def _another(
-        self, error: GatewayError, tried: list[Account[Session]], course: _Course
-    ) -> Lease[Session]:
+        self, error: GatewayError, tried: list[str], course: _Course
+    ) -> Slot[TokenSource]:
         """A slot of another account. Raises the error when there is to be none."""
         budget = self._pool.budget
         elsewhere = error.elsewhere or course.at_session
@@ -96,21 +103,19 @@ class Opener:
         if course.calls and not budget.left:
             _log.info("no_other_account_asked", reason="the budget of repeats is used up")
             raise error
-        lease = self._pool.take(without=tried)
+        try:
+            lease = await self._wait(course, partial(self._pool.another, tried=tried))
+        except GatewayError:
+            raise error from None
         if lease is None:
-            if tried[-1].admits():
-                raise error  # it may be what comes free first
-            try:
-                lease = await self._wait_in_line(course)
-            except GatewayError:
-                raise error from None
+            raise error
         if course.calls and not budget.spend():
             lease.release("unknown")
             raise error
-        _log.info("another_account_asked", code=error.code, failed=tried[-1].name)
+        _log.info("another_account_asked", code=error.code, failed=tried[-1])
         return lease
 
-    def _chat(self, account: Account[Session], course: _Course) -> Awaitable[Body]:
+    def _chat(self, account: Lent[TokenSource], course: _Course) -> Awaitable[Body]:
         """The response by this account."""
 
         async def chat(tokens: Tokens) -> Body:
@@ -133,7 +138,7 @@ class Opener:
                 raise
 
         course.at_session = True
-        return account.session.authorised(chat)
+        return authorised(account.session, chat)
 
 
 def _request_body(text: str, user_id: str, model: Model) -> bytes:

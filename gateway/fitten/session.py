@@ -9,24 +9,22 @@ import math
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import msgspec
 import structlog
 
 from gateway.config import Account
 from gateway.errors import AccountRefused, GatewayError, UpstreamError, UpstreamUnauthorized
+from gateway.fitten.authorised import Way, refused_session
 from gateway.fitten.client import FittenClient
 from gateway.fitten.tokenfile import TokenFile, Tokens
 
 _log = structlog.get_logger("session")
 
 _AHEAD = 60.0  # seconds before expiry at which a token is renewed (protocol 3.4)
-# How tokens are renewed: by login; by refresh, or else by login; ahead of expiry.
-Way = Literal["ahead", "refresh", "login"]
-_Result = TypeVar("_Result")
 _REFUSED_PAUSE = 30.0  # the shortest wait after refused credentials
 _NOT_A_TOKEN = "Not expired"  # trap 13: means "keep the one you have"
 _DURATION = re.compile(
@@ -47,8 +45,9 @@ class Session:
 
     However many requests wait, one login or refresh is in flight; a caller that leaves
     does not cancel it for the others. Failures pause further tries, growing from a
-    second to a minute for faults that pass, and from half a minute to an hour for
-    refused credentials, because too many of those can lock an account.
+    second to a minute for faults that pass, or for as long as a 429 says, and from half
+    a minute to an hour for refused credentials, because too many of those can lock an
+    account.
     """
 
     def __init__(
@@ -70,7 +69,9 @@ class Session:
         self._failures = 0
 
     async def start(self) -> None:
-        """Take the tokens of the last run, if they are there."""
+        """Take the tokens of the last run, if they are there and no newer ones are known."""
+        if self._tokens is not None:
+            return
         stored = await asyncio.to_thread(self._file.load)
         if stored is not None:
             self._adopt(stored)
@@ -106,18 +107,34 @@ class Session:
             return 0.0
         return math.inf if isinstance(self._pause.reason, AccountRefused) else self.next_try
 
-    async def tokens(self) -> Tokens:
-        """Tokens to use now. Raises a GatewayError when there is no way to get any."""
+    @property
+    def name(self) -> str:
+        """The account's."""
+        return self._account.username
+
+    def learn(self, former: Session) -> None:
+        """Know what another session of the account knows, if the password is the same."""
+        if former._account.password == self._account.password:
+            self._tokens = former._tokens
+            self._pause, self._failures = former._pause, former._failures
+
+    def at_hand(self) -> Tokens | None:
+        """Tokens to use now; None when some have to be fetched first.
+
+        Those that expire soon are renewed meanwhile: the old ones are good until that is done.
+        """
         tokens = self._tokens
-        if tokens is None:
-            return await self._renew("refresh")
-        if tokens.expires_at is not None:
+        if tokens is not None and tokens.expires_at is not None:
             left = tokens.expires_at - time.time()
             if left <= 0:
-                return await self._renew("refresh")
+                return None
             if left <= _AHEAD and self._renewal is None and not self._paused():
-                self._start_renewal("ahead")  # the old one is good until it is done
+                self._start_renewal("ahead")
         return tokens
+
+    async def tokens(self) -> Tokens:
+        """Tokens to use now. Raises a GatewayError when there is no way to get any."""
+        return self.at_hand() or await self._renew("refresh")
 
     async def replace(self, rejected: Tokens, way: Way) -> Tokens:
         """Other tokens than these, which the upstream refused."""
@@ -129,29 +146,12 @@ class Session:
                 return renewed
         return await self._renew(way)
 
-    async def authorised(self, call: Callable[[Tokens], Awaitable[_Result]]) -> _Result:
-        """What a call gives, after at most one refresh and one login (protocol 3.4).
-
-        call: raises UpstreamUnauthorized when the upstream does not take the tokens.
-        """
-        current = await self.tokens()
-        ways: list[Way] = ["login", "refresh"]
-        while True:
-            try:
-                return await call(current)
-            except UpstreamUnauthorized as error:
-                if not ways:
-                    raise self.refused() from error
-                way = ways.pop()
-                _log.info("token_refused", account=self._account.username, next_step=way)
-                current = await self.replace(current, way)
-
     def refused(self) -> GatewayError:
         """Even tokens of a new login were refused: make no others for a while.
 
         They stay in use, since the cause may lie in one request alone.
         """
-        error = AccountRefused("Fitten refuses the gateway's session even after a new login.")
+        error = refused_session()
         self._pause_after(error, _REFUSED_PAUSE)
         return error
 
@@ -224,7 +224,7 @@ class Session:
         self._tokens = tokens
 
     def _failed(self, error: GatewayError) -> GatewayError:
-        refused = isinstance(error, UpstreamError) and not error.retryable
+        refused = isinstance(error, UpstreamUnauthorized)
         if refused:
             self._tokens = None
             error = AccountRefused(
@@ -234,7 +234,7 @@ class Session:
             )
         first, longest = (_REFUSED_PAUSE, 3600.0) if refused else (1.0, 60.0)
         seconds = first * 2.0 ** min(self._failures, 16) * random.uniform(1.0, 1.2)
-        self._pause_after(error, min(seconds, longest))
+        self._pause_after(error, max(min(seconds, longest), error.retry_after or 0.0))
         self._failures += 1
         return error
 

@@ -26,7 +26,6 @@ _SHORTEST, _LONGEST = 0.5, 15.0
 class Tending:
     """Keeps every account logged in, and the list of models fresh.
 
-    found: given the models that were read.
     interval: seconds between two readings of the list.
     """
 
@@ -34,13 +33,11 @@ class Tending:
         self,
         client: FittenClient,
         pool: Pool[Session],
-        found: Callable[[Sequence[Model]], None],
         *,
         interval: float,
     ) -> None:
         self._client = client
         self._pool = pool
-        self._found = found
         self._interval = interval
         self._logged_in = asyncio.Event()
         self._failed: set[str] = set()
@@ -51,12 +48,12 @@ class Tending:
         """Do nothing more: another tends the accounts now."""
         self._retired = True
 
-    async def run(self) -> None:
-        """Runs until cancelled or retired."""
+    async def run(self, found: Callable[[Sequence[Model]], None]) -> None:
+        """Runs until cancelled or retired. found: given the models that were read."""
         async with asyncio.TaskGroup() as tasks:
             for account in self._pool.accounts:
                 tasks.create_task(self._repeatedly(partial(self._log_in, account)))
-            tasks.create_task(self._repeatedly(self._read_models))
+            tasks.create_task(self._repeatedly(partial(self._read_models, found)))
 
     async def _repeatedly(self, step: Callable[[], Awaitable[float]]) -> None:
         while not self._retired:
@@ -81,7 +78,7 @@ class Tending:
         self._pool.look()
         return min(self._interval, _LONGEST)
 
-    async def _read_models(self) -> float:
+    async def _read_models(self, found: Callable[[Sequence[Model]], None]) -> float:
         """Read the list with the first account that gets one."""
         await self._logged_in.wait()
         accounts = sorted(self._pool.accounts, key=lambda a: (not a.ready, a.wait()))
@@ -98,7 +95,7 @@ class Tending:
             else:
                 _log.debug("models_read", count=len(models))
                 if models:
-                    self._found(models)
+                    found(models)
                 break
         self.tried.set()
         return self._interval

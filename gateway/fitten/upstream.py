@@ -9,22 +9,22 @@ import aiohttp
 import structlog
 
 from gateway import tokens
-from gateway.accounts.account import Lease
-from gateway.accounts.pool import Pool, Summary
+from gateway.accounts.slots import Slot
 from gateway.config import Fitten
 from gateway.cutoff import Cutoff
 from gateway.errors import GatewayError
 from gateway.fitten import models as fitten_models
 from gateway.fitten import prompt
+from gateway.fitten.authorised import TokenSource
 from gateway.fitten.body import Body
 from gateway.fitten.calibration import Calibration
-from gateway.fitten.client import FittenClient, translated
+from gateway.fitten.client import FittenClient
 from gateway.fitten.completion import Completions
+from gateway.fitten.failures import translated
 from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
+from gateway.fitten.keeper import Accounts
 from gateway.fitten.opening import Opener
 from gateway.fitten.repetition import Overrun
-from gateway.fitten.session import Session
-from gateway.fitten.tending import Tending
 from gateway.fitten.tools import tool_prompt
 from gateway.fitten.tools.cutoff import ToolCutoff
 from gateway.fitten.watch import Watch
@@ -44,21 +44,21 @@ _log = structlog.get_logger("fitten")
 
 
 class FittenUpstream:
-    """Answers from Fitten Code, with the accounts of a pool."""
+    """Answers from Fitten Code, with the accounts that somebody keeps."""
 
-    def __init__(self, client: FittenClient, pool: Pool[Session], settings: Fitten) -> None:
-        self._pool = pool
+    def __init__(self, client: FittenClient, accounts: Accounts, settings: Fitten) -> None:
+        self._pool = pool = accounts.pool
         self._settings = settings
         self._catalogue = fitten_models.Catalogue()
-        self._tending = Tending(client, pool, self._offer, interval=settings.models_refresh)
         self.open = Opener(client, pool, settings).open
-        self._completions = Completions(client, pool, settings.completion)
+        self._completions = Completions(
+            client, pool, settings.completion, diff=settings.completion.diff and not accounts.shared
+        )
         self.calibration = Calibration()
         self._listed = False  # whether the models are Fitten's own list
 
     def take_over(self, former: FittenUpstream) -> None:
-        """Know what the former upstream has learnt, which does nothing by itself any more."""
-        former._tending.retire()
+        """Know what the former upstream has learnt."""
         if former._settings.base_url == self._settings.base_url:
             self.calibration = former.calibration
         if former._settings.models_url == self._settings.models_url and not self._listed:
@@ -70,14 +70,10 @@ class FittenUpstream:
     def models(self) -> Sequence[Model]:
         return self._catalogue.models
 
-    def _offer(self, models: Sequence[Model]) -> None:
+    def offer(self, models: Sequence[Model]) -> None:
+        """These are the models from now on; none of them changes nothing."""
         self._catalogue.replace(models)
         self._listed = True
-
-    @property
-    def tried(self) -> asyncio.Event:
-        """Whether `keep_ready` has made its first try."""
-        return self._tending.tried
 
     @property
     def fault(self) -> str | None:
@@ -85,19 +81,10 @@ class FittenUpstream:
         error = self._pool.fault()
         return error.message if error else None
 
-    def summary(self) -> Summary:
-        """How many accounts serve, of how many, with how many open answers."""
-        return self._pool.summary()
-
     @property
     def accounts(self) -> tuple[int, int]:
         """How many accounts could serve a request now, and how many there are."""
-        summary = self._pool.summary()
-        return summary.healthy, summary.total
-
-    async def keep_ready(self) -> None:
-        """Log in and read the list of models, now and then again; until cancelled or retired."""
-        await self._tending.run()
+        return self._pool.serving
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
         def answer(request: GenerationRequest) -> Answer:
@@ -142,7 +129,7 @@ class Answer:
         self._decoder = AnswerDecoder()
         self._cutoff = _cutoff(request)
         self._body: Body | None = None
-        self._lease: Lease[Session]
+        self._lease: Slot[TokenSource]
         self._late: GatewayError | None = None
         self._overrun = Overrun(settings.max_answer_bytes, repetition=settings.stop_repetition)
         self._room = self._overrun.room

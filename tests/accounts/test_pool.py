@@ -36,10 +36,10 @@ def test_slots_are_given_to_the_least_busy_and_to_no_more_than_there_are() -> No
 
 def test_another_account_can_be_asked_for() -> None:
     pool = make_pool(2, 2)
-    lease = pool.take(without=[pool.accounts[0]])
+    lease = pool.take(without=[pool.accounts[0].name])
     assert lease is not None
     assert lease.account.name == "b"
-    assert pool.take(without=pool.accounts) is None
+    assert pool.take(without=[account.name for account in pool.accounts]) is None
 
 
 def test_small_calls_have_slots_of_their_own() -> None:
@@ -179,6 +179,17 @@ async def test_without_an_account_the_soonest_says_why_and_when() -> None:
     assert 4 <= error.retry_after <= 4.8
     with pytest.raises(RateLimited):
         await pool.acquire("key", 5)
+
+
+async def test_without_an_account_the_last_failure_is_told() -> None:
+    pool = make_pool(1, failures=1, pause=30)
+    lease = pool.take()
+    assert lease is not None
+    lease.end(UpstreamError("The certificate is not trusted."))
+    error = pool.fault()
+    assert type(error) is Unavailable
+    assert error.code == "no_account_available"
+    assert error.message.endswith(": The certificate is not trusted.")
 
 
 async def test_when_all_credentials_are_refused_nobody_is_to_try_again() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -44,10 +44,13 @@ class FakeSession:
     def blocked(self) -> float:
         return 0.0
 
-    async def authorised(self, call: Callable[[Tokens], Awaitable[Any]]) -> Any:
+    async def tokens(self) -> Tokens:
         if self.fault is not None:
             raise self.fault
-        return await call(Tokens(self.name, "access", "refresh"))
+        return Tokens(self.name, "access", "refresh")
+
+    async def replace(self, rejected: Tokens, way: str) -> Tokens:
+        return rejected
 
 
 class FakeClient:

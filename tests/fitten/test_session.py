@@ -265,9 +265,7 @@ async def test_a_login_is_made_when_that_is_asked_for(bench: Bench) -> None:
     assert bench.calls == (2, 0)
 
 
-@pytest.mark.parametrize(
-    "scenario", ["wrong_password_200", "wrong_password_401", "banned", "login_422"]
-)
+@pytest.mark.parametrize("scenario", ["wrong_password_200", "wrong_password_401", "banned"])
 async def test_a_wrong_password_is_told_plainly_and_not_repeated(
     bench: Bench, clock: Clock, scenario: str
 ) -> None:
@@ -320,6 +318,7 @@ async def test_a_password_that_is_right_again_ends_the_pause(bench: Bench, clock
 @pytest.mark.parametrize(
     ("scenario", "kind"),
     [
+        ("login_422", UpstreamError),
         ("login_500", UpstreamError),
         ("login_html_502", UpstreamError),
         ("login_not_json", UpstreamError),

@@ -61,11 +61,11 @@ class Bench:
         self.client = FakeClient()
         client: Any = self.client
         self.found: list[Sequence[Model]] = []
-        self.tending = Tending(client, self.pool, self.found.append, interval=interval)
+        self.tending = Tending(client, self.pool, interval=interval)
 
     async def run(self, until: Callable[[], object]) -> None:
         """Until that is true."""
-        task = asyncio.create_task(self.tending.run())
+        task = asyncio.create_task(self.tending.run(self.found.append))
         async with asyncio.timeout(2):
             while not until():  # noqa: ASYNC110  there is no event for all of it
                 await asyncio.sleep(0.001)
@@ -108,10 +108,11 @@ async def test_a_login_that_failed_is_tried_again_at_its_time() -> None:
 
 async def test_who_is_retired_ends() -> None:
     bench = Bench(interval=0.01)
-    task = asyncio.create_task(bench.tending.run())
+    task = asyncio.create_task(bench.tending.run(bench.found.append))
     await bench.tending.tried.wait()
     bench.tending.retire()
-    await asyncio.wait_for(task, 2)
+    await asyncio.wait([task], timeout=2)
+    assert task.done()
 
 
 async def test_a_bug_ends_nothing() -> None:

@@ -210,7 +210,7 @@ middlewares:
 """
     found = files.mistakes(text)
     expected = {
-        "config.yaml:2: server.prot: unknown option; known: host, port, allow_open, "
+        "config.yaml:2: server.prot: unknown option; known: host, port, workers, allow_open, "
         "max_body_bytes, large_bodies, header_timeout, body_timeout, max_connections, "
         "send_buffer, drain_timeout",
         "config.yaml:3: server.port: 70000 is out of bounds; allowed: 0 to 65535",

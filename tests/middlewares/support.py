@@ -12,7 +12,8 @@ from aiohttp import web
 from gateway.apis import openai
 from gateway.boundary import Boundary
 from gateway.lifecycle import Lifecycle
-from gateway.middleware import Handler, Middleware, as_step
+from gateway.middleware import WINDOWS, Handler, Middleware, as_step
+from gateway.windows import SlidingWindows, Windows
 
 
 class App:
@@ -43,11 +44,14 @@ async def ok(_: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def running(*chain: Middleware, handler: Handler = ok) -> AsyncIterator[App]:
+async def running(
+    *chain: Middleware, handler: Handler = ok, windows: Windows | None = None
+) -> AsyncIterator[App]:
     """The chain inside the boundary, as in the gateway."""
     boundary = Boundary(openai.error_body, Lifecycle(), frozenset())
     steps: list[Middleware] = [boundary, *chain]
     app = web.Application(middlewares=[as_step(step) for step in steps])
+    app[WINDOWS] = windows or SlidingWindows()
     app.on_response_prepare.append(boundary.on_response_prepare)
     app.router.add_post("/here", handler)
     app.router.add_get("/here", handler)

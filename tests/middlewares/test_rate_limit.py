@@ -13,8 +13,9 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import KEY_NAME, RESPONSE_HEADERS, RateLimited
+from gateway import KEY_NAME, RESPONSE_HEADERS, WINDOWS, RateLimited
 from gateway.middleware import Handler
+from gateway.windows import SlidingWindows
 from middlewares.rate_limit import duration, rate_limit
 from tests.middlewares.support import App, running
 
@@ -24,9 +25,11 @@ RESET = "x-ratelimit-reset-requests"
 
 
 class Clock:
-    def __init__(self, limiter: rate_limit) -> None:
+    """Monotonic seconds, moved by hand, and windows that go by them."""
+
+    def __init__(self) -> None:
         self.now = 1000.0
-        limiter._clock = lambda: self.now
+        self.windows = SlidingWindows(lambda: self.now)
 
 
 async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -72,8 +75,8 @@ async def test_a_key_cannot_pass_for_an_address() -> None:
 
 async def test_the_window_slides() -> None:
     limiter = rate_limit(requests_per_minute=2)
-    clock = Clock(limiter)
-    async with running(limiter) as app:
+    clock = Clock()
+    async with running(limiter, windows=clock.windows) as app:
         found = []
         for at in (0, 30, 59.9, 60, 60.1, 89.9, 90, 119.9, 120):
             clock.now = 1000.0 + at
@@ -83,8 +86,8 @@ async def test_the_window_slides() -> None:
 
 async def test_refused_requests_do_not_count() -> None:
     limiter = rate_limit(requests_per_minute=1)
-    clock = Clock(limiter)
-    async with running(limiter) as app:
+    clock = Clock()
+    async with running(limiter, windows=clock.windows) as app:
         assert await statuses(app, 1) == [200]
         clock.now += 59
         assert set(await statuses(app, 20)) == {429}
@@ -103,8 +106,8 @@ async def test_requests_that_fail_later_do_count() -> None:
 
 async def test_headers_tell_limit_remainder_and_reset() -> None:
     limiter = rate_limit(requests_per_minute=2)
-    clock = Clock(limiter)
-    async with running(limiter) as app:
+    clock = Clock()
+    async with running(limiter, windows=clock.windows) as app:
         told = []
         for at in (0, 10, 10.5, 59.9, 60):
             clock.now = 1000.0 + at
@@ -121,8 +124,8 @@ async def test_headers_tell_limit_remainder_and_reset() -> None:
 
 async def test_a_refusal_says_when_to_try_again() -> None:
     limiter = rate_limit(requests_per_minute=1)
-    clock = Clock(limiter)
-    async with running(limiter) as app:
+    clock = Clock()
+    async with running(limiter, windows=clock.windows) as app:
         await app.call()
         clock.now += 19.5
         reply = await app.call()
@@ -148,26 +151,28 @@ async def test_headers_are_on_errors_and_streams_too() -> None:
 
 async def test_a_flood_of_callers_does_not_fill_the_memory() -> None:
     limiter = rate_limit(requests_per_minute=1, max_callers=5)
-    async with running(named, limiter) as app:
+    windows = SlidingWindows()
+    async with running(named, limiter, windows=windows) as app:
         assert await statuses(app, 1, "first") == [200]
         for number in range(20):
             assert await statuses(app, 1, "regular") == [200 if number == 0 else 429]
             assert await statuses(app, 1, f"caller {number}") == [200]
-        assert len(limiter._admitted) == 5
-        assert sum(map(len, limiter._admitted.values())) <= 5
+        assert windows.remembered("rate_limit") == 5
 
 
 async def test_a_caller_costs_no_more_memory_than_its_limit() -> None:
-    limiter = rate_limit(requests_per_minute=3)
-    async with running(limiter) as app:
+    windows = SlidingWindows()
+    async with running(rate_limit(requests_per_minute=3), windows=windows) as app:
         await statuses(app, 30)
-    assert [len(admitted) for admitted in limiter._admitted.values()] == [3]
+    ((admitted,),) = (callers.values() for callers in windows._callers.values())
+    assert len(admitted) == 3
 
 
 class Request(dict[Any, Any]):
     """Enough of a request for the limiter."""
 
     remote = "192.0.2.1"
+    app: Any
 
 
 @settings(max_examples=60, deadline=None)
@@ -184,6 +189,7 @@ def test_no_sixty_seconds_ever_hold_more_than_the_limit(
     limiter = rate_limit(requests_per_minute=limit)
     admitted: list[float] = []
     now = start
+    windows = SlidingWindows(lambda: now)
 
     async def handler(_: Any) -> web.StreamResponse:
         admitted.append(now)
@@ -191,11 +197,11 @@ def test_no_sixty_seconds_ever_hold_more_than_the_limit(
 
     async def call() -> None:
         request: Any = Request({RESPONSE_HEADERS: {}})
+        request.app = {WINDOWS: windows}
         with contextlib.suppress(RateLimited):
             await limiter(request, handler)
         assert 0 <= int(request[RESPONSE_HEADERS][REMAINING]) < limit
 
-    limiter._clock = lambda: now
     for step, nudge in zip(steps, nudges, strict=False):
         now += step
         if nudge:
@@ -209,8 +215,8 @@ def test_no_sixty_seconds_ever_hold_more_than_the_limit(
 async def test_the_rounding_of_the_clock_never_makes_the_remainder_negative(first: float) -> None:
     """At these times a minute is over, and not yet over, depending on how one adds."""
     limiter = rate_limit(requests_per_minute=1)
-    clock = Clock(limiter)
-    async with running(limiter) as app:
+    clock = Clock()
+    async with running(limiter, windows=clock.windows) as app:
         for clock.now in (first, first + 60):
             assert (await app.call()).headers[REMAINING] == "0"
 

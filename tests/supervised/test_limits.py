@@ -156,16 +156,32 @@ async def test_what_the_kernel_holds_is_bounded_on_a_socket_that_was_handed_over
 async def test_the_limits_of_connections_follow_a_reload(
     supervisor: Supervisor, configure: Configure, connect: Connect
 ) -> None:
-    configure(server={"header_timeout": 30, "max_connections": 1})
+    configure(server={"max_connections": 1})
     service = await supervisor.start()
     kept = await connect(supervisor.url)
     await kept.send(HEALTH)
     assert (await kept.answer()).status == 200
     assert (await (await connect(supervisor.url)).answer()).status == 503
-    configure(server={"header_timeout": 0.1, "max_connections": 3, "large_bodies": 1})
+    configure(server={"max_connections": 3})
     await supervisor.reload(service)
     other = await connect(supervisor.url)
-    for peer in (kept, other):
+    await other.send(HEALTH)
+    assert (await other.answer()).status == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_limit_of_heads_follows_a_reload(
+    supervisor: Supervisor, configure: Configure, connect: Connect, workers: int
+) -> None:
+    configure(server={"header_timeout": 30, "workers": workers})
+    service = await supervisor.start()
+    kept = [await connect(supervisor.url) for _ in range(4)]
+    for peer in kept:
+        await peer.send(HEALTH)
+        assert (await peer.answer()).status == 200
+    configure(server={"header_timeout": 0.1, "workers": workers})
+    await supervisor.reload(service)
+    for peer in (*kept, await connect(supervisor.url)):
         before = time.monotonic()
         await peer.send(b"GET /health HTTP/1.1\r\nHo")
         assert (await peer.answer()).status == 408

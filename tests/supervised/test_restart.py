@@ -70,11 +70,12 @@ async def restarted(supervisor: Supervisor, service: Service, long: Peer) -> Ser
 
 
 @pytest.mark.timeout(60 + 10 * RESTARTS)
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_restarts_under_load_lose_no_request(
-    supervisor: Supervisor, configure: Configure, connect: Connect
+    supervisor: Supervisor, configure: Configure, connect: Connect, workers: int
 ) -> None:
     configure(
-        server={"drain_timeout": DRAIN},
+        server={"drain_timeout": DRAIN, "workers": workers},
         middlewares=[keys(KEY)],
         fitten={"pool": {"max_concurrent": 1000}},  # the load is for the gateway to bear
     )

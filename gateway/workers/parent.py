@@ -1,0 +1,208 @@
+"""The parent's life: it holds the sockets, has workers serve, reloads and drains on signals."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import pickle
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import structlog
+
+from gateway import listening
+from gateway.config import Config, ConfigError
+from gateway.heartbeat import Status, beat, beg
+from gateway.reload import Source, first_try, refusing, reload_when_asked
+from gateway.server import meanwhile, on_stop
+from gateway.systemd import Supervisor
+from gateway.windows import SlidingWindows
+from gateway.workers.crew import Crew
+from gateway.workers.office import Office
+
+_log = structlog.get_logger("workers")
+
+
+async def serve(
+    config: Config,
+    *,
+    sockets: list[socket.socket] | None = None,
+    source: Source | None = None,
+    supervisor: Supervisor | None = None,
+    on_secret: Callable[[str], None] = lambda _: None,
+    on_ready: Callable[[str], None] = lambda _: None,
+    before_exit: Callable[[], None] = lambda: None,
+) -> None:
+    """Have workers serve until SIGTERM or SIGINT; see `gateway.server.serve`."""
+    supervisor = supervisor or Supervisor()
+    stop_asked, reload_asked = asyncio.Event(), asyncio.Event()
+    sockets = sockets or listening.listen(config.server.host, config.server.port)
+    parent = Parent(sockets, on_secret)
+
+    def at_once() -> None:
+        parent.kill()
+        before_exit()
+
+    on_stop(stop_asked, supervisor, at_once)
+    if source is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
+    try:
+        await parent.start(config)
+        status = Status(lambda: parent.requests, lambda: parent.accounts, lambda: parent.workers)
+        _log.info("listening", url=listening.url(sockets[0].getsockname()))
+        on_ready(listening.url(sockets[0].getsockname()))
+
+        async def get_ready_and_reload() -> None:
+            if supervisor.there:  # nobody else waits for it
+                await parent.first_try()
+            supervisor.ready(status())
+            if source is not None:
+                reload = parent.reloading(source)
+                await reload_when_asked(reload_asked, reload, supervisor, status)
+
+        async with meanwhile(beat(supervisor, status)):
+            async with meanwhile(get_ready_and_reload()):
+                await stop_asked.wait()
+            status.draining(parent.drain_timeout)
+            async with meanwhile(beg(supervisor)):
+                await parent.stop()
+    finally:
+        await parent.close()
+    _log.info("stopped")
+
+
+class Parent:
+    """Has workers serve, under one configuration after the other.
+
+    sockets: that they listen on. on_secret: told every token.
+    """
+
+    def __init__(self, sockets: list[socket.socket], on_secret: Callable[[str], None]) -> None:
+        self._sockets = sockets
+        self._on_secret = on_secret
+        self._crew = Crew(sockets, SlidingWindows(), self._left)
+        self._shifts = itertools.count(1)
+        self._hours: dict[Office, AsyncExitStack] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._office: Office | None = None
+        self.drain_timeout = 0.0  # seconds that requests may go on after a stop is asked for
+
+    async def start(self, config: Config) -> None:
+        """Have workers serve. Raises ConfigError or OSError."""
+        self._check(config)
+        self._office = await self._opened(config)
+        self.drain_timeout = config.server.drain_timeout
+        await self._crew.start(self._office, config)
+
+    async def first_try(self) -> None:
+        """Wait a little for the first login."""
+        if self._office is not None:
+            await first_try(self._office.keeper.tried)
+
+    def reloading(self, source: Source) -> Callable[[], Awaitable[None]]:
+        """What reloads: raises Refused, and then nothing has changed."""
+
+        async def reload() -> None:
+            source.reopen()
+            self._crew.reopen()
+            started = time.monotonic()
+            with refusing():
+                config = await asyncio.to_thread(source.load)
+                self._check(config)
+                await self._change(config, source)
+            seconds = round(time.monotonic() - started, 3)
+            _log.info("reloaded", seconds=seconds, leaving=len(self._hours) - 1)
+
+        return reload
+
+    async def _change(self, config: Config, source: Source) -> None:
+        """Other settings: everything is made ready, then all workers take them."""
+        former = self._office
+        assert former is not None
+        for secret in config.secrets():
+            source.on_secret(secret)
+        office = await self._opened(config, former)
+        try:
+            await first_try(office.keeper.tried)
+            await self._crew.prepare(office, config)
+            try:
+                source.adopt(config)
+            except BaseException:
+                self._crew.forget(office)
+                raise
+        except BaseException:
+            await self._close(office)
+            raise
+        office.take_over(former)
+        self._office, self.drain_timeout = office, config.server.drain_timeout
+        await self._crew.serve(office, config)
+        self._left(former)  # in case that nobody used it
+
+    async def _opened(self, config: Config, former: Office | None = None) -> Office:
+        office = Office(next(self._shifts), config, self._on_secret)
+        if former is not None:
+            office.learn(former)
+        hours = AsyncExitStack()
+        await hours.enter_async_context(office.open())
+        self._hours[office] = hours
+        return office
+
+    async def _close(self, office: Office) -> None:
+        if hours := self._hours.pop(office, None):
+            await hours.aclose()
+
+    def _left(self, office: Office) -> None:
+        """No worker uses this office: it can close, unless it is the present one."""
+        if office is not self._office and office in self._hours and not self._crew.serves(office):
+            task = asyncio.create_task(self._close(office))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def stop(self) -> None:
+        """Have all workers finish, within the time that the settings give them."""
+        _log.info("draining", active=self.requests, timeout=self.drain_timeout)
+        listening.close(self._sockets)
+        await self._crew.stop(self.drain_timeout)
+
+    async def close(self) -> None:
+        """End everything that is still there."""
+        self._crew.kill()
+        listening.close(self._sockets)
+        for office in list(self._hours):
+            await self._close(office)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def kill(self) -> None:
+        """End all workers now."""
+        self._crew.kill()
+
+    @property
+    def requests(self) -> int:
+        """How many requests the workers are at, as of their last beat."""
+        return self._crew.requests
+
+    @property
+    def accounts(self) -> tuple[int, int]:
+        """How many accounts could serve a request now, and how many there are."""
+        return self._office.serving if self._office else (0, 0)
+
+    @property
+    def workers(self) -> tuple[int, int]:
+        """How many workers take requests, and how many there are to be."""
+        return self._crew.serving, self._crew.count
+
+    def _check(self, config: Config) -> None:
+        listening.check_exposure(config, [sock.getsockname() for sock in self._sockets])
+        try:
+            pickle.dumps(config)
+        except Exception as error:  # steps of others are in it
+            raise ConfigError(
+                [
+                    "server.workers: with more than one, every middleware must be a class or a "
+                    f"function that can be imported by its name ({error})"
+                ]
+            ) from None

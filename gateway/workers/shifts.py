@@ -1,0 +1,114 @@
+"""A worker's applications: one for each configuration that the parent has had it prepare."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import structlog
+
+from gateway import log
+from gateway.app import CONFIG, build_app, hand_over
+from gateway.config import Config
+from gateway.door import Behind, Door
+from gateway.workers.link import Asking
+from gateway.workers.messages import Left, Models, Ready, Serving, State
+from gateway.workers.remote import Remote
+
+_log = structlog.get_logger("workers")
+
+
+class Shifts:
+    """Prepares applications, and puts them behind the door.
+
+    number: the worker's, for the log.
+    """
+
+    def __init__(self, door: Door, asking: Asking) -> None:
+        self._door = door
+        self._asking = asking
+        self.number = 0
+        self.drain_timeout = 0.0  # seconds, of the settings of the hour
+        self._remotes: dict[int, Remote] = {}
+        self._prepared: dict[int, Behind] = {}
+        self._current = 0
+        self._redactor = log.Redactor()
+        self._outputs: log.Outputs | None = None
+
+    def told(self, message: State | Models) -> None:
+        """The parent has told how its accounts are."""
+        remote = self._remotes.get(message.shift)
+        if remote is None:
+            remote = self._remotes[message.shift] = Remote(self._asking, message.shift)
+        remote.told(message)
+
+    async def prepare(self, shift: int, settings: bytes) -> None:
+        """Start an application that takes no requests yet, and say `Ready`."""
+        try:
+            config: Config = pickle.loads(settings)
+            for secret in config.secrets():
+                self._redactor.add(secret)
+            if self._outputs is None:
+                self._adopt(config)
+            remote = self._remotes.setdefault(shift, Remote(self._asking, shift))
+            app = build_app(config, self._door.lifecycle, remote, on_secret=self._redactor.add)
+            self._prepared[shift] = await self._door.start(app)
+        except OSError as error:
+            self._asking.tell(Ready(shift, error.strerror or str(error)))
+        except Exception as error:  # steps of others are built here
+            _log.error("worker_not_ready", exc_info=error)
+            self._asking.tell(Ready(shift, f"{type(error).__name__}; the log has more"))
+        else:
+            self._asking.tell(Ready(shift, ""))
+
+    def serve(self, shift: int) -> None:
+        """Requests that come from now on are this application's."""
+        behind = self._prepared.pop(shift)
+        config = behind.app[CONFIG]
+        former, self._current = self._current, shift
+        if former:
+            hand_over(self._door.app, behind.app)
+            self._adopt(config)
+        self._door.put(behind, on_left=lambda: self._left(former))
+        self.drain_timeout = config.server.drain_timeout
+        if former:
+            self._door.limit(config)
+
+    def serving(self, shift: int) -> None:
+        """It does: requests come, or can."""
+        self._asking.tell(Serving(shift))
+
+    async def forget(self, shift: int) -> None:
+        """End an application that was not to be."""
+        if behind := self._prepared.pop(shift, None):
+            await behind.end()
+        self._remotes.pop(shift, None)
+
+    def reopen(self) -> None:
+        """Open log files anew."""
+        if self._outputs is not None:
+            self._outputs.reopen()
+
+    async def close(self) -> None:
+        """End what was prepared and never served, and write the last lines of the log."""
+        for shift in list(self._prepared):
+            await self.forget(shift)
+        if self._outputs is not None:
+            await asyncio.to_thread(self._outputs.close)
+
+    def _left(self, shift: int) -> None:
+        self._remotes.pop(shift, None)
+        self._asking.tell(Left(shift))
+
+    def _adopt(self, config: Config) -> None:
+        """Let the log follow. Raises OSError when there is none yet."""
+        labels = {"worker": self.number}
+        try:
+            self._outputs = log.configure(
+                config.log, self._redactor, outputs=self._outputs, labels=labels
+            )
+        except OSError as error:  # the parent could open it a moment ago
+            if self._outputs is None:
+                raise
+            _log.error("log_not_changed", reason=error.strerror)
+        self._redactor.renew(config.secrets())

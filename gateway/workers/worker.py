@@ -1,0 +1,160 @@
+"""A worker: a process that serves under the eyes of its parent.
+
+Its arguments are descriptors: of the line to the parent, then of the sockets to listen on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import signal
+import socket
+import sys
+from typing import Any
+
+import structlog
+
+from gateway import server
+from gateway.door import Door
+from gateway.lifecycle import Lifecycle
+from gateway.workers.accepting import EvenSite, Share
+from gateway.workers.link import Asking
+from gateway.workers.messages import (
+    Beat,
+    Forget,
+    FromParent,
+    Mean,
+    Models,
+    Prepare,
+    Reopen,
+    Serve,
+    Start,
+    State,
+    Stop,
+)
+from gateway.workers.shifts import Shifts
+
+_log = structlog.get_logger("workers")
+
+_BEAT = 1.0  # seconds between signs of life
+_QUICK = 0.05  # seconds between two of them when there are other connections
+
+
+class Worker:
+    """What the parent says, carried out. sockets: to listen on, which are the worker's."""
+
+    def __init__(self, sockets: list[socket.socket]) -> None:
+        self._sockets = sockets
+        self.asking = Asking(self._told, self._lost)
+        self._stop = asyncio.Event()
+        self._seconds: float | None = None  # that requests may go on after `stop`
+        self._orphaned = False
+        self._share = Share()
+        self._lifecycle = Lifecycle()
+        self._door = Door(self._lifecycle)
+        self._listening = False
+        self._shifts = Shifts(self._door, self.asking)
+        self._orders: asyncio.Queue[Prepare | Serve | Forget] = asyncio.Queue()
+
+    async def run(self) -> int:
+        """Serve until the parent says otherwise or is gone. Returns the exit status."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._end, None)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        await self._door.setup()
+        tasks = [asyncio.create_task(self._obey()), asyncio.create_task(self._beat())]
+        await self._stop.wait()
+        tasks[0].cancel()
+        if self._orphaned:
+            _log.error("parent_gone")
+        seconds = self._shifts.drain_timeout if self._orphaned else self._seconds
+        await server.stop(self._door, math.inf if seconds is None else seconds)
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._shifts.close()
+        self.asking.close()
+        return 1 if self._orphaned else 0
+
+    def _told(self, message: FromParent) -> None:
+        match message:
+            case Start():
+                self._shifts.number = message.number
+            case Prepare() | Serve() | Forget():
+                self._orders.put_nowait(message)
+            case State() | Models():
+                self._shifts.told(message)
+            case Mean():
+                self._share.mean = message.connections
+            case Reopen():
+                self._shifts.reopen()
+            case Stop():
+                self._end(message.seconds)
+
+    def _lost(self) -> None:
+        """Without a parent nobody knows the limits: what is under way may end, no more."""
+        self._orphaned = True
+        self._end(self._shifts.drain_timeout)
+
+    def _end(self, seconds: float | None) -> None:
+        """Take no more requests, and let go on for so long what is under way."""
+        if not self._stop.is_set():
+            self._seconds = seconds
+            self._stop.set()
+        elif seconds is not None:  # it had been given more
+            loop = asyncio.get_running_loop()
+            loop.call_later(seconds, lambda: loop.create_task(self._lifecycle.interrupt()))
+
+    async def _obey(self) -> None:
+        """Carry out what takes time, in the order in which it was asked for."""
+        while True:
+            match await self._orders.get():
+                case Prepare() as order:
+                    await self._shifts.prepare(order.shift, order.settings)
+                case Serve() as order:
+                    self._shifts.serve(order.shift)
+                    if not self._listening:
+                        self._listening = True
+                        server.spare_the_collector()
+                        await server.take_connections(self._door, self._sockets, self._site)
+                    self._shifts.serving(order.shift)
+                case Forget() as order:
+                    await self._shifts.forget(order.shift)
+
+    def _site(self, door: Door, listening: socket.socket) -> Any:
+        return EvenSite(door, listening, self._share)
+
+    async def _beat(self) -> None:
+        told, waited = (-1, -1), 0.0
+        while True:
+            server_ = self._door.server
+            connections = len(server_.connections) if server_ is not None else 0
+            self._share.own = connections
+            now = self._lifecycle.active, connections
+            if waited >= _BEAT or now[1] != told[1]:
+                self.asking.tell(Beat(*now))
+                told, waited = now, 0.0
+            await asyncio.sleep(_QUICK)
+            waited += _QUICK
+
+
+async def work(line: socket.socket, sockets: list[socket.socket]) -> int:
+    """Be a worker with this line to its parent; returns the exit status."""
+    worker = Worker(sockets)
+    await worker.asking.open(line)
+    return await worker.run()
+
+
+def main() -> int:
+    """Be a worker."""
+    line, *sockets = (socket.socket(fileno=int(text)) for text in sys.argv[1:])
+    for sock in (line, *sockets):
+        sock.setblocking(False)
+    with contextlib.suppress(KeyboardInterrupt):
+        return server.run(work(line, sockets))
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

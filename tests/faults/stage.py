@@ -1,0 +1,207 @@
+"""A gateway before a Fitten that fails, and its callers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+
+from gateway.app import ACCOUNTS
+from tests.faults.connections import TLS, BadRoad, NoNames, install
+from tests.faults.leftovers import held
+from tests.faults.table import Fault
+from tests.faults.upstream import GOOD, LINES, FaultyFitten, Moment
+from tests.front_door.peer import eventually
+from tests.support import KEY, Gateway, running_gateway
+
+SHORT = {"connect": 0.15, "call": 0.15, "first_piece": 0.25, "between_pieces": 0.15, "answer": 0.4}
+# Here a login that began with the gateway has to last until the requests are there.
+LOGIN = {"connect": 0.5, "call": 0.5, "first_piece": 1.5}
+USERS = {"demo_user": "u_1", "other_user": "u_2"}  # and what Fitten calls them
+
+
+class Answer(NamedTuple):
+    """What a caller got."""
+
+    status: int
+    headers: Any
+    raw: bytes
+
+
+@dataclass
+class Stage:
+    """fault: is to happen at this moment, from `go` on, until `mend`.
+
+    names: that were looked for, other than Fitten's own.
+    """
+
+    gateway: Gateway
+    fitten: FaultyFitten
+    road: BadRoad | None
+    fault: Fault
+    moment: Moment
+    names: list[str]
+
+    @property
+    def call(self) -> str:
+        """Which of the calls to Fitten fails."""
+        return call_of(self.moment)
+
+    @property
+    def mendable(self) -> bool:
+        """Whether the same gateway can be served afterwards."""
+        return self.fault.play not in TLS
+
+    async def ask(self, *, stream: bool) -> Answer:
+        """What a caller gets, by a request that leads to the moment."""
+        path, body = asked(self.moment)
+        return await ask(self.gateway, path, {**body, "stream": stream})
+
+    async def ask_in_turn(self) -> tuple[Answer, Answer]:
+        """The same one after another, both with the account that fails, if it still is in use."""
+        self.go()
+        stream = await self.ask(stream=True)
+        assert (await self.ask(stream=False)).status == 200  # the other's turn, or its help
+        return stream, await self.ask(stream=False)
+
+    async def ask_twice(self) -> tuple[Answer, Answer]:
+        """A stream and a whole answer, both under way when the fault happens."""
+        both = asyncio.gather(*(self.ask(stream=stream) for stream in (True, False)))
+        try:
+            await eventually(lambda: sum(held(self.gateway)) >= 2 or both.done())
+            self.go()
+        finally:
+            stream, whole = await both
+        return stream, whole
+
+    async def models(self) -> list[str]:
+        """The models that callers are offered."""
+        async with self.gateway.http.get(f"{self.gateway.url}/v1/models") as response:
+            assert response.status == 200
+            return [model["id"] for model in (await response.json())["data"]]
+
+    def go(self) -> None:
+        """Let the fault happen."""
+        self.fitten.go.set()
+
+    async def over(self) -> None:
+        """The calls that fail have failed, and their connections are closed."""
+        if self.moment == "models":
+            await self.gateway.door.app[ACCOUNTS].tried.wait()
+        await eventually(lambda: not self.fitten.failing)
+
+    def mend(self) -> None:
+        """Let Fitten be well again."""
+        self.fitten.moment = ""
+        if self.road is not None and self.mendable:
+            self.road.mend()
+
+
+@asynccontextmanager
+async def staged(
+    fault: Fault,
+    moment: Moment,
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    *,
+    times: int = sys.maxsize,
+    second: bool = False,
+    **fitten_settings: Any,
+) -> AsyncIterator[Stage]:
+    """times: how often the fault happens; second: not to a second account, which there is, as
+    always at the moment of that name; settings of the section `fitten`."""
+    second = second or moment == "second"
+    fitten, bad = FaultyFitten(), FaultyFitten()
+    await fitten.start()
+    bad.mute = fault.play == "handshake"
+    await bad.start(untrusted=fault.play == "untrusted")
+    try:
+        with ExitStack() as stack:
+            urls = {"base_url": fitten.url, "models_url": fitten.url}
+            road, elsewhere = None, NoNames()
+            install(elsewhere, patch)
+            if isinstance(fault.play, str):
+                road = BadRoad(fault.play, fitten.port, bad.port, fitten.go)
+                stack.enter_context(road)
+                install(road, patch)
+                road.times = 1 if moment == "second" else times
+                urls["models_url" if moment == "models" else "base_url"] = road.url
+            else:
+                fitten.moment = call_of(moment)
+                fitten.times = times
+                sent = LINES[0] if moment == "after" else b""
+                fitten.fault = fault.play(sent, GOOD[fitten.moment].removeprefix(sent))
+            accounts = [{"username": "demo_user", "password": "correct horse"}]
+            if second:
+                accounts.append({"username": "other_user", "password": "correct horse"})
+                fitten.user = "demo_user" if moment == "login" else "u_1"
+            users = USERS if moment != "login" else {"other_user": "u_2"}
+            keep_tokens(folder, urls["base_url"], users, 1.0 if moment == "refresh" else None)
+            settings = {**settings_for(fault, moment), "accounts": accounts, **urls}
+            settings |= fitten_settings
+            async with running_gateway(fitten.url, folder, fitten=settings) as gateway:
+                yield Stage(gateway, fitten, road, fault, moment, elsewhere.asked)
+    finally:
+        fitten.go.set()
+        await fitten.stop()
+        await bad.stop()
+
+
+def call_of(moment: Moment) -> str:
+    return "chat" if moment in ("before", "second", "after") else moment
+
+
+def settings_for(fault: Fault, moment: Moment) -> dict[str, Any]:
+    """Short limits only where they are what is tested: a busy machine must not meet them."""
+    settings: dict[str, Any] = {
+        "max_answer_bytes": 300_000,
+        "stop_repetition": True,
+        "pool": {"retry_ratio": 1.0},  # else the budget, and not the fault, decides
+    }
+    if not fault.lasts:
+        return settings
+    if moment == "login" or (moment == "refresh" and isinstance(fault.play, str)):
+        return {**settings, "timeouts": LOGIN}
+    if moment in ("refresh", "models"):
+        return {**settings, "timeouts": {"call": 0.15, "connect": 0.15}}
+    return {**settings, "timeouts": SHORT, "completion": {"timeout": 0.25}}
+
+
+def keep_tokens(folder: Path, url: str, users: dict[str, str], expires: float | None) -> None:
+    """The file of an earlier run's sessions."""
+    accounts = {
+        hashlib.sha256(f"{url} {name}".encode()).hexdigest(): {
+            "user_id": user,
+            "access_token": "old",
+            "refresh_token": "older",
+            "expires_at": expires,
+        }
+        for name, user in users.items()
+    }
+    (folder / "fitten.json").write_text(json.dumps({"accounts": accounts}))
+
+
+def asked(moment: Moment) -> tuple[str, dict[str, Any]]:
+    """A request that leads to the moment."""
+    if moment in ("version", "completion"):
+        return "/v1/completions", {"prompt": "x = ", "suffix": "\n"}
+    return "/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+async def ask(gateway: Gateway, path: str, body: dict[str, Any]) -> Answer:
+    """What a caller gets, on a connection that is closed afterwards."""
+    headers = {"Authorization": f"Bearer {KEY}", "Connection": "close"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as http,
+        http.post(gateway.url + path, json=body) as response,
+    ):
+        return Answer(response.status, response.headers, await response.read())

@@ -1,0 +1,1 @@
+"""Several processes as one gateway: the line between them, and what the parent keeps."""

@@ -1,0 +1,120 @@
+"""A parent's desk and a worker's view of it, at the two ends of a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from gateway.accounts.pool import Pool
+from gateway.config import Account, Config, Fitten
+from gateway.errors import GatewayError
+from gateway.fitten.tokenfile import Tokens
+from gateway.options import Secret
+from gateway.windows import SlidingWindows
+from gateway.workers.desk import Desk
+from gateway.workers.link import Asking, telling
+from gateway.workers.remote import Remote, RemotePool
+from tests.accounts.support import FakeSession, make_pool
+
+CONFIG = Config(fitten=Fitten(accounts=(Account("a", Secret("secret")),)))
+
+
+class KeptSession(FakeSession):
+    """A session of the parent's, of which a test says how it is."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.number = 1
+        self.has_tokens = True
+        self.replaced: list[tuple[Tokens, str]] = []
+        self.refusals = 0
+        self.fails: GatewayError | None = None
+        self.hangs = False
+
+    def _tokens(self) -> Tokens:
+        return Tokens(f"u_{self.name}", f"access {self.number}", f"refresh {self.number}", 9e9)
+
+    def at_hand(self) -> Tokens | None:
+        return self._tokens() if self.has_tokens else None
+
+    async def tokens(self) -> Tokens:
+        if self.hangs:
+            await asyncio.sleep(60)
+        if self.fails:
+            raise self.fails
+        return self._tokens()
+
+    async def replace(self, rejected: Tokens, way: str) -> Tokens:
+        self.replaced.append((rejected, way))
+        self.number += 1
+        return await self.tokens()
+
+    def refused(self) -> GatewayError:
+        self.refusals += 1
+        return GatewayError("refused")
+
+
+def kept_pool(*limits: int, **options: Any) -> Pool[Any]:
+    """A pool of the parent's with accounts a, b, c ..."""
+    pool = make_pool(*limits, **options)
+    for account in pool.accounts:
+        account.session = KeptSession(account.name)
+    return pool
+
+
+class Line:
+    """One worker: `desk` is the parent's end, `remote` and `pool` the worker's."""
+
+    def __init__(self, pool: Pool[Any], windows: SlidingWindows) -> None:
+        self.link = telling(self._take, lambda: self.desk.close())
+        self.desk = Desk(windows, self.link.send)
+        self.desk.pools[1] = pool
+        self.asking = Asking(self._told, lambda: None)
+        self.remote = Remote(self.asking, 1)
+        self.secrets: list[str] = []
+        client: Any = None
+        accounts = self.remote.accounts(CONFIG, client, self.secrets.append)
+        self.pool: RemotePool = accounts.pool
+
+    def _take(self, message: Any) -> None:
+        self.desk.take(message)
+
+    def _told(self, message: Any) -> None:
+        self.remote.told(message)
+
+    async def open(self) -> None:
+        ours, theirs = socket.socketpair()
+        await self.link.open(ours)
+        await self.asking.open(theirs)
+
+    def close(self) -> None:
+        """The worker is gone."""
+        self.asking.close()
+        self.link.close()
+
+
+@asynccontextmanager
+async def lines(
+    pool: Pool[Any], count: int = 1, windows: SlidingWindows | None = None
+) -> AsyncIterator[list[Line]]:
+    """So many workers with one parent."""
+    windows = windows or SlidingWindows()
+    opened = [Line(pool, windows) for _ in range(count)]
+    for line in opened:
+        await line.open()
+    try:
+        yield opened
+    finally:
+        for line in opened:
+            line.close()
+        await asyncio.sleep(0.01)
+
+
+async def settled() -> None:
+    """What is on its way has arrived."""
+    for _ in range(20):
+        await asyncio.sleep(0.001)

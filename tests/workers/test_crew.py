@@ -1,0 +1,174 @@
+"""Workers as processes: who hangs or dies is replaced, who cannot start is told of."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import structlog
+
+from emulator import Emulator
+from gateway import listening
+from gateway.config import Account, Config, Fitten, Server
+from gateway.options import Secret
+from gateway.windows import SlidingWindows
+from gateway.workers import crew as crew_module
+from gateway.workers.crew import Crew
+from gateway.workers.office import Office
+from gateway.workers.process import CannotServe, WorkerProcess
+from tests.front_door.peer import eventually
+
+
+class Bench:
+    """A crew at work, for an office whose accounts the emulator has."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        self.config = config
+        self.left: list[Office] = []
+        self.office = Office(1, config, lambda _: None)
+        self.crew = Crew(sockets, SlidingWindows(), self.left.append)
+        self.url = listening.url(sockets[0].getsockname())
+
+    @property
+    def workers(self) -> dict[int, WorkerProcess]:
+        return self.crew._workers
+
+    async def health(self) -> int:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(self.url + "/health", timeout=aiohttp.ClientTimeout(3)) as response,
+        ):
+            return response.status
+
+
+@pytest.fixture
+async def bench(emulator: Emulator, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with at_work(settings(emulator, tmp_path)) as bench:
+        await bench.crew.start(bench.office, bench.config)
+        yield bench
+
+
+def settings(emulator: Emulator, folder: Path, **server: Any) -> Config:
+    return Config(
+        fitten=Fitten(
+            accounts=(Account("demo_user", Secret("correct horse")),),
+            base_url=emulator.url,
+            models_url=emulator.url,
+            state_file=str(folder / "fitten.json"),
+        ),
+        server=Server(workers=2, **server),
+    )
+
+
+@asynccontextmanager
+async def at_work(config: Config) -> AsyncIterator[Bench]:
+    sockets = listening.listen("127.0.0.1", 0)
+    bench = Bench(config, sockets)
+    async with bench.office.open():
+        try:
+            yield bench
+        finally:
+            await bench.crew.stop(0.5)
+            listening.close(sockets)
+
+
+async def test_a_worker_that_hangs_is_killed_and_replaced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew_module, "_HANGS", 1.2)
+    monkeypatch.setattr(crew_module, "_PAUSES", (0.0, 0.0))
+    first = bench.workers[1]
+    with structlog.testing.capture_logs() as logs:
+        # The watch sleeps by the former limit still; a death makes it look anew.
+        for number in (signal.SIGKILL, signal.SIGSTOP):
+            second = bench.workers[2]
+            os.kill(second.pid, number)
+            await eventually(replaced(bench, second), within=10)
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == [
+        "worker_died",
+        "worker_hangs",
+        "worker_died",
+    ]
+    assert bench.workers[1] is first
+    assert [await bench.health() for _ in range(6)] == [200] * 6
+
+
+async def test_one_that_dies_young_again_and_again_is_given_pauses(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew_module, "_PAUSES", (0.2, 0.4))
+    died = []
+    for _ in range(3):
+        worker = bench.workers[1]
+        died.append(time.monotonic())
+        os.kill(worker.pid, signal.SIGKILL)
+        await eventually(replaced(bench, worker), within=10)
+        assert await bench.health() == 200, "the other one serves"
+    assert time.monotonic() - died[0] >= 0.2 + 0.4 + 0.4
+
+
+def replaced(bench: Bench, worker: WorkerProcess) -> Callable[[], bool]:
+    number = worker.number
+    return lambda: bench.workers[number] is not worker and bench.workers[number].serving
+
+
+async def test_a_prepared_office_is_left_by_all_when_it_is_not_to_be(
+    bench: Bench, emulator: Emulator, tmp_path: Path
+) -> None:
+    other = Office(2, bench.config, lambda _: None)
+    async with other.open():
+        await bench.crew.prepare(other, bench.config)
+        assert bench.crew.serves(other)
+        bench.crew.forget(other)
+        assert not bench.crew.serves(other)
+    assert bench.left == [other]
+    assert bench.crew.serves(bench.office)
+    assert await bench.health() == 200
+
+
+async def test_the_former_office_is_left_once_other_settings_are_served(bench: Bench) -> None:
+    other = Office(2, bench.config, lambda _: None)
+    async with other.open():
+        await bench.crew.prepare(other, bench.config)
+        other.take_over(bench.office)
+        await bench.crew.serve(other, bench.config)
+        await eventually(lambda: bench.left == [bench.office])
+        assert bench.crew.serves(other)
+        os.kill(bench.workers[1].pid, signal.SIGKILL)
+        worker = bench.workers[1]
+        await eventually(replaced(bench, worker), within=10)
+        assert list(bench.workers[1].offices) == [2], "who comes later knows the new ones only"
+        await bench.crew.stop(0.5)
+
+
+async def test_a_worker_that_dies_while_it_gets_ready_refuses_the_settings(bench: Bench) -> None:
+    other = Office(2, bench.config, lambda _: None)
+    async with other.open():
+        os.kill(bench.workers[2].pid, signal.SIGSTOP)
+        preparing = asyncio.create_task(bench.crew.prepare(other, bench.config))
+        await asyncio.sleep(0.05)
+        os.kill(bench.workers[2].pid, signal.SIGKILL)
+        with pytest.raises(CannotServe):
+            await preparing
+        assert not bench.crew.serves(other)
+        await eventually(lambda: bench.crew.serving == 2, within=10)
+
+
+async def test_nothing_is_left_when_a_worker_cannot_be_started(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    async with at_work(settings(emulator, tmp_path)) as bench:
+        with pytest.raises(CannotServe):
+            await bench.crew.start(bench.office, bench.config)
+        await bench.crew.stop(0.1)
+        assert not bench.crew.serves(bench.office)
