@@ -11,6 +11,7 @@ import gc
 import socket
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -32,6 +33,8 @@ _log = structlog.get_logger("server")
 _KEEP_ALIVE = 75.0  # seconds an idle connection may stay
 _LONGEST_CLEANUP = 2.0  # seconds
 _PATIENCE = 5.0  # seconds that an idle connection stays at most while others are not
+_FAIR = 1.0  # seconds that an idle connection stays at least
+_GLANCES = 64  # at connections, among which one may be idle
 _GLANCE = 0.02  # seconds between looks at what still goes on
 
 
@@ -61,6 +64,22 @@ class Connection(PatientConnection):
             # Not `close`: that leaves the socket open and deaf until `cleanup`.
             self.force_close()
         return self._force_close
+
+    def make_room(self) -> bool:
+        """Close a connection that just waits, one of the oldest; whether there was one.
+
+        Else whoever opens enough connections would shut everybody else out.
+        """
+        assert self._manager is not None
+        idle_before = time.monotonic() - _FAIR
+        for connection in islice(self._manager._connections, _GLANCES):
+            assert isinstance(connection, Connection)
+            waiter, since = connection._waiter, connection.idle_since
+            waits = waiter is not None and not waiter.done()
+            if waits and since is not None and since <= idle_before:
+                connection.force_close()
+                return True
+        return False
 
     def handle_error(
         self,

@@ -59,7 +59,7 @@ class PatientConnection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         bounds = self._bounds
-        if bounds.admission.full:
+        if bounds.admission.full and not self.make_room():
             self._turn_away(cast(asyncio.Transport, transport))
             return
         self._admitted = True
@@ -69,6 +69,10 @@ class PatientConnection(RequestHandler):
             sock = transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.send_buffer)
         super().connection_made(transport)
+
+    def make_room(self) -> bool:
+        """Whether there is a place after all; for subclasses."""
+        return False
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._admitted:

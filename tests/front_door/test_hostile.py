@@ -1,23 +1,18 @@
-"""Callers that misbehave on purpose: slow, blind, many; each has its bound."""
+"""Callers that misbehave on purpose: slow, blind, gone; each has its bound."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from emulator import Emulator
-from gateway import server
-from gateway.admission import Admission
 from tests.conftest import StartGateway
 from tests.front_door.conftest import Connect
-from tests.front_door.lag import never_blocked
 from tests.front_door.peer import (
     CHAT,
     Peer,
@@ -32,15 +27,6 @@ from tests.support import Gateway
 JSON = {"Content-Type": "application/json"}
 HEAD = chat_head(JSON)
 IP_MINTTL = 21  # Linux; no name in Python
-
-
-@pytest.fixture
-def many_files() -> Iterator[None]:
-    """More descriptors than the usual 1024, which both ends of a thousand connections need."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_head_that_stalls_is_answered_with_408(
@@ -182,50 +168,6 @@ async def test_a_large_body_that_finds_no_place_is_refused(
     assert codes in ([408, 408, 503], [408, 503, 503])
 
 
-async def test_connections_beyond_the_limit_get_a_503(
-    start_gateway: StartGateway, connect: Connect
-) -> None:
-    gateway = await start_gateway(server={"max_connections": 3})
-    idle = [await connect(gateway.url) for _ in range(3)]
-    for peer in idle:
-        await peer.send(b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n")
-        assert (await peer.answer()).status == 200
-    for _ in range(40):
-        refused = await connect(gateway.url)
-        answer = await refused.answer()
-        assert (answer.status, answer.error["code"]) == (503, "server_is_overloaded")
-        assert answer.headers["retry-after"] == "1"
-    idle[0].close()
-    await asyncio.sleep(0.02)
-    peer = await connect(gateway.url)
-    await peer.send(chat_request("[[say]]"))
-    assert (await peer.answer()).status == 200
-
-
-async def test_a_thousand_connections_at_once_do_not_block_the_loop(
-    gateway: Gateway, connect: Connect, many_files: None
-) -> None:
-    async with never_blocked():
-        for _ in range(1000):
-            await connect(gateway.url)
-        assert (await gateway.whole("[[say]]"))[0] == 200
-    assert (await gateway.stream("[[count n=3]]"))[-1] == "[DONE]"
-
-
-def test_whoever_is_let_in_has_a_second_descriptor() -> None:
-    admission = Admission()
-    admission.limit(descriptors=64 + 10)
-    filled = []
-    for count in (0, 4, 5, 6):
-        admission.connections = count
-        filled.append(admission.full)
-    assert filled == [False, False, True, True]
-    admission.limit(10_000, connections=6)
-    assert admission.full
-    admission.limit(10_000)
-    assert not admission.full
-
-
 async def test_half_a_connection_is_a_departure(
     gateway: Gateway, connect: Connect, emulator: Emulator
 ) -> None:
@@ -246,12 +188,6 @@ async def test_the_kernel_holds_little_for_a_caller_that_does_not_read(
     peer.reset()
     line = await eventually(lambda: [e for e in log_events if e["event"] == "request"])
     assert line[0]["bytes"] < 1_000_000  # loopback would swallow four times as much
-
-
-def connections(gateway: Gateway) -> list[Any]:
-    """The connections that are open."""
-    assert gateway.door.server is not None
-    return gateway.door.server.connections
 
 
 def go_deaf(peer: Peer) -> None:
@@ -281,8 +217,10 @@ async def test_a_caller_that_takes_nothing_does_not_keep_its_connection(
     gateway = await start_gateway(stream={"write_timeout": 0.5})
     peer = await connect(gateway.url, receive_buffer=4096)
     await peer.send(chat_request("[[burst n=20000 size=200]]", stream=stream))
-    assert len(await eventually(lambda: connections(gateway))) == 1
-    await eventually(lambda: not connections(gateway), within=4)
+    assert gateway.door.server is not None
+    open_now = gateway.door.server._connections
+    await eventually(lambda: open_now)
+    await eventually(lambda: not open_now, within=4)
     assert (await gateway.whole("[[say]]"))[0] == 200
 
 
@@ -307,24 +245,3 @@ async def dribble(peer: Peer) -> None:
         while True:
             await peer.send(b" ")
             await asyncio.sleep(0.02)
-
-
-async def test_an_idle_connection_may_stay_75_seconds(gateway: Gateway, connect: Connect) -> None:
-    """And no more: aiohttp forgets all settings when it is given one that it does not know."""
-    await connect(gateway.url)
-    (connection,) = await eventually(lambda: connections(gateway))
-    assert connection.keepalive_timeout == 75
-
-
-async def test_callers_that_are_turned_away_do_not_delay_the_end(
-    start_gateway: StartGateway, connect: Connect
-) -> None:
-    gateway = await start_gateway(server={"max_connections": 1})
-    door = await server.start(gateway.config)
-    await connect(server.address(door))
-    refused = await connect(server.address(door))
-    assert (await refused.answer()).status == 503
-    before = time.monotonic()
-    await server.stop(door, 1, grace=0)
-    assert await refused.rest() == b""
-    assert time.monotonic() - before < 0.5

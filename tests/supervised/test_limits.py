@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from emulator import Emulator
+from gateway.admission import raise_descriptors
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import Peer, chat_head, chat_request, chunked, eventually
 from tests.supervised.conftest import Configure, keys
@@ -22,6 +23,12 @@ MB = 1024 * 1024
 FEW_FILES = ("/bin/sh", "-c", 'ulimit -n 256; exec "$@"', "sh")
 HEALTH = b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n"
 UPLOAD = chat_head({"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
+
+
+@pytest.fixture(autouse=True)
+def many_files() -> None:
+    """More descriptors than the usual 1024 for this process, too."""
+    raise_descriptors()
 
 
 def memory(service: Service, what: str = "VmRSS") -> int:
@@ -158,9 +165,9 @@ async def test_the_limits_of_connections_follow_a_reload(
 ) -> None:
     configure(server={"max_connections": 1})
     service = await supervisor.start()
-    kept = await connect(supervisor.url)
-    await kept.send(HEALTH)
-    assert (await kept.answer()).status == 200
+    busy = await connect(supervisor.url)
+    await busy.send(chat_request("[[endless]]", stream=True))
+    await busy.until(b"w0 ")
     assert (await (await connect(supervisor.url)).answer()).status == 503
     configure(server={"max_connections": 3})
     await supervisor.reload(service)
