@@ -91,12 +91,13 @@ restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load; about five mi
 	RESTARTS=50 RELOADS=200 $(BIN)/pytest tests/supervised/test_restart.py tests/supervised/test_reload.py
 
 MINUTES ?=
+SEED ?= 1
 
-chaos: $(VENV)/.runtime  ## five minutes of faults, reloads, restarts and kills; then the books
-	$(BIN)/python -m chaos.run --minutes $(or $(MINUTES),5)
+chaos: $(VENV)/.runtime  ## faults, reloads, restarts and kills, then the books; MINUTES=5 SEED=1
+	$(BIN)/python -m chaos.run --minutes $(or $(MINUTES),5) --seed $(SEED)
 
-soak: $(VENV)/.runtime  ## 150 streams and 20 requests a second; MINUTES=20
-	$(BIN)/python -m chaos.soak --minutes $(or $(MINUTES),20)
+soak: $(VENV)/.runtime  ## 150 streams and 20 requests a second; MINUTES=20 SEED=1
+	$(BIN)/python -m chaos.soak --minutes $(or $(MINUTES),20) --seed $(SEED)
 
 bench: $(VENV)/.runtime  ## processor time per request and piece, against nginx; needs wrk and nginx
 	$(BIN)/python -m benchmarks.run

@@ -1,59 +1,99 @@
-"""The reconciliation: what the client saw, the log line and the emulator's book, one to one."""
+"""The reconciliation: what the client saw, the log line and the books behind it, one to one.
+
+Five books are kept, each by another hand: the client's (`load`), the gateway's arrivals
+(`inside`), its log, the proxy's exchanges and the emulator's calls.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chaos.exchange import ANSWERS, HEADER, Exchange
+from chaos.journal import Arrival
 from chaos.load import Outcome
+from chaos.outages import Outages
 from chaos.processes import Window
 
-_TAG = re.compile(r"tag=([a-z0-9-]+)")
-_LOG_LAG = 1.0  # seconds by which a line may be behind; it is lost when the process is killed
 _CLOCK = 0.2  # seconds by which our own clock may be off
+_LOUD = ("error", "critical")
 
 
 @dataclass
 class Entry:
-    """All that is known of one request."""
+    """All that is known of one request. windows: what befell the gateway meanwhile.
+
+    kill: the end of the process at which it had arrived, at whatever time. out: the largest
+    part of the accounts that was out of use at once meanwhile.
+    """
 
     outcome: Outcome
+    arrivals: list[Arrival] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
-    fired: int = 0
-    killed: bool = False
-    restarted: bool = False
+    windows: list[Window] = field(default_factory=list)
+    kill: Window | None = None
+    out: float = 0.0
 
-    @property
-    def answers(self) -> list[dict[str, Any]]:
-        """The emulator's answers proper: neither refusals nor the errors it was told to make."""
-        return [call for call in self.calls if call["status"] == 200]
+    def met(self, *kinds: str) -> bool:
+        """Whether something of these kinds befell the gateway while the request ran."""
+        return any(window.kind in kinds for window in self.windows)
+
+    def __str__(self) -> str:
+        outcome, request = self.outcome, self.outcome.request
+        seen = " ".join(filter(None, (outcome.kind, str(outcome.status), outcome.code)))
+        trouble = request.trouble
+        met = "+".join(window.kind for window in self.windows)
+        passed = " ".join(map(str, self.exchanges))
+        parts = (request.kind, trouble.fault, trouble.marker, seen, met, passed)
+        return ", ".join(str(part) for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The books as they were written. outages: where accounts may be out of use."""
+
+    outcomes: Sequence[Outcome]
+    arrivals: Mapping[str, list[Arrival]]
+    lines: Sequence[dict[str, Any]]
+    exchanges: Sequence[Exchange]
+    calls: Sequence[dict[str, Any]]
+    windows: Sequence[Window] = ()
+    outages: Outages | None = None
 
 
 class Books:
-    """Every request of a run, and what does not add up: `faults`, a sentence each."""
+    """Every request of a run by its tag, with what each book says of it.
 
-    def __init__(
-        self,
-        outcomes: Sequence[Outcome],
-        lines: Sequence[dict[str, Any]],
-        calls: Sequence[dict[str, Any]],
-        fired: Counter[str],
-        windows: Sequence[Window],
-    ) -> None:
-        self.entries = {outcome.request.tag: Entry(outcome) for outcome in outcomes}
+    faults: a sentence for each thing in a book that belongs to no request. others: exchanges
+    for no request, logins and the like. kills: of processes.
+    """
+
+    def __init__(self, sources: Sources) -> None:
         self.faults: list[str] = []
-        self._enter_lines(lines)
-        self._enter_calls(calls)
-        for tag, entry in self.entries.items():
-            entry.fired = fired[tag]
-            entry.killed = _touches(entry.outcome, windows, "kill")
-            entry.restarted = _touches(entry.outcome, windows, "restart")
-            self.faults += [f"{tag} ({_told(entry)}): {fault}" for fault in _check(entry)]
+        self.entries: dict[str, Entry] = {}
+        for outcome in sources.outcomes:
+            tag = outcome.request.tag
+            if tag in self.entries:
+                self.faults.append(f"{tag}: the client has two requests of this tag")
+            self.entries[tag] = Entry(outcome)
+        self._enter_arrivals(sources.arrivals)
+        self._enter_lines(sources.lines)
+        self._enter_exchanges(sources.exchanges)
+        self._enter_calls(sources.exchanges, sources.calls)
+        self.others = [exchange for exchange in sources.exchanges if not exchange.generates]
+        kills = {window.pid: window for window in sources.windows if window.kind == "kill"}
+        self.kills = len(kills)
+        for entry in self.entries.values():
+            entry.kill = next((kills[a.pid] for a in entry.arrivals if a.pid in kills), None)
+            began, ended = entry.outcome.began, entry.outcome.ended
+            entry.windows = _meanwhile(entry, sources.windows)
+            if sources.outages is not None:
+                entry.out = sources.outages.most_out(began, ended)
 
     @property
     def outcomes(self) -> dict[str, Counter[str]]:
@@ -63,9 +103,16 @@ class Books:
             found[entry.outcome.request.kind][entry.outcome.kind] += 1
         return dict(sorted(found.items()))
 
+    def _enter_arrivals(self, arrivals: Mapping[str, list[Arrival]]) -> None:
+        for tag, found in arrivals.items():
+            if tag in self.entries:
+                self.entries[tag].arrivals = found
+            else:
+                self.faults.append(f"a request arrived that nobody sent: {tag!r}")
+
     def _enter_lines(self, lines: Sequence[dict[str, Any]]) -> None:
         for line in lines:
-            if line.get("level") in ("error", "critical") or line["event"] in ("bug", "not json"):
+            if line.get("level") in _LOUD or line["event"] in ("bug", "not json", "log_lines_lost"):
                 self.faults.append(f"the log has {json.dumps(line)[:1000]}")
             if line["event"] != "request":
                 continue
@@ -75,102 +122,36 @@ class Books:
             else:
                 entry.lines.append(line)
 
-    def _enter_calls(self, calls: Sequence[dict[str, Any]]) -> None:
-        for call in calls:
-            if not call["path"].startswith(("/codeapi/chat_auth", "/codeapi/completion")):
+    def _enter_exchanges(self, exchanges: Sequence[Exchange]) -> None:
+        for exchange in exchanges:
+            if not exchange.generates:
                 continue
-            found = _TAG.search(json.dumps(call["body"]))
-            entry = self.entries.get(found[1]) if found else None
+            entry = self.entries.get(exchange.tag)
             if entry is None:
-                self.faults.append(f"the emulator had a call nobody asked for: {call['path']}")
+                self.faults.append(f"Fitten was asked what nobody asked for: {exchange}")
             else:
-                entry.calls.append(call)
+                entry.exchanges.append(exchange)
+
+    def _enter_calls(self, exchanges: Sequence[Exchange], calls: Sequence[dict[str, Any]]) -> None:
+        """Each call belongs to the exchange whose number it has, and each of those has one."""
+        waiting = {e.number: e for e in exchanges if e.forwarded and e.generates}
+        for call in calls:
+            if not call["path"].startswith(ANSWERS):
+                continue
+            number = int(call["headers"].get(HEADER, -1))
+            exchange = waiting.pop(number, None)
+            entry = self.entries.get(exchange.tag) if exchange else None
+            if exchange is None or entry is None:
+                self.faults.append(f"the emulator had a call that did not pass: {number}")
+                continue
+            entry.calls.append(call)
+            if exchange.status and exchange.status != call["status"]:
+                self.faults.append(f"{exchange}: the emulator says {call['status']}")
+        self.faults += [f"{e} never reached the emulator" for e in waiting.values()]
 
 
-def _check(entry: Entry) -> list[str]:
-    return [
-        *entry.outcome.faults,
-        *_check_outcome(entry),
-        *_check_line(entry),
-        *_check_calls(entry),
-    ]
-
-
-def _check_outcome(entry: Entry) -> list[str]:
-    outcome, request = entry.outcome, entry.outcome.request
-    faults = []
-    away = entry.killed or entry.restarted
-    if outcome.kind == "stuck":
-        faults.append("it never ended")
-    if outcome.kind in ("refused", "no answer") and not away:
-        faults.append("no connection, though nothing happened to the gateway")
-    if outcome.kind == "broken" and not entry.killed:
-        faults.append("the answer broke off without a word")
-    if outcome.kind == "complete":
-        if request.breaks and (entry.fired or not request.fault.startswith("fault")):
-            faults.append("a whole answer, though the upstream's was broken")
-        if request.expected is not None and not _same(request.kind, outcome.text, request.expected):
-            faults.append(f"the text is {outcome.text!r}, not {request.expected!r}")
-    elif outcome.kind in ("error frame", "error status") and request.soft and not away:
-        faults.append("an error without a cause")
-    return faults
-
-
-def _check_line(entry: Entry) -> list[str]:
-    outcome, lines = entry.outcome, entry.lines
-    if len(lines) > 1:
-        return [f"{len(lines)} log lines"]
-    if not lines:
-        # Who never reached the gateway, and whose line died with it, or was turned away.
-        unseen = outcome.kind in ("refused", "no answer") or outcome.code == "draining"
-        early = outcome.kind == "left" and not entry.calls  # before the request had arrived
-        return [] if unseen or early or entry.killed else ["no log line"]
-    (line,) = lines
-    end, status = line["end"], line["status"]
-    if outcome.kind == "complete" and (end, status) != ("complete", 200):
-        return [f"the log says {status} {end}"]
-    if outcome.kind == "error status" and (end, status) != (outcome.code, outcome.status):
-        return [f"the log says {status} {end}"]
-    if outcome.kind == "error frame" and (end, status) != (outcome.code, 200):
-        return [f"the log says {status} {end}"]
-    return []
-
-
-def _check_calls(entry: Entry) -> list[str]:
-    outcome, request = entry.outcome, entry.outcome.request
-    faults = []
-    open_calls = [call for call in entry.calls if not call["done"] and call["closed_at"] is None]
-    if open_calls:
-        faults.append("a call at the emulator is still open")
-    if outcome.kind == "complete":
-        done = len(entry.answers if request.cut else [c for c in entry.answers if c["done"]])
-        if not 0 < done <= 1 + entry.fired:
-            faults.append(f"{done} upstream answers, {entry.fired} of them broken by the proxy")
-    if outcome.kind == "refused" and entry.calls:
-        faults.append("refused, but the emulator was asked")
-    return faults
-
-
-def _same(kind: str, text: str, expected: str) -> bool:
-    if kind != "tools":
-        return text == expected
-    try:
-        return bool(json.loads(text) == json.loads(expected))
-    except ValueError:
-        return False
-
-
-def _touches(outcome: Outcome, windows: Sequence[Window], kind: str) -> bool:
-    lag = _LOG_LAG if kind == "kill" else _CLOCK
-    return any(
-        outcome.began - _CLOCK <= window.end and window.begin <= outcome.ended + lag
-        for window in windows
-        if window.kind == kind
-    )
-
-
-def _told(entry: Entry) -> str:
-    outcome = entry.outcome
-    seen = " ".join(filter(None, (outcome.kind, str(outcome.status), outcome.code)))
-    request = outcome.request
-    return ", ".join(filter(None, (request.kind, request.fault, seen)))
+def _meanwhile(entry: Entry, windows: Sequence[Window]) -> list[Window]:
+    """What befell the gateway between a request's beginning and its end in any book."""
+    ends = [arrival.ended for arrival in entry.arrivals if arrival.ended is not None]
+    begin, end = entry.outcome.began - _CLOCK, max([entry.outcome.ended, *ends]) + _CLOCK
+    return [window for window in windows if begin <= window.end and window.begin <= end]

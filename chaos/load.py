@@ -7,10 +7,11 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import aiohttp
 
+from chaos.frames import Frames, text_of
 from chaos.plan import Request
 
 KEY = "chaos-key-0123456789"
@@ -24,7 +25,11 @@ _PATIENCE = 40.0  # seconds; whatever takes longer hangs
 
 @dataclass
 class Outcome:
-    """What a client saw of its request. began, ended: monotonic seconds."""
+    """What a client saw of its request.
+
+    began, ended: monotonic seconds. size: bytes of the body. finish: the `finish_reason`.
+    faults: a sentence each for what no answer may have.
+    """
 
     request: Request
     began: float
@@ -33,16 +38,18 @@ class Outcome:
     status: int = 0
     code: str | None = None
     text: str = ""
+    size: int = 0
+    finish: str | None = None
     faults: list[str] = field(default_factory=list)
 
 
 class Client:
-    """Sends requests to one address; an async context manager."""
+    """Sends requests to one address and keeps the outcomes; an async context manager."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, outcomes: list[Outcome]) -> None:
         self._url = f"http://127.0.0.1:{port}"
         self._http: aiohttp.ClientSession
-        self.outcomes: list[Outcome] = []
+        self._outcomes = outcomes
 
     async def __aenter__(self) -> Client:
         self._http = aiohttp.ClientSession(
@@ -73,7 +80,7 @@ class Client:
     async def send(self, request: Request) -> Outcome:
         """Send one request; its outcome is kept as well."""
         outcome = Outcome(request, time.monotonic())
-        self.outcomes.append(outcome)
+        self._outcomes.append(outcome)
         try:
             async with asyncio.timeout(request.leaves or _PATIENCE):
                 await self._ask(request, outcome)
@@ -96,65 +103,31 @@ class Client:
             if response.headers.get("x-request-id", request.tag) != request.tag:
                 outcome.faults.append("another request's id came back")
             if response.content_type == "text/event-stream":
-                reader = Frames(outcome)
-                async for data in response.content.iter_any():
-                    reader.feed(data)
-                reader.end()
-                return
-            answer = json.loads(await response.read())
-        if outcome.status == 200:
-            outcome.text = "".join(_text(choice) for choice in answer["choices"])
-            outcome.kind = "complete"
-        else:
-            outcome.kind, outcome.code = "error status", answer["error"]["code"]
+                await _read_stream(response, outcome)
+            else:
+                await _read_whole(response, outcome)
 
 
-class Frames:
-    """Reads an event stream into an outcome."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-        self._rest = b""
-        self._done = False
-        self._failed = False
-        self._parts: list[str] = []
-
-    def feed(self, data: bytes) -> None:
-        *frames, self._rest = (self._rest + data).split(b"\n\n")
-        for frame in frames:
-            if not frame.startswith(b":"):
-                self._frame(frame)
-
-    def _frame(self, frame: bytes) -> None:
-        faults = self._outcome.faults
-        if self._done:
-            faults.append("a frame after [DONE]")
-        if not frame.startswith(b"data: "):
-            faults.append("something that is no frame")
-        elif frame == b"data: [DONE]":
-            self._done = True
-            if self._failed:
-                faults.append("[DONE] after an error")
-        else:
-            value = json.loads(frame[6:])
-            if "error" in value:
-                self._failed = True
-                self._outcome.code = value["error"]["code"]
-            self._parts += [_text(choice) for choice in value.get("choices", ())]
-
-    def end(self) -> None:
-        """The body has ended as HTTP wants it."""
-        self._outcome.text = "".join(self._parts)
-        if self._rest:
-            self._outcome.faults.append("half a frame at the end")
-        if not (self._done or self._failed):
-            self._outcome.faults.append("an end without [DONE] or an error")
-        self._outcome.kind = "complete" if self._done else "error frame"
+async def _read_stream(response: aiohttp.ClientResponse, outcome: Outcome) -> None:
+    frames = Frames()
+    try:
+        async for data in response.content.iter_any():
+            outcome.size += len(data)
+            frames.feed(data)
+        frames.end()
+        outcome.kind = "complete" if frames.done else "error frame"
+    finally:  # also of a stream that breaks, or is left
+        outcome.text, outcome.code, outcome.finish = frames.text, frames.code, frames.finish
+        outcome.faults += frames.faults
 
 
-def _text(choice: dict[str, Any]) -> str:
-    """The text of a choice in any form, or the arguments of its tool calls."""
-    inner = choice.get("delta") or choice.get("message") or choice
-    calls = inner.get("tool_calls") or ()
-    arguments = "".join(call["function"].get("arguments") or "" for call in calls)
-    return (inner.get("content") or inner.get("text") or "") + arguments
+async def _read_whole(response: aiohttp.ClientResponse, outcome: Outcome) -> None:
+    raw = await response.read()
+    outcome.size = len(raw)
+    answer = json.loads(raw)
+    if outcome.status == 200:
+        (choice,) = answer["choices"]
+        outcome.kind, outcome.text = "complete", text_of(choice)
+        outcome.finish = choice["finish_reason"]
+    else:
+        outcome.kind, outcome.code = "error status", answer["error"]["code"]

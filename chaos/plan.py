@@ -1,4 +1,4 @@
-"""What is sent when, and what goes wrong: all of it from one seed."""
+"""What is sent when, and what happens to the gateway meanwhile: all of it from one seed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+from chaos.trouble import NONE, Source, Trouble, never
 
 _WORDS = (
     "the",
@@ -34,15 +36,6 @@ _TOOL = {
         },
     },
 }
-# What Fitten itself may do wrong, as the emulator's marker and whether a whole answer may follow.
-# Not 429: it makes an account pause, which strikes others.
-_UPSTREAM_FAULTS = (
-    ("status code=503", False),
-    ("status code=500", False),
-    ("unauthorized times=1", True),
-    ("truncate how=reset after=3", False),
-    ("truncate how=close after=3 at=line framing=close", False),
-)
 
 
 @dataclass(frozen=True)
@@ -50,10 +43,8 @@ class Request:
     """One request to be sent.
 
     at: seconds after the beginning. expected: the text, or the JSON of the tool's arguments,
-    of a whole answer; None when it cannot be known. breaks: a whole answer would be a lie.
-    leaves: seconds after which the client goes away. cut: the answer ends before the
-    upstream's does, by a stop string. soft: it must become whole while nothing happens to
-    the gateway.
+    of a whole answer; None when it cannot be known. leaves: seconds after which the client
+    goes away. cut: the answer ends before the upstream's does, by a stop string.
     """
 
     tag: str
@@ -61,11 +52,9 @@ class Request:
     kind: str
     path: str
     body: dict[str, Any]
-    fault: str
-    expected: str | None
+    trouble: Trouble = NONE
+    expected: str | None = None
     leaves: float | None = None
-    soft: bool = True
-    breaks: bool = False
     cut: bool = False
 
 
@@ -80,15 +69,16 @@ class Event:
 class Planner:
     """Draws requests.
 
-    seed: the same one gives the same requests. name: begins their tags. faults: the share of
-    requests that meet one.
-    longest: seconds that the longest stream takes.
+    seed: the same one gives the same requests. name: begins their tags. trouble: what goes
+    wrong. longest: seconds that the longest stream takes.
     """
 
-    def __init__(self, seed: int, *, name: str, faults: float, longest: float = 3.0) -> None:
+    def __init__(
+        self, seed: int, *, name: str, trouble: Source = never, longest: float = 3.0
+    ) -> None:
         self._random = random.Random(f"{name} {seed}")
         self._name = f"{name}-{seed}"
-        self._faults = faults
+        self._trouble = trouble
         self._longest = longest
         self._number = 0
 
@@ -96,8 +86,7 @@ class Planner:
         self, per_second: float, seconds: float, kinds: dict[str, int]
     ) -> Iterator[Request]:
         """Requests that begin evenly over a time; kinds: with their weights."""
-        count = int(per_second * seconds)
-        for index in range(count):
+        for index in range(int(per_second * seconds)):
             (kind,) = self._random.choices(list(kinds), list(kinds.values()))
             yield self.request(kind, (index + self._random.random()) / per_second)
 
@@ -105,58 +94,46 @@ class Planner:
         """The next one: a `stream`, `whole`, `tools`, `completion`, `leave` or `stop`."""
         self._number += 1
         tag = f"{self._name}-{self._number:06d}"
-        draw = self._random
-        order, marker, breaks, soft = self._fault(kind)
-        prefix = f"tag={tag} {order}"
+        trouble = self._trouble(self._random, kind, at)
+        prefix = f"tag={tag} {trouble.fault or ''}"
         if kind == "completion":
-            text = f"value_{draw.randrange(10**6)}()"
-            prompt = f"# {prefix}\n# [[complete text={text} delay={draw.choice((0, 0.1, 0.3))}]]\n"
-            body: dict[str, Any] = {"prompt": prompt, "suffix": "\nend()\n", "max_tokens": 64}
-            path = "/v1/completions"
-            return Request(tag, at, kind, path, body, order, text, soft=soft, breaks=breaks)
+            return self._completion(tag, at, trouble, prefix)
+        return self._chat(tag, at, kind, trouble, prefix)
+
+    def _completion(self, tag: str, at: float, trouble: Trouble, prefix: str) -> Request:
+        draw = self._random
+        text = f"value_{draw.randrange(10**6)}()"
+        prompt = f"# {prefix}\n# [[complete text={text} delay={draw.choice((0, 0.1, 0.3))}]]\n"
+        body = {"prompt": prompt, "suffix": "\nend()\n", "max_tokens": 64}
+        return Request(tag, at, "completion", "/v1/completions", body, trouble, text)
+
+    def _chat(self, tag: str, at: float, kind: str, trouble: Trouble, prefix: str) -> Request:
+        draw = self._random
         text = " ".join(draw.choices(_WORDS, k=draw.randrange(2, 60)))
-        leaves, cut, body = None, False, {"stream": kind != "whole"}
+        leaves, cut = None, False
+        body: dict[str, Any] = {"stream": kind != "whole"}
         if kind == "tools":
             text = json.dumps({"city": draw.choice(_WORDS), "days": draw.randrange(9)})
             body = {"tools": [_TOOL], "stream": draw.random() < 0.7}
             plain = f"call tool=get_weather arguments={quote(text)} piece=12"
         else:
-            pace = min(0.5, draw.random() * self._longest / max(1, len(text) // 8))
+            # Of one that is left, much would still come: who goes on with it is found out.
+            longest = self._longest * (3 if kind == "leave" else 1)
+            pace = min(0.5, draw.random() * longest / max(1, len(text) // 8))
             pace = 0.0 if kind == "whole" and draw.random() < 0.7 else pace
             plain = f"say text={quote(text)} piece=8 pace={pace:.4f}"
         if kind == "leave":
-            leaves = draw.random() * self._longest * 0.8
+            leaves = 0.02 + draw.random() * self._longest * 0.8
         if kind == "stop":
-            cut = True
-            before, _, _ = text.partition(" 12")
-            body["stop"], text = [" 12"], before
+            body["stop"], cut = [" 12"], " 12" in text
+            text = text.partition(" 12")[0]
         body["messages"] = [
             {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": f"[[{marker or plain}]] {prefix}"},
+            {"role": "user", "content": f"[[{trouble.marker or plain}]] {prefix}"},
         ]
-        expected = None if marker else text
+        expected = None if trouble.marker else text
         path = "/v1/chat/completions"
-        return Request(
-            tag, at, kind, path, body, order or marker, expected, leaves, soft, breaks, cut
-        )
-
-    def _fault(self, kind: str) -> tuple[str, str, bool, bool]:
-        """The proxy's order, the emulator's marker, whether it breaks and whether it must not."""
-        draw = self._random
-        if draw.random() >= self._faults:
-            return "", "", False, True
-        if kind not in ("completion", "tools", "stop") and draw.random() < 0.3:
-            marker, soft = draw.choice(_UPSTREAM_FAULTS)
-            return "", marker, not soft, soft
-        fault = draw.choice(("refuse", "reset", "close", "hang", "garbage", "stall", "trickle"))
-        at = draw.choice((draw.randrange(1, 150), draw.randrange(150, 1500)))
-        times = draw.choice((1, 9))
-        return (
-            f"fault={fault}:{at}:{times}",
-            "",
-            False,
-            (fault == "refuse" and times == 1) or fault in ("stall", "trickle"),
-        )
+        return Request(tag, at, kind, path, body, trouble, expected, leaves, cut)
 
 
 def events(seed: int, seconds: float, every: float, kinds: tuple[str, ...]) -> list[Event]:

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,18 @@ from chaos.inside import HEADER
 from chaos.load import KEY
 
 ROOT = Path(__file__).parent.parent
+_STATE = "fitten.json"
 _PASSWORD = "correct horse"
-_ACCOUNTS = ("first_user", "second_user")
+ACCOUNTS = ("first_user", "second_user", "third_user")
+
+
+# With accounts that never pause, for which the faults of one request strike no other.
+NO_PAUSES: Mapping[str, Any] = {
+    "max_concurrent": 200,
+    "max_completions": 50,
+    "retry_ratio": 1,
+    "breaker_failures": 0,
+}
 
 
 class Failed(Exception):
@@ -31,20 +42,33 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Window:
-    """A time in which the gateway was being restarted or killed (monotonic seconds)."""
+    """A time in which the gateway was being restarted or killed, or idle connections ended.
+
+    begin, end: monotonic seconds. pid: of the process to which it happened. grace: seconds
+    that requests under way have to end.
+    """
 
     kind: str
     begin: float
     end: float
+    pid: int = 0
+    grace: float = 0.0
 
 
 @dataclass(frozen=True)
 class Measures:
-    """A quiet process: descriptors, tasks by name, resident bytes."""
+    """A quiet process: descriptors, tasks by name, resident bytes.
+
+    slots: of all accounts that are taken. queued: requests in line for one. accounts: the
+    state of each.
+    """
 
     descriptors: int
     tasks: dict[str, int]
     memory: int
+    slots: int
+    queued: int
+    accounts: dict[str, str]
 
 
 class Emulator:
@@ -56,7 +80,7 @@ class Emulator:
         self._process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> Emulator:
-        accounts = [f"--account={name}:{_PASSWORD}" for name in _ACCOUNTS]
+        accounts = [f"--account={name}:{_PASSWORD}" for name in ACCOUNTS]
         command = ("emulator", "--port", str(self.port), "--pace", "0.01", *accounts)
         self._process = await _start(command, self._log)
         await _answers(self._process, f"http://127.0.0.1:{self.port}/_emulator/health", self._log)
@@ -78,11 +102,20 @@ class Emulator:
 class Gateway:
     """The gateway, restarted on the same port; an async context manager.
 
-    windows: when it was away or going away. statuses: of its exits after SIGTERM.
+    pool: settings of `fitten.pool`. windows: when it was away or going away. statuses: of its
+    exits after SIGTERM.
     """
 
-    def __init__(self, folder: Path, upstream: int, drain_timeout: float = 4.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstream: int,
+        *,
+        drain_timeout: float = 4.0,
+        pool: Mapping[str, Any] = NO_PAUSES,
+    ) -> None:
         self.port = free_port()
+        self._pool = pool
         self._folder = folder
         self._upstream = upstream
         self._drain_timeout = drain_timeout
@@ -92,6 +125,8 @@ class Gateway:
         self.statuses: list[int] = []
 
     async def __aenter__(self) -> Gateway:
+        for left in (self.journal, self._folder / _STATE):  # by another run in this folder
+            left.unlink(missing_ok=True)
         path = self._folder / "config.yaml"
         path.write_text(yaml.safe_dump(self._config()), "utf-8")
         await self._run()
@@ -103,6 +138,11 @@ class Gateway:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def journal(self) -> Path:
+        """What `chaos.inside` wrote."""
+        return self._folder / "journal"
 
     @property
     def logs(self) -> list[Path]:
@@ -117,8 +157,18 @@ class Gateway:
         return bool(int(caught.split()[1], 16) >> (signal.SIGHUP - 1) & 1)
 
     async def reload(self) -> None:
-        """Have it read its configuration again."""
+        """Have it read its configuration again. Raises Failed when it does not."""
+        before = self._reloaded()
         self._process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 15
+        while self._reloaded() == before:
+            self.check()
+            if time.monotonic() > deadline:
+                raise Failed("the gateway does not reload on SIGHUP")
+            await asyncio.sleep(0.1)
+
+    def _reloaded(self) -> int:
+        return self._log(self._number).read_bytes().count(b'"event":"reloaded"')
 
     async def restart(self) -> None:
         """SIGTERM, wait for the end, start again."""
@@ -141,7 +191,8 @@ class Gateway:
                 break
             await asyncio.sleep(0.4)
             seen, before = self._descriptors(), seen
-        return Measures(seen, await self._tasks(), self.memory())
+        held = await self.held()
+        return Measures(seen, memory=self.memory(), **held)
 
     def memory(self) -> int:
         """Resident bytes."""
@@ -155,13 +206,14 @@ class Gateway:
 
     async def _away(self, kind: str, number: int) -> None:
         self.check()
-        begin = time.monotonic()
+        begin, pid = time.monotonic(), self.pid
         self._process.send_signal(number)
         status = await self._exit_status()
         if number == signal.SIGTERM:
             self.statuses.append(status)
         await self._run()
-        self.windows.append(Window(kind, begin, time.monotonic()))
+        grace = self._drain_timeout if number == signal.SIGTERM else 0.0
+        self.windows.append(Window(kind, begin, time.monotonic(), pid, grace))
 
     async def _exit_status(self) -> int:
         try:
@@ -182,12 +234,13 @@ class Gateway:
     def _descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
-    async def _tasks(self) -> dict[str, int]:
+    async def held(self) -> dict[str, Any]:
+        """What `chaos.inside` tells."""
         async with (
             aiohttp.ClientSession() as http,
             http.get(f"http://127.0.0.1:{self.port}/v1/models", headers={HEADER: "1"}) as response,
         ):
-            found: dict[str, int] = await response.json()
+            found: dict[str, Any] = await response.json()
             return found
 
     def _config(self) -> dict[str, Any]:
@@ -198,21 +251,15 @@ class Gateway:
             "fitten": {
                 "base_url": url,
                 "models_url": url,
-                "accounts": [{"username": name, "password": _PASSWORD} for name in _ACCOUNTS],
-                # A pause for an account would strike requests that have no fault of their own.
-                "pool": {
-                    "max_concurrent": 200,
-                    "max_completions": 50,
-                    "retry_ratio": 1,
-                    "breaker_failures": 0,
-                },
-                "state_file": str(self._folder / "fitten.json"),
+                "accounts": [{"username": name, "password": _PASSWORD} for name in ACCOUNTS],
+                "pool": dict(self._pool),
+                "state_file": str(self._folder / _STATE),
                 "timeouts": {"connect": 2, "call": 3, "first_piece": 4, "between_pieces": 2},
                 "completion": {"timeout": 4},
             },
             "log": {"format": "json"},
             "middlewares": [
-                "chaos.inside:Inside",
+                {"chaos.inside:Inside": {"journal": str(self.journal)}},
                 "request_id",
                 "request_log",
                 {"api_key": {"keys": [{"name": "chaos", "key": KEY}]}},

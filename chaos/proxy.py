@@ -1,7 +1,6 @@
 """A TCP proxy between the gateway and Fitten's emulator that breaks what it is told to break.
 
-Which request suffers what stands in its prompt, `tag=NAME fault=KIND:AT:TIMES`, and not in the
-proxy's own dice: connections come in another order in every run, prompts do not.
+It keeps a book of its own, an entry for each exchange, and numbers them for the emulator's.
 """
 
 from __future__ import annotations
@@ -13,21 +12,10 @@ import socket
 import struct
 import zlib
 from collections import Counter
-from dataclasses import dataclass
 
-# What each fault does, and whether an answer that it strikes can still be whole.
-FAULTS = {
-    "refuse": "the connection is reset in place of an answer; the emulator never sees the request",
-    "reset": "the connection is reset after AT bytes of the answer",
-    "close": "the connection is closed in order after AT bytes of the answer",
-    "hang": "nothing more comes after AT bytes, until the gateway leaves",
-    "garbage": "bytes that belong to nothing stand after AT bytes of the answer",
-    "stall": "a pause after AT bytes of the answer",
-    "trickle": "the answer comes a few bytes at a time",
-}
-HARMLESS = frozenset({"stall", "trickle"})
+from chaos.exchange import HEADER, Exchange
+from chaos.fault import Fault, read
 
-_ORDER = re.compile(rb"tag=([a-z0-9-]+) fault=([a-z]+):(\d+):(\d+)")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)\r\n")
 _GZIP = re.compile(rb"(?i)\r\ncontent-encoding: *gzip\r\n")
 _MOST = 1024 * 1024  # bytes of a request
@@ -36,19 +24,10 @@ _STALL = 0.7  # seconds; less than the gateway's limit
 _GARBAGE = b"\r\n\x00\xffnot HTTP\r\n"
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What is to be done to one exchange."""
-
-    tag: str
-    kind: str
-    at: int
-
-
 class Proxy:
     """Listens on a port of its own and forwards to `target`; an async context manager.
 
-    fired: how many exchanges of each tag a fault broke. strikes: how often each kind came true.
+    exchanges: all of them in their order. strikes: how often each kind of fault came true.
     """
 
     def __init__(self, target: int) -> None:
@@ -56,7 +35,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._links: dict[asyncio.Task[None], _Link] = {}
         self._seen: Counter[str] = Counter()
-        self.fired: Counter[str] = Counter()
+        self.exchanges: list[Exchange] = []
         self.strikes: Counter[str] = Counter()
 
     async def __aenter__(self) -> Proxy:
@@ -93,20 +72,21 @@ class Proxy:
         for link in self._links.values():
             link.drop(hard=False)
 
-    def order(self, request: bytes) -> Fault | None:
-        """The fault that a request asks for, as long as it has not had it often enough."""
-        found = _ORDER.search(_readable(request))
-        if found is None:
-            return None
-        tag, kind, at, times = (group.decode() for group in found.groups())
-        self._seen[tag] += 1
-        return Fault(tag, kind, int(at)) if self._seen[tag] <= int(times) else None
+    def enter(self, request: bytes) -> Exchange:
+        """Write down a request. Its fault is that for which it asks, unless it has had it."""
+        tag, fault = read(_readable(request))
+        target = request.split(b" ", 2)[1].decode("latin-1")
+        exchange = Exchange(len(self.exchanges), target, tag)
+        if fault is not None:
+            self._seen[tag] += 1
+            exchange.fault = fault if self._seen[tag] <= fault.times else None
+        self.exchanges.append(exchange)
+        return exchange
 
-    def struck(self, fault: Fault) -> None:
+    def struck(self, exchange: Exchange, fault: Fault) -> None:
         """Write down that a fault came true."""
         self.strikes[fault.kind] += 1
-        if fault.kind not in HARMLESS:
-            self.fired[fault.tag] += 1
+        exchange.struck = True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -127,10 +107,10 @@ class _Link:
     ) -> None:
         self._proxy = proxy
         self._near = reader, writer
-        self._fault: Fault | None = None
-        self._count = 0  # bytes of the present answer
+        self._exchange: Exchange | None = None
         self._tail = b""
-        self.idle = True
+        self._dropped = False
+        self.idle = False  # a new one waits for its first request, which is not to be lost
 
     async def run(self, target: int) -> None:
         try:
@@ -151,39 +131,45 @@ class _Link:
                     await writer.wait_closed()
 
     def drop(self, *, hard: bool) -> None:
+        self._dropped = True
         _reset(self._near[1]) if hard else self._near[1].close()
 
     async def _there(self, far: asyncio.StreamWriter) -> None:
         """Requests, each as a whole, so that one which is to be refused was never begun."""
         while request := await _request(self._near[0]):
             self.idle = False
-            self._count, self._tail = 0, b""
-            self._fault = self._proxy.order(request)
-            if self._fault is not None and self._fault.kind == "refuse":
-                self._proxy.struck(self._fault)
+            self._tail = b""
+            exchange = self._exchange = self._proxy.enter(request)
+            exchange.dropped = self._dropped
+            fault = exchange.fault
+            if fault is not None and fault.kind == "refuse":
+                self._proxy.struck(exchange, fault)
                 _reset(self._near[1])
                 return
-            far.write(request)
+            line, rest = request.split(b"\r\n", 1)
+            exchange.forwarded = True
+            far.write(b"%b\r\n%b: %d\r\n%b" % (line, HEADER.encode(), exchange.number, rest))
             await far.drain()
 
     async def _back(self, far: asyncio.StreamReader) -> None:
         while data := await far.read(_CHUNK):
-            fault = self._fault
-            if fault is None:
+            exchange = self._exchange
+            if exchange is None or exchange.fault is None:
                 await self._pass(data)
-            elif fault.kind == "trickle":
-                await self._trickle(data, fault)
-            elif self._count + len(data) <= fault.at:
+            elif exchange.fault.kind == "trickle":
+                await self._trickle(data, exchange, exchange.fault)
+            elif exchange.struck or exchange.passed + len(data) <= exchange.fault.at:
                 await self._pass(data)
             else:
-                cut = fault.at - self._count
+                cut = exchange.fault.at - exchange.passed
                 await self._pass(data[:cut])
-                if not await self._strike(fault):
+                if not await self._strike(exchange, exchange.fault):
                     return
                 await self._pass(data[cut:])
 
     async def _pass(self, data: bytes) -> None:
-        self._count += len(data)
+        if self._exchange is not None:
+            self._exchange.pass_on(data)
         # The last bytes of a chunked body; a counted one is taken for open until the next
         # request, which only spares it from being dropped.
         self._tail = (self._tail + data)[-7:]
@@ -191,17 +177,16 @@ class _Link:
         self._near[1].write(data)
         await self._near[1].drain()
 
-    async def _trickle(self, data: bytes, fault: Fault) -> None:
-        if not self._count:
-            self._proxy.struck(fault)
+    async def _trickle(self, data: bytes, exchange: Exchange, fault: Fault) -> None:
+        if not exchange.struck:
+            self._proxy.struck(exchange, fault)
         for start in range(0, len(data), 5):
             await self._pass(data[start : start + 5])
             await asyncio.sleep(0.001)
 
-    async def _strike(self, fault: Fault) -> bool:
+    async def _strike(self, exchange: Exchange, fault: Fault) -> bool:
         """Do it; whether the answer goes on."""
-        self._fault = None
-        self._proxy.struck(fault)
+        self._proxy.struck(exchange, fault)
         if fault.kind == "stall":
             await asyncio.sleep(_STALL)
         elif fault.kind == "garbage":

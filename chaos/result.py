@@ -3,78 +3,158 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from chaos.books import Books
+from chaos.checks import check, lost_line
 from chaos.processes import Gateway, Measures
-from chaos.proxy import Proxy
 from chaos.table import Row, show
 
 _GROWTH = 1.15  # of a quiet process's memory, from the warm one's to that at the end
 _MOST_FAULTS = 40  # that are printed
 
 
-@dataclass(frozen=True)
+@dataclass
 class Result:
     """faults: a sentence each for what does not add up; with none the run is a good one."""
 
-    rows: list[Row]
-    faults: list[str]
+    rows: list[Row] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, name: str, count: str, found: str, faults: Iterable[str] = ()) -> None:
+        """A row, and what is wrong with it."""
+        wrong = list(faults)
+        self.rows.append(Row(name, count, found, not wrong))
+        self.faults += wrong
+
+    def __iadd__(self, other: Result) -> Self:
+        self.rows += other.rows
+        self.faults += other.faults
+        return self
+
+    def named(self, part: str) -> Result:
+        """The same as a part of a larger run."""
+        rows = [replace(row, name=f"{part} {row.name}") for row in self.rows]
+        return Result(rows, [f"{part}: {fault}" for fault in self.faults])
 
     def report(self) -> int:
         """Print it; the exit status."""
         print(show(self.rows))
         for fault in self.faults[:_MOST_FAULTS]:
             print(f"WRONG {fault}", file=sys.stderr)
+        if more := self.faults[_MOST_FAULTS:]:
+            print(f"WRONG and {len(more)} more", file=sys.stderr)
         return 1 if self.faults else 0
 
 
-def of_books(books: Books, proxy: Proxy, gateway: Gateway) -> Result:
-    """The requests by kind, the faults, whether all agrees, the exit statuses."""
-    faults = list(books.faults)
-    rows = [Row("requests", str(len(books.entries)), "", True)]
+def of_books(books: Books) -> Result:
+    """The requests by kind, and whether all books agree."""
+    result = Result()
+    wrong = {
+        tag: [f"{tag} ({entry}): {fault}" for fault in found]
+        for tag, entry in books.entries.items()
+        if (found := check(entry))
+    }
+    result.add("requests", str(len(books.entries)), _counted(_kinds(books)))
     for kind, seen in books.outcomes.items():
-        told = ", ".join(f"{count} {name}" for name, count in seen.most_common())
-        wrong = any(f"({kind}, " in fault for fault in books.faults)
-        rows.append(Row(f"  {kind}", str(seen.total()), told, not wrong))
-    struck = ", ".join(f"{count} {kind}" for kind, count in sorted(proxy.strikes.items()))
-    rows.append(Row("faults", str(proxy.strikes.total()), struck, True))
-    verdict = f"{len(faults)} do not agree" if faults else "client, log and emulator agree"
-    rows.append(Row("books", str(len(books.entries)), verdict, not faults))
+        of_kind = [tag for tag in wrong if books.entries[tag].outcome.request.kind == kind]
+        faults = [fault for tag in of_kind for fault in wrong[tag]]
+        result.add(f"  {kind}", str(seen.total()), _counted(seen), faults)
+    entries = books.entries.values()
+    lost = sum(not entry.lines and lost_line(entry) for entry in entries)
+    count = len(books.faults) + sum(map(len, wrong.values()))
+    verdict = f"{count} do not agree" if count else "client, arrivals, log, proxy, emulator agree"
+    result.add("books", str(len(entries)), verdict, books.faults)
+    result.rows[-1] = Row("books", str(len(entries)), verdict, not count)
+    arrived = sum(map(bool, (entry.arrivals for entry in entries)))
+    lines = sum(len(entry.lines) for entry in entries)
+    result.add("log lines", str(lines), f"of {arrived} arrivals; {lost} died in kills")
+    result += _sessions(books)
+    asked = sum(len(entry.exchanges) for entry in entries)
+    result.add("upstream calls", str(asked), f"{sum(len(e.calls) for e in entries)} arrived there")
+    return result
+
+
+def _sessions(books: Books) -> Result:
+    """No more logins than accounts and ends of their processes want, no more refreshes than
+    tokens were refused."""
+    result = Result()
+    logins = [e for e in books.others if e.target.startswith("/codeuser/auth/login")]
+    refreshes = [e for e in books.others if e.target.startswith("/codeuser/auth/refresh")]
+    refused = sum(e.status == 401 for entry in books.entries.values() for e in entry.exchanges)
+    users = {e.user for entry in books.entries.values() for e in entry.exchanges}
+    faults = []
+    if (found := sum(not e.lost for e in logins)) > len(users) * (1 + books.kills):
+        faults.append(f"{found} logins for {len(users)} accounts")
+    if (found := sum(not e.lost for e in refreshes)) > refused:
+        faults.append(f"{found} refreshes for {refused} refused tokens")
+    told = f"{len(refreshes)} refreshes for {refused} refused tokens"
+    result.add("logins", str(len(logins)), told, faults)
+    return result
+
+
+def _kinds(books: Books) -> Counter[str]:
+    seen: Counter[str] = Counter()
+    for counts in books.outcomes.values():
+        seen.update(counts)
+    return seen
+
+
+def _counted(seen: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in seen.most_common())
+
+
+def struck(strikes: Counter[str], wanted: Iterable[str]) -> Result:
+    """How often each fault came true; those that never did leave something untried."""
+    result = Result()
+    missing = [f"the fault {kind!r} never came true" for kind in wanted if not strikes[kind]]
+    result.add("faults", str(strikes.total()), _counted(strikes), missing)
+    return result
+
+
+def exits(gateway: Gateway) -> Result:
+    """The exit statuses."""
+    result = Result()
     statuses = ", ".join(map(str, gateway.statuses))
     well = not any(gateway.statuses)
-    rows.append(Row("exits", str(len(gateway.statuses)), f"on SIGTERM: {statuses}", well))
-    if not well:
-        faults.append(f"exit statuses on SIGTERM: {statuses}")
-    return Result(rows, faults)
+    faults = [] if well else [f"exit statuses on SIGTERM: {statuses}"]
+    result.add("exits", str(len(gateway.statuses)), f"on SIGTERM: {statuses}", faults)
+    return result
 
 
-def compared(before: Measures, after: Measures, *, memory: bool) -> list[tuple[Row, str]]:
-    """Rows for a quiet process before and after, each with its fault or "".
+def compared(before: Measures, after: Measures, *, memory: bool) -> Result:
+    """A quiet process before and after.
 
     memory: whether that of the quiet process counts.
     """
-    found = [
-        _row(
-            "descriptors",
-            before.descriptors,
-            after.descriptors,
-            after.descriptors <= before.descriptors,
-        ),
-        _tasks(before.tasks, after.tasks),
-    ]
+    result = Result()
+    result.add(*_more("descriptors", before.descriptors, after.descriptors))
+    result.add(*_tasks(before.tasks, after.tasks))
+    result.add(*_more("slots in use", 0, after.slots + after.queued))
     if memory:
         start, end = (round(measures.memory / 1e6, 1) for measures in (before, after))
-        found.append(_row("memory, MB", start, end, end <= start * _GROWTH))
-    return found
+        result.add(*_more("memory, MB", start, end, start * _GROWTH))
+    return result
 
 
-def _tasks(before: dict[str, int], after: dict[str, int]) -> tuple[Row, str]:
+_Finding = tuple[str, str, str, list[str]]
+
+
+def _tasks(before: dict[str, int], after: dict[str, int]) -> _Finding:
     more = {name: n - before.get(name, 0) for name, n in after.items() if n > before.get(name, 0)}
-    note = f"; more: {more}" if more else ""
-    return _row("tasks", sum(before.values()), sum(after.values()), not more, note)
+    start, end = sum(before.values()), sum(after.values())
+    found = f"{start} before" + (f"; more: {more}" if more else "")
+    return "tasks", str(end), found, [f"tasks: {end}, {found}"] if more else []
 
 
-def _row(name: str, start: float, end: float, good: bool, note: str = "") -> tuple[Row, str]:
-    row = Row(name, str(end), f"{start} before{note}", good)
-    return row, "" if good else f"{name}: {start} before, {end} after{note}"
+def _more(name: str, start: float, end: float, most: float | None = None) -> _Finding:
+    good = end <= (start if most is None else most)
+    return (
+        name,
+        str(end),
+        f"{start} before",
+        [] if good else [f"{name}: {start} before, {end} after"],
+    )

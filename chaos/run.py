@@ -1,6 +1,8 @@
-"""`python -m chaos.run`: mixed load under faults, reloads, restarts and kills; then the books.
+"""`python -m chaos.run`: faults, reloads, restarts and kills under load; then the books.
 
-Prints one table; exit status 1 when anything does not add up.
+Prints one table; exit status 1 when anything does not add up. The first four fifths of the
+time belong to blows at the gateway (`chaos.blows`), the last to accounts that pause
+(`chaos.pauses`).
 """
 
 from __future__ import annotations
@@ -9,91 +11,58 @@ import argparse
 import asyncio
 import sys
 import tempfile
-import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
-from chaos.books import Books
-from chaos.load import Client, Outcome
-from chaos.plan import Event, Planner, events
-from chaos.processes import Emulator, Failed, Gateway, Measures, log_lines
-from chaos.proxy import Proxy
-from chaos.result import Result, compared, of_books
-from chaos.table import Row
+from chaos.blows import blows
+from chaos.pauses import pauses
+from chaos.processes import Failed
+from chaos.result import Result
 
-KINDS = {"stream": 8, "whole": 6, "tools": 4, "completion": 4, "leave": 4, "stop": 2}
-_WARM_UP = 3.0  # seconds
-_SETTLE = 1.0  # seconds for the last log lines and the emulator's last calls
+_BLOWS = 0.8  # of the time
+
+Part = Coroutine[Any, Any, Result]
 
 
-async def chaos(
-    seconds: float, *, rate: float, seed: int, folder: Path, every: float = 12.0, reload: bool
-) -> Result:
-    """One run. folder: for logs and state. every: seconds between two blows at the gateway.
+async def chaos(first: Part, second: Part) -> Result:
+    """Both parts, one after the other, as one result."""
+    try:
+        result = (await first).named("blows")
+        result += (await second).named("pauses")
+    finally:
+        second.close()
+    return result
 
-    Raises chaos.processes.Failed when it cannot be made.
-    """
-    async with (
-        Emulator(folder) as emulator,
-        Proxy(emulator.port) as proxy,
-        Gateway(folder, proxy.port) as gateway,
-    ):
-        warm = Planner(seed, name="warm", faults=0.0)
-        planner = Planner(seed, name="chaos", faults=0.25)
-        outcomes = await _load(gateway, warm, rate, _WARM_UP, [], proxy)
-        before = await _measure(gateway, proxy)
 
-        kinds = ("restart", "kill", "idle", *(["reload"] if reload and gateway.reloads else []))
-        plan = events(seed, seconds, every, kinds)
-        outcomes += await _load(gateway, planner, rate, seconds, plan, proxy)
-        after = await _measure(gateway, proxy)
-        await gateway.stop()
-        await asyncio.sleep(_SETTLE)
-        books = Books(
-            outcomes, log_lines(gateway.logs), await emulator.calls(), proxy.fired, gateway.windows
+def long(minutes: float, *, rate: float, every: float, seed: int, folder: Path) -> Result:
+    """The whole run."""
+    seconds = minutes * 60
+    blows_folder, pauses_folder = _folders(folder)
+    return asyncio.run(
+        chaos(
+            blows(seconds * _BLOWS, rate=rate, every=every, seed=seed, folder=blows_folder),
+            pauses(seconds * (1 - _BLOWS), rate=rate, seed=seed, folder=pauses_folder),
         )
-        result = of_books(books, proxy, gateway)
-        happened = ", ".join(f"{event.kind} at {event.at:.0f} s" for event in plan)
-        quiet = compared(before, after, memory=True)
-        rows = [Row("blows", str(len(plan)), happened, True), *(row for row, _ in quiet)]
-        return Result(
-            [*result.rows, *rows], [*result.faults, *(fault for _, fault in quiet if fault)]
+    )
+
+
+def short(*, rate: float, seed: int, folder: Path) -> Result:
+    """The same in twenty seconds of load, with every blow once."""
+    blows_folder, pauses_folder = _folders(folder)
+    return asyncio.run(
+        chaos(
+            blows(13.0, rate=rate, every=2.1, seed=seed, folder=blows_folder, drain_timeout=2.0),
+            pauses(8.0, rate=rate, every=1.6, seed=seed, folder=pauses_folder),
         )
+    )
 
 
-async def _load(
-    gateway: Gateway,
-    planner: Planner,
-    rate: float,
-    seconds: float,
-    plan: list[Event],
-    proxy: Proxy,
-) -> list[Outcome]:
-    async with Client(gateway.port) as client, asyncio.TaskGroup() as group:
-        group.create_task(_events(gateway, proxy, plan))
-        await client.send_all(planner.at_rate(rate, seconds, KINDS))
-    return client.outcomes
-
-
-async def _events(gateway: Gateway, proxy: Proxy, plan: list[Event]) -> None:
-    begin = time.monotonic()
-    for event in plan:
-        await asyncio.sleep(max(0.0, begin + event.at - time.monotonic()))
-        if event.kind == "idle":
-            proxy.drop_idle(hard=True)
-        elif event.kind == "reload":
-            await gateway.reload()
-        elif event.kind == "restart":
-            await gateway.restart()
-        else:
-            await gateway.kill()
-    gateway.check()
-
-
-async def _measure(gateway: Gateway, proxy: Proxy) -> Measures:
-    """The quiet gateway: without the pooled connections, which are as many as load made them."""
-    await asyncio.sleep(0.5)
-    proxy.drop_all()
-    return await gateway.measure()
+def _folders(folder: Path) -> tuple[Path, Path]:
+    parts = folder / "blows", folder / "pauses"
+    for part in parts:
+        part.mkdir(parents=True, exist_ok=True)
+    return parts
 
 
 def main() -> int:
@@ -103,25 +72,19 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=25.0, help="requests a second (25)")
     parser.add_argument("--seed", type=int, default=1, help="the same requests and faults again")
     parser.add_argument("--every", type=float, default=12.0, help="seconds between blows (12)")
-    parser.add_argument("--no-reload", action="store_true", help="no SIGHUP, even if it is handled")
+    parser.add_argument("--short", action="store_true", help="under a minute, every blow once")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the logs; else they go")
     given = parser.parse_args()
 
     def run(folder: Path) -> Result:
-        return asyncio.run(
-            chaos(
-                given.minutes * 60,
-                rate=given.rate,
-                seed=given.seed,
-                every=given.every,
-                folder=folder,
-                reload=not given.no_reload,
-            )
+        if given.short:
+            return short(rate=given.rate, seed=given.seed, folder=folder)
+        return long(
+            given.minutes, rate=given.rate, every=given.every, seed=given.seed, folder=folder
         )
 
     try:
         if given.keep:
-            given.keep.mkdir(parents=True, exist_ok=True)
             result = run(given.keep)
         else:
             with tempfile.TemporaryDirectory() as folder:

@@ -12,19 +12,20 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.books import Books
 from chaos.load import Client, Outcome
 from chaos.plan import Planner, Request
-from chaos.processes import Emulator, Failed, Gateway, Measures, log_lines
-from chaos.proxy import Proxy
-from chaos.result import Result, compared, of_books
-from chaos.table import Row
+from chaos.processes import Failed, Gateway
+from chaos.result import Result, compared, exits, of_books, struck
+from chaos.stage import Stage, stage
+from chaos.trouble import mixed
 
 _SHORT = {"whole": 6, "completion": 3, "tools": 2, "leave": 2, "stop": 1}
 _FAULTS = 0.02
 _LONGEST = 20.0  # seconds that a stream takes
+_ENOUGH = 0.8  # of the streams, or the load was not what it says
 _LOOK = 1.0  # seconds between two looks at the memory
 
 
@@ -36,7 +37,7 @@ async def soak(
     seed: int,
     folder: Path,
     settled: float,
-    growth: float = 1.05,
+    growth: float,
 ) -> Result:
     """One run.
 
@@ -45,41 +46,47 @@ async def soak(
 
     Raises chaos.processes.Failed when it cannot be made.
     """
-    async with (
-        Emulator(folder) as emulator,
-        Proxy(emulator.port) as proxy,
-        Gateway(folder, proxy.port) as gateway,
-    ):
-        before = await gateway.measure()
-        memory = asyncio.create_task(_watch(gateway, seconds))
-        outcomes = await _load(gateway, seconds, streams, rate, seed)
+    async with stage(folder) as play:
+        before = await play.measure()
+        memory = asyncio.create_task(_watch(play.gateway, seconds))
+        await _load(play, seconds, streams, rate, seed)
         samples = await memory
-        await asyncio.sleep(0.5)
-        proxy.drop_all()
-        after = await gateway.measure()
-        await gateway.stop()
-        await asyncio.sleep(0.5)
-        books = Books(outcomes, log_lines(gateway.logs), await emulator.calls(), proxy.fired, [])
-        result = of_books(books, proxy, gateway)
-        return _with_memory(result, samples, settled, seconds, growth, before, after)
+        after = await play.measure()
+        books, _ = await play.close_books()
+
+        result = of_books(books)
+        result += struck(play.proxy.strikes, ())
+        result += _carried(play.outcomes, seconds, streams)
+        result += exits(play.gateway)
+        result += _memory(samples, settled, seconds, growth)
+        result += compared(before, after, memory=False)
+        return result
 
 
-async def _load(
-    gateway: Gateway, seconds: float, streams: int, rate: float, seed: int
-) -> list[Outcome]:
-    long = Planner(seed, name="long", faults=_FAULTS, longest=_LONGEST)
-    short = Planner(seed, name="short", faults=_FAULTS, longest=1.0)
+async def _load(play: Stage, seconds: float, streams: int, rate: float, seed: int) -> None:
+    longest = min(_LONGEST, seconds / 5)
+    long = Planner(seed, name="long", trouble=mixed(_FAULTS), longest=longest)
+    brief = Planner(seed, name="short", trouble=mixed(_FAULTS), longest=1.0)
 
     def stream() -> Request:
         return long.request("stream")
 
-    async with Client(gateway.port) as client, asyncio.TaskGroup() as group:
+    async with Client(play.gateway.port, play.outcomes) as client, asyncio.TaskGroup() as group:
         until = time.monotonic() + seconds
-        group.create_task(client.send_all(short.at_rate(rate, seconds, _SHORT)))
+        group.create_task(client.send_all(brief.at_rate(rate, seconds, _SHORT)))
         for _ in range(streams):
             group.create_task(client.keep_streaming(stream, until))
             await asyncio.sleep(min(0.02, seconds / streams / 4))
-    return client.outcomes
+
+
+def _carried(outcomes: Sequence[Outcome], seconds: float, streams: int) -> Result:
+    """Whether the load was what was asked for: streams that were open, on the average."""
+    open_for = sum(o.ended - o.began for o in outcomes if o.request.tag.startswith("long-"))
+    mean = open_for / seconds
+    result = Result()
+    faults = [] if mean >= streams * _ENOUGH else [f"only {mean:.0f} streams were open"]
+    result.add("open streams", f"{mean:.0f}", f"{streams} wanted, on the average", faults)
+    return result
 
 
 async def _watch(gateway: Gateway, seconds: float) -> list[tuple[float, int]]:
@@ -93,17 +100,11 @@ async def _watch(gateway: Gateway, seconds: float) -> list[tuple[float, int]]:
     return samples
 
 
-def _with_memory(
-    result: Result,
-    samples: list[tuple[float, int]],
-    settled: float,
-    seconds: float,
-    growth: float,
-    before: Measures,
-    after: Measures,
+def _memory(
+    samples: list[tuple[float, int]], settled: float, seconds: float, growth: float
 ) -> Result:
+    """That at the end against that at the settled moment."""
     part = seconds / 10
-    rows, faults = list(result.rows), list(result.faults)
 
     def at(moment: float) -> float:
         """The median round a moment, in MB."""
@@ -111,15 +112,12 @@ def _with_memory(
 
     first, last = at(settled), at(samples[-1][0] - part / 2)
     course = ", ".join(f"{at(part * (index + 0.5)):.1f}" for index in range(10))
-    good = last <= first * growth
-    rows.append(Row("memory, MB", f"{last:.1f}", f"{first:.1f} after {settled:.0f} s", good))
-    rows.append(Row("  in tenths", "", course, True))
-    if not good:
-        faults.append(f"memory: {first:.1f} MB after {settled:.0f} s, {last:.1f} MB at the end")
-    for row, fault in compared(before, after, memory=False):
-        rows.append(row)
-        faults += [fault] if fault else []
-    return Result(rows, faults)
+    told = f"{first:.1f} MB after {settled:.0f} s, {last:.1f} MB at the end"
+    result = Result()
+    faults = [] if last <= first * growth else [f"memory: {told}"]
+    result.add("memory, MB", f"{last:.1f}", f"{first:.1f} after {settled:.0f} s", faults)
+    result.add("  in tenths", "", course)
+    return result
 
 
 def main() -> int:
@@ -128,7 +126,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--streams", type=int, default=150, help="open at any time (150)")
     parser.add_argument("--rate", type=float, default=20.0, help="short requests a second (20)")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="the same requests and faults again")
+    parser.add_argument(
+        "--growth", type=float, default=1.05, help="what memory may become of that at minute 5"
+    )
     given = parser.parse_args()
     seconds = given.minutes * 60
     try:
@@ -141,6 +142,7 @@ def main() -> int:
                     seed=given.seed,
                     folder=Path(folder),
                     settled=min(300.0, seconds / 2),
+                    growth=given.growth,
                 )
             )
     except Failed as failed:

@@ -193,6 +193,15 @@ def test_the_emulator_knows_nothing_of_ours(name: str) -> None:
     assert not [module for module in taken(name) if within(module, "gateway", "middlewares")]
 
 
+def test_of_the_chaos_runs_only_the_step_inside_the_gateway_knows_it() -> None:
+    users = set()
+    for file in (ROOT / "chaos").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and within(node.module or "", *ROOMS):
+                users.add(file.stem)
+    assert users == {"inside"}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_that_serves_imports_tests(name: str) -> None:
     assert not [module for module in taken(name) if within(module, "tests", "pytest", "hypothesis")]

@@ -13,12 +13,13 @@ from gateway import tokens
 from gateway.accounts.slots import Slots
 from gateway.config import Completion
 from gateway.cutoff import Cutoff
-from gateway.errors import GatewayError, Superseded, UpstreamError, UpstreamTimeout
+from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout
 from gateway.fitten import fim
 from gateway.fitten.authorised import TokenSource, authorised
 from gateway.fitten.client import FittenClient
 from gateway.fitten.ready import ReadyBatches
 from gateway.fitten.tokenfile import Tokens
+from gateway.fitten.turns import Turns
 from gateway.generation import Fill, FinishReason, Generation, Usage
 
 _log = structlog.get_logger("fitten")
@@ -26,8 +27,6 @@ _log = structlog.get_logger("fitten")
 _VERSION_LIFE = 3600.0  # seconds
 _VERSIONS = {"0": "", "1": "2_1", "2": "2_2", "3": "2_3"}
 _FILES = 64  # whose last text is remembered, each up to fim.MAX_CHARS
-
-Place = tuple[str | None, str]  # a caller and a file of theirs
 
 
 class _Known(NamedTuple):
@@ -49,6 +48,7 @@ class Completions:
         self,
         client: FittenClient,
         pool: Slots[TokenSource],
+        turns: Turns,
         settings: Completion,
         *,
         diff: bool,
@@ -60,7 +60,7 @@ class Completions:
         self._version: tuple[str, float] | None = None
         self._asking = asyncio.Lock()
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._current: dict[Place, _Turn] = {}
+        self._turns = turns
         self._asked: dict[str, set[_Asked]] = {}
 
     def generate(self, generation: Generation) -> Completed:
@@ -72,7 +72,7 @@ class Completions:
             async with asyncio.timeout(self._settings.timeout):
                 return await self._ask(fill, generation)
         place = (generation.caller, fill.filename)
-        async with _Turn(self._current, place, self._settings.timeout):
+        async with self._turns.turn(place, self._settings.timeout):
             return await self._ask(fill, generation)
 
     async def _ask(self, fill: Fill, generation: Generation) -> str:
@@ -184,39 +184,6 @@ class _Asked:
             if not others:
                 del self._asked[self._filename]
         return self._sure
-
-
-class _Turn:
-    """The time in which one completion is the newest of its place, within a limit."""
-
-    def __init__(self, current: dict[Place, _Turn], place: Place, limit: float) -> None:
-        self._current = current
-        self._place = place
-        self._clock = asyncio.timeout(limit)
-        self._superseded = False
-
-    async def __aenter__(self) -> None:
-        older = self._current.get(self._place)
-        await self._clock.__aenter__()
-        self._current[self._place] = self
-        if older is not None:
-            older._end()
-
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if self._current.get(self._place) is self:
-            del self._current[self._place]
-        try:
-            await self._clock.__aexit__(kind, error, trace)
-        except TimeoutError:
-            if self._superseded:
-                raise Superseded(
-                    "A newer completion of the same file has taken this one's place."
-                ) from None
-            raise
-
-    def _end(self) -> None:
-        self._superseded = True
-        self._clock.reschedule(asyncio.get_running_loop().time())
 
 
 class Completed(ReadyBatches):

@@ -18,6 +18,7 @@ from gateway.fitten.client import FittenClient
 from gateway.fitten.session import Session
 from gateway.fitten.tending import Tending
 from gateway.fitten.tokenfile import TokenFile
+from gateway.fitten.turns import Turns
 from gateway.generation import Model
 
 Found = Callable[[Sequence[Model]], None]
@@ -35,6 +36,9 @@ class Accounts(Protocol):
 
     @property
     def pool(self) -> Slots[TokenSource]: ...
+
+    @property
+    def turns(self) -> Turns: ...
 
     @property
     def tried(self) -> asyncio.Event: ...
@@ -75,6 +79,7 @@ class Keeper:
             for account, owner in zip(settings.accounts, owners, strict=True)
         ]
         self.pool = Pool(accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio)
+        self.turns = Turns()
         self._sessions = [account.session for account in accounts]
         self._tending = Tending(client, self.pool, interval=settings.models_refresh)
 

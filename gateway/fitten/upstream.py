@@ -51,8 +51,9 @@ class FittenUpstream:
         self._settings = settings
         self._catalogue = fitten_models.Catalogue()
         self.open = Opener(client, pool, settings).open
+        diff = settings.completion.diff and not accounts.shared
         self._completions = Completions(
-            client, pool, settings.completion, diff=settings.completion.diff and not accounts.shared
+            client, pool, accounts.turns, settings.completion, diff=diff
         )
         self.calibration = Calibration()
         self._listed = False  # whether the models are Fitten's own list

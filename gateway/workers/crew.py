@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import structlog
 
 from gateway.config import Config
-from gateway.windows import SlidingWindows
+from gateway.workers.desk import Commons
 from gateway.workers.office import Office
 from gateway.workers.process import CannotServe, WorkerProcess
 
@@ -35,11 +35,11 @@ class Crew:
     def __init__(
         self,
         sockets: list[socket.socket],
-        windows: SlidingWindows,
+        commons: Commons,
         on_left: Callable[[Office], None],
     ) -> None:
         self._sockets = sockets
-        self._windows = windows
+        self._commons = commons
         self._on_left = on_left
         self._workers: dict[int, WorkerProcess] = {}
         self._retired: set[WorkerProcess] = set()
@@ -134,7 +134,7 @@ class Crew:
 
     async def _add(self, number: int) -> None:
         """Have one more serve under the settings of the hour. Raises OSError."""
-        worker = WorkerProcess(number, self._windows, on_beat=self._level, on_left=self._left)
+        worker = WorkerProcess(number, self._commons, on_beat=self._level, on_left=self._left)
         await worker.start(self._sockets)
         self._workers[number] = worker
         try:

@@ -12,6 +12,7 @@ from gateway.accounts.account import Account, Lease
 from gateway.accounts.pool import Pool
 from gateway.errors import GatewayError, InternalError
 from gateway.fitten.session import Session
+from gateway.fitten.turns import Place
 from gateway.windows import SlidingWindows, Window
 from gateway.workers.messages import (
     Acquire,
@@ -27,10 +28,13 @@ from gateway.workers.messages import (
     Lent,
     Message,
     NoSlot,
+    Outdated,
     Question,
     Refused,
     Release,
     Replace,
+    TurnBegan,
+    TurnOver,
     Withdraw,
     error_of,
     failure_of,
@@ -41,6 +45,15 @@ _log = structlog.get_logger("workers")
 Q = TypeVar("Q", bound=Question)
 
 
+class Commons:
+    """What workers have in common whatever the settings are: windows, and whose completion of
+    a caller and file is the newest."""
+
+    def __init__(self) -> None:
+        self.windows = SlidingWindows()
+        self.newest: dict[Place, tuple[Desk, int]] = {}
+
+
 class Desk:
     """Answers one worker, and knows what it holds: all of it comes back when it is gone.
 
@@ -48,9 +61,10 @@ class Desk:
         owns the desk puts them there and takes them away.
     """
 
-    def __init__(self, windows: SlidingWindows, reply: Callable[[Message], None]) -> None:
+    def __init__(self, commons: Commons, reply: Callable[[Message], None]) -> None:
         self.pools: dict[int, Pool[Session]] = {}
-        self._windows = windows
+        self._commons = commons
+        self._turns: dict[int, Place] = {}
         self.reply = reply
         self._slots: dict[int, Lease[Session]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -63,7 +77,7 @@ class Desk:
         match message:
             case Admit():
                 window = Window(message.limit, message.seconds, message.callers)
-                found = self._windows.admit_now(message.name, message.caller, window)
+                found = self._commons.windows.admit_now(message.name, message.caller, window)
                 self.reply(
                     Admitted(message.call, found.admitted, found.count, found.first, found.last)
                 )
@@ -88,6 +102,14 @@ class Desk:
                     held.release("unknown")
                 elif task := self._tasks.get(message.call):
                     task.cancel()
+            case TurnBegan():
+                self._turns[message.turn] = place = message.caller, message.filename
+                older = self._commons.newest.get(place)
+                self._commons.newest[place] = self, message.turn
+                if older is not None and older[0] is not self:
+                    older[0].reply(Outdated(older[1]))
+            case TurnOver():
+                self._over(message.turn)
             case Refused():
                 if account := self._account(message.shift, message.account):
                     account.session.refused()
@@ -99,6 +121,8 @@ class Desk:
         self._closed = True
         for task in self._tasks.values():
             task.cancel()
+        for turn in list(self._turns):
+            self._over(turn)
         slots, self._slots = self._slots, {}
         for held in slots.values():
             held.release("unknown")
@@ -107,6 +131,11 @@ class Desk:
     def held(self) -> int:
         """How many slots the worker holds."""
         return len(self._slots)
+
+    def _over(self, turn: int) -> None:
+        place = self._turns.pop(turn, None)
+        if place is not None and self._commons.newest.get(place) == (self, turn):
+            del self._commons.newest[place]
 
     def _begin(self, question: Q, answer: Callable[[Q], Awaitable[None]]) -> None:
         task = asyncio.create_task(self._guarded(question, answer))

@@ -116,6 +116,20 @@ class Refused(Message, frozen=True):
     account: str
 
 
+class TurnBegan(Message, frozen=True):
+    """A completion of this caller and file is the newest. turn: its number in this worker."""
+
+    turn: int
+    caller: str | None
+    filename: str
+
+
+class TurnOver(Message, frozen=True):
+    """A completion is done."""
+
+    turn: int
+
+
 class Ready(Message, frozen=True):
     """The worker could serve under these settings. fault: why it cannot, else empty."""
 
@@ -231,6 +245,12 @@ class Reopen(Message, frozen=True):
     """Open log files anew."""
 
 
+class Outdated(Message, frozen=True):
+    """There is a newer completion of the same caller and file in another worker."""
+
+    turn: int
+
+
 class State(Message, frozen=True):
     """How the accounts are. fault: why no request can be served now."""
 
@@ -258,6 +278,8 @@ FromWorker = (
     | Answered
     | Release
     | Refused
+    | TurnBegan
+    | TurnOver
     | Ready
     | Serving
     | Left
@@ -276,6 +298,7 @@ FromParent = (
     | Mean
     | Stop
     | Reopen
+    | Outdated
     | State
     | Models
 )

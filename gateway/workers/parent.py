@@ -19,8 +19,8 @@ from gateway.heartbeat import Status, beat, beg
 from gateway.reload import Source, first_try, refusing, reload_when_asked
 from gateway.server import meanwhile, on_stop
 from gateway.systemd import Supervisor
-from gateway.windows import SlidingWindows
 from gateway.workers.crew import Crew
+from gateway.workers.desk import Commons
 from gateway.workers.office import Office
 
 _log = structlog.get_logger("workers")
@@ -83,7 +83,7 @@ class Parent:
     def __init__(self, sockets: list[socket.socket], on_secret: Callable[[str], None]) -> None:
         self._sockets = sockets
         self._on_secret = on_secret
-        self._crew = Crew(sockets, SlidingWindows(), self._left)
+        self._crew = Crew(sockets, Commons(), self._left)
         self._shifts = itertools.count(1)
         self._hours: dict[Office, AsyncExitStack] = {}
         self._closing: set[asyncio.Task[None]] = set()

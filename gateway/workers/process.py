@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.config import Config
-from gateway.windows import SlidingWindows
-from gateway.workers.desk import Desk
+from gateway.workers.desk import Commons, Desk
 from gateway.workers.link import telling
 from gateway.workers.messages import (
     Beat,
@@ -46,7 +45,7 @@ class WorkerProcess:
     def __init__(
         self,
         number: int,
-        windows: SlidingWindows,
+        commons: Commons,
         *,
         on_beat: Callable[[], None],
         on_left: Callable[[Office], None],
@@ -59,7 +58,7 @@ class WorkerProcess:
         self._on_beat = on_beat
         self._on_left = on_left
         self._link = telling(self._take, self._gone)
-        self._desk = Desk(windows, self._link.send)
+        self._desk = Desk(commons, self._link.send)
         self._wanted: dict[tuple[type, int], asyncio.Future[None]] = {}
         self._lost = False
         self._process: asyncio.subprocess.Process

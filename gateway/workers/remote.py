@@ -15,6 +15,7 @@ from gateway.fitten.authorised import Way, refused_session
 from gateway.fitten.client import FittenClient
 from gateway.fitten.keeper import Found
 from gateway.fitten.tokenfile import Tokens
+from gateway.fitten.turns import Turn, Turns
 from gateway.generation import Model
 from gateway.windows import Admission, Window
 from gateway.workers.link import Asking
@@ -33,6 +34,8 @@ from gateway.workers.messages import (
     Release,
     Replace,
     State,
+    TurnBegan,
+    TurnOver,
     error_of,
     failure_of,
 )
@@ -43,16 +46,17 @@ _LONGEST_LOGIN = 120.0  # seconds; the limits of the calls it is made of are sho
 class Remote:
     """What the parent keeps for all workers, under one configuration.
 
-    asking: the line to it. shift: the number of the configuration.
+    asking: the line to it. shift: the number of the configuration. turns: the worker's.
     """
 
-    def __init__(self, asking: Asking, shift: int) -> None:
+    def __init__(self, asking: Asking, shift: int, turns: RemoteTurns) -> None:
         self._asking = asking
         self.shift = shift
         self._state = State(shift, None, 0, 0)
         self._models: tuple[Model, ...] = ()
         self._found: Found | None = None
         self.windows = self
+        self.turns = turns
 
     def told(self, message: FromParent) -> None:
         """The parent has told something."""
@@ -88,6 +92,33 @@ class Remote:
             found(self._models)
 
 
+class RemoteTurns(Turns):
+    """Turns of which other workers hear, and that theirs can end."""
+
+    def __init__(self, asking: Asking) -> None:
+        super().__init__()
+        self._asking = asking
+        self._numbers: dict[Turn, int] = {}
+        self._open: dict[int, Turn] = {}
+
+    def begin(self, turn: Turn) -> None:
+        super().begin(turn)
+        number = self._asking.next_call()
+        self._numbers[turn], self._open[number] = number, turn
+        self._asking.tell(TurnBegan(number, *turn.place))
+
+    def over(self, turn: Turn) -> None:
+        super().over(turn)
+        number = self._numbers.pop(turn)
+        del self._open[number]
+        self._asking.tell(TurnOver(number))
+
+    def outdated(self, number: int) -> None:
+        """Another worker has a newer one."""
+        if turn := self._open.get(number):
+            turn.end()
+
+
 class RemoteAccounts:
     """The accounts as an application of a worker has them."""
 
@@ -102,6 +133,7 @@ class RemoteAccounts:
     ) -> None:
         self._remote = remote
         self.pool = RemotePool(remote, asking, retry_ratio, on_secret)
+        self.turns = remote.turns
         self.tried = asyncio.Event()
         self.tried.set()  # by the parent, before there were workers
 

@@ -13,7 +13,7 @@ from gateway.config import Config
 from gateway.door import Behind, Door
 from gateway.workers.link import Asking
 from gateway.workers.messages import Left, Models, Ready, Serving, State
-from gateway.workers.remote import Remote
+from gateway.workers.remote import Remote, RemoteTurns
 
 _log = structlog.get_logger("workers")
 
@@ -28,6 +28,7 @@ class Shifts:
         self._door = door
         self._asking = asking
         self.number = 0
+        self.turns = RemoteTurns(asking)  # one for all: a reload does not make files anew
         self.drain_timeout = 0.0  # seconds, of the settings of the hour
         self._remotes: dict[int, Remote] = {}
         self._prepared: dict[int, Behind] = {}
@@ -37,10 +38,7 @@ class Shifts:
 
     def told(self, message: State | Models) -> None:
         """The parent has told how its accounts are."""
-        remote = self._remotes.get(message.shift)
-        if remote is None:
-            remote = self._remotes[message.shift] = Remote(self._asking, message.shift)
-        remote.told(message)
+        self._remote(message.shift).told(message)
 
     async def prepare(self, shift: int, settings: bytes) -> None:
         """Start an application that takes no requests yet, and say `Ready`."""
@@ -50,7 +48,7 @@ class Shifts:
                 self._redactor.add(secret)
             if self._outputs is None:
                 self._adopt(config)
-            remote = self._remotes.setdefault(shift, Remote(self._asking, shift))
+            remote = self._remote(shift)
             app = build_app(config, self._door.lifecycle, remote, on_secret=self._redactor.add)
             self._prepared[shift] = await self._door.start(app)
         except OSError as error:
@@ -95,6 +93,11 @@ class Shifts:
             await self.forget(shift)
         if self._outputs is not None:
             await asyncio.to_thread(self._outputs.close)
+
+    def _remote(self, shift: int) -> Remote:
+        if shift not in self._remotes:
+            self._remotes[shift] = Remote(self._asking, shift, self.turns)
+        return self._remotes[shift]
 
     def _left(self, shift: int) -> None:
         self._remotes.pop(shift, None)

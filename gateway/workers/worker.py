@@ -26,6 +26,7 @@ from gateway.workers.messages import (
     FromParent,
     Mean,
     Models,
+    Outdated,
     Prepare,
     Reopen,
     Serve,
@@ -85,6 +86,8 @@ class Worker:
                 self._orders.put_nowait(message)
             case State() | Models():
                 self._shifts.told(message)
+            case Outdated():
+                self._shifts.turns.outdated(message.turn)
             case Mean():
                 self._share.mean = message.connections
             case Reopen():

@@ -185,6 +185,25 @@ class TestWaiting:
         assert (status, error["code"]) == (503, "server_is_overloaded")
         assert headers["Retry-After"]
 
+    async def test_who_only_waits_until_the_limit_of_the_first_piece_is_told_of_the_line(
+        self,
+        start_gateway: StartGateway,
+        emulator: Emulator,
+        connect: Connect,
+        log_events: list[dict[str, Any]],
+    ) -> None:
+        gateway = await start_gateway(
+            fitten=settings(1, max_concurrent=1, queue_wait=30) | {"timeouts": {"first_piece": 0.3}}
+        )
+        await logged_in(emulator, 1)
+        peer = await connect(gateway.url)
+        await peer.send(chat_request("[[endless]]", stream=True))
+        await eventually(lambda: chats(emulator))
+        status, error, _ = await failure(gateway, "Hi")
+        assert (status, error["code"]) == (503, "server_is_overloaded")
+        (line,) = lines(log_events)
+        assert 200 < line["queued_ms"] < 300, "not a race between two limits"
+
     async def test_in_line_nothing_is_sent_before_the_grace_and_signs_of_life_after_it(
         self, start_gateway: StartGateway, emulator: Emulator, connect: Connect
     ) -> None:

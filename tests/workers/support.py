@@ -13,10 +13,10 @@ from gateway.config import Account, Config, Fitten
 from gateway.errors import GatewayError
 from gateway.fitten.tokenfile import Tokens
 from gateway.options import Secret
-from gateway.windows import SlidingWindows
-from gateway.workers.desk import Desk
+from gateway.workers.desk import Commons, Desk
 from gateway.workers.link import Asking, telling
-from gateway.workers.remote import Remote, RemotePool
+from gateway.workers.messages import Outdated
+from gateway.workers.remote import Remote, RemotePool, RemoteTurns
 from tests.accounts.support import FakeSession, make_pool
 
 CONFIG = Config(fitten=Fitten(accounts=(Account("a", Secret("secret")),)))
@@ -69,12 +69,13 @@ def kept_pool(*limits: int, **options: Any) -> Pool[Any]:
 class Line:
     """One worker: `desk` is the parent's end, `remote` and `pool` the worker's."""
 
-    def __init__(self, pool: Pool[Any], windows: SlidingWindows) -> None:
+    def __init__(self, pool: Pool[Any], commons: Commons) -> None:
         self.link = telling(self._take, lambda: self.desk.close())
-        self.desk = Desk(windows, self.link.send)
+        self.desk = Desk(commons, self.link.send)
         self.desk.pools[1] = pool
         self.asking = Asking(self._told, lambda: None)
-        self.remote = Remote(self.asking, 1)
+        self.turns = RemoteTurns(self.asking)
+        self.remote = Remote(self.asking, 1, self.turns)
         self.secrets: list[str] = []
         client: Any = None
         accounts = self.remote.accounts(CONFIG, client, self.secrets.append)
@@ -84,7 +85,10 @@ class Line:
         self.desk.take(message)
 
     def _told(self, message: Any) -> None:
-        self.remote.told(message)
+        if isinstance(message, Outdated):
+            self.turns.outdated(message.turn)
+        else:
+            self.remote.told(message)
 
     async def open(self) -> None:
         ours, theirs = socket.socketpair()
@@ -99,11 +103,11 @@ class Line:
 
 @asynccontextmanager
 async def lines(
-    pool: Pool[Any], count: int = 1, windows: SlidingWindows | None = None
+    pool: Pool[Any], count: int = 1, commons: Commons | None = None
 ) -> AsyncIterator[list[Line]]:
     """So many workers with one parent."""
-    windows = windows or SlidingWindows()
-    opened = [Line(pool, windows) for _ in range(count)]
+    commons = commons or Commons()
+    opened = [Line(pool, commons) for _ in range(count)]
     for line in opened:
         await line.open()
     try:

@@ -20,9 +20,9 @@ from emulator import Emulator
 from gateway import listening
 from gateway.config import Account, Config, Fitten, Server
 from gateway.options import Secret
-from gateway.windows import SlidingWindows
 from gateway.workers import crew as crew_module
 from gateway.workers.crew import Crew
+from gateway.workers.desk import Commons
 from gateway.workers.office import Office
 from gateway.workers.process import CannotServe, WorkerProcess
 from tests.front_door.peer import eventually
@@ -35,7 +35,7 @@ class Bench:
         self.config = config
         self.left: list[Office] = []
         self.office = Office(1, config, lambda _: None)
-        self.crew = Crew(sockets, SlidingWindows(), self.left.append)
+        self.crew = Crew(sockets, Commons(), self.left.append)
         self.url = listening.url(sockets[0].getsockname())
 
     @property

@@ -12,14 +12,17 @@ from gateway.errors import (
     AccountRefused,
     GatewayError,
     RateLimited,
+    Superseded,
     Unavailable,
     UpstreamTimeout,
     UpstreamUnauthorized,
 )
 from gateway.fitten.authorised import authorised
 from gateway.fitten.tokenfile import Tokens
-from gateway.windows import SlidingWindows, Window
-from tests.workers.support import kept_pool, lines, settled
+from gateway.fitten.turns import Place
+from gateway.windows import Window
+from gateway.workers.desk import Commons
+from tests.workers.support import Line, kept_pool, lines, settled
 
 MINUTE = Window(limit=10, seconds=60.0, callers=100)
 
@@ -63,8 +66,8 @@ async def test_callers_of_different_workers_take_turns() -> None:
     async with lines(pool, 2) as (busy, calm):
         first = await busy.pool.acquire("batch", 1.0)
 
-        async def use(line: object, key: str) -> None:
-            slot = await line.pool.acquire(key, 5.0)  # type: ignore[attr-defined]
+        async def use(line: Line, key: str) -> None:
+            slot = await line.pool.acquire(key, 5.0)
             served.append(key)
             slot.release("good")
 
@@ -207,8 +210,7 @@ async def test_a_caller_who_leaves_while_tokens_are_fetched_is_forgotten() -> No
 
 
 async def test_requests_are_counted_over_all_workers() -> None:
-    windows = SlidingWindows()
-    async with lines(kept_pool(1), 3, windows) as workers:
+    async with lines(kept_pool(1), 3) as workers:
         asked = [
             workers[number % 3].remote.admit("rate_limit", "key alice", MINUTE)
             for number in range(30)
@@ -219,6 +221,41 @@ async def test_requests_are_counted_over_all_workers() -> None:
         other = await workers[0].remote.admit("rate_limit", "key bob", MINUTE)
         assert (other.admitted, other.count) == (True, 1)
         assert 59 < other.first <= 60
+
+
+async def completing(line: Line, place: Place, seconds: float = 5.0) -> str:
+    """How a completion ends that takes so long."""
+    try:
+        async with line.turns.turn(place, 10.0):
+            await asyncio.sleep(seconds)
+    except Superseded:
+        return "superseded"
+    return "done"
+
+
+async def test_a_newer_completion_ends_an_older_one_in_whichever_worker() -> None:
+    commons = Commons()
+    async with lines(kept_pool(1), 3, commons) as (one, two, three):
+        place = ("alice", "main.py")
+        older = asyncio.create_task(completing(one, place))
+        await settled()
+        newer = asyncio.create_task(completing(two, place))
+        assert await older == "superseded"
+        await settled()
+        newest = asyncio.create_task(completing(two, place))
+        assert await newer == "superseded", "in the same worker too"
+        others = [
+            asyncio.create_task(completing(three, other, 0.02))
+            for other in (("bob", "main.py"), ("alice", "test.py"), (None, "main.py"))
+        ]
+        assert await asyncio.gather(*others) == ["done"] * 3
+        assert not newest.done()
+        assert len(commons.newest) == 1
+        two.close()
+        await settled()
+        assert not commons.newest
+        newest.cancel()
+        await asyncio.wait([newest])
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -1,0 +1,33 @@
+"""Which requests arrived at the gateway and when each was done with: `chaos.inside`'s journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Arrival:
+    """A request in one process. began, ended: monotonic seconds; None while it was at work."""
+
+    pid: int
+    began: float
+    ended: float | None = None
+
+
+def read(path: Path) -> dict[str, list[Arrival]]:
+    """The arrivals by tag; a request that is done with more often than it came has a negative
+    beginning."""
+    found: dict[str, list[Arrival]] = {}
+    for line in path.read_text("ascii").splitlines():
+        pid, seconds, sign, tag = line.split(" ")
+        arrivals = found.setdefault(tag, [])
+        if sign == "+":
+            arrivals.append(Arrival(int(pid), float(seconds)))
+            continue
+        under_way = [a for a in arrivals if a.pid == int(pid) and a.ended is None]
+        if not under_way:
+            arrivals.append(Arrival(int(pid), -1.0, float(seconds)))
+        else:
+            under_way[0].ended = float(seconds)
+    return found

@@ -1,0 +1,85 @@
+"""The stage of a run: emulator, proxy and gateway, and the books once it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaos import journal
+from chaos.books import Books, Sources
+from chaos.load import Client, Outcome
+from chaos.outages import Outages
+from chaos.plan import Request
+from chaos.processes import (
+    ACCOUNTS,
+    NO_PAUSES,
+    Emulator,
+    Gateway,
+    Measures,
+    Window,
+    log_lines,
+)
+from chaos.proxy import Proxy
+
+_SETTLE = 1.0  # seconds for the emulator's last calls
+_QUIET = 0.5  # seconds
+
+
+@dataclass
+class Stage:
+    """What plays. outcomes: of all requests so far. windows: what befell the gateway."""
+
+    emulator: Emulator
+    proxy: Proxy
+    gateway: Gateway
+    outcomes: list[Outcome] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+
+    async def send(self, requests: Iterable[Request]) -> None:
+        """Send each request at its time."""
+        async with Client(self.gateway.port, self.outcomes) as client:
+            await client.send_all(requests)
+
+    async def measure(self) -> Measures:
+        """The quiet gateway: without the pooled connections, which are as many as load made
+        them."""
+        await asyncio.sleep(_QUIET)
+        self.proxy.drop_all()
+        return await self.gateway.measure()
+
+    async def close_books(self) -> tuple[Books, Outages]:
+        """End the gateway and take its books with the others'."""
+        await self.gateway.stop()
+        await asyncio.sleep(_SETTLE)
+        lines = log_lines(self.gateway.logs)
+        outages = Outages(lines, ACCOUNTS)
+        sources = Sources(
+            outcomes=self.outcomes,
+            arrivals=journal.read(self.gateway.journal),
+            lines=lines,
+            exchanges=self.proxy.exchanges,
+            calls=await self.emulator.calls(),
+            windows=[*self.windows, *self.gateway.windows],
+            outages=outages,
+        )
+        return Books(sources), outages
+
+
+@asynccontextmanager
+async def stage(
+    folder: Path, *, drain_timeout: float = 4.0, pool: Mapping[str, Any] = NO_PAUSES
+) -> AsyncIterator[Stage]:
+    """Everything started. folder: for logs and state; it is there.
+
+    Raises chaos.processes.Failed when something does not start.
+    """
+    async with (
+        Emulator(folder) as emulator,
+        Proxy(emulator.port) as proxy,
+        Gateway(folder, proxy.port, drain_timeout=drain_timeout, pool=pool) as gateway,
+    ):
+        yield Stage(emulator, proxy, gateway)

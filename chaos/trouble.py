@@ -1,0 +1,104 @@
+"""What goes wrong for a request: drawn from one seed, at any time alike or in storms."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chaos.fault import FAULTS, HARMLESS, Fault
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What one request meets: a fault of the proxy's, or a marker for the emulator, or nothing.
+
+    breaks: no answer to it can be whole. soft: it must become whole all the same.
+    """
+
+    fault: Fault | None = None
+    marker: str = ""
+    breaks: bool = False
+    soft: bool = False
+
+
+NONE = Trouble(soft=True)
+
+# Draws what a request of a kind meets that is sent at a time.
+Source = Callable[[random.Random, str, float], Trouble]
+
+# What Fitten itself may do wrong. Nothing that makes an account pause, which strikes others:
+# that has a part of its own, with `storms`.
+_UPSTREAM = (
+    Trouble(marker="status code=503", breaks=True),
+    Trouble(marker="status code=500", breaks=True),
+    Trouble(marker="unauthorized times=1", soft=True),
+    Trouble(marker="truncate how=reset after=3", breaks=True),
+    Trouble(marker="truncate how=close after=3 at=line framing=close", breaks=True),
+)
+# These kinds say themselves what the emulator is to do.
+_OWN_MARKER = frozenset({"completion", "tools", "stop"})
+
+
+def never(dice: random.Random, kind: str, at: float) -> Trouble:
+    """Nothing goes wrong."""
+    return NONE
+
+
+def mixed(share: float) -> Source:
+    """A share of all requests, each with one of everything."""
+
+    def draw(dice: random.Random, kind: str, at: float) -> Trouble:
+        if dice.random() >= share:
+            return NONE
+        if kind not in _OWN_MARKER and dice.random() < 0.3:
+            return dice.choice(_UPSTREAM)
+        fault = dice.choice(list(FAULTS))
+        place = dice.choice((dice.randrange(1, 150), dice.randrange(150, 800)))
+        times = dice.choice((1, 9))
+        soft = fault in HARMLESS or (fault == "refuse" and times == 1)
+        return Trouble(Fault(fault, place, times), soft=soft)
+
+    return draw
+
+
+# Of what each storm is made. A 429 without Retry-After makes the gateway choose the pause.
+_STORMS: tuple[tuple[Trouble, ...], ...] = (
+    (
+        Trouble(marker="status code=503", breaks=True),
+        Trouble(marker="status code=503 times=1"),
+        Trouble(Fault("refuse", 0, 9), breaks=True),
+        Trouble(Fault("reset", 40, 9), breaks=True),
+    ),
+    (
+        Trouble(marker="status code=429 retry_after=1", breaks=True),
+        Trouble(marker="status code=429 retry_after=1 times=1"),
+        Trouble(marker="status code=429", breaks=True),
+    ),
+    (
+        Trouble(Fault("hang", 40, 9), breaks=True),
+        Trouble(Fault("close", 40, 9), breaks=True),
+        Trouble(marker="status code=500", breaks=True),
+    ),
+)
+_STORM = 0.8  # of the requests in a storm
+_CALM = 0.4  # of the time, at its end
+
+
+def storms(seconds: float, every: float) -> Source:
+    """Times in which most requests fail in one way, and calm between them and at the end.
+
+    seconds: how long the whole lasts. every: from the beginning of a storm to that of the next.
+    """
+
+    def draw(dice: random.Random, kind: str, at: float) -> Trouble:
+        number, into = divmod(at, every)
+        calm = at > seconds * (1 - _CALM) or into > every / 2
+        if calm or dice.random() >= _STORM:
+            return NONE
+        found = dice.choice(_STORMS[int(number) % len(_STORMS)])
+        if found.marker and kind in _OWN_MARKER:
+            return Trouble(Fault("refuse", 0, 9), breaks=True)
+        return found
+
+    return draw

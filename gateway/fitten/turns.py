@@ -1,0 +1,66 @@
+"""Of several completions of one caller and one file, only the newest is worth its time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gateway.errors import Superseded
+
+Place = tuple[str | None, str]  # a caller and a file of theirs
+
+
+class Turns:
+    """The newest completion of each place; who is not the newest any more is ended."""
+
+    def __init__(self) -> None:
+        self._current: dict[Place, Turn] = {}
+
+    def turn(self, place: Place, limit: float) -> Turn:
+        """The time of one completion, at most so many seconds; to be entered once."""
+        return Turn(self, place, limit)
+
+    def begin(self, turn: Turn) -> None:
+        """It is the newest from now on."""
+        older = self._current.get(turn.place)
+        self._current[turn.place] = turn
+        if older is not None:
+            older.end()
+
+    def over(self, turn: Turn) -> None:
+        """It is done, whether it is the newest or not."""
+        if self._current.get(turn.place) is turn:
+            del self._current[turn.place]
+
+
+class Turn:
+    """The time in which one completion is the newest of its place, within a limit.
+
+    Leaving raises Superseded if a newer one ended it, TimeoutError if the time is up.
+    """
+
+    def __init__(self, turns: Turns, place: Place, limit: float) -> None:
+        self.place = place
+        self._turns = turns
+        self._clock = asyncio.timeout(limit)
+        self._superseded = False
+
+    async def __aenter__(self) -> None:
+        await self._clock.__aenter__()
+        self._turns.begin(self)
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._turns.over(self)
+        try:
+            await self._clock.__aexit__(kind, error, trace)
+        except TimeoutError:
+            if self._superseded:
+                raise Superseded(
+                    "A newer completion of the same file has taken this one's place."
+                ) from None
+            raise
+
+    def end(self) -> None:
+        """A newer one has come."""
+        self._superseded = True
+        self._clock.reschedule(asyncio.get_running_loop().time())

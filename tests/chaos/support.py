@@ -1,0 +1,115 @@
+"""Books as a run would leave them, made up: one request, of which each book says the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos.books import Books, Sources
+from chaos.checks import check
+from chaos.exchange import HEADER, Exchange
+from chaos.fault import Fault
+from chaos.journal import Arrival
+from chaos.load import Kind, Outcome
+from chaos.outages import Outages
+from chaos.plan import Request
+from chaos.processes import Window
+from chaos.trouble import NONE, Trouble
+
+TAG = "made-up-1"
+PID = 100
+TEXT = "the quick fox"
+CHAT = "/codeapi/chat_auth?ft_token=u_first_user"
+
+
+def request(kind: str = "stream", trouble: Trouble = NONE, **more: Any) -> Request:
+    expected = None if trouble.marker else TEXT
+    path = "/v1/chat/completions"
+    return Request(TAG, 0.0, kind, path, {}, trouble, more.pop("expected", expected), **more)
+
+
+def outcome(kind: Kind = "complete", of: Request | None = None, **more: Any) -> Outcome:
+    """By default one that lasted from second 10 to second 11."""
+    usual: dict[str, Any] = {
+        "complete": {"status": 200, "text": TEXT, "size": 300, "finish": "stop"},
+        "error frame": {"status": 200, "code": "upstream_truncated", "text": "the", "size": 300},
+        "error status": {"status": 502, "code": "upstream_error"},
+        "left": {"status": 200, "text": "the"},
+    }.get(kind, {})
+    return Outcome(of or request(), **{"began": 10.0, "ended": 11.0, "kind": kind} | usual | more)
+
+
+def line(seen: Outcome, **more: Any) -> dict[str, Any]:
+    """What the log should say of an outcome."""
+    end = {"complete": "complete", "left": "client_closed_request"}.get(seen.kind, seen.code)
+    return {
+        "event": "request",
+        "level": "info",
+        "request_id": TAG,
+        "status": seen.status,
+        "end": end,
+        "bytes": seen.size,
+        "finish_reason": seen.finish,
+        "account": "first_user",
+    } | more
+
+
+def exchange(number: int = 0, *, status: int = 200, user: str = "u_first_user") -> Exchange:
+    target = f"/codeapi/chat_auth?ft_token={user}"
+    return Exchange(number, target, TAG, forwarded=True, passed=status, status=status)
+
+
+def struck(number: int, kind: str, *, status: int = 0, user: str = "u_first_user") -> Exchange:
+    """One that a fault has broken."""
+    found = exchange(number, status=status, user=user)
+    found.fault, found.struck = Fault(kind, 10, 9), True
+    found.forwarded = kind != "refuse"
+    return found
+
+
+def call(number: int = 0, *, status: int = 200, **more: Any) -> dict[str, Any]:
+    return {
+        "path": "/codeapi/chat_auth",
+        "headers": {HEADER: str(number)},
+        "status": status,
+        "done": True,
+        "done_at": None if "closed_at" in more else 11.0,
+        "closed_at": None,
+    } | more
+
+
+@dataclass
+class Made:
+    """Made up books. What is not given is as the outcome wants it."""
+
+    outcome: Outcome = field(default_factory=outcome)
+    arrivals: list[Arrival] | None = None
+    lines: list[dict[str, Any]] | None = None
+    exchanges: list[Exchange] | None = None
+    calls: list[dict[str, Any]] | None = None
+    windows: tuple[Window, ...] = ()
+    outages: Outages | None = None
+    more_outcomes: tuple[Outcome, ...] = ()
+
+    def books(self) -> Books:
+        exchanges = [exchange()] if self.exchanges is None else self.exchanges
+        passed = [
+            call(e.number, status=e.status or 200) for e in exchanges if e.forwarded and e.generates
+        ]
+        arrivals = [Arrival(PID, 10.1, 11.0)] if self.arrivals is None else self.arrivals
+        return Books(
+            Sources(
+                outcomes=[self.outcome, *self.more_outcomes],
+                arrivals={TAG: arrivals} if arrivals else {},
+                lines=[line(self.outcome)] if self.lines is None else self.lines,
+                exchanges=exchanges,
+                calls=passed if self.calls is None else self.calls,
+                windows=self.windows,
+                outages=self.outages,
+            )
+        )
+
+    def faults(self) -> list[str]:
+        """Everything that is wrong with them."""
+        books = self.books()
+        return [*books.faults, *check(books.entries[TAG])]

@@ -1,0 +1,76 @@
+"""The step inside the gateway writes down every arrival and tells what the process holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import aiohttp
+
+from chaos import journal
+from chaos.inside import HEADER
+from tests.conftest import StartGateway
+from tests.support import Gateway
+
+
+def body(text: str, *, stream: bool = False) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": text}], "stream": stream}
+
+
+async def started(start_gateway: StartGateway, file: Path) -> Gateway:
+    return await start_gateway(
+        middlewares=[{"chaos.inside:Inside": {"journal": str(file)}}, "request_id"]
+    )
+
+
+async def held(http: aiohttp.ClientSession, gateway: Gateway) -> dict[str, object]:
+    async with http.get(f"{gateway.url}/v1/models", headers={HEADER: "1"}) as response:
+        found: dict[str, object] = await response.json()
+        return found
+
+
+async def test_arrivals_and_ends_are_written_down(
+    start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    gateway = await started(start_gateway, tmp_path / "journal")
+    async with aiohttp.ClientSession() as http:
+        for tag in ("a-1", "a-2"):
+            url, headers = f"{gateway.url}/v1/chat/completions", {"x-request-id": tag}
+            async with http.post(url, json=body("[[say]]"), headers=headers) as response:
+                assert response.status == 200
+    found = journal.read(tmp_path / "journal")
+    assert list(found) == ["a-1", "a-2"]
+    for (arrival,) in found.values():
+        assert arrival.pid == os.getpid()
+        assert arrival.ended is not None
+        assert 0 < arrival.began <= arrival.ended
+
+
+async def test_it_tells_of_slots_that_are_taken_and_of_accounts(
+    start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    gateway = await started(start_gateway, tmp_path / "journal")
+    async with aiohttp.ClientSession() as http:
+        url, headers = f"{gateway.url}/v1/chat/completions", {"x-request-id": "a-1"}
+        asked = body("[[endless]]", stream=True)
+        async with http.post(url, json=asked, headers=headers) as response:
+            await response.content.readany()
+            during = await held(http, gateway)
+            (arrival,) = journal.read(tmp_path / "journal")["a-1"]
+            assert arrival.ended is None
+        for _ in range(500):
+            after = await held(http, gateway)
+            if after["slots"] == 0:
+                break
+            await asyncio.sleep(0.01)
+    assert (during["slots"], after["slots"]) == (1, 0)
+    assert after["accounts"] == {"demo_user": "healthy"}
+
+
+def test_an_end_without_an_arrival_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "journal"
+    file.write_text("7 1.0 + a\n7 2.0 - a\n7 3.0 - a\n")
+    first, second = journal.read(file)["a"]
+    assert (first.began, first.ended) == (1.0, 2.0)
+    assert second.began < 0
