@@ -88,6 +88,14 @@ class Bodies:
 
 def _check_media_type(request: web.Request) -> None:
     kind = request.headers.get("Content-Type", "")
+    if kind != "application/json":  # what nearly all send
+        _check_kind(kind)
+    coding = request.headers.get("Content-Encoding")
+    if coding is not None and coding.lower() != "identity":
+        raise UnsupportedMediaType("The body must not be compressed.")
+
+
+def _check_kind(kind: str) -> None:
     essence, _, parameters = kind.partition(";")
     essence = essence.strip().lower()
     if essence and essence != "application/json" and not essence.endswith("+json"):
@@ -98,5 +106,3 @@ def _check_media_type(request: web.Request) -> None:
     charset = parameters.lower().partition("charset=")[2].strip(" \"'")
     if charset and charset not in ("utf-8", "utf8"):
         raise UnsupportedMediaType("The body must be in UTF-8.")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("The body must not be compressed.")

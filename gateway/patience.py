@@ -4,6 +4,7 @@ that are not read, and one connection too many."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -67,7 +68,8 @@ class PatientConnection(RequestHandler):
         # Not on the listening socket: what had waited in its queue would not have inherited it.
         if bounds.send_buffer is not None:
             sock = transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.send_buffer)
+            with contextlib.suppress(OSError):  # some systems refuse it when the caller has left
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.send_buffer)
         super().connection_made(transport)
 
     def make_room(self) -> bool:
