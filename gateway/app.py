@@ -15,7 +15,7 @@ from gateway.apis.fim_completions import FimCompletions
 from gateway.apis.infill import Infill
 from gateway.bodies import Bodies
 from gateway.boundary import Boundary
-from gateway.config import Config
+from gateway.config import Config, ConfigError
 from gateway.fitten.client import FittenClient
 from gateway.fitten.keeper import Accounts, Keeper
 from gateway.fitten.upstream import FittenUpstream
@@ -46,6 +46,7 @@ def build_app(
     lifecycle, shared: the process's own, which outlive the application when settings are
         reloaded.
     on_secret: told every secret that is learnt while running, so that logs can mask it.
+    Raises ConfigError when a step cannot be built.
     """
     client = FittenClient(config.fitten)
     accounts = shared.accounts(config, client, on_secret)
@@ -111,16 +112,28 @@ def build_app(
 
 
 def build_steps(config: Config) -> dict[str, Middleware]:
-    """The chain by label: a step's name, with a number from the second of that name on."""
+    """The chain by label: a step's name, with a number from the second of that name on.
+
+    Raises ConfigError when a step cannot be built.
+    """
     steps: dict[str, Middleware] = {}
     seen: Counter[str] = Counter()
-    for step in config.middlewares:
+    for index, step in enumerate(config.middlewares):
         seen[step.name] += 1
         label = step.name if seen[step.name] == 1 else f"{step.name} {seen[step.name]}"
-        steps[label] = built = step.build()
+        steps[label] = built = _built(config, index)
         if hasattr(built, "label"):
             built.label = label
     return steps
+
+
+def _built(config: Config, index: int) -> Middleware:
+    step = config.middlewares[index]
+    try:
+        return step.build()
+    except Exception as error:  # it is somebody else's code
+        said = f"cannot be built: {type(error).__name__}: {error}"
+        raise ConfigError([f"middlewares[{index}].{step.name}: {config.masked(said)}"]) from error
 
 
 def learn(former: web.Application, app: web.Application) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -16,11 +15,11 @@ from gateway.errors import (
     InvalidRequest,
     UnsupportedMediaType,
     overloaded,
+    word,
 )
 from gateway.expectation import invite
 
 _LARGE = 1024 * 1024  # bytes
-_NAME = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}", re.ASCII)
 
 
 class Bodies:
@@ -99,9 +98,8 @@ def _check_kind(kind: str) -> None:
     essence, _, parameters = kind.partition(";")
     essence = essence.strip().lower()
     if essence and essence != "application/json" and not essence.endswith("+json"):
-        instead = f", not '{essence}'" if _NAME.fullmatch(essence) else ""
         raise UnsupportedMediaType(
-            f"The body must be JSON: send 'Content-Type: application/json'{instead}."
+            f"The body must be JSON: send 'Content-Type: application/json', not '{word(essence)}'."
         )
     charset = parameters.lower().partition("charset=")[2].strip(" \"'")
     if charset and charset not in ("utf-8", "utf8"):

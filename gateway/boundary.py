@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import structlog
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import CIMultiDict
 
 from gateway.errors import (
@@ -19,6 +19,7 @@ from gateway.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    word,
 )
 from gateway.expectation import EXPECTATION
 from gateway.lifecycle import Lifecycle
@@ -32,6 +33,8 @@ _PREPARED = web.RequestKey("boundary_prepared", web.StreamResponse)
 # Official SDKs sleep for as long as they are told, some without a cap: longer waits are
 # not left to them (wire rule 11).
 _LONGEST_WAIT = 60.0
+
+_LONGEST_PATH = 8  # parts that a message shows
 
 
 class Boundary:
@@ -146,13 +149,23 @@ def translated(request: web.Request, error: web.HTTPException) -> GatewayError:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = tuple(sorted(error.allowed_methods))
         return MethodNotAllowed(
-            f"{request.method} is not allowed here; allowed: {', '.join(allowed)}.",
+            f"{_method(request)} is not allowed here; allowed: {', '.join(allowed)}.",
             allowed=allowed,
         )
     if error.status == 404:
-        return NotFound(f"Invalid URL ({request.method[:20]} {request.path[:200]})")
+        return NotFound(f"Invalid URL ({_method(request)} {_path(request)})")
     if error.status == 413:
         return BodyTooLarge("The body is over the limit.")
     refused: GatewayError = InvalidRequest(f"The request was refused: {error.reason}.")
     refused.status = error.status
     return refused
+
+
+def _method(request: web.Request) -> str:
+    return request.method if request.method in hdrs.METH_ALL else "..."
+
+
+def _path(request: web.Request) -> str:
+    """Enough to see a base URL that is wrong; not a key or a prompt that ended up in it."""
+    parts = request.path.split("/", _LONGEST_PATH)
+    return "/".join(word(part, longest=24) if part else "" for part in parts)

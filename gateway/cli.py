@@ -24,6 +24,8 @@ _USAGE = 2  # the exit status of a configuration or a command line that cannot b
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit status."""
+    if argv is None:  # the process is ours
+        sys.excepthook = _last_words
     arguments = _parser().parse_args(argv)
     command = arguments.command
     if command == "version":
@@ -37,6 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config is None:
         return _USAGE
     return _check(config, arguments) if command == "check" else _serve(config, arguments)
+
+
+def _last_words(kind: type[BaseException], error: BaseException, _: object) -> None:
+    from gateway import tracebacks
+
+    tracebacks.last_words(kind, error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,7 +107,7 @@ def _check(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def _serve(config: Config, arguments: argparse.Namespace) -> int:
-    from gateway import log, server, systemd
+    from gateway import log, server, systemd, tracebacks
     from gateway.config import ConfigError
 
     serve = server.serve
@@ -111,6 +119,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
     try:
         sockets = systemd.inherited_sockets(os.environ)
         outputs = log.configure(config.log, redactor)
+        tracebacks.log_strays()
         with contextlib.closing(outputs), contextlib.closing(supervisor):
             server.run(
                 serve(

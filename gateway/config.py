@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from gateway import configfile, options
 from gateway.middleware import Step, read_chain
 from gateway.options import Between, Distinct, HttpUrl, Mistakes, Secret
 
 Seconds = Annotated[float, Between(0.01, 86_400)]
+_SHORTEST = 4  # characters; hiding shorter secrets would garble the rest
 Concurrency = Annotated[int, Between(1, 100_000)]
 
 
@@ -204,7 +206,12 @@ class Config:
 
     def secrets(self) -> list[str]:
         """Every secret that stands in the settings."""
-        return [s.value for s in _secrets((self.fitten, [s.options for s in self.middlewares]))]
+        found = [s.value for s in _secrets((self.fitten, [s.options for s in self.middlewares]))]
+        return found + [part for secret in found for part in _passwords(secret)]
+
+    def masked(self, text: str) -> str:
+        """A text without the secrets of these settings."""
+        return _without(self.secrets(), text)
 
 
 def load(
@@ -228,7 +235,8 @@ def load(
     mistakes = document.mistakes
     config = _settings(document.data, mistakes) if document.readable else None
     if mistakes:
-        raise ConfigError([_place(path, document, where) + mistakes[where] for where in mistakes])
+        said = [_place(path, document, where) + mistakes[where] for where in mistakes]
+        raise ConfigError([_without(document.secrets, line) for line in said])
     assert config is not None
     return config
 
@@ -244,7 +252,7 @@ def _settings(data: Any, mistakes: Mistakes) -> Config | None:
         mistakes[""] = f"expected a mapping with {', '.join(known)}"
         return None
     for name in data.keys() - set(known):
-        mistakes[name] = f"unknown option; known: {', '.join(known)}"
+        mistakes[options.shown(name)] = f"unknown option; known: {', '.join(known)}"
     values = {
         name: options.read(kind, data.get(name, {}), name, mistakes)
         for name, kind in _SECTIONS.items()
@@ -276,6 +284,23 @@ def _place(path: Path, document: configfile.Document, where: str) -> str:
     line = document.line(where)
     place = f"{path}:{line}: " if line else f"{path}: "
     return f"{place}{where}: " if where else place
+
+
+def _without(secrets: Iterable[str], text: str) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "****") if len(secret) >= _SHORTEST else text
+    return text
+
+
+def _passwords(secret: str) -> list[str]:
+    """The password within an address, which may be written in other ways than the whole."""
+    if "://" not in secret or "@" not in secret:
+        return []
+    try:
+        written = urlsplit(secret).password or ""
+    except ValueError:
+        return []
+    return [form for form in {written, unquote(written)} if form]
 
 
 def _secrets(value: Any) -> list[Secret]:

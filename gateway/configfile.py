@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from gateway import credentials
-from gateway.options import UNSET, Mistakes
+from gateway.options import UNSET, Mistakes, shown
 
 _VARIABLE = re.compile(
     r"\$\$\{|\$\{(?:(credential|file):([^}]*)|([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?)\}"
 )
-
+# What the parser says before it quotes.
+_QUOTED = re.compile(r"(alias|anchor|handle|directive) .*", re.DOTALL)
 
 # The kinds of value there are; whatever else YAML knows, such as dates, is text here.
 _YAML = "tag:yaml.org,2002:"
@@ -27,13 +28,14 @@ _TYPED = {_YAML + kind for kind in ("bool", "int", "float", "null")}
 class Document:
     """A file's content. `lines` has the line of each path; `mistakes` what is wrong already;
     `readable` says whether `data` is there at all; `without_secrets`, whether files of
-    secrets are taken on trust."""
+    secrets are taken on trust; `secrets` is what they held."""
 
     data: Any = None
     readable: bool = True
     lines: dict[str, int] = field(default_factory=dict)
     mistakes: Mistakes = field(default_factory=dict)
     without_secrets: bool = False
+    secrets: set[str] = field(default_factory=set)
 
     def line(self, path: str) -> int | None:
         """The line of a path, or of the nearest thing above it that is in the file."""
@@ -60,7 +62,7 @@ def read_yaml(text: str, environ: Mapping[str, str], *, without_secrets: bool = 
         mark = getattr(error, "problem_mark", None)
         document.readable = False
         document.lines[""] = mark.line + 1 if mark else 1
-        document.mistakes[""] = f"not valid YAML: {getattr(error, 'problem', None) or error}"
+        document.mistakes[""] = f"not valid YAML: {_problem(error)}"
     return document
 
 
@@ -72,7 +74,7 @@ def read_ini(text: str, environ: Mapping[str, str], *, without_secrets: bool = F
         parser.read_string(text)
     except configparser.Error as error:
         document.readable = False
-        document.mistakes[""] = f"not a valid INI file: {error.message.splitlines()[0]}"
+        document.mistakes[""] = f"not a valid INI file: {_ini_problem(error)}"
         return document
     if not parser.has_section("Main"):
         document.readable = False
@@ -88,7 +90,7 @@ def read_ini(text: str, environ: Mapping[str, str], *, without_secrets: bool = F
             main[name] = UNSET
     for name in main.keys() - {"username", "password", "api_key"}:
         known = "known: username, password, api_key"
-        document.mistakes[f"[Main] {name}"] = f"unknown option; {known}"
+        document.mistakes[f"[Main] {shown(name)}"] = f"unknown option; {known}"
     document.data = {
         "fitten": {"accounts": [{"username": main["username"], "password": main["password"]}]},
         "middlewares": default_middlewares(main["api_key"]),
@@ -115,7 +117,8 @@ def _value(node: yaml.Node, path: str, document: Document, environ: Mapping[str,
             key = str(key_node.value)
             inner = f"{path}.{key}" if path else key
             if key in mapping:
-                document.mistakes[inner] = f"given twice, again in line {_line(key_node)}"
+                place = f"{path}.{shown(key)}" if path else shown(key)
+                document.mistakes[place] = f"given twice, again in line {_line(key_node)}"
             document.lines[inner] = _line(key_node)
             mapping[key] = _value(value_node, inner, document, environ)
         return mapping
@@ -135,6 +138,24 @@ def _value(node: yaml.Node, path: str, document: Document, environ: Mapping[str,
     return _substitute(value, path, document, environ) if isinstance(value, str) else value
 
 
+def _problem(error: yaml.YAMLError) -> str:
+    """What the parser says, without the text that it quotes: `*abc` may be a password."""
+    return _QUOTED.sub(r"\1", str(getattr(error, "problem", None) or type(error).__name__))
+
+
+def _ini_problem(error: configparser.Error) -> str:
+    """The same of an INI file's parser, which quotes whole lines."""
+    if isinstance(error, configparser.DuplicateOptionError):
+        return f"an option is given twice, again in line {error.lineno}"
+    if isinstance(error, configparser.DuplicateSectionError):
+        return f"a section is there twice, again in line {error.lineno}"
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"line {error.lineno} stands before any [section]"
+    if isinstance(error, configparser.ParsingError) and error.errors:
+        return f"line {error.errors[0][0]} is neither a [section] nor name = value"
+    return type(error).__name__
+
+
 def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
@@ -149,10 +170,12 @@ def _substitute(text: str, path: str, document: Document, environ: Mapping[str, 
         if kind is not None:
             read = credentials.credential if kind == "credential" else credentials.file
             try:
-                return read(place, environ)
+                secret = read(place, environ)
             except credentials.Unreadable as fault:
                 faults.append(str(fault))
                 return ""
+            document.secrets.add(secret)
+            return secret
         if name is None:
             return "${"
         value = environ.get(name, "")

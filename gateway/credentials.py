@@ -20,7 +20,8 @@ class Unreadable(Exception):
 def credential(name: str, environ: Mapping[str, str]) -> str:
     """What systemd has put into the service's credentials directory. Raises Unreadable."""
     if not _NAME.fullmatch(name):
-        raise Unreadable(f"{name!r} is no name of a credential: letters, digits, - _ and .")
+        # Not shown: it may be the secret itself.
+        raise Unreadable("${credential:...} is no name of a credential: letters, digits, - _ and .")
     folder = environ.get(DIRECTORY, "")
     if not folder:
         raise Unreadable(
@@ -34,7 +35,7 @@ def credential(name: str, environ: Mapping[str, str]) -> str:
 def file(path: str, environ: Mapping[str, str]) -> str:
     """What stands in a file that only its owner may read. Raises Unreadable."""
     if not path.startswith("/"):
-        raise Unreadable(f"${{file:{path}}}: the path must begin with /")
+        raise Unreadable("${file:...}: the path must begin with /")
     folder = environ.get(DIRECTORY, "")
     inside = bool(folder) and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
     return _read(Path(path), f"the file {path}", private=not inside)

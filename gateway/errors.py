@@ -7,6 +7,19 @@ answer. The statuses and codes are those that OpenAI's SDKs act on.
 
 from __future__ import annotations
 
+import re
+
+_WORD = re.compile(r"(?!sk-|eyJ|FT_)[\w.:/-]+", re.ASCII)
+
+
+def word(value: str, *, longest: int = 64) -> str:
+    """A word of the caller's, as messages may show it.
+
+    What is no word, or over so many characters, may be a prompt in the wrong place, and what
+    looks like a key may be one: of those only `...` is shown.
+    """
+    return value if len(value) <= longest and _WORD.fullmatch(value) else "..."
+
 
 class GatewayError(Exception):
     """Any failure that is told to a caller.

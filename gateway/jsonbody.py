@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, word
 
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
+_ENUM = re.compile(r"(Invalid enum value )'(.*)'", re.DOTALL)
 # No conversation that fits into a prompt has so many quotes and commas, its texts included;
 # and so many values are read in less than a tenth of a second, in which nobody else is
 # served. Without a limit twenty megabytes of [],[],[] would take two seconds.
@@ -77,6 +78,8 @@ def shape(value: dict[str, Any], kind: type[_Shape]) -> _Shape:
                 param=path,
             ) from None
         code = "unsupported_value" if what.startswith("Invalid enum") else "invalid_type"
+        if unknown := _ENUM.fullmatch(what):
+            what = f"{unknown[1]}'{word(unknown[2])}'"
         raise InvalidRequest(
             f"Invalid value for '{path}': {what[:1].lower()}{what[1:300]}.", code=code, param=path
         ) from None
@@ -129,7 +132,7 @@ def _refuse_duplicates(raw: bytes) -> None:
             "The body is not valid JSON: it is nested too deeply.", code="invalid_json"
         ) from None
     if guilty:
-        path = _path_of(value, guilty) or next(iter(guilty.values()))
+        path = _path_of(value, guilty) or word(next(iter(guilty.values())))
         raise InvalidRequest(
             f"The body is not valid JSON: '{path[:200]}' is given twice.",
             code="invalid_json",
@@ -142,9 +145,9 @@ def _path_of(root: Any, guilty: dict[int, str]) -> str | None:
     while stack:
         value, path = stack.pop()
         if id(value) in guilty and isinstance(value, dict):
-            return f"{path}.{guilty[id(value)]}".lstrip(".")
+            return f"{path}.{word(guilty[id(value)])}".removeprefix(".")
         if isinstance(value, dict):
-            stack.extend((inner, f"{path}.{name}") for name, inner in value.items())
+            stack.extend((inner, f"{path}.{word(name)}") for name, inner in value.items())
         elif isinstance(value, list):
             stack.extend((inner, f"{path}[{i}]") for i, inner in enumerate(value))
     return None

@@ -10,12 +10,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
-from urllib.parse import quote
 
 import msgspec
 import structlog
 
+from gateway import tracebacks
 from gateway.config import Log
+from gateway.disguises import forms, inner_base64, printable
 from gateway.logflood import Flood
 from gateway.logsink import File, Sink, Stream
 
@@ -25,11 +26,14 @@ _REMEMBERED = 256
 _LONGEST_FINISH = 60.0  # seconds that a file which is left behind may take
 
 # What looks like a secret is masked even when nobody told us of it.
-_LOOKS_SECRET = (
-    r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+",
-    r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+",
-    r"FT_[\w-]{16,}",
+_LOOKS_SECRET = re.compile(
+    r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+"
+    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"
+    r"|FT_[\w-]{16,}"
+    r"|(?<![\w-])sk-[\w-]{16,}"
 )
+_BEGINNINGS = ("eyJ", "FT_", "sk-")
+_ARGUMENTS = re.compile(r"\(.+\)")
 
 
 class Redactor:
@@ -40,39 +44,37 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lasting = tuple(s for s in secrets if len(s) >= _SHORTEST)
-        self._learnt: OrderedDict[str, None] = OrderedDict()
-        self._compile()
+        self._learnt: OrderedDict[str, set[str]] = OrderedDict()
+        self._gather()
 
     def renew(self, secrets: Iterable[str]) -> None:
         """Other settings have come: theirs last, the former ones are like those learnt."""
         former, self._lasting = self._lasting, tuple(s for s in secrets if len(s) >= _SHORTEST)
         for secret in {*former} - {*self._lasting}:
             self.add(secret)
-        self._compile()
+        self._gather()
 
     def add(self, secret: str) -> None:
         """Mask this from now on; what was learnt long ago is forgotten in the end."""
         if len(secret) < _SHORTEST or secret in self._learnt:
             return
-        self._learnt[secret] = None
+        self._learnt[secret] = forms(secret)
         if len(self._learnt) > _REMEMBERED:
             self._learnt.popitem(last=False)
-        self._compile()
+        self._gather()
 
-    def _compile(self) -> None:
-        """Secrets are masked as they are and as JSON, a URL or Python would write them."""
-        self._forms = {
-            form
-            for s in (*self._lasting, *self._learnt)
-            for form in (s, json.dumps(s)[1:-1], quote(s, safe=""), repr(s)[1:-1])
-        }
-        known = sorted(self._forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join([*map(re.escape, known), *_LOOKS_SECRET]))
+    def _gather(self) -> None:
+        # Base64 not of those learnt: there may be hundreds, and each form costs at each line.
+        lasting = (forms(secret) | inner_base64(secret) for secret in self._lasting)
+        known: set[str] = set().union(*lasting, *self._learnt.values())
+        self._forms = tuple(sorted(known, key=len, reverse=True))
 
     def __call__(self, line: str) -> str:
-        # Most lines hold no secret, and to see that by looking for each is far cheaper.
-        if any(form in line for form in (*self._forms, "eyJ", "FT_")) or "bearer" in line.lower():
-            return self._pattern.sub(_MASK, line)
+        # No pattern of them all: to compile it takes long, and most lines hold none of them.
+        for form in [form for form in self._forms if form in line]:
+            line = line.replace(form, _MASK)
+        if any(start in line for start in _BEGINNINGS) or "bearer" in line.lower():
+            return _LOOKS_SECRET.sub(_MASK, line)
         return line
 
 
@@ -147,7 +149,11 @@ class _FromStdlib(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = max(n for n in _LEVELS if n <= max(record.levelno, logging.DEBUG))
-        structlog.get_logger(record.name).log(level, record.getMessage(), exc_info=record.exc_info)
+        message = record.getMessage()
+        if record.name == "asyncio":
+            # It goes on with what it holds: exceptions, connections, arguments of callbacks.
+            message = _ARGUMENTS.sub("(...)", message.partition("\n")[0])
+        structlog.get_logger(record.name).log(level, message, exc_info=record.exc_info)
 
 
 def configure(
@@ -195,7 +201,7 @@ def configure(
             structlog.processors.add_log_level,
             structlog.stdlib.add_logger_name,
             stamp,
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(tracebacks.rendered),
             _printable,
             rendered,
         ],
@@ -227,5 +233,5 @@ def _printable(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.
     """Callers' text in values must not forge lines or move a terminal's cursor."""
     for name, value in event.items():
         if type(value) is str and not value.isprintable() and name != "exception":
-            event[name] = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
+            event[name] = printable(value)
     return event

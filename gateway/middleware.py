@@ -9,6 +9,7 @@ an optional `lifespan(app)` on the built object, used as an aiohttp cleanup cont
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -18,13 +19,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.generation import Generation
-from gateway.options import UNSET, Mistakes, read_arguments
+from gateway.options import UNSET, Mistakes, read_arguments, shown
 from gateway.windows import Windows
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 ENTRY_POINTS = "gateway.middlewares"
+_FACTORY = re.compile(r"[\w./]{0,200}:\w{0,60}")
 
 # What a middleware may read from a request, and leave there for others.
 GENERATION = web.RequestKey("generation", Generation)
@@ -77,13 +79,13 @@ def read_chain(data: Any, path: str, mistakes: Mistakes) -> tuple[Step, ...]:
         else:
             mistakes[here] = "expected a name, or one name with its options"
             continue
-        place = f"{here}.{name}"
+        place = f"{here}.{name if _FACTORY.fullmatch(name) else shown(name)}"
         try:
             factory = _find(name)
             if factory is None:
                 mistakes[place] = (
-                    f"no such middleware: neither middlewares/{name}.py nor an entry point of "
-                    f"the group {ENTRY_POINTS} nor package.module:factory"
+                    f"no such middleware: neither middlewares/{shown(name)}.py nor an entry "
+                    f"point of the group {ENTRY_POINTS} nor package.module:factory"
                 )
                 continue
             arguments = read_arguments(factory, options, place, mistakes)

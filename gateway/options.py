@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import types
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from gateway.errors import word
+
 Mistakes = dict[str, str]
+
+# What names look like; longer ones, or with more digits, may be a secret in the wrong place.
+_NAME = re.compile(r"[A-Za-z_.-]{0,40}[0-9]{0,2}")
+_BEGINNING = re.compile(r"[A-Za-z_.-]{0,40}(?=[:=\s])|.{0,3}", re.DOTALL)
 
 
 class Secret:
@@ -55,7 +62,8 @@ class HttpUrl:
         scheme, _, rest = text.partition("://")
         if scheme in ("http", "https") and rest and not set(rest) & set(" ?#"):
             return None
-        return f"{value!r} is not an address like https://example.org"
+        said = value if isinstance(value, Secret) else f"'{word(text)}'"
+        return f"{said} is not an address like https://example.org"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,6 +143,15 @@ def read_arguments(
     return {} if given is UNSET else given
 
 
+def shown(name: Any) -> str:
+    """A name as mistakes show it: `password:abc`, where a space is missing, without the secret."""
+    text = str(name)
+    if _NAME.fullmatch(text):
+        return text
+    beginning = _BEGINNING.match(text)
+    return f"{beginning[0] if beginning else ''}****"
+
+
 def plain(value: Any) -> Any:
     """A value as plain data for printing; secrets stay masked."""
     if isinstance(value, Secret):
@@ -163,7 +180,7 @@ def _read_mapping(
     known = ", ".join(kinds) or "none"
     for name in data:
         if name not in kinds:
-            mistakes[f"{prefix}{name}"] = f"unknown option; known: {known}"
+            mistakes[f"{prefix}{shown(name)}"] = f"unknown option; known: {known}"
     values = dict(defaults)
     for name, kind in kinds.items():
         if name in data:
@@ -189,7 +206,12 @@ def _read_annotated(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
 def _read_literal(allowed: tuple[Any, ...], data: Any, path: str, mistakes: Mistakes) -> Any:
     if data in allowed:
         return data
-    mistakes[path] = f"{data!r} is not known; allowed: {', '.join(map(str, allowed))}"
+    said = repr(data)
+    if isinstance(data, str):
+        said = f"'{word(data, longest=12)}'"
+    elif isinstance(data, (list, tuple, dict)):
+        said = _describe(data)
+    mistakes[path] = f"{said} is not known; allowed: {', '.join(map(str, allowed))}"
     return UNSET
 
 

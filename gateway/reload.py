@@ -72,7 +72,7 @@ def refusing() -> Iterator[None]:
     except OSError as error:
         _log.error("reload_refused", reason=str(error))
         raise Refused(error.strerror or str(error) or type(error).__name__) from None
-    except Exception as error:  # steps of others are built here
+    except Exception as error:  # steps of others are started here
         _log.error("reload_refused", exc_info=error)
         raise Refused(type(error).__name__) from None
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway import GENERATION, KEY_NAME, GatewayError, Handler
 
@@ -46,8 +46,8 @@ class request_log:
 def _fields(request: web.Request, started: float) -> dict[str, Any]:
     resource = request.match_info.route.resource
     fields: dict[str, Any] = {
-        "method": request.method,
-        # The route's pattern: a raw path is the caller's text.
+        # Methods there are, and the route's pattern: others, and paths, are the caller's text.
+        "method": request.method if request.method in hdrs.METH_ALL else "(other)",
         "route": resource.canonical if resource is not None else "(none)",
         "key": request.get(KEY_NAME),
         "duration_ms": round((time.monotonic() - started) * 1000, 1),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.apis.openai import missing
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, word
 from gateway.generation import Image, RemoteImage
 from gateway.images import ImageLimits, from_url
 
@@ -35,7 +35,7 @@ def text(parts: Sequence[Part], path: str) -> str:
         here = f"{path}[{index}]"
         if part.type != "text":
             raise InvalidRequest(
-                f"Parts of type {part.type[:40]!r} are not supported; send text or images.",
+                f"Parts of type '{word(part.type)}' are not supported; send text or images.",
                 code="unsupported_value",
                 param=f"{here}.type",
             )

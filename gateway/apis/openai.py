@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError, InvalidRequest
+from gateway.errors import GatewayError, InvalidRequest, word
 from gateway.generation import Model, Usage
 
 # `created` of a model must be a number; the upstream gives none.
@@ -65,8 +65,7 @@ def ignored(data: dict[str, Any], carried_out: frozenset[str]) -> tuple[str, ...
         for name, value in data.items()
         if value is not None
         and name not in carried_out
-        and len(name) <= 64
-        and name.isascii()
+        and word(name) == name
         and name.replace("-", "_").isidentifier()
     ]
     return tuple(names[:_MAX_IGNORED_NAMES])

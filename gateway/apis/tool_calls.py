@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.apis.openai import missing
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, word
 from gateway.generation import Piece, Tool, ToolCall, ToolChoice
 
 MAX_TOOLS = 256
@@ -79,7 +79,7 @@ def offered(specs: Sequence[ToolSpec] | None) -> tuple[Tool, ...]:
         tool = _tool(spec, f"tools[{index}]")
         if tool.name in tools:
             raise InvalidRequest(
-                f"Two tools have the name '{tool.name}'.",
+                f"Two tools have the name '{word(tool.name)}'.",
                 code="unsupported_value",
                 param=f"tools[{index}].function.name",
             )
@@ -100,7 +100,7 @@ def choice(given: str | Choice | None, tools: Sequence[Tool]) -> ToolChoice:
         if any(tool.name == name for tool in tools):
             return ToolChoice("named", name)
         raise InvalidRequest(
-            f"'tool_choice' names '{name[:128]}', which is not among 'tools'.",
+            f"'tool_choice' names '{word(name)}', which is not among 'tools'.",
             code="unsupported_value",
             param="tool_choice.function.name",
         )
@@ -170,7 +170,7 @@ def _call(name: str) -> dict[str, Any]:
 def _tool(spec: ToolSpec, path: str) -> Tool:
     if spec.type != "function":
         raise InvalidRequest(
-            f"Tools of type {spec.type[:40]!r} are not supported; offer functions.",
+            f"Tools of type '{word(spec.type)}' are not supported; offer functions.",
             code="unsupported_value",
             param=f"{path}.type",
         )

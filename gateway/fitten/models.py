@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, word
 from gateway.generation import Model
 
 _SECTIONS: tuple[Literal["chat"], Literal["agent"]] = ("chat", "agent")
@@ -50,7 +50,7 @@ class Catalogue:
         model = self._by_name.get(name.casefold())
         if model is None:
             raise NotFound(
-                f"The model {name[:100]!r} does not exist; GET /v1/models lists those that do.",
+                f"The model '{word(name)}' does not exist; GET /v1/models lists those that do.",
                 code="model_not_found",
                 param="model",
             )

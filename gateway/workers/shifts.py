@@ -9,7 +9,7 @@ import structlog
 
 from gateway import log
 from gateway.app import CONFIG, build_app, hand_over
-from gateway.config import Config
+from gateway.config import Config, ConfigError
 from gateway.door import Behind, Door
 from gateway.workers.link import Asking
 from gateway.workers.messages import Left, Models, Ready, Serving, State
@@ -52,12 +52,20 @@ class Shifts:
             app = build_app(config, self._door.lifecycle, remote, on_secret=self._redactor.add)
             self._prepared[shift] = await self._door.start(app)
         except OSError as error:
-            self._asking.tell(Ready(shift, error.strerror or str(error)))
-        except Exception as error:  # steps of others are built here
+            await self._cannot(shift, error.strerror or str(error))
+        except ConfigError as error:
+            _log.error("worker_not_ready", mistakes=error.mistakes)
+            await self._cannot(shift, "a step cannot be built; the log has more")
+        except Exception as error:  # steps of others are started here
             _log.error("worker_not_ready", exc_info=error)
-            self._asking.tell(Ready(shift, f"{type(error).__name__}; the log has more"))
+            await self._cannot(shift, f"{type(error).__name__}; the log has more")
         else:
             self._asking.tell(Ready(shift, ""))
+
+    async def _cannot(self, shift: int, why: str) -> None:
+        if self._outputs is not None:  # the parent may end this process at once
+            await asyncio.to_thread(self._outputs.flush)
+        self._asking.tell(Ready(shift, why))
 
     def serve(self, shift: int) -> None:
         """Requests that come from now on are this application's."""

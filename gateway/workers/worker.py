@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from gateway import server
+from gateway import server, tracebacks
 from gateway.door import Door
 from gateway.lifecycle import Lifecycle
 from gateway.workers.accepting import EvenSite, Share
@@ -151,6 +151,8 @@ async def work(line: socket.socket, sockets: list[socket.socket]) -> int:
 
 def main() -> int:
     """Be a worker."""
+    sys.excepthook = tracebacks.last_words
+    tracebacks.log_strays()
     line, *sockets = (socket.socket(fileno=int(text)) for text in sys.argv[1:])
     for sock in (line, *sockets):
         sock.setblocking(False)

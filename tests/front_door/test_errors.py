@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -121,6 +122,75 @@ async def test_a_request_that_cannot_be_served_is_refused_in_the_shape_of_d2(
 async def test_an_unknown_url_is_named(gateway: Gateway) -> None:
     _, error = await refused(gateway, "POST", "/v1/nope?key=canary", JSON, GOOD)
     assert error["message"] == "Invalid URL (POST /v1/nope)"
+
+
+PROMPT = "the merger is on Friday"
+LIKE_A_KEY = "sk-canary-9e107d9d372b"
+
+
+def spoken(content: Any = "x", **parameters: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": content}], **parameters}
+
+
+@pytest.mark.parametrize("word", [PROMPT, LIKE_A_KEY, "合并在星期五"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda word: {"messages": [{"role": word, "content": "x"}]},
+        lambda word: spoken([{"type": word}]),
+        lambda word: spoken(tools=[{"type": word}]),
+        lambda word: spoken(tool_choice=word),
+        lambda word: spoken(
+            tools=[{"type": "function", "function": {"name": "f"}}],
+            tool_choice={"type": "function", "function": {"name": word}},
+        ),
+        lambda word: spoken(
+            tools=[{"type": "function", "function": {"name": "f", word: 1}, word: 1}] * 2
+        ),
+        lambda word: spoken(response_format={"type": word}),
+        lambda word: spoken(reasoning_effort={word: 1}, temperature={word: word}),
+        lambda word: spoken(model=word),
+        lambda word: spoken([{"type": "image_url", "image_url": {"url": word}}]),
+        lambda word: json.dumps(spoken())[:-1] + 2 * f',{json.dumps(word)}:{{"a":1,"a":1}}' + "}",
+        lambda word: json.dumps(spoken()) + word,
+    ],
+)
+async def test_a_refusal_quotes_no_prompt_and_no_key(
+    gateway: Gateway, body: Any, word: str
+) -> None:
+    sent = body(word)
+    data = sent if isinstance(sent, str) else json.dumps(sent)
+    response, _ = await refused(gateway, "POST", CHAT, JSON, data.encode())
+    assert response.status in (400, 404)
+    text = str(response.headers) + json.dumps(await response.json(), ensure_ascii=False)
+    assert word not in text
+
+
+@pytest.mark.parametrize("word", [LIKE_A_KEY, "x" * 30])
+async def test_a_refusal_quotes_no_key_of_a_head(
+    gateway: Gateway, peer: Peer, connect: Connect, word: str
+) -> None:
+    for target in (f"{word} /v1/models", f"{word} /nowhere", f"GET /v1/{word}/models"):
+        broken = await connect(gateway.url)
+        await broken.send(chat_head({}, target))
+        answer = await broken.answer()
+        assert answer.status in (400, 404, 405)
+        assert word not in str(answer)
+        assert word[:20] not in str(answer)
+    await peer.send(chat_head({"Content-Type": LIKE_A_KEY, "Content-Length": "2"}) + b"{}")
+    answer = await peer.answer()
+    assert answer.status == 415
+    assert LIKE_A_KEY not in str(answer)
+
+
+async def test_a_word_in_the_wrong_place_is_named(gateway: Gateway) -> None:
+    for body, says in (
+        (spoken(model="gpt-4.1-mini"), "'gpt-4.1-mini' does not exist"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "'robot'"),
+        (spoken([{"type": "input_audio"}]), "'input_audio'"),
+    ):
+        _, error = await refused(gateway, "POST", CHAT, JSON, json.dumps(body).encode())
+        assert says in error["message"]
 
 
 @pytest.mark.parametrize(

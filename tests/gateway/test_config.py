@@ -122,6 +122,14 @@ def test_the_password_of_a_proxy_is_masked(files: Files) -> None:
     assert "hidden-word" not in yaml.safe_dump(config.as_data())
 
 
+def test_the_password_within_a_proxys_address_is_a_secret_of_its_own(files: Files) -> None:
+    config = files.load(
+        "fitten:\n  accounts: [{username: ada, password: correct horse}]\n"
+        "  proxy: http://ada:hidden%2Fword@proxy.example:3128\n" + KEYS
+    )
+    assert {"hidden%2Fword", "hidden/word"} <= set(config.secrets())
+
+
 @pytest.mark.parametrize(
     ("written", "value"),
     [
@@ -265,8 +273,8 @@ def test_an_unknown_section_is_told_with_all_that_are_known(files: Files) -> Non
         ("server: []", "server: expected a mapping, not a list"),
         ("server: 1", "server: expected a mapping, not a number"),
         ("stream: {grace: {}}", "stream.grace: expected a number, not a mapping"),
-        ("log: {level: [info]}", "log.level: ['info'] is not known"),
-        ("log: {level: {a: 1}}", "log.level: {'a': 1} is not known"),
+        ("log: {level: [info]}", "log.level: a list is not known"),
+        ("log: {level: {a: 1}}", "log.level: a mapping is not known"),
         ("log: {file: 3}", "log.file: expected text, not a number"),
         ("log: {1: 2}", "log.1: unknown option"),
         ("log: {a.b: 2}", "log.a.b: unknown option"),
@@ -451,6 +459,41 @@ def test_no_mistake_shows_a_secret_in_the_wrong_place(files: Files) -> None:
     assert "team-key-1234" not in found
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fitten: {base_url: 'https://ada:%s@fitten.example/?a'}\n",
+        "fitten: {proxy: 'ada:%s@proxy.example'}\n",
+        "fitten: {base_url: [%s]}\n",
+        "log: {level: %s}\n",
+        "log: {level: [%s]}\n",
+        "log: {%s: info}\n",
+        "%s: {}\n",
+        "{password:%s: {}}\n",
+        "middlewares: [%s]\n",
+        "middlewares: ['api_key:%s']\n",
+        "middlewares: [{%s: {}}]\n",
+        "fitten: {accounts: [{username: a, password: '${credential:%s}'}]}\n",
+        "fitten: {accounts: [{username: a, password: '${file:%s}'}]}\n",
+        "fitten: {accounts: [{username: a, password: &%s x}, {b: &%s y}]}\n",
+        "fitten: {accounts: [{username: a, password: *%s}]}\n",
+        "fitten: {accounts: [{username: a, password: !%s!x y}]}\n",
+        "%%%s\n",
+    ],
+)
+def test_no_mistake_quotes_what_may_be_a_secret(files: Files, text: str) -> None:
+    found = "\n".join(files.mistakes(text.replace("%s", "canary-of-a/secret")))
+    assert "canary-of-a/secret" not in found
+
+
+def test_no_mistake_quotes_what_a_file_of_secrets_holds(files: Files, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("canaryword\n")
+    secret.chmod(0o600)
+    found = "\n".join(files.mistakes("log: {level: '${file:" + str(secret) + "}'}\n"))
+    assert "log.level: '****' is not known" in found
+
+
 INI = "[Main]\nusername = ada\npassword = 100% ${x\napi_key = team-key-1234\n"
 
 
@@ -501,6 +544,20 @@ class TestTheIniForm:
         (mistake,) = files.mistakes(text, "config.ini")
         assert "not a valid INI file: " in mistake
         assert "\n" not in mistake
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("canary = a\n", "line 1 stands before any [section]"),
+            ("[Main]\ncanary\n", "line 2 is neither a [section] nor name = value"),
+            ("[Main]\ncanary = 1\ncanary = 2\n", "an option is given twice, again in line 3"),
+            ("[canary]\n[canary]\n", "a section is there twice, again in line 2"),
+        ],
+    )
+    def test_has_its_broken_line_named_and_not_quoted(
+        self, files: Files, text: str, says: str
+    ) -> None:
+        assert files.mistakes(text, "config.ini") == [f"config.ini: not a valid INI file: {says}"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
+import functools
+import gc
 import io
 import json
 import logging
@@ -28,6 +32,8 @@ SECRETS = {
     "url": "p&ss/w?rd=1 %",
     "emoji": "key-😀-key",
     "quote": "it's-secret",
+    "backslash and tab": "it's \\ a\ttab é",
+    "both quotes": "it's \"\\ 秘\u2028\x1b密",
 }
 
 
@@ -104,16 +110,68 @@ def test_a_secret_in_a_request_or_an_address_is_masked(secret: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
-def test_a_secret_in_a_traceback_is_masked(lines: Lines, format: str) -> None:
+def test_a_traceback_has_its_lines_but_not_what_the_exception_says(
+    lines: Lines, format: str
+) -> None:
     lines.configure(format=format)
-    lines.redactor.add("correct horse")
+    said = "cannot use what nobody told us is secret"
     try:
-        raise ValueError("cannot use correct horse")
+        raise ValueError(said)
     except ValueError:
         structlog.get_logger("test").exception("bug")
         logging.getLogger("library").exception("bug")
-    assert lines.text.count("ValueError: cannot use ****") == 2
-    assert "Traceback" in lines.text
+    assert lines.text.count("raise ValueError(said)") == 2
+    assert lines.text.count("ValueError: (40 characters that are not logged)") == 2
+    assert "what nobody told us" not in lines.text
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
+def test_a_secret_is_masked_however_often_it_was_written_anew(secret: str) -> None:
+    redactor = log.Redactor([secret])
+    for first in (repr, ascii, json.dumps, lambda text: repr(text.encode())):
+        written = first(secret)
+        for text in (written, json.dumps(written), json.dumps({"a": [written]})):
+            assert "****" in redactor(text), text
+
+
+@pytest.mark.parametrize("user", ["", "a:", "ab:", "abc:", "abcd:"])
+def test_a_password_within_basic_authentication_is_masked(user: str) -> None:
+    redactor = log.Redactor(["correct horse"])
+    for behind in ("", "x", "xy"):
+        sent = base64.b64encode(f"{user}correct horse{behind}".encode()).decode()
+        masked = redactor(f"Proxy-Authorization: Basic {sent}")
+        assert "****" in masked
+        assert len(masked.partition("Basic ")[2].replace("****", "")) <= 4 + len(user) * 4 / 3 + 4
+
+
+async def test_what_asyncio_complains_of_is_logged_without_what_it_holds(lines: Lines) -> None:
+    lines.configure(format="json")
+    canary = "a prompt in an exception"
+
+    async def fails() -> None:
+        raise ValueError(canary)
+
+    def call_back(text: str) -> None:
+        raise ValueError(text)
+
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(fails())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+    loop.call_soon(functools.partial(call_back, canary), "more of it")
+    loop.call_soon(call_back, canary)
+    loop.call_exception_handler({"message": "Unclosed connection", "client_connection": canary})
+    await asyncio.sleep(0.01)
+    events = [event["event"] for event in lines.events]
+    assert len(events) == 4
+    assert "Task exception was never retrieved" in events
+    assert "Unclosed connection" in events
+    assert sum(event.startswith("Exception in callback") for event in events) == 2
+    assert "raise ValueError(text)" in lines.text
+    assert canary[:10] not in lines.text
+    assert "more of it" not in lines.text
 
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl-_x"
@@ -129,6 +187,8 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl-_x"
         (f"[{JWT}, {JWT}]", "[****, ****]"),
         ("ft_token=FT_0123456789abcdefXYZ", "ft_token=****"),
         ("the bearer of news", "the **** news"),
+        ("key sk-0123456789abcdef is wrong", "key **** is wrong"),
+        ("task-0123456789abcdef0123, sk-short", "task-0123456789abcdef0123, sk-short"),
         ("eyJ is how they begin", "eyJ is how they begin"),
         ("a plain sentence", "a plain sentence"),
     ],

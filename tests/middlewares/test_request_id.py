@@ -22,7 +22,23 @@ async def test_a_well_formed_id_comes_back(given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [None, "", " ", "x" * 65, "a b", "a/b", "é", "a;b", "${jndi}", "<b>", "a,b", "\u0661"]
+    "given",
+    [
+        None,
+        "",
+        " ",
+        "x" * 65,
+        "a b",
+        "a/b",
+        "é",
+        "a;b",
+        "${jndi}",
+        "<b>",
+        "a,b",
+        "\u0661",
+        "sk-a",
+        "eyJ1.2.3",
+    ],
 )
 async def test_a_malformed_or_missing_id_is_replaced(given: str | None) -> None:
     async with running(request_id()) as app:

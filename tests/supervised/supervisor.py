@@ -78,6 +78,7 @@ class Supervisor:
 
     def __init__(self, folder: Path, address: str | None = None) -> None:
         self._folder = folder
+        self.stdout = folder / "stdout"  # of all services
         self.address = address or str(folder / "notify")
         self.listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -126,22 +127,24 @@ class Supervisor:
         handed = sockets or self.listening
         usual = {n: v for n, v in os.environ.items() if not n.startswith("LISTEN_")}
         since = len(self.datagrams)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-SEc", _START, str(handed.fileno())),
-            *(*prefix, sys.executable, "-m", "gateway", "serve"),
-            *("--config", str(self._folder / "config.yaml"), *arguments),
-            env={
-                **usual,
-                "PYTHONPATH": str(ROOT),
-                "NOTIFY_SOCKET": self.address,
-                "LISTEN_FDS": "1",
-                "LISTEN_FDNAMES": "http",
-                **(environ or {}),
-            },
-            cwd=self._folder,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=[handed.fileno()],
-        )
+        with self.stdout.open("ab") as stdout:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-SEc", _START, str(handed.fileno())),
+                *(*prefix, sys.executable, "-m", "gateway", "serve"),
+                *("--config", str(self._folder / "config.yaml"), *arguments),
+                env={
+                    **usual,
+                    "PYTHONPATH": str(ROOT),
+                    "NOTIFY_SOCKET": self.address,
+                    "LISTEN_FDS": "1",
+                    "LISTEN_FDNAMES": "http",
+                    **(environ or {}),
+                },
+                cwd=self._folder,
+                stdout=stdout,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=[handed.fileno()],
+            )
         service = Service(process)
         self._services.append(service)
         if wait:

@@ -1,0 +1,103 @@
+"""Tracebacks that tell where and what, but not what exceptions say: it may quote a prompt.
+
+What a library or a step puts into an exception's text is not in our hands. So a traceback
+has the lines of code and the exceptions' kinds; texts only where they cannot quote anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import traceback
+from types import TracebackType
+from typing import Any
+
+import structlog
+
+from gateway.errors import GatewayError
+
+_MOST_FRAMES = 40
+_MOST_ERRORS = 16  # in one chain, with those of groups
+
+# The interpreter's own say only names and types; a text that a `raise` gave may say more.
+_OF_THE_INTERPRETER = (AttributeError, NameError, TypeError, RecursionError, ZeroDivisionError)
+
+
+def text(error: BaseException) -> str:
+    """An exception with those that led to it, as Python prints them, without their texts."""
+    parts: list[str] = []
+    _add(error, parts, set())
+    return "".join(parts).rstrip("\n")
+
+
+def rendered(exc_info: tuple[type[BaseException], BaseException, TracebackType | None]) -> str:
+    """The same for structlog."""
+    return text(exc_info[1])
+
+
+def last_words(kind: type[BaseException], error: BaseException, _: object = None) -> None:
+    """For `sys.excepthook`: what ends the process, on stderr."""
+    if not issubclass(kind, KeyboardInterrupt):
+        print(text(error), file=sys.stderr)
+
+
+def log_strays() -> None:
+    """Log what Python would print past the log: exceptions of threads and of finalizers."""
+    log = structlog.get_logger("python")
+
+    def on_thread(found: threading.ExceptHookArgs) -> None:
+        if found.exc_value is not None:
+            log.error("bug", exc_info=found.exc_value)
+
+    def on_unraisable(found: Any) -> None:
+        if found.exc_value is not None:
+            log.error("bug", exc_info=found.exc_value)
+
+    threading.excepthook = on_thread
+    sys.unraisablehook = on_unraisable
+
+
+def _add(error: BaseException, parts: list[str], seen: set[int]) -> None:
+    seen.add(id(error))
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and id(before) not in seen and len(seen) < _MOST_ERRORS:
+        _add(before, parts, seen)
+        parts.append("\nwhich led to:\n\n")
+    if error.__traceback__ is not None:
+        parts.append("Traceback (most recent call last):\n")
+        parts += traceback.format_tb(error.__traceback__, limit=-_MOST_FRAMES)
+    parts.append(f"{_name(type(error))}: {_said(error)}\n")
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            if id(inner) not in seen and len(seen) < _MOST_ERRORS:
+                parts.append("\nin that group:\n\n")
+                _add(inner, parts, seen)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, GatewayError):
+        return error.message
+    if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno > 0:
+        return os.strerror(error.errno)  # its own text has a file's name, or worse
+    try:
+        said = str(error)
+    except Exception:  # it is somebody else's code
+        return "(a text that cannot be had)"
+    if not said or (type(error) in _OF_THE_INTERPRETER and not _was_raised(error)):
+        return said
+    return f"({len(said)} characters that are not logged)"
+
+
+def _was_raised(error: BaseException) -> bool:
+    """Whether a `raise` made it, as far as can be known."""
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    line = frames[0].line if frames else None
+    return not line or re.search(r"\braise\b", line) is not None
+
+
+def _name(kind: type[BaseException]) -> str:
+    if kind.__module__ in ("builtins", "__main__"):
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,54 @@
+"""A secret is recognised in whatever way it was written."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import quote, quote_plus
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.disguises import forms, inner_base64, printable
+
+WRITERS: list[Callable[[str], str]] = [
+    str,
+    repr,
+    ascii,
+    json.dumps,
+    partial(json.dumps, ensure_ascii=False),
+    printable,
+]
+FIRST = [*WRITERS, lambda text: repr(text.encode()), partial(quote, safe=""), quote, quote_plus]
+# Rich in what is escaped somewhere.
+texts = st.text("ab09'\"\\/&%+= <\t\n\x1b\u2028é秘😀", max_size=12) | st.text(max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts.filter(len), texts, texts, st.sampled_from(FIRST), st.sampled_from(WRITERS))
+def test_a_secret_is_found_however_it_was_written_twice(
+    secret: str, before: str, behind: str, once: Callable[[str], str], again: Callable[[str], str]
+) -> None:
+    written = again(once(f"{before}{secret}{behind}"))
+    assert any(form in written for form in forms(secret))
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts.filter(lambda text: len(text.encode()) >= 8), texts, texts)
+def test_a_secret_is_found_in_base64_wherever_it_stands(
+    secret: str, before: str, behind: str
+) -> None:
+    written = base64.b64encode(f"{before}{secret}{behind}".encode()).decode()
+    assert any(form in written for form in inner_base64(secret))
+
+
+def test_of_a_simple_secret_there_is_one_form() -> None:
+    assert forms("team-key-1234") == {"team-key-1234"}
+    assert inner_base64("short") == set()
+
+
+@given(st.text())
+def test_a_printable_text_is_printable(text: str) -> None:
+    assert printable(text).isprintable()

@@ -1,0 +1,144 @@
+"""Tracebacks: where and what, but not what exceptions say."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway import tracebacks
+from gateway.errors import UpstreamError
+
+SAID = "canary prompt"
+
+
+def told(fails: Callable[[], Any]) -> str:
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  any will do
+        fails()
+    return tracebacks.text(caught.value)
+
+
+class Own(Exception):
+    """An exception of a step's."""
+
+    def __str__(self) -> str:
+        return f"never {SAID}"
+
+
+class Broken(Exception):
+    """One whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise ValueError(SAID)
+
+
+def a_cause() -> None:
+    try:
+        json.loads(SAID)
+    except ValueError as error:
+        raise Own from error
+
+
+def a_context() -> None:
+    try:
+        NOTHING[SAID]
+    except KeyError:
+        raise Own  # noqa: B904  that is the case
+
+
+def a_note() -> None:
+    error = Own()
+    error.add_note(SAID)
+    raise error
+
+
+def a_group() -> None:
+    raise ExceptionGroup(SAID, [ValueError(SAID), ExceptionGroup("b", [KeyError(SAID)])])
+
+
+def of_a_type_that_tells() -> None:
+    raise TypeError(f"{SAID} is no number")
+
+
+def a_file() -> None:
+    Path(SAID).read_text()
+
+
+NOTHING: dict[str, int] = {}
+
+FAILURES: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "a value": (lambda: int(SAID), ["ValueError: (53 characters that are not logged)"]),
+    "a key": (lambda: NOTHING[SAID], ["KeyError: (15 characters that are not logged)"]),
+    "an own one": (lambda: a_note(), ["test_tracebacks.Own: (19 characters", "raise error"]),
+    "a cause": (a_cause, ["json.decoder.JSONDecodeError: (", "which led to", ".Own: (19 "]),
+    "a context": (a_context, ["KeyError: (15 ", "which led to", ".Own: (19 characters"]),
+    "a group": (a_group, ["ExceptionGroup: (", "in that group", "ValueError: (13 ", "KeyError"]),
+    "a type": (of_a_type_that_tells, ["TypeError: (26 characters", "is no number"]),
+    "a file": (a_file, ["FileNotFoundError: No such file or directory"]),
+    "many": (lambda: deep(SAID), ["RecursionError: maximum recursion depth exceeded"]),
+    "a name": (lambda: SAID.nothing, ["AttributeError: 'str' object has no attribute"]),  # type: ignore[attr-defined]
+}
+
+
+def deep(text: str) -> str:
+    return deep(text + "")
+
+
+@pytest.mark.parametrize(("fails", "shown"), FAILURES.values(), ids=FAILURES.keys())
+def test_a_traceback_shows_kinds_and_lines_but_no_text(
+    fails: Callable[[], Any], shown: list[str]
+) -> None:
+    text = told(fails)
+    for words in shown:
+        assert words in text
+    assert "Traceback (most recent call last):" in text
+    assert "test_tracebacks.py" in text
+    assert SAID not in text
+    assert len(text) < 20_000
+
+
+def test_our_own_errors_say_their_sentence() -> None:
+    def fails() -> None:
+        raise UpstreamError("Fitten failed.")
+
+    assert "gateway.errors.UpstreamError: Fitten failed." in told(fails)
+
+
+def test_an_exception_without_a_text_is_shown_too() -> None:
+    def fails() -> None:
+        raise Broken
+
+    assert "Broken: (a text that cannot be had)" in told(fails)
+
+
+def test_an_exception_that_causes_itself_ends() -> None:
+    error = ValueError(SAID)
+    error.__cause__ = other = KeyError(SAID)
+    other.__cause__ = error
+    assert tracebacks.text(error).count("characters that are not logged") == 2
+
+
+def test_what_threads_and_finalizers_raise_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr("sys.unraisablehook", None)
+
+    class Finalized:
+        def __del__(self) -> None:
+            raise ValueError(SAID)
+
+    def fails() -> None:
+        raise ValueError(SAID)
+
+    tracebacks.log_strays()
+    with capture_logs() as events:
+        thread = threading.Thread(target=fails)
+        thread.start()
+        thread.join()
+        Finalized()
+    assert [(event["event"], event["log_level"]) for event in events] == [("bug", "error")] * 2
+    assert all(isinstance(event["exc_info"], ValueError) for event in events)
