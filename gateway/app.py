@@ -13,6 +13,7 @@ from gateway.apis.completions import Completions
 from gateway.apis.dialect import Api
 from gateway.apis.fim_completions import FimCompletions
 from gateway.apis.infill import Infill
+from gateway.bodies import Bodies
 from gateway.boundary import Boundary
 from gateway.config import Config, ConfigError
 from gateway.fitten.client import FittenClient
@@ -61,8 +62,10 @@ def build_app(
     probes = Probes(upstream, lifecycle)
     models = ModelRoutes(upstream)
 
+    bodies = Bodies(config.server)
+
     def answering(api: Api) -> Handler:
-        handler = GenerationHandler(api, upstream, images, lifecycle, config.server, config.stream)
+        handler = GenerationHandler(api, upstream, images, lifecycle, bodies, config.stream)
         return handler.answer
 
     boundary = Boundary(openai.error_body, lifecycle, frozenset({probes.health, probes.ready}))
@@ -98,14 +101,12 @@ def build_app(
             Route("POST", "/fim/completions", answering(FimCompletions())),
             Route("POST", "/infill", answering(Infill())),
         ],
-        expect=boundary.expect,
     )
     # DeepSeek's place for completions with a suffix.
     add_routes(
         app,
         [Route("POST", "/completions", answering(Completions()))],
         bases=("/beta", "/v1/beta"),
-        expect=boundary.expect,
     )
     return app
 

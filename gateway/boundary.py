@@ -21,6 +21,7 @@ from gateway.errors import (
     NotFound,
     word,
 )
+from gateway.expectation import EXPECTATION
 from gateway.lifecycle import Lifecycle
 from gateway.middleware import RESPONSE_HEADERS, Handler
 
@@ -58,9 +59,11 @@ class Boundary:
             self._refuse_version(request)
         request[RESPONSE_HEADERS] = CIMultiDict()
         request[_STARTED] = time.monotonic()
-        if request.match_info.handler in self._probes:
-            return await request.match_info.handler(request)
         try:
+            if EXPECTATION in request:
+                self._check_expectation(request)
+            if request.match_info.handler in self._probes:
+                return await request.match_info.handler(request)
             with self._lifecycle.request():
                 return await handler(request)
         except GatewayError as error:
@@ -96,25 +99,21 @@ class Boundary:
                 round((time.monotonic() - started) * 1000)
             )
             response.headers["openai-version"] = "2020-10-01"
-        if self._lifecycle.closing:
+        # After an upgrade that we decline, aiohttp's parser loses what came behind the request.
+        declined = "Upgrade" in request.headers and not request.can_read_body
+        if self._lifecycle.closing or declined:
             response.force_close()
             response.headers["Connection"] = "close"
 
-    async def expect(self, request: web.Request) -> web.StreamResponse | None:
-        """What to do about an Expect header; a body over the limit is not asked for."""
-        request[RESPONSE_HEADERS] = CIMultiDict()
-        if request.headers.get("Expect", "").lower() != "100-continue":
-            error: GatewayError = InvalidRequest("The only Expect known here is 100-continue.")
+    def _check_expectation(self, request: web.Request) -> None:
+        """Refuse what is not known; who reads the body asks for it, behind the middlewares."""
+        if request[EXPECTATION].lower() != "100-continue":
+            error = InvalidRequest("The only Expect known here is 100-continue.")
             error.status = 417
-        elif (request.content_length or 0) > request.client_max_size:
-            error = BodyTooLarge(f"The body is over the limit of {request.client_max_size} bytes.")
-        else:
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # an interim answer is no part of the answer
-            return None
-        response = self._render(request, error)
-        response.force_close()
-        return response
+            raise error
+        if (request.content_length or 0) > request.client_max_size:
+            most = request.client_max_size
+            raise BodyTooLarge(f"The body is over the limit of {most} bytes.")
 
     def _render(self, request: web.Request, error: GatewayError) -> web.StreamResponse:
         begun: web.StreamResponse | None = request.get(_PREPARED)

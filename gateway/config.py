@@ -40,7 +40,11 @@ class Server:
     workers: Annotated[int, Between(1, 256)] = 1
     allow_open: bool = False
     max_body_bytes: Annotated[int, Between(1024, 2**31)] = 20 * 1024 * 1024
+    large_bodies: Annotated[int, Between(1, 10_000)] = 8
+    header_timeout: Seconds = 10.0
     body_timeout: Seconds = 30.0
+    max_connections: Annotated[int, Between(1, 1_000_000)] | None = None
+    send_buffer: Annotated[int, Between(4096, 2**24)] = 128 * 1024
     drain_timeout: Seconds = 30.0
 
 

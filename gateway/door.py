@@ -11,6 +11,7 @@ import gc
 import socket
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -18,16 +19,22 @@ from aiohttp import web, web_app
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.admission import descriptors
 from gateway.apis import openai
+from gateway.config import Config
 from gateway.errors import GatewayError, InternalError, InvalidRequest
+from gateway.expectation import make_request
 from gateway.lifecycle import Lifecycle
 from gateway.listening import BACKLOG, drop_vanished
+from gateway.patience import Bounds, PatientConnection
 
 _log = structlog.get_logger("server")
 
 _KEEP_ALIVE = 75.0  # seconds an idle connection may stay
 _LONGEST_CLEANUP = 2.0  # seconds
 _PATIENCE = 5.0  # seconds that an idle connection stays at most while others are not
+_FAIR = 1.0  # seconds that an idle connection stays at least
+_GLANCES = 64  # at connections, among which one may be idle
 _GLANCE = 0.02  # seconds between looks at what still goes on
 
 
@@ -35,8 +42,8 @@ _GLANCE = 0.02  # seconds between looks at what still goes on
 Site = Callable[["Door", socket.socket], web.BaseSite]
 
 
-class Connection(RequestHandler):
-    """aiohttp's connection, whose answer to broken HTTP is ours: JSON, no echo, no traceback.
+class Connection(PatientConnection):
+    """A connection whose answer to broken HTTP is ours: JSON, no echo, no traceback.
 
     It knows since when (monotonic) it has been at no request; None while it is at one.
     """
@@ -58,6 +65,22 @@ class Connection(RequestHandler):
             self.force_close()
         return self._force_close
 
+    def make_room(self) -> bool:
+        """Close a connection that just waits, one of the oldest; whether there was one.
+
+        Else whoever opens enough connections would shut everybody else out.
+        """
+        assert self._manager is not None
+        idle_before = time.monotonic() - _FAIR
+        for connection in islice(self._manager._connections, _GLANCES):
+            assert isinstance(connection, Connection)
+            waiter, since = connection._waiter, connection.idle_since
+            waits = waiter is not None and not waiter.done()
+            if waits and since is not None and since <= idle_before:
+                connection.force_close()
+                return True
+        return False
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -65,8 +88,8 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun")
+        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
+            raise ConnectionError("an answer has begun, or nobody waits for it")
         error: GatewayError
         if isinstance(exc, HttpProcessingError) or 400 <= status < 500:
             # Neither its text nor its traceback: they quote the caller's headers.
@@ -139,6 +162,7 @@ class Door(web.ServerRunner):
     """
 
     def __init__(self, lifecycle: Lifecycle) -> None:
+        self._bounds = Bounds()
         server = _Server(
             self._handle,
             request_factory=self._make,
@@ -148,6 +172,7 @@ class Door(web.ServerRunner):
             access_log=None,
             lingering_time=2.0,
             auto_decompress=False,
+            bounds=self._bounds,
         )
         super().__init__(server, shutdown_timeout=0.1)
         self.lifecycle = lifecycle
@@ -176,10 +201,13 @@ class Door(web.ServerRunner):
         for listening in sockets:
             await (site or _usual_site)(self, listening).start()
 
-    def limit_vanished(self, seconds: float) -> None:
-        """See `drop_vanished`; for connections that come from now on."""
+    def limit(self, config: Config) -> None:
+        """What connections that come from now on may ask of us."""
+        server, bounds = config.server, self._bounds
+        bounds.head, bounds.send_buffer = server.header_timeout, server.send_buffer
+        bounds.admission.limit(descriptors(), server.max_connections)
         for listening in self._sockets:
-            drop_vanished(listening, seconds)
+            drop_vanished(listening, config.stream.write_timeout)
 
     async def drain(self, seconds: float, grace: float) -> bool:
         """Wait for requests to end, and for their connections; whether all ended.
@@ -237,6 +265,7 @@ class Door(web.ServerRunner):
     async def cleanup(self) -> None:
         """Close the connections and end every application."""
         await super().cleanup()
+        self._bounds.end()
         leaving = dict(self._leaving)
         if leaving:
             await asyncio.wait(leaving, timeout=_LONGEST_CLEANUP)
@@ -247,10 +276,13 @@ class Door(web.ServerRunner):
         if self._current is not None:
             await self._current.end()
 
-    def _make(self, *arguments: Any) -> web.BaseRequest:
+    def _make(self, message: Any, *rest: Any) -> web.BaseRequest:
         behind = self._current
         assert behind is not None
-        request = behind.make(*arguments)
+        if "Expect" in message.headers:
+            request = make_request(behind.make, message, *rest)
+        else:
+            request = behind.make(message, *rest)
         request[_BEHIND] = behind
         return request
 

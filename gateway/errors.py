@@ -108,7 +108,7 @@ class Superseded(InvalidRequest):
 
 
 class BodyTimeout(InvalidRequest):
-    """The request's body did not arrive in time."""
+    """The request, its head or its body, did not arrive in time."""
 
     status = 408
     code = "request_timeout"
@@ -154,6 +154,15 @@ class Unavailable(GatewayError):
 
     status = 503
     code = "no_account_available"
+
+
+def overloaded() -> Unavailable:
+    """What a caller is told when there is no room for it."""
+    return Unavailable(
+        "The gateway has no room for more at the moment; please try again.",
+        code="server_is_overloaded",
+        retry_after=1.0,
+    )
 
 
 class AccountRefused(Unavailable):

@@ -11,16 +11,9 @@ import structlog
 from aiohttp import web
 
 from gateway.apis.dialect import Api, Reply
-from gateway.config import Server, Stream
-from gateway.errors import (
-    BodyTimeout,
-    BodyTooLarge,
-    GatewayError,
-    InternalError,
-    InvalidRequest,
-    UnsupportedMediaType,
-    word,
-)
+from gateway.bodies import Bodies
+from gateway.config import Stream
+from gateway.errors import GatewayError, InternalError
 from gateway.generation import Generation, Piece, Silence, Upstream
 from gateway.lifecycle import Lifecycle, draining
 from gateway.middleware import GENERATION, KEY_NAME, RESPONSE_HEADERS
@@ -41,19 +34,19 @@ class GenerationHandler:
         upstream: Upstream,
         images: RemoteImages,
         lifecycle: Lifecycle,
-        server: Server,
+        bodies: Bodies,
         stream: Stream,
     ) -> None:
         self._api = api
         self._images = images
         self._lifecycle = lifecycle
         self._upstream = upstream
-        self._server = server
+        self._bodies = bodies
         self._stream = stream
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError as long as nothing was sent."""
-        asked = self._api.parse(await read_body(request, self._server))
+        asked = self._api.parse(await self._bodies.read(request))
         if any(message.images for message in asked.messages):
             asked = replace(asked, messages=await self._images.fetched(asked.messages))
         # A completion has no choice of models; editors name the one whose notation they write.
@@ -135,46 +128,3 @@ class GenerationHandler:
         # The answer has begun: the error is a frame; nothing like an end follows it.
         generation.end = error.code or "error"
         return await stream.end(last + reply.error(error))
-
-
-async def read_body(request: web.Request, limits: Server) -> bytes:
-    """The whole body, bounded in size and time.
-
-    Whole before the upstream is asked, because a caller that leaves is noticed only once
-    nothing of its request is left to read. Raises InvalidRequest or one of its kinds.
-    """
-    _check_media_type(request)
-    if (request.content_length or 0) > limits.max_body_bytes:
-        raise _too_large(limits)
-    if request.content.is_eof() and request.content.total_bytes <= limits.max_body_bytes:
-        return await request.read()  # it is all there
-    try:
-        async with asyncio.timeout(limits.body_timeout):
-            return await request.read()
-    except TimeoutError:
-        raise BodyTimeout("The body did not arrive in time.") from None
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_large(limits) from None
-    except web.RequestPayloadError:
-        raise InvalidRequest("The body's transfer encoding is broken.") from None
-
-
-def _too_large(limits: Server) -> BodyTooLarge:
-    return BodyTooLarge(
-        f"The body is over the limit of {limits.max_body_bytes} bytes (server.max_body_bytes)."
-    )
-
-
-def _check_media_type(request: web.Request) -> None:
-    kind = request.headers.get("Content-Type", "")
-    essence, _, parameters = kind.partition(";")
-    essence = essence.strip().lower()
-    if essence and essence != "application/json" and not essence.endswith("+json"):
-        raise UnsupportedMediaType(
-            f"The body must be JSON: send 'Content-Type: application/json', not '{word(essence)}'."
-        )
-    charset = parameters.lower().partition("charset=")[2].strip(" \"'")
-    if charset and charset not in ("utf-8", "utf8"):
-        raise UnsupportedMediaType("The body must be in UTF-8.")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("The body must not be compressed.")

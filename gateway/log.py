@@ -17,6 +17,7 @@ import structlog
 from gateway import tracebacks
 from gateway.config import Log
 from gateway.disguises import forms, inner_base64, printable
+from gateway.logflood import Flood
 from gateway.logsink import File, Sink, Stream
 
 _MASK = "****"
@@ -209,7 +210,9 @@ def configure(
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    root.handlers = [_FromStdlib()]
+    libraries = _FromStdlib()
+    libraries.addFilter(Flood())
+    root.handlers = [libraries]
     root.setLevel(max(level, logging.WARNING))
     return outputs
 

@@ -107,7 +107,7 @@ async def _swap(door: Door, config: Config, source: Source) -> None:
     # No await from here: no request comes between the steps.
     hand_over(door.app, app)
     door.put(behind)
-    door.limit_vanished(config.stream.write_timeout)
+    door.limit(config)
 
 
 async def first_try(tried: asyncio.Event) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,6 @@ from gateway.middleware import Handler
 
 # Clients append to the base URL they were given; some were given too little, some too much.
 API_BASES = ("/v1", "", "/v1/v1")
-
-Expect = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +29,11 @@ def add_routes(
     routes: Iterable[Route],
     *,
     bases: Iterable[str] = API_BASES,
-    expect: Expect | None = None,
 ) -> None:
     """Answer the routes under each base, with and without a slash at the end.
 
     HEAD is answered as GET would be; where there is only POST, it says no more than that
-    the URL is right. OPTIONS tells the methods. expect: what to do about Expect headers.
+    the URL is right. OPTIONS tells the methods.
     """
     methods: dict[str, dict[str, Handler]] = {}
     for route in routes:
@@ -47,9 +44,7 @@ def add_routes(
         for end in ("/", ""):  # the longer first: a placeholder would take the slash
             resource = app.router.add_resource(f"{base}{path}{end}")
             for method, handler in every.items():
-                resource.add_route(
-                    method, handler, expect_handler=expect if method == "POST" else None
-                )
+                resource.add_route(method, handler)
 
 
 async def _found(_: web.Request) -> web.StreamResponse:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import structlog
 
 from gateway import listening
+from gateway.admission import raise_descriptors
 from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app
 from gateway.config import Config
 from gateway.door import Door, Site
@@ -161,7 +162,8 @@ async def take_connections(
     """
     try:
         await door.listen(sockets, site)
-        door.limit_vanished(door.app[CONFIG].stream.write_timeout)
+        raise_descriptors()
+        door.limit(door.app[CONFIG])
     except BaseException:
         await door.cleanup()
         raise

@@ -44,6 +44,8 @@ TEMPLATES = (
 _FILE_HEADS = re.compile(
     r"(?:<\|file_sep\|>|<file_sep>|<filename>|^###PATH:|^\+{5} )[ \t]*([^\r\n<]{1,1024})", re.M
 )
+# So far before the cursor a file's name is looked for; there are millions in a hostile prompt.
+_NEAR = 500_000
 _FILE_IN_PREFIX = re.compile(r"^\+{5} ([^\r\n]{1,1024})\r?\n", re.M)
 
 
@@ -57,8 +59,9 @@ def read(prompt: str) -> tuple[Fill, tuple[str, ...]] | None:
             found = _sides(prompt, template)
             if found is not None:
                 header, prefix, suffix = found
-                names = _FILE_HEADS.findall(header)
+                names = _FILE_HEADS.findall(header[-_NEAR:])
                 if not template.middle:  # Codestral has its files in the prefix
+                    prefix = prefix[-_NEAR:]
                     *_, last = [None, *_FILE_IN_PREFIX.finditer(prefix)]
                     if last is not None:
                         names, prefix = [last[1]], prefix[last.end() :]

@@ -43,11 +43,15 @@ class Document:
 
 def document(prefix: str, suffix: str) -> Document:
     """The text that may be sent. Python's characters are whole ones, so a cut splits none."""
+    whole = len(prefix) + len(suffix)
+    # Of what lies farther off nothing would be left, and looking through it takes long.
+    prefix, suffix = prefix[-2 * MAX_CHARS :], suffix[: 2 * MAX_CHARS]
+    cut = len(prefix) + len(suffix) < whole
     prefix, suffix = _without_markers(prefix), _without_markers(suffix)
     while across := _marker_across(prefix, suffix):
         suffix = suffix[across:]
     if len(prefix) + len(suffix) <= MAX_CHARS:
-        return Document(prefix, suffix)
+        return Document(prefix, suffix, cut)
     return Document(prefix[-_HALF:], suffix[:_HALF], cut=True)
 
 

@@ -11,6 +11,9 @@ from gateway.generation import Image, Message, RemoteImage
 # Protocol 4.3 and 8: the official extension's own limit, in characters.
 MAX_CHARS = 307_200
 
+# Nothing is done with so much: what would be done takes long, and is for nothing.
+EXCESS = 2 * MAX_CHARS
+
 # What would open or close a turn; anything in that form is kept from meaning anything.
 ROLE_MARKERS = ("<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "<|endoftext|>")
 
@@ -34,21 +37,31 @@ def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX
     fetched before.
     Raises InvalidRequest (`context_length_exceeded`) beyond `limit` characters.
     """
+    size = 0
+    for message in messages:
+        size += len(message.text)
+    if size > EXCESS:
+        raise too_long(size, messages, limit)
     system = "\n\n".join(m.text for m in messages if m.role == "system" and m.text)
     blocks = [_block("system", system or default_system)]
     blocks.extend(_turns(m for m in messages if m.role != "system"))
     blocks.append("<|assistant|>")
     prompt = "\n".join(blocks)
     if len(prompt) > limit:
-        drawn = sum(len(image.data) for image in pictures(messages))
-        raise InvalidRequest(
-            f"This model's maximum context length is {limit} characters. However, your messages "
-            f"resulted in {len(prompt)} characters. Please reduce the length of the messages."
-            + (f" {drawn} of them are images: scale those down." if drawn else ""),
-            code="context_length_exceeded",
-            param="messages",
-        )
+        raise too_long(len(prompt), messages, limit)
     return prompt
+
+
+def too_long(size: int, messages: Sequence[Message], limit: int = MAX_CHARS) -> InvalidRequest:
+    """What a caller is told whose messages are so many characters."""
+    drawn = sum(len(image.data) for image in pictures(messages))
+    return InvalidRequest(
+        f"This model's maximum context length is {limit} characters. However, your messages "
+        f"resulted in {size} characters. Please reduce the length of the messages."
+        + (f" {drawn} of them are images: scale those down." if drawn else ""),
+        code="context_length_exceeded",
+        param="messages",
+    )
 
 
 def _turns(messages: Iterable[Message]) -> Iterable[str]:

@@ -78,7 +78,7 @@ class Shifts:
         self._door.put(behind, on_left=lambda: self._left(former))
         self.drain_timeout = config.server.drain_timeout
         if former:
-            self._door.limit_vanished(config.stream.write_timeout)
+            self._door.limit(config)
 
     def serving(self, shift: int) -> None:
         """It does: requests come, or can."""

@@ -59,6 +59,11 @@ class Peer:
             raise
         return cls(*await asyncio.open_connection(sock=sock, limit=receive_buffer or 2**20))
 
+    @property
+    def socket(self) -> Any:
+        """Its socket, for options."""
+        return self._writer.get_extra_info("socket")
+
     async def send(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()
@@ -117,8 +122,7 @@ class Peer:
 
     def reset(self) -> None:
         """Leave with an RST, as a killed process behind a proxy does."""
-        sock = self._writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
 

@@ -227,7 +227,7 @@ MESSAGES = b'"messages":[{"role":"user","content":"[[say]]"}]'
         b"{" + MESSAGES + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b"{" + MESSAGES + b',"x":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
         b"[" * 1_000_000,
-        b'{"a":' * 200_000,
+        b'{"a":' * 100_000,
         b"{" + MESSAGES + b"," + MESSAGES + b"}",
         b"{" + MESSAGES + b',"model":"fitten-code","mod\\u0065l":"S1"}',
         b'{"messages":[{"role":"user","role":"system","content":"x"}]}',

@@ -242,9 +242,11 @@ async def test_odd_request_targets_are_answered(
     "line", ["GET /health HTTP/0.9", "GET /health HTTP/2.0", "GET /health HTTP/3.7", "GET /health"]
 )
 async def test_other_versions_of_http_are_refused(
-    gateway: Gateway, connect: Connect, line: str
+    gateway: Gateway, connect: Connect, log_events: list[Any], line: str
 ) -> None:
     peer = await connect(gateway.url)
     await peer.send(line.encode() + b"\r\nHost: gateway\r\n\r\n")
     answer = await peer.answer()  # takes only answers of HTTP/1
     assert answer.status in (400, 505)
+    assert await peer.rest() == b""
+    assert not [e for e in log_events if e["log_level"] == "error"]

@@ -13,11 +13,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from gateway.fitten.prompt import EXCESS, too_long
 from gateway.fitten.tools.notations import NO_PARAMETERS
 from gateway.generation import GenerationRequest, Message, Tool, ToolCall
 
 _OURS = re.compile(r"<(?=\s{0,8}/?\s{0,8}tool(?:s|_calls?|_results?)\b)", re.IGNORECASE)
 _IN_JSON = re.compile(r"<(?=[|/]|tool)", re.IGNORECASE)
+_LEAST = len('<tool_call>\n{"name": "", "arguments": }\n</tool_call>')
 _SPACE = re.compile(r"\s+")
 
 _INTRODUCTION = """\
@@ -59,6 +61,9 @@ def dressed(request: GenerationRequest, default_system: str) -> tuple[Message, .
 
     default_system: the system text where there is none.
     """
+    calls = [call for message in request.messages for call in message.calls]
+    size = sum(len(message.text) for message in request.messages)
+    _refuse_excess(size + sum(_LEAST + len(call.arguments) for call in calls), request)
     names: dict[str, str] = {}
     written = []
     for message in request.messages:
@@ -78,8 +83,10 @@ def break_up(text: str) -> str:
 
 def _introduction(request: GenerationRequest) -> str:
     choice = request.tool_choice
+    tools = "\n".join(map(_described, request.offered))
+    _refuse_excess(len(tools), request)
     lines = [
-        _INTRODUCTION.format(tools="\n".join(map(_described, request.offered))),
+        _INTRODUCTION.format(tools=_defused(tools)),
         _SEVERAL if request.parallel_tool_calls else _ONE,
     ]
     if choice.mode == "named":
@@ -97,6 +104,12 @@ def _described(tool: Tool) -> str:
         members["description"] = tool.description
     members["parameters"] = tool.parameters or NO_PARAMETERS
     return _json(members)
+
+
+def _refuse_excess(size: int, request: GenerationRequest) -> None:
+    """Before texts are looked through that will not be sent."""
+    if size > EXCESS:
+        raise too_long(size, request.messages)
 
 
 def _written(message: Message, names: Mapping[str, str]) -> Message:
@@ -118,7 +131,7 @@ def _called(call: ToolCall) -> str:
         body = _json({"name": call.name, "arguments": arguments})
     except (ValueError, RecursionError):
         body = _json({"name": call.name, "arguments": call.arguments})
-    return f"<tool_call{_attribute('id', call.id)}>\n{body}\n</tool_call>"
+    return f"<tool_call{_attribute('id', call.id)}>\n{_defused(body)}\n</tool_call>"
 
 
 def _attribute(name: str, value: str) -> str:
@@ -127,8 +140,12 @@ def _attribute(name: str, value: str) -> str:
 
 
 def _json(value: object) -> str:
-    """JSON in one line in which nothing looks like a tag of ours or a role marker."""
-    return _IN_JSON.sub(r"\\u003c", json.dumps(value, ensure_ascii=False))
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _defused(written: str) -> str:
+    """JSON in which nothing looks like a tag of ours or a role marker."""
+    return _IN_JSON.sub(r"\\u003c", written)
 
 
 def _nonempty(texts: Sequence[str]) -> Iterable[str]:
