@@ -81,11 +81,12 @@ class Redactor:
 class Outputs:
     """The sinks of this process; to be closed in the end, so that the last lines are written.
 
-    stream: where lines always go; stderr unless given.
+    stream: where lines always go; stderr unless given. shared: whether other processes write
+    to it too.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stderr = Sink(Stream(stream or sys.stderr), self._lost)
+    def __init__(self, stream: TextIO | None = None, *, shared: bool = False) -> None:
+        self._stderr = Sink(Stream(stream or sys.stderr, shared=shared), self._lost)
         self._sinks = [self._stderr]
         self._file: File | None = None
         self.rendered_loss: Callable[[int], str] = str
@@ -165,14 +166,15 @@ def configure(
 ) -> Outputs:
     """Set up structlog and the standard library's logging for this process.
 
-    labels: what every line has, such as the worker that it comes from.
+    labels: what every line has, such as the worker that it comes from, which then is not the
+        only one to write to the stream.
     outputs: those of an earlier call, for other settings. They are to be closed at the
     process's end. Raises OSError when the file cannot be opened; then nothing has changed.
     """
     file = None
     if settings.file and (outputs is None or outputs.path != settings.file):
         file = File(settings.file)
-    outputs = outputs or Outputs(stream)
+    outputs = outputs or Outputs(stream, shared=bool(labels))
     if outputs.path != settings.file:
         outputs.also_to(file)
     level = getattr(logging, settings.level.upper())

@@ -95,12 +95,13 @@ class Sink:
 class Stream:
     """A stream such as stderr, past its buffer: that is locked while a write hangs.
 
-    Lines stay whole where several processes write to one pipe: it takes so many bytes at a
-    time, or none.
+    shared: whether other processes write to it too. Lines stay whole then, for the price of
+        more calls: a pipe takes so many bytes at a time, or none.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, shared: bool = False) -> None:
         self._stream = stream
+        self._shared = shared
 
     def write(self, text: str) -> None:
         try:
@@ -108,7 +109,8 @@ class Stream:
         except OSError:  # it has none, as in tests
             self._stream.write(text)
         else:
-            for part in _parts(text.encode("utf-8", "backslashreplace")):
+            raw = text.encode("utf-8", "backslashreplace")
+            for part in _parts(raw) if self._shared else [raw]:
                 _write_all(descriptor, part)
 
 

@@ -11,7 +11,9 @@ import io
 import json
 import logging
 import os
+import select
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ import structlog
 
 from gateway import log
 from gateway.config import Log
+from gateway.logsink import Stream
 
 SECRETS = {
     "plain": "correct horse",
@@ -376,6 +379,37 @@ def test_a_sink_that_hangs_stops_nobody_and_tells_afterwards_how_many_lines_were
     lost = sum(event["count"] for event in events if event["event"] == "log_lines_lost")
     assert lost > 0
     assert sum(event["event"] == "event" for event in events) + lost == count
+
+
+def test_lines_of_several_processes_on_one_pipe_stay_whole() -> None:
+    reader, writer = os.pipe()
+    lengths = [10, 300]
+    with os.fdopen(writer, "w") as pipe:
+        writers = [Stream(pipe, shared=True) for _ in range(4)]
+        got = bytearray()
+
+        def write(number: int) -> None:
+            for _ in range(60):
+                writers[number].write("".join(f"{number}" * n + "\n" for n in lengths) * 40)
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads) or select.select([reader], [], [], 0)[0]:
+            if select.select([reader], [], [], 0.05)[0]:
+                got += os.read(reader, 65_536)
+        for thread in threads:
+            thread.join()
+        long = threading.Thread(target=writers[0].write, args=("x" * 70_000 + "\nend\n",))
+        long.start()
+        rest = bytearray()
+        while not rest.endswith(b"end\n"):
+            rest += os.read(reader, 65_536)
+        long.join()
+    os.close(reader)
+    assert {(len(set(line)), len(line)) for line in got.splitlines()} == {(1, 10), (1, 300)}
+    assert len(got.splitlines()) == 4 * 60 * 80
+    assert rest == b"x" * 70_000 + b"\nend\n", "a line that is too long is written all the same"
 
 
 def test_secrets_of_former_settings_stay_masked_after_others_have_come() -> None:
