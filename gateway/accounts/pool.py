@@ -238,7 +238,7 @@ class Pool(Generic[S]):
         waits = [wait for a in self.accounts if 0 < (wait := a.wait()) < math.inf]
         if waits:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(min(waits) + 0.001, self.look)
+            self._timer = loop.call_later(max(min(waits), 0.001), self.look)
 
     def _disarm(self) -> None:
         if self._timer is not None:

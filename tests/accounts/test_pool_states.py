@@ -175,5 +175,20 @@ class PoolMachine(RuleBasedStateMachine):
         self.loop.close()
 
 
+def test_who_waits_is_served_in_the_very_moment_in_which_a_pause_ends() -> None:
+    machine = PoolMachine()
+    machine.start([1, 1])
+    machine.come("x", 50.0)
+    small = [machine.pool.take_small() for _ in range(2)]
+    free = next(lease for lease in small if lease.account.busy == 0)
+    free.release("limited", RateLimited("429"))
+    machine.let_time_pass(0.5)
+    machine.come("y", 50.0)
+    assert len(machine.waiters()) == 1
+    machine.let_time_pass(0.5)
+    assert not machine.waiters()
+    machine.teardown()
+
+
 TestPool = PoolMachine.TestCase
 TestPool.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
