@@ -505,7 +505,7 @@ class TestSlots:
     ) -> None:
         gateway = await start_gateway(
             fitten=settings(1, max_concurrent=1, queue_length=0)
-            | {"timeouts": {"first_piece": 0.15, "between_pieces": 0.15}}
+            | {"timeouts": {"first_piece": 0.4, "between_pieces": 0.4}}
         )
         await logged_in(emulator, 1)
         async with gateway.post_chat(f"[[{marker}]]", stream=stream) as response:
