@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
-.PHONY: help install demo run test lint types check sdk install-service deploy-check confined \
+.PHONY: help install demo run test lint types check sdk install-service deploy-check boot-test confined \
         errors-doc corpora restarts chaos soak bench bench-quick bench-peers lock clean
 
 help:  ## this list
@@ -68,6 +68,9 @@ deploy-check: $(VENV)/.dev  ## the units by systemd-analyze; needs Debian's pack
 	@command -v systemd-analyze > /dev/null || { \
 	  echo "There is no systemd-analyze. On Debian and Ubuntu: sudo apt-get install systemd" >&2; exit 1; }
 	$(BIN)/pytest tests/deploy
+
+boot-test: $(VENV)/.runtime  ## boot the service in a Debian of its own, as root; needs debootstrap and qemu
+	@PIP="$(BIN)/pip" sh deploy/boot/run.sh
 
 confined: $(VENV)/.dev  ## every test under the unit's restrictions, as far as they can be imitated
 	HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis PYTHONDONTWRITEBYTECODE=1 \

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import io
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,11 +18,10 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from gateway import __version__
 from gateway.config import Fitten
 from gateway.errors import GatewayError, UpstreamError
-from gateway.fitten.body import Body, SessionBody
-from gateway.fitten.exchange import Exchange
+from gateway.fitten.body import Body
+from gateway.fitten.chat_call import AGENT, ChatCall, LeanCall, PlainCall
 from gateway.fitten.failures import (
     login_object_error,
     login_status_error,
@@ -33,8 +31,6 @@ from gateway.fitten.failures import (
 )
 from gateway.fitten.wire import error_object, status_error
 
-_AGENT = f"fitten-gateway/{__version__}"
-_LARGE = 1024 * 1024  # beyond it aiohttp wants a body it can send piece by piece
 _MAX_ANSWER = 1024 * 1024  # of the small calls; a login is a few KB
 
 # Protocol 5: the headers of the one client that is known to read the model list.
@@ -57,9 +53,8 @@ class FittenClient:
         self._http: aiohttp.ClientSession
         self._unpooled: aiohttp.ClientSession
         # Only ClientSession knows how to ask a proxy.
-        self._plain = settings.chat_client == "aiohttp" or settings.proxy is not None
-        # By user, of whom there are as many as accounts: the token and what was made for it.
-        self._chat_heads: dict[str, tuple[str, aiohttp.ClientRequest, bytes]] = {}
+        plain = settings.chat_client == "aiohttp" or settings.proxy is not None
+        self._chat_call: ChatCall = PlainCall(self._base) if plain else LeanCall(self._base)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -79,7 +74,7 @@ class FittenClient:
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": _AGENT},
+                headers={"User-Agent": AGENT},
                 proxy=settings.proxy.value if settings.proxy else None,
             )
 
@@ -195,92 +190,13 @@ class FittenClient:
         limit: float,
         may_repeat: Callable[[], bool],
     ) -> Body:
-        post = self._post_plainly if self._plain else self._post_leanly
+        post = self._chat_call.post
         try:
             return await post(self._http, user_id, access_token, body, limit)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if not worth_repeating(error) or not may_repeat():
                 raise
         return await post(self._unpooled, user_id, access_token, body, limit)
-
-    async def _post_plainly(
-        self,
-        http: aiohttp.ClientSession,
-        user_id: str,
-        access_token: str,
-        body: bytes,
-        limit: float,
-    ) -> Body:
-        async with asyncio.timeout(limit):
-            response = await http.post(
-                self._chat_url(user_id),
-                data=io.BytesIO(body) if len(body) > _LARGE else body,
-                headers={
-                    "Content-Type": "application/json",
-                    "Authorization": f"Bearer {access_token}",
-                },
-                allow_redirects=False,
-            )
-        return SessionBody(response)
-
-    async def _post_leanly(
-        self,
-        http: aiohttp.ClientSession,
-        user_id: str,
-        access_token: str,
-        body: bytes,
-        limit: float,
-    ) -> Body:
-        """The same request on a connection of the session's pool, without its ceremony."""
-        connector = http.connector
-        if connector is None:
-            raise aiohttp.ClientConnectionError("the gateway is shutting down")
-        route, head = self._chat_head(user_id, access_token)
-        try:
-            async with asyncio.timeout(http.timeout.connect):  # `connect` does not limit a lookup
-                connection = await connector.connect(route, [], http.timeout)
-        except TimeoutError as error:  # ClientSession tells it apart likewise: nothing was sent
-            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
-        exchange = Exchange(connection)
-        try:
-            head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
-            await exchange.start(head, body, limit)
-        except BaseException:
-            exchange.close()
-            raise
-        return exchange
-
-    def _chat_url(self, user_id: str) -> URL:
-        return URL(f"{self._base}/codeapi/chat_auth").with_query(ft_token=user_id)
-
-    def _chat_head(self, user_id: str, access_token: str) -> tuple[aiohttp.ClientRequest, bytes]:
-        """What names the pool's connections for a chat, and the head of its request.
-
-        Made once for a token: it costs more than all else that is done for a small request.
-        """
-        token, route, head = self._chat_heads.get(user_id, ("", None, b""))
-        if route is None or token != access_token:
-            url = self._chat_url(user_id)
-            headers = {
-                "User-Agent": _AGENT,
-                # A compressed stream waits in the compressor.
-                "Accept-Encoding": "identity",
-                "Content-Type": "application/json",
-                "Authorization": f"Bearer {access_token}",
-            }
-            route = aiohttp.ClientRequest(
-                "POST",
-                url,
-                headers=headers,
-                skip_auto_headers=("Content-Length",),
-                loop=asyncio.get_running_loop(),
-                session=self._http,
-            )
-            lines = [f"POST {url.raw_path_qs} HTTP/1.1", f"Host: {route.headers['Host']}"]
-            lines += [f"{name}: {value}" for name, value in headers.items()]
-            head = "\r\n".join([*lines, ""]).encode("ascii")
-            self._chat_heads[user_id] = access_token, route, head
-        return route, head
 
     async def _call(
         self,
