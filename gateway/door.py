@@ -11,106 +11,29 @@ import gc
 import socket
 import time
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import structlog
 from aiohttp import web, web_app
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
 
 from gateway.admission import descriptors
-from gateway.apis import openai
 from gateway.config import Config
-from gateway.errors import GatewayError, InternalError, InvalidRequest
+from gateway.connection import Connection, Connections
 from gateway.expectation import make_request
 from gateway.lifecycle import Lifecycle
 from gateway.listening import BACKLOG, drop_vanished
-from gateway.patience import Bounds, PatientConnection
+from gateway.patience import Bounds
 
 _log = structlog.get_logger("server")
 
 _KEEP_ALIVE = 75.0  # seconds an idle connection may stay
 _LONGEST_CLEANUP = 2.0  # seconds
 _PATIENCE = 5.0  # seconds that an idle connection stays at most while others are not
-_FAIR = 1.0  # seconds that an idle connection stays at least
-_GLANCES = 64  # at connections, among which one may be idle
 _GLANCE = 0.02  # seconds between looks at what still goes on
 
 
 # Makes aiohttp's idea of a place where one listens.
 Site = Callable[["Door", socket.socket], web.BaseSite]
-
-
-class Connection(PatientConnection):
-    """A connection whose answer to broken HTTP is ours: JSON, no echo, no traceback.
-
-    It knows since when (monotonic) it has been at no request; None while it is at one.
-    """
-
-    __slots__ = ("idle_since",)
-
-    def __init__(self, manager: web.Server, **options: Any) -> None:
-        super().__init__(manager, **options)
-        self.idle_since: float | None = time.monotonic()
-
-    def leave(self, idle_before: float) -> bool:
-        """Whether it is gone, which it is made if it was idle so early already."""
-        if (
-            self.idle_since is not None
-            and self.idle_since <= idle_before
-            and not self._request_in_progress  # an answer may take longer than its handler
-        ):
-            # Not `close`: that leaves the socket open and deaf until `cleanup`.
-            self.force_close()
-        return self._force_close
-
-    def make_room(self) -> bool:
-        """Close a connection that just waits, one of the oldest; whether there was one.
-
-        Else whoever opens enough connections would shut everybody else out.
-        """
-        assert self._manager is not None
-        idle_before = time.monotonic() - _FAIR
-        for connection in islice(self._manager._connections, _GLANCES):
-            assert isinstance(connection, Connection)
-            waiter, since = connection._waiter, connection.idle_since
-            waits = waiter is not None and not waiter.done()
-            if waits and since is not None and since <= idle_before:
-                connection.force_close()
-                return True
-        return False
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
-            raise ConnectionError("an answer has begun, or nobody waits for it")
-        error: GatewayError
-        if isinstance(exc, HttpProcessingError) or 400 <= status < 500:
-            # Neither its text nor its traceback: they quote the caller's headers.
-            _log.info("http_broken", reason=type(exc).__name__, status=status)
-            error = InvalidRequest("The request is not well-formed HTTP/1.1.")
-            error.status = status
-        else:
-            _log.error("bug", exc_info=exc)
-            error = InternalError()
-        response = web.Response(
-            status=error.status, body=openai.error_body(error), content_type="application/json"
-        )
-        response.force_close()
-        return response
-
-
-class _Server(web.Server):
-    """aiohttp's maker of connections; unlike it, ours never drops settings it does not know."""
-
-    def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
 
 
 def _usual_site(door: Door, listening: socket.socket) -> web.BaseSite:
@@ -163,7 +86,7 @@ class Door(web.ServerRunner):
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._bounds = Bounds()
-        server = _Server(
+        server = Connections(
             self._handle,
             request_factory=self._make,
             # Without it a handler is not told that its caller left.
