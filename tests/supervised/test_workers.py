@@ -387,3 +387,46 @@ async def test_a_log_file_is_one_for_all_and_is_opened_anew(
     for file in (tmp_path / "old.log", path):
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         assert sum(line["event"] == "request" for line in lines) == 40
+
+
+async def test_workers_killed_under_load_cost_their_own_requests_and_no_slot(
+    supervisor: Supervisor,
+    with_workers: Configure,
+    http: aiohttp.ClientSession,
+    emulator: Emulator,
+) -> None:
+    with_workers(fitten={"pool": {"max_concurrent": 12, "queue_length": 100}})
+    service = await supervisor.start()
+    outcomes: Counter[str] = Counter()
+    enough = asyncio.Event()
+
+    async def call() -> None:
+        while not enough.is_set():
+            try:
+                status, raw = await ask(
+                    http, supervisor, "[[slow first=0 gap=0.02 n=4]]", stream=True
+                )
+            except aiohttp.ClientError:
+                outcomes["broken"] += 1
+            else:
+                whole = status == 200 and raw.endswith(b"data: [DONE]\n\n")
+                outcomes["whole" if whole else f"{status} {raw[-200:]!r}"] += 1
+
+    callers = [asyncio.create_task(call()) for _ in range(20)]
+    for _ in range(6):
+        await asyncio.sleep(0.7)
+        if pids := children(service.pid):
+            os.kill(pids[0], signal.SIGKILL)
+    await eventually(lambda: len(children(service.pid)) == COUNT, within=10)
+    enough.set()
+    await asyncio.gather(*callers)
+    assert set(outcomes) <= {"whole", "broken"}, outcomes
+    assert 0 < outcomes["broken"] <= 6 * 20
+    assert outcomes["whole"] > 100
+    # All twelve slots can be had at once, and no more.
+    emulator.calls.clear()
+    together = [ask(http, supervisor, "[[slow first=0.8 gap=0 n=1]]") for _ in range(13)]
+    assert {status for status, _ in await asyncio.gather(*together)} == {200}
+    begun = sorted(call.at for call in emulator.calls_to(UPSTREAM_CHAT))
+    assert begun[11] - begun[0] < 0.7
+    assert begun[12] - begun[0] > 0.7
