@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING
 from gateway import __version__
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from gateway.config import Config, ConfigError
+    from gateway.life import Service
     from gateway.log import Outputs, Redactor
 
 _USAGE = 2  # the exit status of a configuration or a command line that cannot be used
@@ -107,12 +111,9 @@ def _check(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def _serve(config: Config, arguments: argparse.Namespace) -> int:
-    from gateway import log, server, systemd, tracebacks
+    from gateway import life, log, systemd, tracebacks
     from gateway.config import ConfigError
 
-    serve = server.serve
-    if config.server.workers > 1:
-        from gateway.workers.parent import serve
     redactor = log.Redactor(config.secrets())
     # First of all: no child may see these variables.
     supervisor = systemd.Supervisor.of(os.environ)
@@ -121,13 +122,11 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
         outputs = log.configure(config.log, redactor)
         tracebacks.log_strays()
         with contextlib.closing(outputs), contextlib.closing(supervisor):
-            server.run(
-                serve(
-                    config,
-                    sockets=sockets,
+            life.run(
+                life.live(
+                    _service(config, sockets, redactor.add),
                     source=_Source(arguments, redactor, outputs),
                     supervisor=supervisor,
-                    on_secret=redactor.add,
                     before_exit=outputs.flush,
                 )
             )
@@ -138,6 +137,18 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
         _complain(error)
         return _USAGE
     return 0
+
+
+def _service(
+    config: Config, sockets: list[socket.socket], on_secret: Callable[[str], None]
+) -> Service:
+    if config.server.workers > 1:
+        from gateway.workers.parent import Parent
+
+        return Parent(config, sockets=sockets, on_secret=on_secret)
+    from gateway.server import SingleProcess
+
+    return SingleProcess(config, sockets=sockets, on_secret=on_secret)
 
 
 class _Source:

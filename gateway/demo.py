@@ -8,9 +8,10 @@ import tempfile
 
 from emulator import Account as EmulatedAccount
 from emulator import Emulator
-from gateway import config, log, options, server
+from gateway import config, life, log, options
 from gateway.configfile import default_middlewares
 from gateway.middleware import read_chain
+from gateway.server import SingleProcess
 
 KEY = "fg-demo-key"
 _USERNAME, _PASSWORD = "demo_user", "correct horse"
@@ -29,7 +30,7 @@ Ctrl-C ends both.
 def run(*, port: int) -> int:
     """Run until interrupted; returns the exit status."""
     try:
-        server.run(_run(port))
+        life.run(_run(port))
     except OSError as error:
         print(f"Cannot start: {error}; try make demo PORT=5001", file=sys.stderr)
         return 1
@@ -53,7 +54,8 @@ async def _run(port: int) -> None:
             )
             redactor = log.Redactor(settings.secrets())
             with contextlib.closing(log.configure(settings.log, redactor)):
-                await server.serve(settings, on_secret=redactor.add, on_ready=_welcome)
+                service = SingleProcess(settings, on_secret=redactor.add)
+                await life.live(service, on_ready=_welcome)
 
 
 def _welcome(url: str) -> None:

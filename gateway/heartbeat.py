@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
@@ -15,22 +16,33 @@ _STEP = 1.0  # seconds
 _PATIENCE_WANTED = 10.0  # seconds, from each step of draining on
 
 
-class Status:
-    """One line about the gateway.
+class Vitals(Protocol):
+    """The numbers of a service."""
 
-    requests: how many are under way. accounts, workers: how many serve, and how many there are.
+    @property
+    def requests(self) -> int:
+        """How many are under way."""
+        ...
+
+    @property
+    def accounts(self) -> tuple[int, int]:
+        """How many could serve a request now, and how many there are."""
+        ...
+
+    @property
+    def workers(self) -> tuple[int, int] | None:
+        """How many take requests, and how many there are to be; None without any."""
+        ...
+
+
+class Status:
+    """One line about a service.
+
     note: what else an operator should know, such as why a reload was refused.
     """
 
-    def __init__(
-        self,
-        requests: Callable[[], int],
-        accounts: Callable[[], tuple[int, int]],
-        workers: Callable[[], tuple[int, int]] | None = None,
-    ) -> None:
-        self._requests = requests
-        self._accounts = accounts
-        self._workers = workers
+    def __init__(self, vitals: Vitals) -> None:
+        self._vitals = vitals
         self.note = ""
         self._drain_until: float | None = None
 
@@ -39,13 +51,13 @@ class Status:
         self._drain_until = asyncio.get_running_loop().time() + seconds
 
     def __call__(self) -> str:
-        open_requests = f"{self._requests()} requests open"
+        open_requests = f"{self._vitals.requests} requests open"
         if self._drain_until is not None:
             left = max(0.0, self._drain_until - asyncio.get_running_loop().time())
             return f"draining: {open_requests}, at most {left:.0f} s left"
-        text = f"serving: {open_requests}, {_of(self._accounts())} accounts healthy"
-        if self._workers is not None:
-            text += f", {_of(self._workers())} workers"
+        text = f"serving: {open_requests}, {_of(self._vitals.accounts)} accounts healthy"
+        if workers := self._vitals.workers:
+            text += f", {_of(workers)} workers"
         return f"{text}; {self.note}" if self.note else text
 
 

@@ -1,17 +1,10 @@
-"""The process's life: listen, serve, reload and drain on signals, exit."""
+"""The gateway in one process: a door that is opened, listens, drains and is shut."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import gc
-import os
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 import structlog
 
@@ -20,98 +13,82 @@ from gateway.admission import raise_descriptors
 from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app
 from gateway.config import Config
 from gateway.door import Door, Site
-from gateway.heartbeat import Status, beat, beg
 from gateway.lifecycle import Lifecycle
-from gateway.reload import Source, first_try, reload, reload_when_asked
+from gateway.reload import Source, first_try, reload
 from gateway.shared import Alone, Shared
-from gateway.systemd import Supervisor
 
 _log = structlog.get_logger("server")
-
-R = TypeVar("R")
 
 # A connection that was taken but is silent yet, or is kept alive after an answer that did not
 # say otherwise, may have a request on its way. aiohttp alone would close it at once.
 _GRACE = 0.4  # seconds
 
 
-async def serve(
-    config: Config,
-    *,
-    sockets: list[socket.socket] | None = None,
-    source: Source | None = None,
-    supervisor: Supervisor | None = None,
-    on_secret: Callable[[str], None] = lambda _: None,
-    on_ready: Callable[[str], None] = lambda _: None,
-    before_exit: Callable[[], None] = lambda: None,
-) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
+class SingleProcess:
+    """The gateway in one process; see `Service`.
 
-    sockets: to listen on instead of `server.host` and `server.port`. source: of the settings
-    that SIGHUP asks for. supervisor: is told how the process is. on_ready: told the URL once
-    requests are taken. before_exit: called before the process is ended at once, which skips
-    every `finally`. Raises OSError when the address cannot be listened on, ConfigError when
-    it must not.
+    sockets: to listen on instead of `server.host` and `server.port`. on_secret: told every
+    secret that is learnt while running.
     """
-    supervisor = supervisor or Supervisor()
-    stop_asked, reload_asked = asyncio.Event(), asyncio.Event()
-    on_stop(stop_asked, supervisor, before_exit)
-    if source is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
 
-    door = await start(config, sockets=sockets, on_secret=on_secret)
-    status = Status(lambda: door.lifecycle.active, lambda: door.app[UPSTREAM].accounts)
-    spare_the_collector()
-    _log.info("listening", url=address(door))
-    on_ready(address(door))
+    workers = None
 
-    async def get_ready_and_reload() -> None:
-        if supervisor.there:  # nobody else waits for it
-            await first_try(door.app[ACCOUNTS].tried)
-        supervisor.ready(status())
-        if source is not None:
-            await reload_when_asked(reload_asked, partial(reload, door, source), supervisor, status)
+    def __init__(
+        self,
+        config: Config,
+        *,
+        sockets: list[socket.socket] | None = None,
+        on_secret: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._config = config
+        self._sockets = sockets
+        self._on_secret = on_secret
+        self._door: Door | None = None
 
-    async with meanwhile(beat(supervisor, status)):
-        async with meanwhile(get_ready_and_reload()):
-            await stop_asked.wait()
-        timeout = door.app[CONFIG].server.drain_timeout
-        status.draining(timeout)
-        async with meanwhile(beg(supervisor)):
-            await stop(door, timeout)
-    _log.info("stopped")
+    async def start(self) -> str:
+        """See `Service`."""
+        self._door = await start(self._config, sockets=self._sockets, on_secret=self._on_secret)
+        spare_the_collector()
+        return address(self._door)
 
+    @property
+    def door(self) -> Door:
+        """The door, once it is started."""
+        assert self._door is not None
+        return self._door
 
-def on_stop(asked: asyncio.Event, supervisor: Supervisor, before_exit: Callable[[], None]) -> None:
-    """Have SIGTERM and SIGINT ask for a stop, and a second one end the process."""
+    @property
+    def requests(self) -> int:
+        """How many requests are under way."""
+        return self.door.lifecycle.active
 
-    def on_signal(number: int) -> None:
-        if asked.is_set():
-            _log.warning("stopped_at_once")
-            before_exit()
-            os._exit(128 + number)
-        supervisor.stopping()
-        asked.set()
+    @property
+    def accounts(self) -> tuple[int, int]:
+        """How many accounts could serve a request now, and how many there are."""
+        return self.door.app[UPSTREAM].accounts
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+    @property
+    def drain_timeout(self) -> float:
+        """See `Service`."""
+        return self.door.app[CONFIG].server.drain_timeout
 
+    async def first_try(self) -> None:
+        """See `Service`."""
+        await first_try(self.door.app[ACCOUNTS].tried)
 
-@asynccontextmanager
-async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Work of its own task, until the block is left."""
-    task = asyncio.create_task(work)
-    task.add_done_callback(_complain)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    async def reload(self, source: Source) -> None:
+        """See `Service`."""
+        await reload(self.door, source)
 
+    async def stop(self) -> None:
+        """See `Service`."""
+        await stop(self.door, self.drain_timeout)
 
-def _complain(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("bug", exc_info=task.exception())
+    async def close(self) -> None:
+        """Nothing is left after `stop`, or a `start` that failed."""
+
+    def kill(self) -> None:
+        """There is nothing but this process."""
 
 
 async def start(
@@ -183,17 +160,6 @@ async def stop(door: Door, drain_timeout: float, *, grace: float = _GRACE) -> No
         _log.warning("drain_timeout", active=lifecycle.active)
     await lifecycle.interrupt()
     await door.cleanup()
-
-
-def run(main: Coroutine[Any, Any, R]) -> R:
-    """What a coroutine gives, run on the fastest event loop there is."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    with contextlib.suppress(ImportError):  # there is none for Windows
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main)
 
 
 def spare_the_collector() -> None:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import pickle
-import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import structlog
 
 from gateway import listening
 from gateway.config import Config, ConfigError
-from gateway.heartbeat import Status, beat, beg
-from gateway.reload import Source, first_try, refusing, reload_when_asked
-from gateway.server import meanwhile, on_stop
-from gateway.systemd import Supervisor
+from gateway.reload import Source, first_try, refusing
 from gateway.workers.crew import Crew
 from gateway.workers.desk import Commons
 from gateway.workers.office import Office
@@ -26,97 +22,56 @@ from gateway.workers.office import Office
 _log = structlog.get_logger("workers")
 
 
-async def serve(
-    config: Config,
-    *,
-    sockets: list[socket.socket] | None = None,
-    source: Source | None = None,
-    supervisor: Supervisor | None = None,
-    on_secret: Callable[[str], None] = lambda _: None,
-    on_ready: Callable[[str], None] = lambda _: None,
-    before_exit: Callable[[], None] = lambda: None,
-) -> None:
-    """Have workers serve until SIGTERM or SIGINT; see `gateway.server.serve`."""
-    supervisor = supervisor or Supervisor()
-    stop_asked, reload_asked = asyncio.Event(), asyncio.Event()
-    sockets = sockets or listening.listen(config.server.host, config.server.port)
-    parent = Parent(sockets, on_secret)
-
-    def at_once() -> None:
-        parent.kill()
-        before_exit()
-
-    on_stop(stop_asked, supervisor, at_once)
-    if source is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
-    try:
-        await parent.start(config)
-        status = Status(lambda: parent.requests, lambda: parent.accounts, lambda: parent.workers)
-        _log.info("listening", url=listening.url(sockets[0].getsockname()))
-        on_ready(listening.url(sockets[0].getsockname()))
-
-        async def get_ready_and_reload() -> None:
-            if supervisor.there:  # nobody else waits for it
-                await parent.first_try()
-            supervisor.ready(status())
-            if source is not None:
-                reload = parent.reloading(source)
-                await reload_when_asked(reload_asked, reload, supervisor, status)
-
-        async with meanwhile(beat(supervisor, status)):
-            async with meanwhile(get_ready_and_reload()):
-                await stop_asked.wait()
-            status.draining(parent.drain_timeout)
-            async with meanwhile(beg(supervisor)):
-                await parent.stop()
-    finally:
-        await parent.close()
-    _log.info("stopped")
-
-
 class Parent:
-    """Has workers serve, under one configuration after the other.
+    """Has workers serve, under one configuration after the other; see `Service`.
 
-    sockets: that they listen on. on_secret: told every token.
+    sockets: that they listen on instead of the configured address. on_secret: told every token.
     """
 
-    def __init__(self, sockets: list[socket.socket], on_secret: Callable[[str], None]) -> None:
-        self._sockets = sockets
+    def __init__(
+        self,
+        config: Config,
+        *,
+        sockets: list[socket.socket] | None = None,
+        on_secret: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._config = config
+        self._sockets = sockets or []
         self._on_secret = on_secret
-        self._crew = Crew(sockets, Commons(), self._left)
+        self._crew = Crew(self._sockets, Commons(), self._left)
         self._shifts = itertools.count(1)
         self._hours: dict[Office, AsyncExitStack] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._office: Office | None = None
         self.drain_timeout = 0.0  # seconds that requests may go on after a stop is asked for
 
-    async def start(self, config: Config) -> None:
-        """Have workers serve. Raises ConfigError or OSError."""
+    async def start(self) -> str:
+        """See `Service`."""
+        config = self._config
+        if not self._sockets:
+            self._sockets += listening.listen(config.server.host, config.server.port)
         self._check(config)
         self._office = await self._opened(config)
         self.drain_timeout = config.server.drain_timeout
         await self._crew.start(self._office, config)
+        return listening.url(self._sockets[0].getsockname())
 
     async def first_try(self) -> None:
-        """Wait a little for the first login."""
+        """See `Service`."""
         if self._office is not None:
             await first_try(self._office.keeper.tried)
 
-    def reloading(self, source: Source) -> Callable[[], Awaitable[None]]:
-        """What reloads: raises Refused, and then nothing has changed."""
-
-        async def reload() -> None:
-            source.reopen()
-            self._crew.reopen()
-            started = time.monotonic()
-            with refusing():
-                config = await asyncio.to_thread(source.load)
-                self._check(config)
-                await self._change(config, source)
-            seconds = round(time.monotonic() - started, 3)
-            _log.info("reloaded", seconds=seconds, leaving=len(self._hours) - 1)
-
-        return reload
+    async def reload(self, source: Source) -> None:
+        """See `Service`."""
+        source.reopen()
+        self._crew.reopen()
+        started = time.monotonic()
+        with refusing():
+            config = await asyncio.to_thread(source.load)
+            self._check(config)
+            await self._change(config, source)
+        seconds = round(time.monotonic() - started, 3)
+        _log.info("reloaded", seconds=seconds, leaving=len(self._hours) - 1)
 
     async def _change(self, config: Config, source: Source) -> None:
         """Other settings: everything is made ready, then all workers take them."""
@@ -162,13 +117,13 @@ class Parent:
             task.add_done_callback(self._closing.discard)
 
     async def stop(self) -> None:
-        """Have all workers finish, within the time that the settings give them."""
+        """See `Service`."""
         _log.info("draining", active=self.requests, timeout=self.drain_timeout)
         listening.close(self._sockets)
         await self._crew.stop(self.drain_timeout)
 
     async def close(self) -> None:
-        """End everything that is still there."""
+        """See `Service`."""
         self._crew.kill()
         listening.close(self._sockets)
         for office in list(self._hours):
@@ -177,7 +132,7 @@ class Parent:
             await asyncio.wait(self._closing)
 
     def kill(self) -> None:
-        """End all workers now."""
+        """See `Service`."""
         self._crew.kill()
 
     @property

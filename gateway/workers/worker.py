@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from gateway import server, tracebacks
+from gateway import life, server, tracebacks
 from gateway.door import Door
 from gateway.lifecycle import Lifecycle
 from gateway.workers.accepting import EvenSite, Share
@@ -157,7 +157,7 @@ def main() -> int:
     for sock in (line, *sockets):
         sock.setblocking(False)
     with contextlib.suppress(KeyboardInterrupt):
-        return server.run(work(line, sockets))
+        return life.run(work(line, sockets))
     return 1
 
 
