@@ -7,8 +7,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
-.PHONY: help install demo run test lint types check sdk install-service deploy-check boot-test confined \
-        errors-doc corpora restarts chaos soak bench bench-quick bench-peers lock clean
+.PHONY: help install demo run test lint types check check-processes check-rest sdk install-service \
+        deploy-check boot-test confined errors-doc corpora restarts chaos soak bench bench-quick \
+        bench-peers lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -30,8 +31,17 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+# In two at once, since both wait more than they work: what starts processes, and the rest.
+PROCESSES := tests/chaos tests/faults tests/supervised tests/workers
+
 check: $(VENV)/.dev
-	$(BIN)/pytest
+	$(MAKE) --no-print-directory --jobs=2 --output-sync check-processes check-rest
+
+check-processes: $(VENV)/.dev
+	@MAKEFLAGS= $(BIN)/pytest $(PROCESSES)
+
+check-rest: $(VENV)/.dev
+	@MAKEFLAGS= $(BIN)/pytest $(PROCESSES:%=--ignore=%)
 
 # The same SDK tests again with the previous major of the official openai package, and whole
 # agent loops with a library that is not OpenAI's.
@@ -90,7 +100,7 @@ $(SUITE):
 errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/faults
 	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py
 
-restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load; about five minutes
+restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load, with one process and two; about seven minutes
 	RESTARTS=50 RELOADS=200 $(BIN)/pytest tests/supervised/test_restart.py tests/supervised/test_reload.py
 
 MINUTES ?=
