@@ -12,8 +12,10 @@ folder=$(mktemp -d "${TMPDIR:-/var/tmp}/gateway-boot.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 root=$folder/root
 
-debootstrap --variant=minbase "$suite" "$root" "$mirror" > "$folder/debootstrap.log" \
-    --include=systemd,systemd-sysv,dbus,python3,python3-venv,make,curl,procps,linux-image-cloud-amd64,initramfs-tools
+packages=systemd,systemd-sysv,dbus,python3,python3-venv,make,curl,procps
+packages=$packages,linux-image-cloud-amd64,initramfs-tools
+debootstrap --variant=minbase --include="$packages" "$suite" "$root" "$mirror" \
+    > "$folder/debootstrap.log" || { tail "$folder/debootstrap.log" >&2; exit 1; }
 python=$(chroot "$root" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 # What the installer fetches, fetched here: the Debian inside has no network.

@@ -43,7 +43,8 @@ class Crew:
         self._on_left = on_left
         self._workers: dict[int, WorkerProcess] = {}
         self._retired: set[WorkerProcess] = set()
-        self._watches: dict[WorkerProcess, asyncio.Task[None]] = {}
+        self._missing: set[int] = set()  # places that are about to be filled again
+        self._keeping: set[asyncio.Task[None]] = set()
         self._leaving = asyncio.Event()
         self._mean = 0.0
         self._office: Office
@@ -55,8 +56,8 @@ class Crew:
         self._office, self._config = office, config
         self.count = config.server.workers
         await _all(self._add(number) for number in range(1, self.count + 1))
-        for worker in self._workers.values():
-            self._watch(worker)
+        for number in range(1, self.count + 1):
+            self._keep(number)
 
     async def prepare(self, office: Office, config: Config) -> None:
         """Have all get ready for other settings; `serve` or `forget` is to follow.
@@ -88,10 +89,9 @@ class Crew:
             worker.stop(None)
         await asyncio.gather(*(self._swap(worker) for worker in list(self._workers.values())))
         for number in range(1, self.count + 1):
-            if number not in self._workers:
-                with contextlib.suppress(OSError):  # it is in the log, and will be tried again
-                    await self._add(number)
-                self._watch(self._workers[number])
+            if number not in self._workers and number not in self._missing:
+                await self._try_to_add(number)
+                self._keep(number)
 
     def serves(self, office: Office) -> bool:
         """Whether a worker still uses this office."""
@@ -117,10 +117,10 @@ class Crew:
         self._leaving.set()
         for worker in self._all:
             worker.stop(seconds)
-        if self._watches:
-            await asyncio.wait(self._watches.values(), timeout=seconds + _LAST_WORDS)
+        if self._keeping:
+            await asyncio.wait(self._keeping, timeout=seconds + _LAST_WORDS)
         self.kill()
-        await asyncio.gather(*self._watches.values(), return_exceptions=True)
+        await asyncio.gather(*self._keeping, return_exceptions=True)
 
     def kill(self) -> None:
         """End all of them now, for good."""
@@ -143,9 +143,11 @@ class Crew:
                     office = self._office
                     await worker.prepare(office, self._config)
                     await worker.serve(office)
-        except TimeoutError:
-            worker.kill()
-            raise CannotServe("a worker was not ready in time") from None
+        except BaseException as error:
+            worker.kill()  # it would be there and serve nobody
+            if isinstance(error, TimeoutError):
+                raise CannotServe("a worker was not ready in time") from None
+            raise
 
     async def _swap(self, worker: WorkerProcess) -> None:
         try:
@@ -154,30 +156,44 @@ class Crew:
         except (TimeoutError, CannotServe):
             worker.kill()  # another will take its place, under the settings of the hour
 
-    def _watch(self, worker: WorkerProcess) -> None:
-        task = asyncio.create_task(self._replace_when_gone(worker))
-        self._watches[worker] = task
-        task.add_done_callback(lambda _: self._watches.pop(worker, None))
+    async def _try_to_add(self, number: int) -> None:
+        try:
+            await self._add(number)
+        except OSError as error:  # of processes, memory or descriptors there are too many
+            _log.error("worker_not_started", worker=number, reason=str(error))
 
-    async def _replace_when_gone(self, worker: WorkerProcess) -> None:
-        """Have a worker replaced whenever it is gone, until it retires or all leave."""
-        number, pause = worker.number, 0.0
+    def _keep(self, number: int) -> None:
+        """Have a worker in this place, whatever happens, until it retires or all leave."""
+        worker = self._workers.get(number)
+        if worker is None:
+            self._missing.add(number)
+        task = asyncio.create_task(self._replace_when_gone(number, worker))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    async def _replace_when_gone(self, number: int, worker: WorkerProcess | None) -> None:
+        pause = 0.0
         while True:
             began = time.monotonic()
-            await self._death(worker)
-            if self._leaving.is_set() or self._workers.get(number) is not worker:
-                self._retired.discard(worker)
-                return
+            if worker is not None:
+                await self._death(worker)
+                if self._leaving.is_set() or self._workers.get(number) is not worker:
+                    self._retired.discard(worker)
+                    return
+                del self._workers[number]
+                self._missing.add(number)
             lived = time.monotonic() - began
             pause = 0.0 if lived > _LONG_LIFE else min(max(pause * 2, _PAUSES[0]), _PAUSES[1])
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._leaving.wait(), pause)
                 return
-            try:
-                await self._add(number)
-            except OSError as error:
-                _log.error("worker_not_started", worker=number, reason=str(error))
-            worker = self._workers[number]
+            if number <= self.count:
+                await self._try_to_add(number)
+            worker = self._workers.get(number)
+            if worker is not None or number > self.count:  # by now there are to be fewer
+                self._missing.discard(number)
+            if worker is None and number > self.count:
+                return
 
     async def _death(self, worker: WorkerProcess) -> None:
         hanging = asyncio.create_task(self._kill_if_it_hangs(worker))

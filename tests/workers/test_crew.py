@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +119,66 @@ async def test_one_that_dies_young_again_and_again_is_given_pauses(
 
 
 def replaced(bench: Bench, worker: WorkerProcess) -> Callable[[], bool]:
-    number = worker.number
-    return lambda: bench.workers[number] is not worker and bench.workers[number].serving
+    def is_replaced() -> bool:
+        present = bench.workers.get(worker.number)
+        return present is not None and present is not worker and present.serving
+
+    return is_replaced
+
+
+async def test_a_place_that_cannot_be_filled_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew_module, "_PAUSES", (0.1, 0.1))
+    tries = 0
+
+    async def start(self: WorkerProcess, sockets: list[socket.socket]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OSError(errno.EAGAIN, "no more processes")
+        await started(self, sockets)
+        if tries == 2:
+            self.kill()
+
+    started = WorkerProcess.start
+    monkeypatch.setattr(WorkerProcess, "start", start)
+    worker = bench.workers[1]
+    with structlog.testing.capture_logs() as logs:
+        os.kill(worker.pid, signal.SIGKILL)
+        await eventually(lambda: tries == 3 and bench.crew.serving == 2, within=10)
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == [
+        "worker_died",
+        "worker_not_started",
+        "worker_not_started",
+        "worker_died",
+    ]
+    assert await bench.health() == 200
+
+
+async def test_more_workers_that_cannot_be_started_at_once_come_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew_module, "_PAUSES", (0.1, 0.1))
+    more = replace(bench.config, server=replace(bench.config.server, workers=3))
+    fails = True
+
+    async def start(self: WorkerProcess, sockets: list[socket.socket]) -> None:
+        if fails:
+            raise OSError(errno.EAGAIN, "no more processes")
+        await started(self, sockets)
+
+    started = WorkerProcess.start
+    monkeypatch.setattr(WorkerProcess, "start", start)
+    other = Office(2, more, lambda _: None)
+    async with other.open():
+        await bench.crew.prepare(other, more)
+        other.take_over(bench.office)
+        await bench.crew.serve(other, more)
+        assert (bench.crew.serving, bench.crew.count) == (2, 3)
+        fails = False
+        await eventually(lambda: bench.crew.serving == 3, within=10)
+        await bench.crew.stop(0.5)
 
 
 async def test_a_prepared_office_is_left_by_all_when_it_is_not_to_be(
