@@ -62,5 +62,5 @@ timeout 1800 qemu-system-x86_64 -m 1500 -smp 2 -accel tcg,thread=multi -cpu max 
     -kernel "$folder/vmlinuz" -initrd "$folder/initrd" \
     -append "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=0" \
     -drive "file=$folder/disk,format=raw,if=virtio" -nographic -no-reboot < /dev/null |
-    sed -un '/^== /,$p' | tee "$folder/console"
+    sed -un '/== /,$p' | tee "$folder/console"
 grep -q '^== end' "$folder/console" && ! grep -q '^FAIL' "$folder/console"
