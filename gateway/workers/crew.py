@@ -152,6 +152,8 @@ class Crew:
     async def _swap(self, worker: WorkerProcess) -> None:
         try:
             async with asyncio.timeout(_SWAP):
+                if self._office.shift not in worker.offices:  # it came after the others' `prepare`
+                    await worker.prepare(self._office, self._config)
                 await worker.serve(self._office)
         except (TimeoutError, CannotServe):
             worker.kill()  # another will take its place, under the settings of the hour

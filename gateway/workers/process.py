@@ -137,9 +137,11 @@ class WorkerProcess:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._lost:
             future.set_exception(CannotServe("a worker has ended"))
-        else:
-            self._wanted[kind, shift] = future
-        return future
+            return future
+        known = self._wanted.get((kind, shift))
+        if known is None or known.done():
+            known = self._wanted[kind, shift] = future
+        return known
 
     def _take(self, message: FromWorker) -> None:
         match message:

@@ -68,7 +68,9 @@ class Shifts:
         self._asking.tell(Ready(shift, why))
 
     def serve(self, shift: int) -> None:
-        """Requests that come from now on are this application's."""
+        """Requests that come from now on are this application's; a second time changes nothing."""
+        if shift == self._current:
+            return
         behind = self._prepared.pop(shift)
         config = behind.app[CONFIG]
         former, self._current = self._current, shift

@@ -210,6 +210,24 @@ async def test_the_former_office_is_left_once_other_settings_are_served(bench: B
         await bench.crew.stop(0.5)
 
 
+async def test_a_worker_that_came_after_the_others_got_ready_takes_the_settings_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew_module, "_PAUSES", (0.0, 0.0))
+    other = Office(2, bench.config, lambda _: None)
+    async with other.open():
+        await bench.crew.prepare(other, bench.config)
+        worker = bench.workers[1]
+        os.kill(worker.pid, signal.SIGKILL)
+        await eventually(replaced(bench, worker), within=10)
+        late = bench.workers[1]
+        other.take_over(bench.office)
+        await bench.crew.serve(other, bench.config)
+        await eventually(lambda: [list(w.offices) for w in bench.workers.values()] == [[2], [2]])
+        assert bench.workers[1] is late, "it was not killed for being late"
+        await bench.crew.stop(0.5)
+
+
 async def test_a_worker_that_dies_while_it_gets_ready_refuses_the_settings(bench: Bench) -> None:
     other = Office(2, bench.config, lambda _: None)
     async with other.open():
