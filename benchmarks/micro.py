@@ -23,19 +23,20 @@ from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from multidict import CIMultiDict
 
 from benchmarks import loads
-from gateway import log, options
-from gateway.apis import openai
-from gateway.apis.chat_completions import ChatCompletions
-from gateway.boundary import Boundary
-from gateway.config import Log
-from gateway.cutoff import Cutoff
-from gateway.fitten import prompt
-from gateway.fitten.models import DEFAULT
-from gateway.fitten.response import ResponseParser
-from gateway.fitten.wire import AnswerDecoder
-from gateway.generation import Generation, Piece, Usage
-from gateway.lifecycle import Lifecycle
+from gateway import options
+from gateway.apis.openai import errors
+from gateway.apis.openai.chat_request import ChatCompletions
+from gateway.config.settings import Log
+from gateway.fitten.chat import prompt
+from gateway.fitten.chat.decoder import AnswerDecoder
+from gateway.fitten.http.response_parser import ResponseParser
+from gateway.fitten.model_catalog import DEFAULT
+from gateway.generation.request import Generation, Piece, Usage
+from gateway.generation.stop_sequences import Cutoff
+from gateway.http.error_handler import Boundary
+from gateway.http.in_flight import Lifecycle
 from gateway.middleware import GENERATION, RESPONSE_HEADERS, Handler, read_chain
+from gateway.observability import logging as log
 
 _WORDS = ["Here", " is", " the", " plan:\n", "return ", 'f"{x}"', "，然后", " done"]
 _TEXTS = _WORDS * 32
@@ -186,7 +187,7 @@ def chain_cases(folder: Path) -> Iterator[Case]:
         steps = read_chain(chain, "middlewares", mistakes)
         if mistakes:
             raise SystemExit(f"The chain is not understood: {mistakes}")
-        boundary = Boundary(openai.error_body, Lifecycle(), frozenset())
+        boundary = Boundary(errors.error_body, Lifecycle(), frozenset())
         handler, request = _handler(), _request()
         yield Case("boundary", "request", 1, lambda: _finish(boundary(request, handler)))
         for step in steps:

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from gateway import Handler
 from gateway.app import ACCOUNTS
-from gateway.fitten.keeper import Keeper
+from gateway.fitten.account_registry import Keeper
 
 HEADER = "x-chaos-inside"
 

@@ -35,16 +35,17 @@ if TYPE_CHECKING:
         Handler,
     )
     from gateway.options import Secret
-    from gateway.windows import Window
+    from gateway.store.rate_windows import Window
 
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when first used, so that `--help` needs none of aiohttp."""
     if name not in __all__:
         raise AttributeError(f"module 'gateway' has no attribute {name!r}")
-    from gateway import errors, middleware, options, windows
+    from gateway import errors, middleware, options
+    from gateway.store import rate_windows
 
-    for module in (errors, middleware, options, windows):
+    for module in (errors, middleware, options, rate_windows):
         if hasattr(module, name):
             return getattr(module, name)
     raise AttributeError(name)

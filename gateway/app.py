@@ -7,25 +7,25 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from gateway.apis import openai
-from gateway.apis.chat_completions import ChatCompletions
-from gateway.apis.completions import Completions
-from gateway.apis.dialect import Api
-from gateway.apis.fim_completions import FimCompletions
-from gateway.apis.infill import Infill
-from gateway.bodies import Bodies
-from gateway.boundary import Boundary
-from gateway.config import Config, ConfigError
+from gateway.apis.base import Api
+from gateway.apis.llamacpp_infill import Infill
+from gateway.apis.mistral_fim import FimCompletions
+from gateway.apis.openai import errors
+from gateway.apis.openai.chat_request import ChatCompletions
+from gateway.apis.openai.completions import Completions
+from gateway.config.settings import Config, ConfigError
+from gateway.fitten.account_registry import Accounts, Keeper
 from gateway.fitten.client import FittenClient
-from gateway.fitten.keeper import Accounts, Keeper
 from gateway.fitten.upstream import FittenUpstream
-from gateway.handler import GenerationHandler
-from gateway.images import ImageLimits
-from gateway.lifecycle import Lifecycle
+from gateway.http.error_handler import Boundary
+from gateway.http.handler import GenerationHandler
+from gateway.http.in_flight import Lifecycle
+from gateway.http.request_body import Bodies
+from gateway.http.routing import Route, add_routes
+from gateway.images.fetch import RemoteImages
+from gateway.images.sniff import ImageLimits
 from gateway.middleware import WINDOWS, Handler, Middleware, as_step
-from gateway.remote_images import RemoteImages
-from gateway.routes import Route, add_routes
-from gateway.shared import Shared
+from gateway.shared_state import Shared
 
 CONFIG = web.AppKey("config", Config)
 UPSTREAM = web.AppKey("upstream", FittenUpstream)
@@ -68,7 +68,7 @@ def build_app(
         handler = GenerationHandler(api, upstream, images, lifecycle, bodies, config.stream)
         return handler.answer
 
-    boundary = Boundary(openai.error_body, lifecycle, frozenset({probes.health, probes.ready}))
+    boundary = Boundary(errors.error_body, lifecycle, frozenset({probes.health, probes.ready}))
     labelled = build_steps(config)
     steps = list(labelled.values())
     chain: list[Middleware] = [boundary, *steps]
@@ -182,9 +182,9 @@ class ModelRoutes:
         self._upstream = upstream
 
     async def list(self, _: web.Request) -> web.StreamResponse:
-        body = openai.model_list_body(self._upstream.models())
+        body = errors.model_list_body(self._upstream.models())
         return web.Response(body=body, content_type="application/json")
 
     async def one(self, request: web.Request) -> web.StreamResponse:
-        body = openai.model_body(self._upstream.resolve(request.match_info["id"]))
+        body = errors.model_body(self._upstream.resolve(request.match_info["id"]))
         return web.Response(body=body, content_type="application/json")

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from gateway.config import Config, ConfigError
-    from gateway.life import Service
-    from gateway.log import Outputs, Redactor
+    from gateway.config.settings import Config, ConfigError
+    from gateway.observability.logging import Outputs, Redactor
+    from gateway.server.run import Service
 
 _USAGE = 2  # the exit status of a configuration or a command line that cannot be used
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _last_words(kind: type[BaseException], error: BaseException, _: object) -> None:
-    from gateway import tracebacks
+    from gateway.observability import tracebacks
 
     tracebacks.last_words(kind, error)
 
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(arguments: argparse.Namespace) -> Config | None:
-    from gateway.config import ConfigError
+    from gateway.config.settings import ConfigError
 
     try:
         return _settings(arguments)
@@ -88,7 +88,7 @@ def _load(arguments: argparse.Namespace) -> Config | None:
 
 
 def _settings(arguments: argparse.Namespace) -> Config:
-    from gateway.config import load
+    from gateway.config.settings import load
 
     trusting = getattr(arguments, "without_secrets", False)
     config = load(arguments.config, without_secrets=trusting)
@@ -111,8 +111,11 @@ def _check(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def _serve(config: Config, arguments: argparse.Namespace) -> int:
-    from gateway import life, log, systemd, tracebacks
-    from gateway.config import ConfigError
+    from gateway.config.settings import ConfigError
+    from gateway.observability import logging as log
+    from gateway.observability import tracebacks
+    from gateway.server import run as life
+    from gateway.server import systemd
 
     redactor = log.Redactor(config.secrets())
     # First of all: no child may see these variables.
@@ -143,10 +146,10 @@ def _service(
     config: Config, sockets: list[socket.socket], on_secret: Callable[[str], None]
 ) -> Service:
     if config.server.workers > 1:
-        from gateway.workers.parent import Parent
+        from gateway.workers.master import Parent
 
         return Parent(config, sockets=sockets, on_secret=on_secret)
-    from gateway.server import SingleProcess
+    from gateway.server.single_process import SingleProcess
 
     return SingleProcess(config, sockets=sockets, on_secret=on_secret)
 
@@ -163,7 +166,7 @@ class _Source:
         return _settings(self._arguments)
 
     def adopt(self, config: Config) -> None:
-        from gateway import log
+        from gateway.observability import logging as log
 
         log.configure(config.log, self._redactor, outputs=self._outputs)
         self._redactor.renew(config.secrets())

@@ -8,10 +8,13 @@ import tempfile
 
 from emulator import Account as EmulatedAccount
 from emulator import Emulator
-from gateway import config, life, log, options
-from gateway.configfile import default_middlewares
+from gateway import options
+from gateway.config import settings as config
+from gateway.config.file import default_middlewares
 from gateway.middleware import read_chain
-from gateway.server import SingleProcess
+from gateway.observability import logging as log
+from gateway.server import run as life
+from gateway.server.single_process import SingleProcess
 
 KEY = "fg-demo-key"
 _USERNAME, _PASSWORD = "demo_user", "correct horse"

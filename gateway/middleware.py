@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.generation import Generation
+from gateway.generation.request import Generation
 from gateway.options import UNSET, Mistakes, read_arguments, shown
-from gateway.windows import Windows
+from gateway.store.rate_windows import Windows
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]

@@ -12,8 +12,9 @@ from typing import Any
 import aiohttp
 import yaml
 
-from gateway import config, server
-from gateway.door import Door
+from gateway.config import settings as config
+from gateway.server import single_process
+from gateway.server.entrypoint import Door
 
 KEY = "test-key-0123456789"
 USUAL_MIDDLEWARES: list[Any] = [
@@ -96,10 +97,10 @@ async def running_gateway(fitten_url: str, folder: Path, **sections: Any) -> Asy
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(data), "utf-8")
     loaded = config.load(path, {})
-    door = await server.start(loaded)
+    door = await single_process.start(loaded)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(headers=headers) as http:
         try:
-            yield Gateway(server.address(door), door, loaded, http)
+            yield Gateway(single_process.address(door), door, loaded, http)
         finally:
-            await server.stop(door, loaded.server.drain_timeout, grace=0)
+            await single_process.stop(door, loaded.server.drain_timeout, grace=0)

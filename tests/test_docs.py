@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from gateway import __version__
-from gateway.config import Config
+from gateway.config.settings import Config
 
 ROOT = Path(__file__).parents[1]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from gateway.accounts.fair_queue import FairQueue
 from gateway.accounts.health import Health, Outcome, State, outcome_of
-from gateway.accounts.queue import FairQueue
 from gateway.errors import AccountRefused, GatewayError
 
 

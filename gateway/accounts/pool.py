@@ -12,9 +12,9 @@ from typing import Generic
 import structlog
 
 from gateway.accounts.account import Account, Kind, Lease, S
-from gateway.accounts.budget import RetryBudget
-from gateway.accounts.queue import FairQueue
-from gateway.accounts.selection import least_busy
+from gateway.accounts.fair_queue import FairQueue
+from gateway.accounts.retry_budget import RetryBudget
+from gateway.accounts.selection_policy import least_busy
 from gateway.errors import AccountRefused, GatewayError, RateLimited, Unavailable
 
 _log = structlog.get_logger("accounts")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gateway.generation import Fill
+from gateway.generation.request import Fill
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The upstream: the only package that knows Fitten."""

@@ -18,18 +18,18 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from gateway.config import Fitten
+from gateway.config.settings import Fitten
 from gateway.errors import GatewayError, UpstreamError
-from gateway.fitten.body import Body
-from gateway.fitten.chat_call import AGENT, ChatCall, LeanCall, PlainCall
-from gateway.fitten.failures import (
+from gateway.fitten.chat.decoder import error_object, status_error
+from gateway.fitten.error_mapping import (
     login_object_error,
     login_status_error,
     retry_after,
     translated,
     worth_repeating,
 )
-from gateway.fitten.wire import error_object, status_error
+from gateway.fitten.http.response_body import Body
+from gateway.fitten.http.transport import AGENT, ChatCall, LeanCall, PlainCall
 
 _MAX_ANSWER = 1024 * 1024  # of the small calls; a login is a few KB
 

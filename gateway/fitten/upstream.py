@@ -8,28 +8,27 @@ from collections.abc import Sequence
 import aiohttp
 import structlog
 
-from gateway import tokens
-from gateway.accounts.slots import Slot
-from gateway.config import Fitten
-from gateway.cutoff import Cutoff
+from gateway.accounts.interface import Slot
+from gateway.config.settings import Fitten
 from gateway.errors import GatewayError
-from gateway.fitten import models as fitten_models
-from gateway.fitten import prompt
-from gateway.fitten.authorised import TokenSource
-from gateway.fitten.body import Body
-from gateway.fitten.calibration import Calibration
+from gateway.fitten import model_catalog as fitten_models
+from gateway.fitten.account_registry import Accounts
+from gateway.fitten.auth.reauthenticate import TokenSource
+from gateway.fitten.chat import prompt
+from gateway.fitten.chat.decoder import AnswerDecoder, truncated
+from gateway.fitten.chat.runaway import Overrun
+from gateway.fitten.chat.timeouts import Watch
+from gateway.fitten.chat.usage_estimate import Calibration
 from gateway.fitten.client import FittenClient
-from gateway.fitten.completion import Completions
-from gateway.fitten.failures import translated
-from gateway.fitten.json_answer import StreamedJson, WholeJson, asking
-from gateway.fitten.keeper import Accounts
-from gateway.fitten.opening import Opener
-from gateway.fitten.repetition import Overrun
-from gateway.fitten.tools import tool_prompt
-from gateway.fitten.tools.cutoff import ToolCutoff
-from gateway.fitten.watch import Watch
-from gateway.fitten.wire import AnswerDecoder, truncated
-from gateway.generation import (
+from gateway.fitten.completion.completer import Completions
+from gateway.fitten.error_mapping import translated
+from gateway.fitten.failover import Opener
+from gateway.fitten.http.response_body import Body
+from gateway.fitten.json_mode.answer import StreamedJson, WholeJson, asking
+from gateway.fitten.tools import prompt as tool_prompt
+from gateway.fitten.tools.stop_sequences import ToolCutoff
+from gateway.generation import token_estimate
+from gateway.generation.request import (
     Batches,
     Direct,
     FinishReason,
@@ -39,6 +38,7 @@ from gateway.generation import (
     Piece,
     Silence,
 )
+from gateway.generation.stop_sequences import Cutoff
 
 _log = structlog.get_logger("fitten")
 
@@ -169,7 +169,7 @@ class Answer:
         reason = self._finish_reason
         self._generation.finish_reason = reason
         self._generation.usage = self._weights.usage(
-            tokens.size(self._prompt) - self._pictures,
+            token_estimate.size(self._prompt) - self._pictures,
             self._cutoff,
             self._decoder.usage,
             whole=reason is not None,

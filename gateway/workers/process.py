@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gateway.config import Config
-from gateway.workers.desk import Commons, Desk
-from gateway.workers.link import telling
-from gateway.workers.messages import (
+from gateway.config.settings import Config
+from gateway.workers.rpc.channel import telling
+from gateway.workers.rpc.messages import (
     Beat,
     Forget,
     FromWorker,
@@ -28,7 +27,8 @@ from gateway.workers.messages import (
     Start,
     Stop,
 )
-from gateway.workers.office import Office
+from gateway.workers.rpc.server import Commons, Desk
+from gateway.workers.services.accounts import Office
 
 
 class CannotServe(OSError):

@@ -15,12 +15,15 @@ from typing import Any
 
 import structlog
 
-from gateway import life, server, tracebacks
-from gateway.door import Door
-from gateway.lifecycle import Lifecycle
-from gateway.workers.accepting import EvenSite, Share
-from gateway.workers.link import Asking
-from gateway.workers.messages import (
+from gateway.http.in_flight import Lifecycle
+from gateway.observability import tracebacks
+from gateway.server import run as life
+from gateway.server import single_process
+from gateway.server.entrypoint import Door
+from gateway.workers.accept import EvenSite, Share
+from gateway.workers.revisions import Shifts
+from gateway.workers.rpc.channel import Asking
+from gateway.workers.rpc.messages import (
     Beat,
     Forget,
     FromParent,
@@ -34,7 +37,6 @@ from gateway.workers.messages import (
     State,
     Stop,
 )
-from gateway.workers.shifts import Shifts
 
 _log = structlog.get_logger("workers")
 
@@ -71,7 +73,7 @@ class Worker:
         if self._orphaned:
             _log.error("parent_gone")
         seconds = self._shifts.drain_timeout if self._orphaned else self._seconds
-        await server.stop(self._door, math.inf if seconds is None else seconds)
+        await single_process.stop(self._door, math.inf if seconds is None else seconds)
         tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._shifts.close()
@@ -119,8 +121,8 @@ class Worker:
                     self._shifts.serve(order.shift)
                     if not self._listening:
                         self._listening = True
-                        server.spare_the_collector()
-                        await server.take_connections(self._door, self._sockets, self._site)
+                        single_process.spare_the_collector()
+                        await single_process.take_connections(self._door, self._sockets, self._site)
                     self._shifts.serving(order.shift)
                 case Forget() as order:
                     await self._shifts.forget(order.shift)

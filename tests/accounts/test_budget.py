@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.accounts.budget import RetryBudget
+from gateway.accounts.retry_budget import RetryBudget
 
 
 def test_the_first_failure_may_be_repeated() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.accounts.queue import FairQueue
+from gateway.accounts.fair_queue import FairQueue
 
 
 def filled(length: int, *pushed: tuple[str, int]) -> FairQueue[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.accounts.selection import least_busy
+from gateway.accounts.selection_policy import least_busy
 
 
 @dataclass

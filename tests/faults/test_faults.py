@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.fitten.models import Catalogue
+from gateway.fitten.model_catalog import Catalogue
 from tests import support
 from tests.faults.connections import HOST
 from tests.faults.leftovers import Held, descriptors, held

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cutoff import Cutoff
-from gateway.fitten.calibration import Calibration, Ratio, Weights
-from gateway.fitten.wire import UpstreamUsage
-from gateway.generation import Usage
+from gateway.fitten.chat.decoder import UpstreamUsage
+from gateway.fitten.chat.usage_estimate import Calibration, Ratio, Weights
+from gateway.generation.request import Usage
+from gateway.generation.stop_sequences import Cutoff
 
 
 def learnt(*samples: tuple[int, int]) -> Ratio:

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from gateway import config
+from gateway.config import settings as config
 from gateway.errors import UpstreamError, UpstreamTimeout
-from gateway.fitten.body import Body
 from gateway.fitten.client import FittenClient
+from gateway.fitten.http.response_body import Body
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = HEAD + b'd\r\n{"delta":"x"}\r\n1\r\n\n\r\n0\r\n\r\n'

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway import config
+from gateway.config import settings as config
 from gateway.errors import (
     AccountRefused,
     GatewayError,
@@ -17,11 +17,11 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnauthorized,
 )
-from gateway.fitten.failures import login_object_error, login_status_error, retry_after
-from gateway.fitten.session import Session
-from gateway.fitten.tokenfile import TokenFile
-from gateway.fitten.wire import error_object
+from gateway.fitten.auth.session import Session
+from gateway.fitten.chat.decoder import error_object
+from gateway.fitten.error_mapping import login_object_error, login_status_error, retry_after
 from gateway.options import Secret
+from gateway.store.token_file import TokenFile
 
 
 class FakeClient:

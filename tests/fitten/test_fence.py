@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fitten.fence import Fence, freed
-from gateway.generation import Piece
+from gateway.fitten.json_mode.markdown_fence import Fence, freed
+from gateway.generation.request import Piece
 
 
 def streamed(texts: list[str]) -> str:

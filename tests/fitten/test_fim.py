@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import UpstreamError
-from gateway.fitten.fim import MAX_CHARS, Document, document, insertion, request
+from gateway.fitten.completion.document import MAX_CHARS, Document, document, insertion, request
 
 TEXT = st.text(
     st.one_of(st.sampled_from("ab\n\r好é😀𝔘"), st.characters(blacklist_categories=["Cs"])),

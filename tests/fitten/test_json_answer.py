@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.errors import GatewayError, UpstreamError
-from gateway.fitten.json_answer import StreamedJson, miss
-from gateway.generation import Direct, Piece, ResponseFormat
+from gateway.fitten.json_mode.answer import StreamedJson, miss
+from gateway.generation.request import Direct, Piece, ResponseFormat
 
 
 class Fake:

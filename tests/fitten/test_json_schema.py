@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fitten.json_schema import fault
+from gateway.fitten.json_mode.schema_check import fault
 
 TREE = {
     "type": "object",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import NotFound
-from gateway.fitten.models import DEFAULT, Catalogue, parse
+from gateway.fitten.model_catalog import DEFAULT, Catalogue, parse
 
 
 def item(selection: Any, display: Any = None, **members: Any) -> dict[str, Any]:

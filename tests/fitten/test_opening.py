@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from gateway import config
 from gateway.accounts.account import Account
 from gateway.accounts.health import Health
 from gateway.accounts.pool import Pool
+from gateway.config import settings as config
 from gateway.errors import (
     AccountRefused,
     GatewayError,
@@ -21,12 +21,12 @@ from gateway.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from gateway.fitten.models import DEFAULT
-from gateway.fitten.opening import Opener
-from gateway.fitten.tokenfile import Tokens
-from gateway.fitten.wire import status_error
-from gateway.generation import Generation, GenerationRequest
+from gateway.fitten.chat.decoder import status_error
+from gateway.fitten.failover import Opener
+from gateway.fitten.model_catalog import DEFAULT
+from gateway.generation.request import Generation, GenerationRequest
 from gateway.options import Secret
+from gateway.store.token_file import Tokens
 
 
 def unreachable() -> GatewayError:

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.fitten.prompt import MAX_CHARS, ROLE_MARKERS, neutralise, render
-from gateway.generation import Message, Role
+from gateway.fitten.chat.prompt import MAX_CHARS, ROLE_MARKERS, neutralise, render
+from gateway.generation.request import Message, Role
 
 SYSTEM = "Reply same language as the user's input."
 

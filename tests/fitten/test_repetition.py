@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.fitten.repetition import Overrun
+from gateway.fitten.chat.runaway import Overrun
 
 
 def verdict(text: str, *, size: int = 5, max_bytes: int = 2**30) -> GatewayError | None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fitten.response import MAX_HEAD, BadResponse, ResponseParser
+from gateway.fitten.http.response_parser import MAX_HEAD, BadResponse, ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fitten.tools.schema import Fitter
+from gateway.fitten.tools.argument_coercion import Fitter
 
 JSON = st.recursive(
     st.none()

@@ -15,12 +15,12 @@ import structlog
 
 from emulator import Account as EmulatedAccount
 from emulator import Emulator
-from gateway import config
+from gateway.config import settings as config
 from gateway.errors import GatewayError, Unavailable, UpstreamError, UpstreamTimeout
+from gateway.fitten.auth.session import Session
 from gateway.fitten.client import FittenClient
-from gateway.fitten.session import Session
-from gateway.fitten.tokenfile import TokenFile, Tokens
 from gateway.options import Secret
+from gateway.store.token_file import TokenFile, Tokens
 
 LOGIN = "/codeuser/auth/login"
 REFRESH = "/codeuser/auth/refresh_access_token"
@@ -75,7 +75,7 @@ class Bench:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("gateway.fitten.session.time", clock)
+    monkeypatch.setattr("gateway.fitten.auth.session.time", clock)
     return clock
 
 

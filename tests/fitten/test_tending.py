@@ -8,9 +8,9 @@ from typing import Any
 
 from gateway.accounts.pool import Pool
 from gateway.errors import GatewayError, UpstreamError, UpstreamUnauthorized
-from gateway.fitten.tending import Tending
-from gateway.fitten.tokenfile import Tokens
-from gateway.generation import Model
+from gateway.fitten.background_refresh import Tending
+from gateway.generation.request import Model
+from gateway.store.token_file import Tokens
 from tests.accounts.support import make_pool
 
 LIST = {"chat": [{"selection_name": "S1", "display_name": "One"}]}

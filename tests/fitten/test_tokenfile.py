@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gateway.fitten.tokenfile import TokenFile, Tokens
+from gateway.store.token_file import TokenFile, Tokens
 
 TOKENS = Tokens("u_demo", "access-1", "refresh-1", 1_800_000_000.5)
 

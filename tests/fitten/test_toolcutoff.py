@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from emulator.notations import NOTATIONS, written
 from emulator.tooluse import Made
-from gateway.fitten.prompt import ROLE_MARKERS
-from gateway.fitten.tools.cutoff import ToolCutoff
-from gateway.generation import FinishReason, Piece, Tool
+from gateway.fitten.chat.prompt import ROLE_MARKERS
+from gateway.fitten.tools.stop_sequences import ToolCutoff
+from gateway.generation.request import FinishReason, Piece, Tool
 from tests.fitten.test_toolparse import cut, said
 
 TOOLS = (Tool("clock"), Tool("find", "", {"properties": {"a": {"type": "string"}}}))

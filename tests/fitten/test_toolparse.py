@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from emulator.notations import NOTATIONS, QUIRKS, Notation, Quirk, written
 from emulator.tooluse import Made
 from gateway.fitten.tools.parser import PIECE, ToolParser
-from gateway.fitten.tools.source import MAX_HELD
-from gateway.generation import Piece, Tool
+from gateway.fitten.tools.text_reader import MAX_HELD
+from gateway.generation.request import Piece, Tool
 
 WEATHER = Tool(
     "get_weather",

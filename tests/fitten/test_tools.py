@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from emulator import tooluse
 from emulator.prompt import parse_prompt
-from gateway.fitten import prompt
-from gateway.fitten.tools import tool_prompt
+from gateway.fitten.chat import prompt
+from gateway.fitten.tools import prompt as tool_prompt
 from gateway.fitten.tools.parser import ToolParser
-from gateway.generation import GenerationRequest, Message, Tool, ToolCall, ToolChoice
+from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall, ToolChoice
 
 SYSTEM = "Reply same language as the user's input."
 NESTED = {

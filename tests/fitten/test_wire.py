@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.fitten.wire import AnswerDecoder, UpstreamUsage
-from gateway.generation import Piece
+from gateway.fitten.chat.decoder import AnswerDecoder, UpstreamUsage
+from gateway.generation.request import Piece
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
 

@@ -17,9 +17,9 @@ import structlog
 
 from emulator import Account
 from emulator.accounts import AccountBook, TokenKind
-from gateway import log
-from gateway.config import Log
-from gateway.log import Redactor
+from gateway.config.settings import Log
+from gateway.observability import logging as log
+from gateway.observability.logging import Redactor
 from tests.front_door.peer import Answer
 
 PASSWORD = 'canary pass"w/rd&é 7c1d'

@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from emulator import Account, Emulator
-from gateway import config, server
-from gateway.log import Redactor
+from gateway.config import settings as config
+from gateway.observability.logging import Redactor
+from gateway.server import single_process
 from tests.front_door.canaries import (
     API_KEY,
     OTHER_PASSWORD,
@@ -36,11 +37,11 @@ async def listening(net: Net, place: str, path: Path) -> AsyncIterator[str]:
     net.put("settings", repr(settings))
     redactor = Redactor(settings.secrets())
     with everything_logged(net, place, redactor):
-        door = await server.start(settings, on_secret=redactor.add)
+        door = await single_process.start(settings, on_secret=redactor.add)
         try:
-            yield server.address(door)
+            yield single_process.address(door)
         finally:
-            await server.stop(door, 0.1, grace=0)
+            await single_process.stop(door, 0.1, grace=0)
     if settings.state_file.exists():
         assert stat.S_IMODE(settings.state_file.stat().st_mode) == 0o600
         assert stat.S_IMODE(settings.state_file.parent.stat().st_mode) == 0o700

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from gateway import server
-from gateway.admission import Admission, raise_descriptors
+from gateway.server import single_process
+from gateway.server.connection_limit import Admission, raise_descriptors
 from tests.conftest import StartGateway
 from tests.front_door.conftest import Connect
 from tests.front_door.lag import never_blocked
@@ -96,11 +96,11 @@ async def test_callers_that_are_turned_away_do_not_delay_the_end(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
     gateway = await start_gateway(server={"max_connections": 1})
-    door = await server.start(gateway.config)
-    await connect(server.address(door))
-    refused = await connect(server.address(door))
+    door = await single_process.start(gateway.config)
+    await connect(single_process.address(door))
+    refused = await connect(single_process.address(door))
     assert (await refused.answer()).status == 503
     before = time.monotonic()
-    await server.stop(door, 1, grace=0)
+    await single_process.stop(door, 1, grace=0)
     assert await refused.rest() == b""
     assert time.monotonic() - before < 0.5

@@ -13,13 +13,13 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.apis.chat_completions import ChatCompletions
-from gateway.apis.chat_reply import ChatReply
-from gateway.fitten.opening import Opener
-from gateway.fitten.session import Session
+from gateway.apis.openai.chat_request import ChatCompletions
+from gateway.apis.openai.chat_response import ChatReply
+from gateway.fitten.auth.session import Session
+from gateway.fitten.chat.decoder import AnswerDecoder
+from gateway.fitten.failover import Opener
 from gateway.fitten.upstream import FittenUpstream
-from gateway.fitten.wire import AnswerDecoder
-from gateway.lifecycle import Lifecycle
+from gateway.http.in_flight import Lifecycle
 from tests.front_door.canaries import API_KEY, PASSWORD, SAID, Net, net, shown
 from tests.front_door.canary_gateway import chat, post, watched_gateway
 from tests.front_door.peer import CHAT

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config import Config, ConfigError, load
+from gateway.config.settings import Config, ConfigError, load
 from gateway.options import Secret
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config
-from gateway.config import Config, ConfigError
+from gateway.config import settings as config
+from gateway.config.settings import Config, ConfigError
 
 FILE = """\
 fitten:

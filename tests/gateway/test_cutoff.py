@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway import tokens
-from gateway.cutoff import Cutoff
-from gateway.generation import FinishReason, Piece
+from gateway.generation import token_estimate
+from gateway.generation.request import FinishReason, Piece
+from gateway.generation.stop_sequences import Cutoff
 
 MARKERS = ("<|a|>", "<|ab")
 
@@ -44,7 +44,7 @@ def reference(reasoning: str, content: str, stop: Sequence[str], max_tokens: int
             break
     if max_tokens is None:
         return seen, reasoning, reason
-    room = max_tokens * tokens.BYTES_PER_TOKEN
+    room = max_tokens * token_estimate.BYTES_PER_TOKEN
     for limited, kind in ((reasoning, "reasoning"), (seen, "content")):
         if len(limited.encode()) > room:
             short = limited.encode()[:room].decode("utf-8", "ignore")

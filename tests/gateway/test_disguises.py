@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.disguises import forms, inner_base64, printable
+from gateway.observability.redaction import forms, inner_base64, printable
 
 WRITERS: list[Callable[[str], str]] = [
     str,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.generation import Image, RemoteImage
-from gateway.images import ImageLimits, check, from_bytes, from_url, header
+from gateway.generation.request import Image, RemoteImage
+from gateway.images.sniff import ImageLimits, check, from_bytes, from_url, header
 from tests.pictures import data_url, gif, jpeg, png, webp
 
 LIMITS = ImageLimits(max_bytes=1000, max_pixels=10_000)

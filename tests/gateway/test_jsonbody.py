@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.apis.json_body import parse_object, shape
 from gateway.errors import InvalidRequest, word
-from gateway.jsonbody import parse_object, shape
 
 
 def refusal(raw: bytes) -> InvalidRequest:

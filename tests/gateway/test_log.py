@@ -23,9 +23,9 @@ from urllib.parse import quote
 import pytest
 import structlog
 
-from gateway import log
-from gateway.config import Log
-from gateway.logsink import Stream
+from gateway.config.settings import Log
+from gateway.observability import logging as log
+from gateway.observability.log_sinks import Stream
 
 SECRETS = {
     "plain": "correct horse",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from gateway.logflood import Flood
+from gateway.observability.logflood import Flood
 
 EMFILE = "socket.accept() out of system resource"
 

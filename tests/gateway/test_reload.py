@@ -8,9 +8,9 @@ import weakref
 
 import pytest
 
-from gateway import server
-from gateway.config import Config
-from gateway.reload import Refused, reload
+from gateway.config.settings import Config
+from gateway.server import single_process
+from gateway.server.reload import Refused, reload
 from tests.support import Gateway
 
 
@@ -69,14 +69,14 @@ async def test_an_application_stays_until_its_last_request_is_answered(gateway: 
 
 
 async def test_a_stop_ends_former_applications_too(gateway: Gateway) -> None:
-    door = await server.start(gateway.config)
+    door = await single_process.start(gateway.config)
     body = {"messages": [{"role": "user", "content": "[[endless]]"}], "stream": True}
-    url = f"{server.address(door)}/v1/chat/completions"
+    url = f"{single_process.address(door)}/v1/chat/completions"
     async with gateway.http.post(url, json=body) as response:
         await response.content.readany()
         await reload(door, Settings(gateway.config))
         assert door.leaving == 1
-        await server.stop(door, 0.1, grace=0)
+        await single_process.stop(door, 0.1, grace=0)
         assert b'"code":"draining"' in await response.read()
     assert door.leaving == 0
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.config import Images
+from gateway.config.settings import Images
 from gateway.errors import InvalidRequest
-from gateway.generation import Image, Message, RemoteImage
-from gateway.remote_images import Allowed, RemoteImages, is_public
+from gateway.generation.request import Image, Message, RemoteImage
+from gateway.images.fetch import Allowed, RemoteImages, is_public
 from tests.pictures import png
 
 REFUSED = [

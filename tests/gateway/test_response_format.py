@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.apis.response_format import parse
+from gateway.apis.openai.response_format import parse
 from gateway.errors import InvalidRequest
 
 JSON = st.recursive(

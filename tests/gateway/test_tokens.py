@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import tokens
+from gateway.generation import token_estimate
 
 any_text = st.text(max_size=30) | st.text("a好😀\ud83d\ude00", max_size=12)
 
@@ -16,23 +16,23 @@ any_text = st.text(max_size=30) | st.text("a好😀\ud83d\ude00", max_size=12)
     [("", 0, 0), ("a", 1, 1), ("abcd", 4, 1), ("abcde", 5, 2), ("好", 3, 1), ("😀好", 7, 2)],
 )
 def test_four_bytes_of_utf8_count_as_a_token(text: str, size: int, estimate: int) -> None:
-    assert tokens.size(text) == size
-    assert tokens.estimate(tokens.size(text)) == estimate
+    assert token_estimate.size(text) == size
+    assert token_estimate.estimate(token_estimate.size(text)) == estimate
 
 
 @given(any_text, any_text)
 def test_sizes_of_parts_add_up(one: str, other: str) -> None:
-    assert tokens.size(one) + tokens.size(other) == tokens.size(one + other)
+    assert token_estimate.size(one) + token_estimate.size(other) == token_estimate.size(one + other)
 
 
 @given(any_text, st.integers(0, 60))
 def test_a_prefix_is_the_longest_beginning_that_fits(text: str, limit: int) -> None:
-    prefix = tokens.prefix(text, limit)
+    prefix = token_estimate.prefix(text, limit)
     assert text.startswith(prefix)
-    assert tokens.size(prefix) <= limit
-    assert prefix == text or tokens.size(text[: len(prefix) + 1]) > limit
+    assert token_estimate.size(prefix) <= limit
+    assert prefix == text or token_estimate.size(text[: len(prefix) + 1]) > limit
 
 
 def test_half_a_surrogate_pair_is_kept_as_a_character() -> None:
-    assert tokens.size("\ud83d") == 3
-    assert tokens.prefix("\ud83dab", 4) == "\ud83da"
+    assert token_estimate.size("\ud83d") == 3
+    assert token_estimate.prefix("\ud83dab", 4) == "\ud83da"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway import tracebacks
 from gateway.errors import UpstreamError
+from gateway.observability import tracebacks
 
 SAID = "canary prompt"
 

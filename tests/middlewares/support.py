@@ -9,11 +9,11 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from gateway.apis import openai
-from gateway.boundary import Boundary
-from gateway.lifecycle import Lifecycle
+from gateway.apis.openai import errors
+from gateway.http.error_handler import Boundary
+from gateway.http.in_flight import Lifecycle
 from gateway.middleware import WINDOWS, Handler, Middleware, as_step
-from gateway.windows import SlidingWindows, Windows
+from gateway.store.rate_windows import SlidingWindows, Windows
 
 
 class App:
@@ -48,7 +48,7 @@ async def running(
     *chain: Middleware, handler: Handler = ok, windows: Windows | None = None
 ) -> AsyncIterator[App]:
     """The chain inside the boundary, as in the gateway."""
-    boundary = Boundary(openai.error_body, Lifecycle(), frozenset())
+    boundary = Boundary(errors.error_body, Lifecycle(), frozenset())
     steps: list[Middleware] = [boundary, *chain]
     app = web.Application(middlewares=[as_step(step) for step in steps])
     app[WINDOWS] = windows or SlidingWindows()

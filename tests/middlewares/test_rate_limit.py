@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway import KEY_NAME, RESPONSE_HEADERS, WINDOWS, RateLimited
 from gateway.middleware import Handler
-from gateway.windows import SlidingWindows
+from gateway.store.rate_windows import SlidingWindows
 from middlewares.rate_limit import duration, rate_limit
 from tests.middlewares.support import App, running
 

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from gateway import GENERATION, InvalidRequest, RateLimited
-from gateway.generation import Generation, GenerationRequest, Message, Model, Usage
+from gateway.generation.request import Generation, GenerationRequest, Message, Model, Usage
 from gateway.middleware import Handler
 from gateway.options import Secret
 from middlewares.api_key import Key, api_key

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from emulator import Emulator
-from gateway.admission import raise_descriptors
+from gateway.server.connection_limit import raise_descriptors
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import Peer, chat_head, chat_request, chunked, eventually
 from tests.supervised.conftest import Configure, keys

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import heartbeat, systemd
+from gateway.server import systemd, watchdog
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import chat_request
 from tests.supervised.conftest import Configure
@@ -96,7 +96,7 @@ class Heard(systemd.Supervisor):
 
 async def test_an_event_loop_that_is_always_late_does_not_feed_the_watchdog() -> None:
     supervisor = Heard()
-    beating = asyncio.create_task(heartbeat.beat(supervisor, lambda: "serving"))
+    beating = asyncio.create_task(watchdog.beat(supervisor, lambda: "serving"))
     await asyncio.sleep(0)
     assert supervisor.fed == 1
     until = time.monotonic() + 0.5

@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gateway.accounts.pool import Pool
-from gateway.config import Account, Config, Fitten
+from gateway.config.settings import Account, Config, Fitten
 from gateway.errors import GatewayError
-from gateway.fitten.tokenfile import Tokens
 from gateway.options import Secret
-from gateway.workers.desk import Commons, Desk
-from gateway.workers.link import Asking, telling
-from gateway.workers.messages import Outdated
-from gateway.workers.remote import Remote, RemotePool, RemoteTurns
+from gateway.store.token_file import Tokens
+from gateway.workers.rpc.channel import Asking, telling
+from gateway.workers.rpc.client import Remote, RemotePool, RemoteTurns
+from gateway.workers.rpc.messages import Outdated
+from gateway.workers.rpc.server import Commons, Desk
 from tests.accounts.support import FakeSession, make_pool
 
 CONFIG = Config(fitten=Fitten(accounts=(Account("a", Secret("secret")),)))

@@ -19,14 +19,14 @@ import pytest
 import structlog
 
 from emulator import Emulator
-from gateway import listening
-from gateway.config import Account, Config, Fitten, Server
+from gateway.config.settings import Account, Config, Fitten, Server
 from gateway.options import Secret
-from gateway.workers import crew as crew_module
-from gateway.workers.crew import Crew
-from gateway.workers.desk import Commons
-from gateway.workers.office import Office
+from gateway.server import listeners
+from gateway.workers import supervisor as crew_module
 from gateway.workers.process import CannotServe, WorkerProcess
+from gateway.workers.rpc.server import Commons
+from gateway.workers.services.accounts import Office
+from gateway.workers.supervisor import Crew
 from tests.front_door.peer import eventually
 
 
@@ -38,7 +38,7 @@ class Bench:
         self.left: list[Office] = []
         self.office = Office(1, config, lambda _: None)
         self.crew = Crew(sockets, Commons(), self.left.append)
-        self.url = listening.url(sockets[0].getsockname())
+        self.url = listeners.url(sockets[0].getsockname())
 
     @property
     def workers(self) -> dict[int, WorkerProcess]:
@@ -73,14 +73,14 @@ def settings(emulator: Emulator, folder: Path, **server: Any) -> Config:
 
 @asynccontextmanager
 async def at_work(config: Config) -> AsyncIterator[Bench]:
-    sockets = listening.listen("127.0.0.1", 0)
+    sockets = listeners.listen("127.0.0.1", 0)
     bench = Bench(config, sockets)
     async with bench.office.open():
         try:
             yield bench
         finally:
             await bench.crew.stop(0.5)
-            listening.close(sockets)
+            listeners.close(sockets)
 
 
 async def test_a_worker_that_hangs_is_killed_and_replaced(

@@ -17,11 +17,11 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnauthorized,
 )
-from gateway.fitten.authorised import authorised
-from gateway.fitten.tokenfile import Tokens
-from gateway.fitten.turns import Place
-from gateway.windows import Window
-from gateway.workers.desk import Commons
+from gateway.fitten.auth.reauthenticate import authorised
+from gateway.fitten.completion.supersede import Place
+from gateway.store.rate_windows import Window
+from gateway.store.token_file import Tokens
+from gateway.workers.rpc.server import Commons
 from tests.workers.support import Line, kept_pool, lines, settled
 
 MINUTE = Window(limit=10, seconds=60.0, callers=100)

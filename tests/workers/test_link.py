@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from gateway import errors
 from gateway.errors import GatewayError, MethodNotAllowed, Unavailable
-from gateway.workers import link
-from gateway.workers.desk import Desk
-from gateway.workers.link import Link
-from gateway.workers.messages import (
+from gateway.workers.rpc import channel
+from gateway.workers.rpc.channel import Link
+from gateway.workers.rpc.messages import (
     Acquire,
     Beat,
     Failure,
@@ -28,6 +27,7 @@ from gateway.workers.messages import (
     error_of,
     failure_of,
 )
+from gateway.workers.rpc.server import Desk
 from tests.workers.support import kept_pool, lines, settled
 
 MESSAGES: list[Any] = [
@@ -90,7 +90,7 @@ async def test_a_line_that_brings_nonsense_is_cut(data: bytes) -> None:
 
 
 async def test_a_line_that_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_MOST_WAITING", 100_000)
+    monkeypatch.setattr(channel, "_MOST_WAITING", 100_000)
     lost = asyncio.Event()
     end: Link[Any] = Link(FromWorker, lambda _: None, lost.set)
     ours, theirs = socket.socketpair()
@@ -113,7 +113,7 @@ async def test_what_is_told_after_the_end_is_lost_without_a_complaint() -> None:
 async def test_a_parent_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(link, "_PATIENCE", 0.05)
+    monkeypatch.setattr(channel, "_PATIENCE", 0.05)
     monkeypatch.setattr(Desk, "take", lambda *_: None)
     async with lines(kept_pool(1)) as (line,):
         with pytest.raises(Unavailable):

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.fitten.tools.source import NoCall, Reading, Source, TooLong
+from gateway.fitten.tools.text_reader import NoCall, Reading, Source, TooLong
 
 _T = TypeVar("_T")
 

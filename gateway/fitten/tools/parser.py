@@ -10,10 +10,10 @@ import json
 import re
 from collections.abc import Sequence
 
-from gateway.fitten.tools.blocks import Blocks
-from gateway.fitten.tools.notations import Call, Offer
-from gateway.fitten.tools.source import MAX_HELD, PATIENCE, NoCall, Reading, Source, TooLong
-from gateway.generation import Piece, Tool
+from gateway.fitten.tools.grammar import Blocks
+from gateway.fitten.tools.interpretation import Call, Offer
+from gateway.fitten.tools.text_reader import MAX_HELD, PATIENCE, NoCall, Reading, Source, TooLong
+from gateway.generation.request import Piece, Tool
 
 PIECE = 128
 """The most characters of arguments in one piece."""

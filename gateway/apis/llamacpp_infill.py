@@ -1,0 +1,90 @@
+"""llama.cpp's /infill, as llama.vscode asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.apis.json_body import parse_object, shape
+from gateway.apis.openai.completions import DEFAULT_MAX_TOKENS
+from gateway.apis.openai.errors import error_object, stop_strings
+from gateway.errors import GatewayError
+from gateway.generation.request import Fill, Generation, GenerationRequest, Piece
+
+_MAX_STOP = 64
+
+
+class _Body(msgspec.Struct):
+    """The parameters that have an effect; of other files the upstream takes none."""
+
+    input_prefix: str = ""
+    input_suffix: str = ""
+    prompt: str = ""
+    n_predict: int | None = None
+    stop: list[str] | None = None
+    stream: bool | None = None
+    model: str | None = None
+
+
+class Infill:
+    """POST /infill: the cursor stands after `input_prefix` and `prompt`."""
+
+    def parse(self, body: bytes) -> GenerationRequest:
+        """What the body asks for. Raises InvalidRequest that names the field at fault."""
+        given = shape(parse_object(body), _Body)
+        wanted = given.n_predict
+        if wanted is None or wanted < 0:  # -1 is llama.cpp's word for no limit
+            wanted = DEFAULT_MAX_TOKENS
+        return GenerationRequest(
+            messages=(),
+            fills=(Fill(given.input_prefix + given.prompt, given.input_suffix),),
+            model=given.model or None,
+            stop=stop_strings(given.stop, most=_MAX_STOP),
+            max_tokens=wanted,
+            stream=bool(given.stream),
+        )
+
+    def reply(self, generation: Generation) -> InfillReply:
+        return InfillReply(generation)
+
+
+class InfillReply:
+    """The text under `content`; `stop` says that it is the last of it."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._generation = generation
+
+    def begin(self) -> bytes:
+        return b""
+
+    def pieces(self, batch: Sequence[Piece]) -> bytes:
+        text = "".join(text for kind, text in batch if kind == "content")
+        return _frame({"content": text, "stop": False}) if text else b""
+
+    def end(self) -> bytes:
+        return _frame(self._last(""))
+
+    def error(self, error: GatewayError) -> bytes:
+        return _frame(error_object(error))
+
+    def whole(self, pieces: Sequence[Piece]) -> bytes:
+        text = "".join(text for kind, text in pieces if kind == "content")
+        return msgspec.json.encode(self._last(text))
+
+    def _last(self, text: str) -> dict[str, Any]:
+        usage = self._generation.usage
+        return {
+            "content": text,
+            "stop": True,
+            "stop_type": "limit" if self._generation.finish_reason == "length" else "eos",
+            "model": self._generation.model_name,
+            "tokens_predicted": usage.completion_tokens if usage else 0,
+            "tokens_evaluated": usage.prompt_tokens if usage else 0,
+            "timings": {},
+        }
+
+
+def _frame(value: dict[str, Any]) -> bytes:
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"

@@ -1,0 +1,114 @@
+"""OpenAI's chat completions: pieces -> chunks or an object."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.apis.openai import tool_calls
+from gateway.apis.openai.errors import error_object, usage_object
+from gateway.errors import GatewayError
+from gateway.generation.request import Generation, Piece, Usage
+
+_KIND = operator.itemgetter(0)
+_encode = msgspec.json.Encoder().encode
+
+
+class ChatReply:
+    """One answer, as chunks or as an object; id, created and model are the same in all of it."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._generation = generation
+        self._id = f"chatcmpl-{os.urandom(16).hex()}"
+        self._created = int(time.time())
+        # A frame is ready-made bytes round the one thing that changes, the piece's text.
+        head = msgspec.json.encode(self._head("chat.completion.chunk"))[:-1]
+        opening = b"data: " + head + b',"choices":[{"index":0,"delta":{'
+        self._usage = b',"usage":null' if generation.request.include_usage else b""
+        self._tail = b'},"logprobs":null,"finish_reason":null}]' + self._usage + b"}\n\n"
+        self._opening = opening
+        self._openings = {
+            "content": opening + b'"content":',
+            "reasoning": opening + b'"reasoning_content":',
+        }
+        self._calls = tool_calls.CallFrames()
+
+    def begin(self) -> bytes:
+        return self._opening + b'"role":"assistant","content":""' + self._tail
+
+    def pieces(self, batch: Sequence[Piece]) -> bytes:
+        """A run of pieces of one kind costs one join: what stands between two of their texts
+        is always the same."""
+        frames: list[bytes] = []
+        for kind, run in itertools.groupby(batch, _KIND):
+            if kind not in self._openings:
+                for piece in run:
+                    frames += (self._opening, self._calls.delta(piece), self._tail)
+                continue
+            opening = self._openings[kind]
+            texts = (self._tail + opening).join([_encode(text) for _, text in run])
+            frames += (opening, texts, self._tail)
+        return b"".join(frames)
+
+    def end(self) -> bytes:
+        reason = msgspec.json.encode(self._generation.finish_reason)
+        frames = [
+            self._opening,
+            b'},"logprobs":null,"finish_reason":',
+            reason,
+            b"}]" + self._usage + b"}\n\n",
+        ]
+        if self._generation.request.include_usage:
+            last = self._head("chat.completion.chunk")
+            last |= {"choices": [], "usage": usage_object(self._counted)}
+            frames.append(b"data: " + msgspec.json.encode(last) + b"\n\n")
+        frames.append(b"data: [DONE]\n\n")
+        return b"".join(frames)
+
+    def error(self, error: GatewayError) -> bytes:
+        return b"data: " + msgspec.json.encode(error_object(error)) + b"\n\n"
+
+    def whole(self, pieces: Sequence[Piece]) -> bytes:
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": "".join(text for kind, text in pieces if kind == "content"),
+            "refusal": None,
+            "annotations": [],
+        }
+        if reasoning := "".join(text for kind, text in pieces if kind == "reasoning"):
+            message["reasoning_content"] = reasoning
+        if calls := tool_calls.collected(pieces):
+            message["content"] = message["content"] or None
+            message["tool_calls"] = calls
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": self._generation.finish_reason,
+        }
+        answer = self._head("chat.completion")
+        answer |= {
+            "choices": [choice],
+            "usage": usage_object(self._counted),
+            "service_tier": "default",
+        }
+        return msgspec.json.encode(answer)
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "object": kind,
+            "created": self._created,
+            "model": self._generation.model_name,
+            "system_fingerprint": None,
+        }
+
+    @property
+    def _counted(self) -> Usage:
+        return self._generation.usage or Usage(0, 0)

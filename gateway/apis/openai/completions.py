@@ -1,0 +1,179 @@
+"""OpenAI's completions: prompts -> texts to be put where the cursor is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from gateway.apis import fim_templates
+from gateway.apis.json_body import parse_object, shape
+from gateway.apis.openai.errors import (
+    StreamOptions,
+    error_object,
+    ignored,
+    stop_strings,
+    usage_object,
+)
+from gateway.errors import GatewayError, InvalidRequest
+from gateway.generation.request import Fill, Generation, GenerationRequest, Piece, Usage
+
+# Wire rules D4: OpenAI's own default, 16, would cut nearly every completion.
+DEFAULT_MAX_TOKENS = 128
+_MAX_PROMPTS = 16
+# Editors send every marker of every model here.
+_MAX_STOP = 64
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Body(msgspec.Struct):
+    """The parameters whose types are checked."""
+
+    prompt: str | list[str | int | list[int]]
+    suffix: str | None = None
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    stop: str | list[str] | None = None
+    max_tokens: _Count | None = None
+    echo: bool | None = None
+    n: int | None = None
+    best_of: int | None = None
+    user: str | None = None
+
+
+class Completions:
+    """POST /v1/completions, and the same under other names."""
+
+    def parse(self, body: bytes) -> GenerationRequest:
+        """What the body asks for. Raises InvalidRequest that names the field at fault."""
+        data = parse_object(body)
+        given = shape(data, _Body)
+        for name, value in (("n", given.n), ("best_of", given.best_of)):
+            if value not in (None, 1):
+                raise InvalidRequest(
+                    f"Only one choice can be generated for a prompt: {name!r} must be 1.",
+                    code="unsupported_value",
+                    param=name,
+                )
+        prompts = _prompts(given.prompt)
+        read = [_fill(prompt, given.suffix) for prompt in prompts]
+        # The markers of a notation end its answer; no caller wants to see them.
+        marks = tuple(dict.fromkeys(mark for _, marks in read for mark in marks))
+        options = given.stream_options
+        return GenerationRequest(
+            messages=(),
+            fills=tuple(fill for fill, _ in read),
+            echo=tuple(prompts) if given.echo else (),
+            model=given.model or None,
+            stop=(*stop_strings(given.stop, most=_MAX_STOP), *marks),
+            max_tokens=DEFAULT_MAX_TOKENS if given.max_tokens is None else given.max_tokens,
+            stream=bool(given.stream),
+            include_usage=bool(options and options.include_usage),
+            ignored=ignored(data, frozenset(_Body.__struct_fields__)),
+        )
+
+    def reply(self, generation: Generation) -> CompletionReply:
+        return CompletionReply(generation)
+
+
+class CompletionReply:
+    """One answer, as chunks or as an object; a choice for each prompt."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._generation = generation
+        self._id = f"cmpl-{os.urandom(16).hex()}"
+        self._created = int(time.time())
+        self._choice = 0
+
+    def begin(self) -> bytes:
+        return b""
+
+    def pieces(self, batch: Sequence[Piece]) -> bytes:
+        return b"".join(
+            self._chunk([_choice(index, text, None)]) for index, text in self._texts(batch) if text
+        )
+
+    def end(self) -> bytes:
+        reasons = self._generation.finish_reasons
+        frames = [self._chunk([_choice(index, "", reason)]) for index, reason in enumerate(reasons)]
+        if self._generation.request.include_usage:
+            frames.append(self._chunk([], usage_object(self._counted)))
+        return b"".join([*frames, b"data: [DONE]\n\n"])
+
+    def error(self, error: GatewayError) -> bytes:
+        return b"data: " + msgspec.json.encode(error_object(error)) + b"\n\n"
+
+    def whole(self, pieces: Sequence[Piece]) -> bytes:
+        reasons = self._generation.finish_reasons
+        texts = [""] * len(reasons)
+        for index, text in self._texts(pieces):
+            texts[index] += text
+        choices = [
+            _choice(index, text, reason)
+            for index, (text, reason) in enumerate(zip(texts, reasons, strict=True))
+        ]
+        return msgspec.json.encode(self._object(choices, usage_object(self._counted)))
+
+    def _texts(self, pieces: Sequence[Piece]) -> list[tuple[int, str]]:
+        texts = []
+        for kind, text in pieces:
+            if kind == "choice":
+                self._choice = int(text)
+            else:
+                texts.append((self._choice, text))
+        return texts
+
+    def _chunk(self, choices: list[dict[str, Any]], usage: dict[str, Any] | None = None) -> bytes:
+        chunk = self._object(choices, usage)
+        if not self._generation.request.include_usage:
+            del chunk["usage"]
+        return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+    def _object(
+        self, choices: list[dict[str, Any]], usage: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "object": "text_completion",
+            "created": self._created,
+            "model": self._generation.model_name,
+            "choices": choices,
+            "usage": usage,
+            "system_fingerprint": None,
+        }
+
+    @property
+    def _counted(self) -> Usage:
+        return self._generation.usage or Usage(0, 0)
+
+
+def _choice(index: int, text: str, reason: str | None) -> dict[str, Any]:
+    return {"text": text, "index": index, "logprobs": None, "finish_reason": reason}
+
+
+def _prompts(given: str | list[str | int | list[int]]) -> list[str]:
+    prompts = [given] if isinstance(given, str) else given
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    if len(texts) < len(prompts):
+        raise InvalidRequest(
+            "Prompts of token ids cannot be read; send text.",
+            code="unsupported_value",
+            param="prompt",
+        )
+    if not 0 < len(texts) <= _MAX_PROMPTS:
+        raise InvalidRequest(
+            f"'prompt' takes 1 to {_MAX_PROMPTS} texts.", code="unsupported_value", param="prompt"
+        )
+    return texts
+
+
+def _fill(prompt: str, suffix: str | None) -> tuple[Fill, tuple[str, ...]]:
+    """Wire rules D4: a suffix first, then a notation, else the prompt is all there is."""
+    if suffix:
+        return Fill(prompt, suffix), ()
+    return fim_templates.read(prompt) or (Fill(prompt, ""), ())

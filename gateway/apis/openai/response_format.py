@@ -1,0 +1,76 @@
+"""OpenAI's `response_format` -> a `ResponseFormat`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gateway.apis.openai.errors import missing
+from gateway.errors import InvalidRequest
+from gateway.generation.request import ResponseFormat
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_DEEPEST = 100  # levels of a schema: what can be read can then be written too, whoever calls
+_TYPES = ("text", "json_object", "json_schema")
+_HERE = "response_format"
+
+
+def parse(given: dict[str, Any] | None) -> ResponseFormat | None:
+    """What is asked for; None for text. Raises InvalidRequest that names the field at fault."""
+    if given is None:
+        return None
+    kind = given.get("type")
+    if kind is None:
+        raise missing(f"{_HERE}.type")
+    if kind not in _TYPES:
+        raise InvalidRequest(
+            f"'{_HERE}.type' must be one of {', '.join(_TYPES)}.",
+            code="unsupported_value" if isinstance(kind, str) else "invalid_type",
+            param=f"{_HERE}.type",
+        )
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return ResponseFormat(is_object=True)
+    return _json_schema(given.get("json_schema"))
+
+
+def _json_schema(given: Any) -> ResponseFormat:
+    here = f"{_HERE}.json_schema"
+    if given is None:
+        raise missing(here)
+    if not isinstance(given, dict):
+        raise _wrong(here, "an object")
+    name, schema = given.get("name"), given.get("schema")
+    if name is None:
+        raise missing(f"{here}.name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise _wrong(f"{here}.name", "1 to 64 letters, digits, '_' or '-'")
+    if schema is not None and not isinstance(schema, dict):
+        raise _wrong(f"{here}.schema", "an object")
+    if _is_deep(schema):
+        raise InvalidRequest(
+            f"'{here}.schema' is nested more than {_DEEPEST} levels deep.",
+            code="unsupported_value",
+            param=f"{here}.schema",
+        )
+    description = given.get("description") or ""
+    if not isinstance(description, str):
+        raise _wrong(f"{here}.description", "text")
+    return ResponseFormat(schema=schema, name=name, description=description)
+
+
+def _is_deep(schema: Any) -> bool:
+    level = [schema] if schema else []
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, (dict, list))
+        ]
+    return bool(level)
+
+
+def _wrong(path: str, wanted: str) -> InvalidRequest:
+    return InvalidRequest(f"'{path}' must be {wanted}.", code="invalid_type", param=path)

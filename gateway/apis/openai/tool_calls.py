@@ -1,0 +1,186 @@
+"""Tools in OpenAI's chat completions: what is offered, what was called, frames of calls."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import string
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.apis.openai.errors import missing
+from gateway.errors import InvalidRequest, word
+from gateway.generation.request import Piece, Tool, ToolCall, ToolChoice
+
+MAX_TOOLS = 256
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_ID_CHARACTERS = string.ascii_letters + string.digits
+
+
+class Function(msgspec.Struct):
+    """A function that may be called."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolSpec(msgspec.Struct):
+    """An item of `tools`."""
+
+    type: str
+    function: Function | None = None
+
+
+class Named(msgspec.Struct):
+    """The function of a `tool_choice`."""
+
+    name: str
+
+
+class Choice(msgspec.Struct):
+    """A `tool_choice` that names a function."""
+
+    type: str
+    function: Named | None = None
+
+
+class CalledFunction(msgspec.Struct):
+    """The function of a call in the history."""
+
+    name: str
+    arguments: str | dict[str, Any] | None = None
+
+
+class Called(msgspec.Struct):
+    """An item of a message's `tool_calls`."""
+
+    function: CalledFunction | None = None
+    id: str | None = None
+    type: str | None = None
+
+
+def offered(specs: Sequence[ToolSpec] | None) -> tuple[Tool, ...]:
+    """The tools of a request. Raises InvalidRequest that names the one at fault."""
+    specs = specs or ()
+    if len(specs) > MAX_TOOLS:
+        raise InvalidRequest(
+            f"'tools' takes up to {MAX_TOOLS} tools, not {len(specs)}.",
+            code="unsupported_value",
+            param="tools",
+        )
+    tools: dict[str, Tool] = {}
+    for index, spec in enumerate(specs):
+        tool = _tool(spec, f"tools[{index}]")
+        if tool.name in tools:
+            raise InvalidRequest(
+                f"Two tools have the name '{word(tool.name)}'.",
+                code="unsupported_value",
+                param=f"tools[{index}].function.name",
+            )
+        tools[tool.name] = tool
+    return tuple(tools.values())
+
+
+def choice(given: str | Choice | None, tools: Sequence[Tool]) -> ToolChoice:
+    """The `tool_choice` of a request. Raises InvalidRequest for what cannot be chosen."""
+    if given is None or given == "auto":
+        return ToolChoice()
+    if given == "none":
+        return ToolChoice("none")
+    if given == "required" and tools:
+        return ToolChoice("required")
+    if isinstance(given, Choice) and given.type == "function" and given.function is not None:
+        name = given.function.name
+        if any(tool.name == name for tool in tools):
+            return ToolChoice("named", name)
+        raise InvalidRequest(
+            f"'tool_choice' names '{word(name)}', which is not among 'tools'.",
+            code="unsupported_value",
+            param="tool_choice.function.name",
+        )
+    raise InvalidRequest(
+        "'tool_choice' must be 'auto', 'none', 'required' or the name of a function, "
+        "and the last two need 'tools'.",
+        code="unsupported_value",
+        param="tool_choice",
+    )
+
+
+def history(calls: Iterable[Called] | None, path: str) -> tuple[ToolCall, ...]:
+    """The calls of an assistant's message. Raises InvalidRequest for one without a function."""
+    made = []
+    for index, call in enumerate(calls or ()):
+        if call.function is None:
+            where = f"{path}[{index}].function"
+            raise missing(where)
+        arguments = call.function.arguments
+        if isinstance(arguments, dict):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        made.append(ToolCall(call.id or "", call.function.name, arguments or ""))
+    return tuple(made)
+
+
+class CallFrames:
+    """The `delta`s of an answer's calls, each numbered and with an id of its own."""
+
+    def __init__(self) -> None:
+        self._index = -1
+
+    def delta(self, piece: Piece) -> bytes:
+        """The members of the `delta` for a piece of kind "call" or "arguments"."""
+        kind, text = piece
+        if kind == "call":
+            self._index += 1
+            call = {"index": self._index, **_call(text)}
+        else:
+            call = {"index": self._index, "function": {"arguments": text}}
+        return b'"tool_calls":' + msgspec.json.encode([call])
+
+
+def collected(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
+    """The `tool_calls` of a whole answer."""
+    calls: list[dict[str, Any]] = []
+    arguments: list[list[str]] = []
+    for kind, text in pieces:
+        if kind == "call":
+            calls.append(_call(text))
+            arguments.append([])
+        elif kind == "arguments":
+            arguments[-1].append(text)
+    for call, texts in zip(calls, arguments, strict=True):
+        call["function"]["arguments"] = "".join(texts)
+    return calls
+
+
+def _call(name: str) -> dict[str, Any]:
+    word = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(24))
+    return {
+        "id": f"call_{word}",
+        "type": "function",
+        "function": {"name": name, "arguments": ""},
+    }
+
+
+def _tool(spec: ToolSpec, path: str) -> Tool:
+    if spec.type != "function":
+        raise InvalidRequest(
+            f"Tools of type '{word(spec.type)}' are not supported; offer functions.",
+            code="unsupported_value",
+            param=f"{path}.type",
+        )
+    function = spec.function
+    if function is None:
+        raise missing(f"{path}.function")
+    if not _NAME.fullmatch(function.name):
+        raise InvalidRequest(
+            f"'{path}.function.name' takes 1 to 128 letters, digits and any of _-.: only.",
+            code="unsupported_value",
+            param=f"{path}.function.name",
+        )
+    return Tool(function.name, function.description or "", function.parameters or {})

@@ -1,0 +1,113 @@
+"""The accounts of a configuration in this process: their pool, their sessions, their upkeep."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from gateway.accounts.account import Account
+from gateway.accounts.health import Health
+from gateway.accounts.interface import Slots
+from gateway.accounts.pool import Pool
+from gateway.config.settings import Config
+from gateway.fitten.auth.reauthenticate import TokenSource
+from gateway.fitten.auth.session import Session
+from gateway.fitten.background_refresh import Tending
+from gateway.fitten.client import FittenClient
+from gateway.fitten.completion.supersede import Turns
+from gateway.generation.request import Model
+from gateway.store.token_file import TokenFile
+
+Found = Callable[[Sequence[Model]], None]
+
+
+class Accounts(Protocol):
+    """Accounts that somebody keeps, in this process or elsewhere.
+
+    shared: whether other processes use them too, so that nobody knows what the upstream
+        heard last. tried: the upstream has been asked once, with whatever result.
+    """
+
+    @property
+    def shared(self) -> bool: ...
+
+    @property
+    def pool(self) -> Slots[TokenSource]: ...
+
+    @property
+    def turns(self) -> Turns: ...
+
+    @property
+    def tried(self) -> asyncio.Event: ...
+
+    def kept(self, found: Found) -> AbstractAsyncContextManager[None]:
+        """Around their use. found: told the models that are offered."""
+        ...
+
+
+class Keeper:
+    """Keeps accounts itself.
+
+    client: makes the calls; to be open while they are kept. on_secret: told every token.
+    """
+
+    shared = False
+
+    def __init__(
+        self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
+    ) -> None:
+        settings = config.fitten
+        rules, clock = settings.pool, time.monotonic
+        owners = [f"{settings.base_url} {account.username}" for account in settings.accounts]
+        accounts = [
+            Account(
+                account.username,
+                Session(
+                    client,
+                    account,
+                    TokenFile(config.state_file, owner, others=owners),
+                    on_secret=on_secret,
+                ),
+                Health(failures=rules.breaker_failures, pause=rules.breaker_pause, clock=clock),
+                limit=account.max_concurrent or rules.max_concurrent,
+                small_limit=rules.max_completions,
+                identity=owner,
+            )
+            for account, owner in zip(settings.accounts, owners, strict=True)
+        ]
+        self.pool = Pool(accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio)
+        self.turns = Turns()
+        self._sessions = [account.session for account in accounts]
+        self._tending = Tending(client, self.pool, interval=settings.models_refresh)
+
+    @property
+    def tried(self) -> asyncio.Event:
+        """The list of models was asked for, or no login worked at first."""
+        return self._tending.tried
+
+    @asynccontextmanager
+    async def kept(self, found: Found) -> AsyncIterator[None]:
+        """Log in and read the list of models, now and then again, within the context."""
+        await asyncio.gather(*(session.start() for session in self._sessions))
+        tending = asyncio.create_task(self._tending.run(found))
+        try:
+            yield
+        finally:
+            tending.cancel()
+            await asyncio.gather(tending, return_exceptions=True)
+            await asyncio.gather(*(session.close() for session in self._sessions))
+
+    def learn(self, former: Keeper) -> None:
+        """Before `kept`: know the tokens of the same accounts, so that none logs in again."""
+        sessions = {account.identity: account.session for account in former.pool.accounts}
+        for account in self.pool.accounts:
+            if account.identity in sessions:
+                account.session.learn(sessions[account.identity])
+
+    def take_over(self, former: Keeper) -> None:
+        """Go on where a former keeper is, which does nothing by itself any more."""
+        former._tending.retire()
+        self.pool.take_over(former.pool)

@@ -1,0 +1,304 @@
+"""One account's session: login, refresh ahead of expiry, tokens that survive a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import math
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+
+from gateway.config.settings import Account
+from gateway.errors import AccountRefused, GatewayError, UpstreamError, UpstreamUnauthorized
+from gateway.fitten.auth.reauthenticate import Way, refused_session
+from gateway.fitten.client import FittenClient
+from gateway.store.token_file import TokenFile, Tokens
+
+_log = structlog.get_logger("session")
+
+_AHEAD = 60.0  # seconds before expiry at which a token is renewed (protocol 3.4)
+_REFUSED_PAUSE = 30.0  # the shortest wait after refused credentials
+_NOT_A_TOKEN = "Not expired"  # trap 13: means "keep the one you have"
+_DURATION = re.compile(
+    r"P(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,9})S)?)?", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """No further try before `until` (monotonic), because of `reason`."""
+
+    reason: GatewayError
+    until: float
+
+
+class Session:
+    """Valid tokens for one account, from the cheapest source that has them.
+
+    However many requests wait, one login or refresh is in flight; a caller that leaves
+    does not cancel it for the others. Failures pause further tries, growing from a
+    second to a minute for faults that pass, or for as long as a 429 says, and from half
+    a minute to an hour for refused credentials, because too many of those can lock an
+    account.
+    """
+
+    def __init__(
+        self,
+        client: FittenClient,
+        account: Account,
+        file: TokenFile,
+        *,
+        on_secret: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._client = client
+        self._account = account
+        self._file = file
+        self._on_secret = on_secret
+        self._tokens: Tokens | None = None
+        self._renewal: asyncio.Task[Tokens] | None = None
+        self._saving = asyncio.Lock()
+        self._pause: Pause | None = None
+        self._failures = 0
+
+    async def start(self) -> None:
+        """Take the tokens of the last run, if they are there and no newer ones are known."""
+        if self._tokens is not None:
+            return
+        stored = await asyncio.to_thread(self._file.load)
+        if stored is not None:
+            self._adopt(stored)
+
+    async def close(self) -> None:
+        """End a renewal under way."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request could be sent now."""
+        if self._tokens is None:
+            return False
+        expires = self._tokens.expires_at
+        return self._pause is None or expires is None or expires > time.time()
+
+    @property
+    def fault(self) -> GatewayError | None:
+        """Why there is no usable token, if a try has failed."""
+        return self._pause.reason if self._pause else None
+
+    @property
+    def next_try(self) -> float:
+        """Seconds until tokens may be renewed; 0 when they may now."""
+        return max(0.0, self._pause.until - time.monotonic()) if self._pause else 0.0
+
+    def blocked(self) -> float:
+        """Seconds until a request may use it; `inf` when its credentials were refused: such
+        a login is tried again without a caller who would have to wait for it."""
+        if self._pause is None or self.ready:
+            return 0.0
+        return math.inf if isinstance(self._pause.reason, AccountRefused) else self.next_try
+
+    @property
+    def name(self) -> str:
+        """The account's."""
+        return self._account.username
+
+    def learn(self, former: Session) -> None:
+        """Know what another session of the account knows, if the password is the same."""
+        if former._account.password == self._account.password:
+            self._tokens = former._tokens
+            self._pause, self._failures = former._pause, former._failures
+
+    def at_hand(self) -> Tokens | None:
+        """Tokens to use now; None when some have to be fetched first.
+
+        Those that expire soon are renewed meanwhile: the old ones are good until that is done.
+        """
+        tokens = self._tokens
+        if tokens is not None and tokens.expires_at is not None:
+            left = tokens.expires_at - time.time()
+            if left <= 0:
+                return None
+            if left <= _AHEAD and self._renewal is None and not self._paused():
+                self._start_renewal("ahead")
+        return tokens
+
+    async def tokens(self) -> Tokens:
+        """Tokens to use now. Raises a GatewayError when there is no way to get any."""
+        return self.at_hand() or await self._renew("refresh")
+
+    async def replace(self, rejected: Tokens, way: Way) -> Tokens:
+        """Other tokens than these, which the upstream refused."""
+        if self._tokens is not None and self._tokens != rejected:
+            return self._tokens  # somebody else was refused first
+        if self._renewal is not None:
+            renewed = await asyncio.shield(self._renewal)
+            if renewed != rejected:
+                return renewed
+        return await self._renew(way)
+
+    def refused(self) -> GatewayError:
+        """Even tokens of a new login were refused: make no others for a while.
+
+        They stay in use, since the cause may lie in one request alone.
+        """
+        error = refused_session()
+        self._pause_after(error, _REFUSED_PAUSE)
+        return error
+
+    def _paused(self) -> bool:
+        return self._pause is not None and time.monotonic() < self._pause.until
+
+    async def _renew(self, way: Way) -> Tokens:
+        if self._pause is not None and self._paused():
+            raise _with_wait(self._pause)
+        # Shielded: a caller that is cancelled must not take the others' renewal with it.
+        return await asyncio.shield(self._renewal or self._start_renewal(way))
+
+    def _start_renewal(self, way: Way) -> asyncio.Task[Tokens]:
+        self._renewal = asyncio.create_task(self._run_renewal(way))
+        self._renewal.add_done_callback(_seen)
+        return self._renewal
+
+    async def _run_renewal(self, way: Way) -> Tokens:
+        try:
+            tokens = await self._obtain(way)
+        except GatewayError as error:
+            raise self._failed(error) from None
+        finally:
+            # Here and not in a callback: who comes from now on must not join this one.
+            self._renewal = None
+        self._failures = 0
+        self._pause = None
+        self._adopt(tokens)
+        async with self._saving:
+            try:
+                await asyncio.to_thread(self._file.save, tokens)
+            except OSError as error:
+                _log.warning("token_file_not_written", reason=error.strerror)
+        return tokens
+
+    async def _obtain(self, way: Way) -> Tokens:
+        if way != "login" and self._tokens is not None:
+            try:
+                if refreshed := await self._refresh(self._tokens):
+                    _log.info("session_refreshed", account=self._account.username)
+                    return refreshed
+            except GatewayError as error:
+                if way == "ahead" and error.retryable:
+                    raise  # there is time for another try, and no need of a login
+                _log.info(
+                    "session_not_refreshed", account=self._account.username, reason=error.message
+                )
+        tokens = _from_login(
+            await self._client.login(self._account.username, self._account.password.value)
+        )
+        _log.info("session_logged_in", account=self._account.username)
+        return tokens
+
+    async def _refresh(self, old: Tokens) -> Tokens | None:
+        """Renewed tokens, or None when the upstream has none to give."""
+        answer = await self._client.refresh_access_token(old.refresh_token)
+        access = _token(answer, "access_token")
+        if access is None:
+            return None
+        return Tokens(
+            user_id=old.user_id,
+            access_token=access,
+            refresh_token=_token(answer, "refresh_token") or old.refresh_token,
+            expires_at=_expiry(access, answer.get("access_token_expires")),
+        )
+
+    def _adopt(self, tokens: Tokens) -> None:
+        for secret in (tokens.access_token, tokens.refresh_token, tokens.user_id):
+            self._on_secret(secret)
+        self._tokens = tokens
+
+    def _failed(self, error: GatewayError) -> GatewayError:
+        refused = isinstance(error, UpstreamUnauthorized)
+        if refused:
+            self._tokens = None
+            error = AccountRefused(
+                "Fitten refuses the gateway's user name or password. Only the operator of "
+                "this gateway can help: an entry of fitten.accounts in its configuration is "
+                "wrong, or the account is locked. The log says which.",
+            )
+        first, longest = (_REFUSED_PAUSE, 3600.0) if refused else (1.0, 60.0)
+        seconds = first * 2.0 ** min(self._failures, 16) * random.uniform(1.0, 1.2)
+        self._pause_after(error, max(min(seconds, longest), error.retry_after or 0.0))
+        self._failures += 1
+        return error
+
+    def _pause_after(self, error: GatewayError, seconds: float) -> None:
+        self._pause = Pause(error, time.monotonic() + seconds)
+        _log.log(
+            logging.WARNING if error.retryable else logging.ERROR,
+            "session_failed" if error.retryable else "session_credentials_refused",
+            account=self._account.username,
+            code=error.code,
+            reason=error.message,
+            next_try_in=round(seconds, 1),
+        )
+
+
+def _seen(task: asyncio.Task[Tokens]) -> None:
+    """A failed renewal is in the log and with whoever waits, if anybody still does."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _with_wait(pause: Pause) -> GatewayError:
+    """The error of the last try, saying when the next may be made."""
+    error = pause.reason
+    repeated = type(error)(error.message, code=error.code, retryable=error.retryable)
+    repeated.retry_after = math.ceil(max(1.0, pause.until - time.monotonic()))
+    return repeated
+
+
+def _from_login(answer: dict[str, Any]) -> Tokens:
+    user = answer.get("user_info")
+    access, refresh = _token(answer, "access_token"), _token(answer, "refresh_token")
+    user_id = user.get("user_id") if isinstance(user, dict) else None
+    if not (access and refresh and isinstance(user_id, str) and user_id):
+        raise UpstreamError(
+            "Fitten's answer to the login lacks what is needed.", code="upstream_invalid_response"
+        )
+    return Tokens(user_id, access, refresh, _expiry(access, answer.get("access_token_expires")))
+
+
+def _token(answer: dict[str, Any], name: str) -> str | None:
+    value = answer.get(name)
+    usable = isinstance(value, str) and value.isascii() and value.isprintable()
+    return value if usable and value not in ("", _NOT_A_TOKEN) else None
+
+
+def _expiry(token: str, duration: object) -> float | None:
+    """When a token just received expires, as wall-clock seconds; None when unknown.
+
+    A token that seems to be dead on arrival is trusted all the same: the clocks differ
+    (trap 15), and the upstream's 401 will tell.
+    """
+    expires = _jwt_expiry(token)
+    if expires is None and isinstance(duration, str) and (m := _DURATION.fullmatch(duration)):
+        days, hours, minutes, seconds = (int(part or 0) for part in m.groups())
+        expires = time.time() + ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    return expires if expires is not None and expires > time.time() + _AHEAD else None
+
+
+def _jwt_expiry(token: str) -> float | None:
+    """`exp` of a JWT, read without checking the signature, which is not ours to check."""
+    try:
+        payload = token.split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"])
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None

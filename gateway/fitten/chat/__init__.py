@@ -1,0 +1,1 @@
+"""A chat: the prompt, and the answer from bytes to pieces."""

@@ -1,0 +1,318 @@
+"""Bytes of a chat answer -> pieces. No I/O.
+
+The answer is NDJSON: one JSON object per line, no end marker (protocol 4.7); its traps
+are those of protocol 10, numbered in the comments below. However the bytes are cut,
+the pieces are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from gateway.errors import (
+    GatewayError,
+    RateLimited,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnauthorized,
+)
+from gateway.generation.request import Kind, Piece
+
+MAX_LINE = 16 * 1024 * 1024
+
+# Trap 4: a keep-alive is the word, alone or followed by anything but letters.
+_HEARTBEAT = re.compile(r"heartbeat[\W\d_]*")
+_PADDING = re.compile("[\0\ufeff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_BLANK = b" \t\r\0"
+_BOM = b"\xef\xbb\xbf"
+
+_ESCAPED_PADDING = re.compile(rb"\\u(?:0000|[fF][eE][fF][fF])")
+
+
+class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    delta: str
+
+
+_PLAIN = msgspec.json.Decoder(_Plain)
+
+_MEMBERS: tuple[tuple[str, Kind], ...] = (
+    ("reasoning_delta", "reasoning"),
+    ("thinking_delta", "reasoning"),
+    ("delta", "content"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamUsage:
+    """Token counts as the upstream gave them."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class AnswerDecoder:
+    """One answer's bytes in, its pieces out.
+
+    `feed` takes what arrived, `finish` ends the answer; both return pieces. Once `error`
+    is set, what was returned is all there is, and it is not a whole answer.
+
+    usage: the last token counts the upstream gave. complete: whether it showed that it
+    was at its end. trace: its trace id. spoke: whether any text came. skipped: how many
+    lines were no JSON objects.
+    """
+
+    def __init__(self, *, max_line: int = MAX_LINE) -> None:
+        self._max_line = max_line
+        self._rest: list[bytes] = []
+        self._rest_size = 0
+        self._seen_json = False
+        self._derailed = False  # the last line was not JSON, such as a proxy's error page
+        self._half: dict[Kind, str] = {}
+        self._pieces: list[Piece] = []
+        self.usage: UpstreamUsage | None = None
+        self.complete = False
+        self.trace: str | None = None
+        self.skipped = 0
+        self.spoke = False
+        self.error: GatewayError | None = None
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """The pieces of all lines that are complete now.
+
+        A line that amounts to an error sets `error`; what follows it is left alone.
+        """
+        if self.error is not None:
+            return []
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._keep(data)
+            return []
+        block = data[:end]
+        if self._rest:
+            block = b"".join((*self._rest, block))
+            self._rest, self._rest_size = [], 0
+        pieces = self._plain_pieces(block)
+        if pieces is None:
+            # Most often it is the last line that is odd: it has the usage.
+            last = block.rfind(b"\n", 0, -1) + 1
+            pieces = self._plain_pieces(block[:last]) if last else None
+            if pieces is None:
+                pieces = self._odd_pieces(block)
+            else:
+                pieces += self._odd_pieces(block[last:])
+        if self.error is None and end < len(data):
+            self._keep(data[end:])
+        return pieces
+
+    def _plain_pieces(self, block: bytes) -> list[Piece] | None:
+        """The pieces of lines that hold a delta and nothing else, or None for any others.
+
+        Nearly all lines are of that kind, and decoding them together costs a fifth of
+        looking at each; the result is the same (benchmarks/micro.py, tests/fitten).
+        """
+        if self._half or len(block) > self._max_line or b"heartbeat" in block:
+            return None
+        if _BOM in block or (b"\\u" in block and _ESCAPED_PADDING.search(block)):
+            return None
+        try:
+            lines = _PLAIN.decode_lines(block)
+        except (ValueError, RecursionError):
+            return None
+        if len(lines) != block.count(b"\n"):
+            return None  # blank lines, or an object over several
+        pieces: list[Piece] = [("content", line.delta) for line in lines if line.delta]
+        self._seen_json, self._derailed = True, False
+        if pieces:
+            self.spoke = True
+        return pieces
+
+    def _odd_pieces(self, block: bytes) -> list[Piece]:
+        for line in block.split(b"\n"):
+            self._line(line)
+            if self.error is not None:
+                break
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def finish(self, *, whole: bool) -> list[Piece]:
+        """The last pieces.
+
+        whole: whether the transport proved that nothing is missing (the last chunk of a
+        chunked body, or all of a given length). Trap 10: without that proof, only
+            counts or a finish reason say that the answer is complete.
+        """
+        last = b"".join(self._rest)
+        self._rest, self._rest_size = [], 0
+        if self.error is None and last.strip(_BLANK):
+            self._line(last)
+            if self._derailed and (last.lstrip(_BLANK).startswith(b"{") or self.error is None):
+                self.error = truncated()  # a line that breaks off
+        if self.error is None and not self.complete and (self._derailed or not whole):
+            self.error = truncated()
+        for kind in self._half:
+            self._pieces.append((kind, "\ufffd"))
+            self.spoke = True
+        self._half = {}
+        if self.error is None and not (self.spoke or self.complete):
+            self.error = UpstreamError(
+                "Fitten ended its answer without a word; please try again.",
+                code="upstream_invalid_response",
+            )
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def _keep(self, rest: bytes) -> None:
+        self._rest.append(rest)
+        self._rest_size += len(rest)
+        if self._rest_size > self._max_line:
+            self._too_long()
+
+    def _too_long(self) -> None:
+        self.error = UpstreamError(
+            "Fitten sent a line beyond all measure.", code="upstream_invalid_response"
+        )
+        self._rest, self._rest_size = [], 0
+
+    def _line(self, line: bytes) -> None:
+        if len(line) > self._max_line:
+            self._too_long()
+            return
+        try:
+            member = msgspec.json.decode(line)
+        except (ValueError, RecursionError):
+            line = line.removeprefix(_BOM).strip(_BLANK)  # traps 3 and 5
+            if not line:
+                return
+            try:
+                member = _decode_leniently(line)
+            except (ValueError, RecursionError):
+                self._not_json()
+                return
+        self._seen_json, self._derailed = True, False
+        if type(member) is not dict:  # trap 7
+            self.skipped += 1
+            return
+        for name, kind in _MEMBERS:  # trap 8: look at every member
+            text = member.get(name)
+            if type(text) is str and text:
+                self._text(kind, text)
+        if len(member) > 1 or "delta" not in member:
+            self._other_members(member)
+
+    def _not_json(self) -> None:
+        """Trap 6: such a line is never text; when it comes first, nothing else will be."""
+        self.skipped += 1
+        self._derailed = True
+        if not self._seen_json:
+            self.error = UpstreamError(
+                "Fitten answered with something that is not a chat answer; please try again.",
+                code="upstream_invalid_response",
+            )
+
+    def _text(self, kind: Kind, text: str) -> None:
+        if "\0" in text or "\ufeff" in text:  # trap 5
+            text = _PADDING.sub("", text)
+            if not text.strip("\r\n"):
+                return
+        if text.startswith("heartbeat") and kind == "content" and _HEARTBEAT.fullmatch(text):
+            return
+        if kind in self._half or not text.isascii():
+            text = self._join_surrogates(kind, text)
+        if text:
+            self._pieces.append((kind, text))
+            self.spoke = True
+
+    def _join_surrogates(self, kind: Kind, text: str) -> str:
+        """The text in characters: half of a pair waits for its other half."""
+        text = self._half.pop(kind, "") + text
+        if _SURROGATE.search(text):
+            if "\ud800" <= text[-1] <= "\udbff":
+                text, self._half[kind] = text[:-1], text[-1]
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return text
+
+    def _other_members(self, member: dict[str, Any]) -> None:
+        usage = member.get("usage")
+        if type(usage) is dict:
+            self.usage = _usage(usage) or self.usage
+            self.complete = True
+        if type(trace := member.get("tracedata")) is str:
+            self.trace = trace
+        if type(reason := member.get("finish_reason")) is str and reason:
+            self.complete = True
+        self.error = error_object(member)
+
+
+def error_object(member: dict[str, Any]) -> GatewayError | None:
+    """The error that a JSON object of the upstream's stands for, if any (trap 11)."""
+    status = member.get("status_code")
+    if type(status) is not int:
+        status = None
+    elif status == 0 or 200 <= status < 300:
+        return None
+    alone = not any(name in member for name in ("delta", "usage", "tracedata"))
+    if (
+        status is None
+        and not member.get("detail")
+        and not member.get("error")
+        and not (alone and member.get("msg"))
+    ):
+        return None
+    return status_error(status or 500)
+
+
+def status_error(status: int, retry_after: float | None = None) -> GatewayError:
+    """What an HTTP status of the upstream's other than 200 means for a caller."""
+    if status == 401:
+        return UpstreamUnauthorized("Fitten does not accept the gateway's session.")
+    if status == 413:
+        return UpstreamError("Fitten refuses a prompt of this size.", retryable=False)
+    if status == 429:
+        return RateLimited(
+            "Fitten limits the rate of requests at the moment; please try again later.",
+            code="upstream_rate_limited",
+            retry_after=retry_after,
+            elsewhere=True,
+        )
+    if status == 504:
+        return UpstreamTimeout("Fitten did not answer in time; please try again.", elsewhere=True)
+    if status < 500:
+        return UpstreamError(
+            f"Fitten refused the request (status {status}).",
+            retryable=False,
+            elsewhere=status == 403,  # what a banned account gets
+        )
+    return UpstreamError(
+        "Fitten reports an error of its own; please try again.", elsewhere=status in (502, 503)
+    )
+
+
+def truncated() -> UpstreamError:
+    """The answer broke off."""
+    return UpstreamError(
+        "Fitten's answer broke off before its end; please try again.", code="upstream_truncated"
+    )
+
+
+def _decode_leniently(line: bytes) -> Any:
+    """Lines that the strict decoder refuses: lone surrogates, stray bytes, NaN."""
+    return json.loads(line.decode("utf-8", "replace"))
+
+
+def _usage(usage: dict[str, Any]) -> UpstreamUsage | None:
+    """Counts may be numbers or numeric strings (trap 9)."""
+    counts = []
+    for name in ("input_tokens", "output_tokens"):
+        value = usage.get(name)
+        if type(value) is str and value.isascii() and value.isdigit() and len(value) < 16:
+            value = int(value)
+        if type(value) is not int or not 0 <= value < 10**15:
+            return None
+        counts.append(value)
+    return UpstreamUsage(*counts)

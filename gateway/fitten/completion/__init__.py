@@ -1,0 +1,1 @@
+"""Code completion at the cursor."""

@@ -1,0 +1,151 @@
+"""How an answer is opened: with the account whose turn it is, or else with another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from gateway.accounts.interface import Lent, Slot, Slots
+from gateway.config.settings import Fitten
+from gateway.errors import AccountRefused, GatewayError, UpstreamTimeout, UpstreamUnauthorized
+from gateway.fitten.auth.reauthenticate import TokenSource, authorised
+from gateway.fitten.client import FittenClient
+from gateway.fitten.http.response_body import Body
+from gateway.generation.request import Generation, Model
+from gateway.store.token_file import Tokens
+
+_log = structlog.get_logger("fitten")
+
+_Got = TypeVar("_Got")
+_FOR_TELLING = 0.05  # seconds, of `first_piece`
+_MOST_TRIES = 3  # of one request, with one account after the other
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far a request has come. deadline: monotonic. calls: chats that were asked for.
+    fresh: no time was spent so far. at_session: whether an error now is the session's."""
+
+    text: str
+    generation: Generation
+    deadline: float
+    calls: int = 0
+    fresh: bool = True
+    at_session: bool = True
+
+
+class Opener:
+    """Opens answers with the accounts of a pool."""
+
+    def __init__(self, client: FittenClient, pool: Slots[TokenSource], settings: Fitten) -> None:
+        self._client = client
+        self._pool = pool
+        self._settings = settings
+
+    async def open(self, text: str, generation: Generation) -> tuple[Body, Slot[TokenSource]]:
+        """The response to a prompt, its body not read, and the slot it holds.
+
+        Both are to be given back. Waits in line while all accounts are busy. Another account
+        is asked only when the failed call had no effect, and while the budget allows it: the
+        caller has seen nothing yet. All of it takes at most `first_piece`.
+        """
+        course = _Course(text, generation, time.monotonic() + self._settings.timeouts.first_piece)
+        self._pool.budget.earn()
+        lease = self._pool.take()
+        if lease is None:
+            lease = await self._wait(course, self._pool.acquire)
+        tried: list[str] = []
+        while True:
+            generation.account = lease.account.name
+            try:
+                body = await self._chat(lease.account, course)
+                if lease.probe:
+                    lease.answered()
+            except GatewayError as error:
+                if course.at_session and not isinstance(error, AccountRefused):
+                    lease.release("unknown")  # the session has its own pauses
+                else:
+                    lease.end(error)
+                tried.append(lease.account.name)
+                lease = await self._another(error, tried, course)
+            except BaseException:
+                lease.release("unknown")
+                raise
+            else:
+                return body, lease
+
+    async def _wait(
+        self, course: _Course, wanted: Callable[[str | None, float], Awaitable[_Got]]
+    ) -> _Got:
+        """What the pool gives, perhaps after a time in line."""
+        generation = course.generation
+        course.fresh = False
+        began = time.monotonic()
+        # Not to the very deadline: who has only waited must not be told that Fitten was late.
+        wait = min(self._settings.pool.queue_wait, course.deadline - began - _FOR_TELLING)
+        try:
+            return await wanted(generation.caller, wait)
+        finally:
+            generation.queued += time.monotonic() - began
+
+    async def _another(
+        self, error: GatewayError, tried: list[str], course: _Course
+    ) -> Slot[TokenSource]:
+        """A slot of another account. Raises the error when there is to be none."""
+        budget = self._pool.budget
+        elsewhere = error.elsewhere or course.at_session
+        if not elsewhere or len(tried) >= _MOST_TRIES or time.monotonic() >= course.deadline:
+            raise error
+        if course.calls and not budget.left:
+            _log.info("no_other_account_asked", reason="the budget of repeats is used up")
+            raise error
+        try:
+            lease = await self._wait(course, partial(self._pool.another, tried=tried))
+        except GatewayError:
+            raise error from None
+        if lease is None:
+            raise error
+        if course.calls and not budget.spend():
+            lease.release("unknown")
+            raise error
+        _log.info("another_account_asked", code=error.code, failed=tried[-1])
+        return lease
+
+    def _chat(self, account: Lent[TokenSource], course: _Course) -> Awaitable[Body]:
+        """The response by this account."""
+
+        async def chat(tokens: Tokens) -> Body:
+            limit = None if course.fresh else course.deadline - time.monotonic()
+            if limit is not None and limit <= 0:
+                raise UpstreamTimeout("Fitten did not answer in time; please try again.")
+            course.at_session = course.fresh = False
+            course.calls += 1
+            body = _request_body(course.text, tokens.user_id, course.generation.model)
+            try:
+                return await self._client.chat(
+                    tokens.user_id,
+                    tokens.access_token,
+                    body,
+                    limit=limit,
+                    may_repeat=self._pool.budget.spend,
+                )
+            except UpstreamUnauthorized:
+                course.at_session = True
+                raise
+
+        course.at_session = True
+        return authorised(account.session, chat)
+
+
+def _request_body(text: str, user_id: str, model: Model) -> bytes:
+    """Protocol 4.2; the chosen model goes where its section wants it (protocol 5)."""
+    meta: dict[str, str] = {"project_id": ""}
+    if model.selection_name is not None:
+        meta["model" if model.section == "chat" else "agentModel"] = model.selection_name
+    return msgspec.json.encode({"inputs": text, "ft_token": user_id, "meta_datas": meta})

@@ -1,0 +1,1 @@
+"""One chat's request and response on a pooled connection."""

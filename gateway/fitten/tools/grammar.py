@@ -1,0 +1,266 @@
+"""Where a call begins and ends in an answer: readers for each notation (protocol 4.6).
+
+Each reader starts at the position of a `Source`, leaves it behind what it has read and
+returns calls. It raises NoCall as soon as the text cannot be a call of an offered tool.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gateway.fitten.tools import markup
+from gateway.fitten.tools.interpretation import (
+    ARGUMENTS,
+    CALLS,
+    MEMBERS,
+    NAMES,
+    NESTED,
+    RESULTS,
+    WRAPPERS,
+    Call,
+    Offer,
+    load,
+)
+from gateway.fitten.tools.text_reader import NoCall, Reading, Source
+
+MAX_CALLS = 128
+
+_MAX_NESTING = 3
+_DATA_FENCES = ("", "json", "xml", "text", "tool", "tools", "tool_code", *WRAPPERS, *CALLS)
+_WORD = re.compile(r"[a-z_]+\Z")
+
+
+class Blocks:
+    """Readers of calls of the offered tools."""
+
+    def __init__(self, offer: Offer) -> None:
+        self._offer = offer
+        self._words = frozenset((*WRAPPERS, *CALLS, *RESULTS))
+        self._all_words = self._words | offer.tags
+
+    def block(
+        self,
+        source: Source,
+        *,
+        bare: bool = True,
+        lone: bool = True,
+        json: bool = True,
+        depth: int = 0,
+    ) -> Reading[list[Call]]:
+        """A call, or several in a wrapper, in any notation.
+
+        bare: no wrapper stands round it; then, lone: it may be no more than the tag of a
+        tool, and json: no more than JSON.
+        """
+        character = yield from source.peek()
+        if character == "<":
+            words = self._all_words if lone else self._words
+            return (yield from self._tagged(source, words, bare=bare, depth=depth))
+        if character == "[" and (yield from self._is_bracketed(source)):
+            return (yield from self._wrapped(source, depth))
+        if json and character and character in "{[":
+            text = yield from self._json(source, depth)
+            return self._offer.from_json(load(text), bare=bare)
+        raise NoCall
+
+    def results(self, source: Source) -> Reading[bool]:
+        """Go past a block of results, which only the caller can have.
+
+        False when it is unfinished at the end of the text. Raises NoCall where there is none.
+        """
+        opening = yield from source.peek()
+        if opening not in ("<", "["):
+            raise NoCall
+        source.at += 1
+        word = yield from self._word(source, frozenset(RESULTS))
+        if opening == "<":
+            yield from markup.tag(source, word)
+        else:
+            yield from source.expect("]")
+        end = re.compile(rf"[<\[]/{word}\s{{0,8}}[>\]]", re.IGNORECASE)
+        try:
+            yield from source.search(end, len(word) + 11)
+            while (yield from self._follows_closing(source, (word,))):
+                pass  # seen nested twice
+        except NoCall:
+            if len(source.text) >= source.limit:
+                raise
+            source.at = len(source.text)
+            return False
+        return True
+
+    def fenced(self, source: Source, ticks: int) -> Reading[list[Call]]:
+        """What follows the ticks of a fence, if it holds calls and nothing else.
+
+        The lone tag of a tool is not taken for a call there, nor anything in a fence of a
+        programming language: that is code to be shown.
+        """
+        info = yield from source.while_in(lambda c: c.isalnum() or c in "_- \t", 32)
+        if info.strip().lower() not in _DATA_FENCES:
+            raise NoCall
+        if (yield from source.peek()) == "\r":
+            source.at += 1
+        yield from source.expect("\n")
+        calls: list[Call] = []
+        while True:
+            yield from source.skip_blank()
+            character = yield from source.peek()
+            if calls and not character:
+                return calls
+            if calls and character == "`":
+                break
+            calls += yield from self.block(source, lone=False)
+            if len(calls) > MAX_CALLS:
+                raise NoCall
+        if len((yield from source.while_in("`".__eq__, 64))) < ticks:
+            raise NoCall
+        yield from source.while_in(" \t\r".__contains__, 64)
+        if (yield from source.peek()) not in ("\n", ""):
+            raise NoCall
+        return calls
+
+    def _tagged(
+        self, source: Source, words: frozenset[str], *, bare: bool, depth: int
+    ) -> Reading[list[Call]]:
+        source.at += 1
+        word = yield from self._word(source, words)
+        if word in RESULTS:
+            raise NoCall
+        if word in WRAPPERS:
+            opened = yield from markup.tag(source, word)
+            if opened.empty:
+                raise NoCall
+            return (yield from self._items(source, depth + 1))
+        opened = yield from markup.tag(source, word)
+        element = yield from markup.element(source, opened, ARGUMENTS if word in CALLS else ())
+        return self._offer.from_element(element, bare=bare)
+
+    def _word(self, source: Source, words: frozenset[str]) -> Reading[str]:
+        """One of these words, in lower case. Raises NoCall with the first wrong character."""
+        start = source.at
+        while (character := (yield from source.peek())) and markup.is_name_character(character):
+            source.at += 1
+            begun = source.text[start : source.at].lower()
+            if not any(word.startswith(begun) for word in words):
+                raise NoCall
+        word = source.text[start : source.at].lower()
+        if word not in words:
+            raise NoCall
+        return word
+
+    def _is_bracketed(self, source: Source) -> Reading[bool]:
+        for word in WRAPPERS:
+            if (yield from source.follows(f"[{word}]")):
+                return True
+        return False
+
+    def _wrapped(self, source: Source, depth: int) -> Reading[list[Call]]:
+        source.at += 1
+        yield from self._word(source, frozenset(WRAPPERS))
+        yield from source.expect("]")
+        return (yield from self._items(source, depth + 1))
+
+    def _items(self, source: Source, depth: int) -> Reading[list[Call]]:
+        """Calls up to the wrapper's end, whichever way it is written, or the text's."""
+        if depth > _MAX_NESTING:
+            raise NoCall
+        calls: list[Call] = []
+        while len(calls) <= MAX_CALLS:
+            yield from source.skip_blank()
+            character = yield from source.peek()
+            if calls and (not character or (yield from self._follows_closing(source, WRAPPERS))):
+                return calls
+            if character == "-":
+                calls += yield from self._listed(source)
+            else:
+                calls += yield from self.block(source, bare=False, depth=depth)
+        raise NoCall
+
+    def _follows_closing(self, source: Source, words: tuple[str, ...]) -> Reading[bool]:
+        start = source.at
+        yield from source.skip_blank()
+        opening = yield from source.peek()
+        if opening and opening in "<[" and (yield from source.peek(1)) == "/":
+            source.at += 2
+            for word in words:
+                if (yield from source.follows(word)):
+                    source.at += len(word)
+                    yield from source.skip_blank()
+                    if (yield from source.peek()) in (">", "]"):
+                        source.at += 1
+                        return True
+        source.at = start
+        return False
+
+    def _listed(self, source: Source) -> Reading[list[Call]]:
+        """Lines such as `- name: T` and `- arguments: {...}`; one call, up to the next name."""
+        found: dict[str, str] = {}
+        while True:
+            start = source.at
+            yield from source.skip_blank()
+            if (yield from source.peek()) == "-":
+                source.at += 1
+                yield from source.while_in(" \t".__contains__, 64)
+            key = (yield from source.while_in(markup.is_name_character, markup.MAX_NAME)).lower()
+            key = key.removesuffix(":")
+            kind = "name" if key in NAMES else "arguments" if key in ARGUMENTS else key
+            if not _WORD.match(key) or kind in found:
+                source.at = start
+                break
+            if source.text[source.at - 1] != ":":
+                yield from source.expect(":")
+            if key not in MEMBERS:
+                raise NoCall
+            yield from source.while_in(" \t".__contains__, 64)
+            found[kind] = yield from self._listed_value(source)
+        if "name" not in found:
+            raise NoCall
+        return [self._offer.call(found["name"], found.get("arguments"))]
+
+    def _listed_value(self, source: Source) -> Reading[str]:
+        character = yield from source.peek()
+        if character and character in "{[":
+            return (yield from source.json())
+        start = source.at
+        while (character := (yield from source.peek())) and character not in "\n<[":
+            source.at += 1
+        return source.text[start : source.at].strip().strip("\"'`")
+
+    def _json(self, source: Source, depth: int) -> Reading[str]:
+        """An object of a call, or a list of them, given up at the first foreign member."""
+        if depth > _MAX_NESTING:
+            raise NoCall
+        start = source.at
+        opening = yield from source.peek()
+        source.at += 1
+        while True:
+            yield from source.skip_blank()
+            if opening == "[":
+                if (yield from source.peek()) != "{":
+                    raise NoCall
+                yield from self._json(source, depth + 1)
+            else:
+                yield from self._member(source, depth)
+            yield from source.skip_blank()
+            character = yield from source.peek()
+            source.at += 1
+            if character == ("]" if opening == "[" else "}"):
+                return source.text[start : source.at]
+            if character != ",":
+                raise NoCall
+
+    def _member(self, source: Source, depth: int) -> Reading[None]:
+        key = load((yield from source.string()))
+        if key not in MEMBERS:
+            raise NoCall
+        yield from source.skip_blank()
+        yield from source.expect(":")
+        yield from source.skip_blank()
+        character = yield from source.peek()
+        nested = key in NESTED or (key in NAMES and character == "{")
+        if nested and character and character in "{[":
+            yield from self._json(source, depth + 1)
+            return
+        value = yield from source.json_value()
+        if key in NAMES and self._offer.known(load(value)) is None:
+            raise NoCall

@@ -1,0 +1,143 @@
+"""Ends an answer where the upstream cannot: at stop strings, markers and a token limit."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+
+from gateway.generation import token_estimate
+from gateway.generation.request import FinishReason, Piece
+
+_ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+class Cutoff:
+    """Pieces in, pieces out, up to the first stop string, marker or the token limit.
+
+    stop: strings of the caller's; matched exactly.
+    markers: strings of the upstream's own notation, in lower case, each beginning with
+        `<`; matched in any case.
+    max_tokens: limit of content and reasoning together, in the measure of `tokens`.
+
+    The answer ends at the stop string that is completed first, as it would in a model
+    that looks for them after each token; so the result does not depend on how the text
+    was split into pieces. Only text that may be the beginning of such a string is held
+    back. Once `finish_reason` is set, nothing more comes out.
+    """
+
+    def __init__(
+        self,
+        *,
+        stop: Sequence[str] = (),
+        markers: Sequence[str] = (),
+        max_tokens: int | None = None,
+    ) -> None:
+        self._stop = tuple(stop)
+        self._markers = tuple(markers)
+        self._unbounded = not stop and max_tokens is None
+        self._room = None if max_tokens is None else max_tokens * token_estimate.BYTES_PER_TOKEN
+        self._held = ""
+        self._matched = False
+        self.finish_reason: FinishReason | None = None
+        self.content_bytes = 0
+        self.reasoning_bytes = 0
+
+    @property
+    def natural_reason(self) -> FinishReason:
+        """The reason of an answer that nothing cut."""
+        return "stop"
+
+    def feed(self, pieces: list[Piece]) -> list[Piece]:
+        """What of these pieces may go out now."""
+        if self._unbounded and not self._held and not self.finish_reason:
+            # Where only markers could end the answer, one look at all of the text will do.
+            text = "".join([text for _, text in pieces])
+            if "<" not in text:
+                self._count(pieces, text)
+                return pieces
+        out: list[Piece] = []
+        for piece in pieces:
+            if self.finish_reason:
+                break
+            if piece[0] == "content":
+                text = piece[1]
+                if self._stop or self._held or "<" in text:
+                    text = self._scan(self._held + text)
+                if text:
+                    self._emit(("content", text), out)
+                if self._matched:
+                    self.finish_reason = self.finish_reason or "stop"
+            else:
+                self._emit(piece, out)
+        return out
+
+    def flush(self) -> list[Piece]:
+        """The text still held back, once it is known that no more will come."""
+        out: list[Piece] = []
+        if self._held and not self.finish_reason:
+            held, self._held = self._held, ""
+            self._emit(("content", held), out)
+        return out
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens that went out, in the measure in which `max_tokens` is carried out."""
+        return token_estimate.estimate(self.content_bytes + self.reasoning_bytes)
+
+    def _scan(self, text: str) -> str:
+        """What of the text precedes a match, or a possible beginning of one."""
+        searches = [(text, needle) for needle in self._stop]
+        if "<" in text:
+            folded = text.translate(_ASCII_LOWER)
+            searches += [(folded, marker) for marker in self._markers]
+        first: tuple[int, int] | None = None  # (end, start) of the match completed first
+        for haystack, needle in searches:
+            start = haystack.find(needle)
+            if start >= 0:
+                match = (start + len(needle), start)
+                first = match if first is None else min(first, match)
+        if first is not None:
+            self._held = ""
+            self._matched = True
+            return text[: first[1]]
+        keep = len(text)
+        for haystack, needle in searches:
+            keep = min(keep, _possible_start(haystack, needle, len(text)))
+        self._held = text[keep:]
+        return text[:keep]
+
+    def _count(self, pieces: list[Piece], text: str) -> None:
+        count = token_estimate.size(text)
+        reasoning = [text for kind, text in pieces if kind == "reasoning"]
+        if reasoning:
+            thought = token_estimate.size("".join(reasoning))
+            self.reasoning_bytes += thought
+            count -= thought
+        self.content_bytes += count
+
+    def _emit(self, piece: Piece, out: list[Piece]) -> None:
+        kind, text = piece
+        count = token_estimate.size(text)
+        if self._room is not None:
+            if count > self._room:
+                text = token_estimate.prefix(text, self._room)
+                count = token_estimate.size(text)
+                self.finish_reason = "length"
+                piece = (kind, text)
+            self._room -= count
+        if kind == "content":
+            self.content_bytes += count
+        else:
+            self.reasoning_bytes += count
+        if text:
+            out.append(piece)
+
+
+def _possible_start(text: str, needle: str, otherwise: int) -> int:
+    """Where the longest end of the text that is a beginning of the needle starts."""
+    start = text.find(needle[0], max(0, len(text) - len(needle) + 1))
+    while start >= 0:
+        if needle.startswith(text[start:]):
+            return start
+        start = text.find(needle[0], start + 1)
+    return otherwise

@@ -1,0 +1,1 @@
+"""What a request passes: routing, errors, body, handler, stream."""

@@ -1,0 +1,171 @@
+"""The outermost step: whatever goes wrong inside becomes a status and a body of the dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+import structlog
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from multidict import CIMultiDict
+
+from gateway.errors import (
+    BodyTooLarge,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    word,
+)
+from gateway.http.expectation import EXPECTATION
+from gateway.http.in_flight import Lifecycle
+from gateway.middleware import RESPONSE_HEADERS, Handler
+
+_log = structlog.get_logger("boundary")
+
+_STARTED = web.RequestKey("boundary_started", float)
+_PREPARED = web.RequestKey("boundary_prepared", web.StreamResponse)
+
+# Official SDKs sleep for as long as they are told, some without a cap: longer waits are
+# not left to them (wire rule 11).
+_LONGEST_WAIT = 60.0
+
+_LONGEST_PATH = 8  # parts that a message shows
+
+
+class Boundary:
+    """The middleware round all others.
+
+    error_body: the dialect's body for an error.
+    probes: handlers that are answered before the chain, without a key and without a log.
+    """
+
+    def __init__(
+        self,
+        error_body: Callable[[GatewayError], bytes],
+        lifecycle: Lifecycle,
+        probes: frozenset[Handler],
+    ) -> None:
+        self._error_body = error_body
+        self._lifecycle = lifecycle
+        self._probes = probes
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.version not in (HttpVersion10, HttpVersion11):
+            self._refuse_version(request)
+        request[RESPONSE_HEADERS] = CIMultiDict()
+        request[_STARTED] = time.monotonic()
+        try:
+            if EXPECTATION in request:
+                self._check_expectation(request)
+            if request.match_info.handler in self._probes:
+                return await request.match_info.handler(request)
+            with self._lifecycle.request():
+                return await handler(request)
+        except GatewayError as error:
+            return self._render(request, error)
+        except web.HTTPException as error:
+            return self._render(request, translated(request, error))
+        except (asyncio.CancelledError, ConnectionError):
+            raise  # the caller is gone; there is nobody to tell
+        except Exception:
+            _log.exception("bug")
+            return self._render(request, InternalError())
+
+    def _refuse_version(self, request: web.Request) -> NoReturn:
+        """Answer in HTTP/1.1, which aiohttp would not do, and close."""
+        error = InvalidRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+        body = self._error_body(error)
+        if request.transport is not None:
+            request.transport.write(
+                b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: application/json\r\n"
+                b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
+            request.transport.close()
+        raise ConnectionResetError("a version of HTTP that is not spoken here")
+
+    async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Signal handler: what middlewares left for the answer's headers, whatever it is."""
+        request[_PREPARED] = response
+        response.headers["Server"] = "fitten-gateway"
+        response.headers.update(request.get(RESPONSE_HEADERS, ()))
+        started = request.get(_STARTED)
+        if started is not None:
+            response.headers["openai-processing-ms"] = str(
+                round((time.monotonic() - started) * 1000)
+            )
+            response.headers["openai-version"] = "2020-10-01"
+        # After an upgrade that we decline, aiohttp's parser loses what came behind the request.
+        declined = "Upgrade" in request.headers and not request.can_read_body
+        if self._lifecycle.closing or declined:
+            response.force_close()
+            response.headers["Connection"] = "close"
+
+    def _check_expectation(self, request: web.Request) -> None:
+        """Refuse what is not known; who reads the body asks for it, behind the middlewares."""
+        if request[EXPECTATION].lower() != "100-continue":
+            error = InvalidRequest("The only Expect known here is 100-continue.")
+            error.status = 417
+            raise error
+        if (request.content_length or 0) > request.client_max_size:
+            most = request.client_max_size
+            raise BodyTooLarge(f"The body is over the limit of {most} bytes.")
+
+    def _render(self, request: web.Request, error: GatewayError) -> web.StreamResponse:
+        begun: web.StreamResponse | None = request.get(_PREPARED)
+        if begun is not None:
+            # A second answer would be written into the first one's body.
+            if begun.body_length:
+                return begun  # it had ended: the failure came after it
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("an error after the answer began")
+        response = web.Response(
+            status=error.status, body=self._error_body(error), content_type="application/json"
+        )
+        retryable = error.retryable
+        if error.retry_after is not None:
+            if error.retry_after <= _LONGEST_WAIT:
+                response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+                response.headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
+            else:
+                retryable = False
+        response.headers["x-should-retry"] = "true" if retryable else "false"
+        if error.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(error.allowed)
+        if not request.content.at_eof() and request.can_read_body:
+            response.force_close()  # the rest of the body is not worth reading
+        return response
+
+
+def translated(request: web.Request, error: web.HTTPException) -> GatewayError:
+    """What aiohttp's own refusals mean."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = tuple(sorted(error.allowed_methods))
+        return MethodNotAllowed(
+            f"{_method(request)} is not allowed here; allowed: {', '.join(allowed)}.",
+            allowed=allowed,
+        )
+    if error.status == 404:
+        return NotFound(f"Invalid URL ({_method(request)} {_path(request)})")
+    if error.status == 413:
+        return BodyTooLarge("The body is over the limit.")
+    refused: GatewayError = InvalidRequest(f"The request was refused: {error.reason}.")
+    refused.status = error.status
+    return refused
+
+
+def _method(request: web.Request) -> str:
+    return request.method if request.method in hdrs.METH_ALL else "..."
+
+
+def _path(request: web.Request) -> str:
+    """Enough to see a base URL that is wrong; not a key or a prompt that ended up in it."""
+    parts = request.path.split("/", _LONGEST_PATH)
+    return "/".join(word(part, longest=24) if part else "" for part in parts)

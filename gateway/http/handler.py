@@ -1,0 +1,130 @@
+"""One handler for every generating API: parse, open the upstream, answer whole or as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import structlog
+from aiohttp import web
+
+from gateway.apis.base import Api, Reply
+from gateway.config.settings import Stream
+from gateway.errors import GatewayError, InternalError
+from gateway.generation.request import Generation, Piece, Silence, Upstream
+from gateway.http.in_flight import Lifecycle, draining
+from gateway.http.request_body import Bodies
+from gateway.http.sse import EventStream
+from gateway.images.fetch import RemoteImages
+from gateway.middleware import GENERATION, KEY_NAME, RESPONSE_HEADERS
+
+_log = structlog.get_logger("handler")
+
+CLIENT_GONE = "client_closed_request"
+
+
+class GenerationHandler:
+    """Answers the requests of one API's route from the upstream."""
+
+    def __init__(
+        self,
+        api: Api,
+        upstream: Upstream,
+        images: RemoteImages,
+        lifecycle: Lifecycle,
+        bodies: Bodies,
+        stream: Stream,
+    ) -> None:
+        self._api = api
+        self._images = images
+        self._lifecycle = lifecycle
+        self._upstream = upstream
+        self._bodies = bodies
+        self._stream = stream
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request. Raises GatewayError as long as nothing was sent."""
+        asked = self._api.parse(await self._bodies.read(request))
+        if any(message.images for message in asked.messages):
+            asked = replace(asked, messages=await self._images.fetched(asked.messages))
+        # A completion has no choice of models; editors name the one whose notation they write.
+        model = self._upstream.resolve(None if asked.fills else asked.model)
+        generation = Generation(asked, model, caller=request.get(KEY_NAME))
+        request[GENERATION] = generation
+        if asked.ignored:
+            request[RESPONSE_HEADERS]["x-fitten-ignored-params"] = ", ".join(asked.ignored)
+        reply = self._api.reply(generation)
+        try:
+            if asked.stream:
+                return await self._answer_stream(request, generation, reply)
+            response = await self._answer_whole(generation, reply)
+            if generation.format_missed:
+                request[RESPONSE_HEADERS]["x-fitten-response-format"] = "mismatch"
+            return response
+        except GatewayError as error:
+            generation.end = error.code or "error"
+            raise
+        except (asyncio.CancelledError, ConnectionError):
+            if self._lifecycle.interrupted:
+                generation.end = "draining"
+                raise draining() from None
+            generation.end = CLIENT_GONE
+            raise
+
+    async def _answer_whole(self, generation: Generation, reply: Reply) -> web.StreamResponse:
+        pieces: list[Piece] = []
+        async with self._upstream.generate(generation) as batches:
+            async for batch in batches:
+                if generation.first_piece is None:
+                    generation.first_piece = time.monotonic()
+                pieces.extend(batch)
+        generation.end = "complete"
+        body = reply.whole(pieces)
+        generation.bytes_sent = len(body)
+        return web.Response(body=body, content_type="application/json")
+
+    async def _answer_stream(
+        self, request: web.Request, generation: Generation, reply: Reply
+    ) -> web.StreamResponse:
+        """Until the first piece, or a grace, nothing is sent: failures keep their status."""
+        settings = self._stream
+        stream = EventStream(
+            request, generation, begin=reply.begin(), write_timeout=settings.write_timeout
+        )
+        silence = Silence(settings.grace, settings.keep_alive, stream.keep_alive)
+
+        def direct(batch: Sequence[Piece]) -> bool:
+            return stream.ready and stream.write_now(reply.pieces(batch))
+
+        last = b""  # the frames that leave together with the end, whatever it is
+        try:
+            async with self._upstream.generate(generation, silence) as batches:
+                async for batch in batches:
+                    if generation.first_piece is None:
+                        generation.first_piece = time.monotonic()
+                    if batches.ended:
+                        last = reply.pieces(batch)
+                    else:
+                        await stream.write(reply.pieces(batch))
+                        batches.direct = direct
+            # The upstream is closed by now, also when it was cut short.
+            generation.end = "complete"
+            return await stream.end(last + reply.end())
+        except (asyncio.CancelledError, ConnectionError):
+            if not (self._lifecycle.interrupted and stream.begun and stream.connected):
+                raise
+            error: GatewayError = draining()
+        except GatewayError as failure:
+            if not (stream.begun or last):
+                raise
+            error = failure
+        except Exception:
+            if not stream.begun:
+                raise
+            _log.exception("bug")
+            error = InternalError()
+        # The answer has begun: the error is a frame; nothing like an end follows it.
+        generation.end = error.code or "error"
+        return await stream.end(last + reply.error(error))

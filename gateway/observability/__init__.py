@@ -1,0 +1,1 @@
+"""Logs: lines, sinks, masking of secrets, tracebacks."""

@@ -1,0 +1,239 @@
+"""Structured log lines to stderr and a file, secrets masked as the last step."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+
+from gateway.config.settings import Log
+from gateway.observability import tracebacks
+from gateway.observability.log_sinks import File, Sink, Stream
+from gateway.observability.logflood import Flood
+from gateway.observability.redaction import forms, inner_base64, printable
+
+_MASK = "****"
+_SHORTEST = 4  # masking shorter secrets would only garble the log
+_REMEMBERED = 256
+_LONGEST_FINISH = 60.0  # seconds that a file which is left behind may take
+
+# What looks like a secret is masked even when nobody told us of it.
+_LOOKS_SECRET = re.compile(
+    r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+"
+    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"
+    r"|FT_[\w-]{16,}"
+    r"|(?<![\w-])sk-[\w-]{16,}"
+)
+_BEGINNINGS = ("eyJ", "FT_", "sk-")
+_ARGUMENTS = re.compile(r"\(.+\)")
+
+
+class Redactor:
+    """Masks known secrets, and what looks like one, in a rendered line.
+
+    secrets: those of the configuration, which are never forgotten.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._lasting = tuple(s for s in secrets if len(s) >= _SHORTEST)
+        self._learnt: OrderedDict[str, set[str]] = OrderedDict()
+        self._gather()
+
+    def renew(self, secrets: Iterable[str]) -> None:
+        """Other settings have come: theirs last, the former ones are like those learnt."""
+        former, self._lasting = self._lasting, tuple(s for s in secrets if len(s) >= _SHORTEST)
+        for secret in {*former} - {*self._lasting}:
+            self.add(secret)
+        self._gather()
+
+    def add(self, secret: str) -> None:
+        """Mask this from now on; what was learnt long ago is forgotten in the end."""
+        if len(secret) < _SHORTEST or secret in self._learnt:
+            return
+        self._learnt[secret] = forms(secret)
+        if len(self._learnt) > _REMEMBERED:
+            self._learnt.popitem(last=False)
+        self._gather()
+
+    def _gather(self) -> None:
+        # Base64 not of those learnt: there may be hundreds, and each form costs at each line.
+        lasting = (forms(secret) | inner_base64(secret) for secret in self._lasting)
+        known: set[str] = set().union(*lasting, *self._learnt.values())
+        self._forms = tuple(sorted(known, key=len, reverse=True))
+
+    def __call__(self, line: str) -> str:
+        # No pattern of them all: to compile it takes long, and most lines hold none of them.
+        for form in [form for form in self._forms if form in line]:
+            line = line.replace(form, _MASK)
+        if any(start in line for start in _BEGINNINGS) or "bearer" in line.lower():
+            return _LOOKS_SECRET.sub(_MASK, line)
+        return line
+
+
+class Outputs:
+    """The sinks of this process; to be closed in the end, so that the last lines are written.
+
+    stream: where lines always go; stderr unless given. shared: whether other processes write
+    to it too.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, shared: bool = False) -> None:
+        self._stderr = Sink(Stream(stream or sys.stderr, shared=shared), self._lost)
+        self._sinks = [self._stderr]
+        self._file: File | None = None
+        self.rendered_loss: Callable[[int], str] = str
+
+    def _lost(self, count: int) -> str:
+        return self.rendered_loss(count)
+
+    def also_to(self, file: File | None) -> None:
+        """Write to this file too, and no more to the one before it."""
+        former, former_file = self._sinks[1:], self._file
+        self._file = file
+        self._sinks = [self._stderr, *([Sink(file, self._lost)] if file else [])]
+
+        def finish(sink: Sink, file: File) -> None:
+            if sink.close(_LONGEST_FINISH):
+                file.close()
+
+        for sink in former:  # it may have lines left, and its disk may hang
+            assert former_file is not None
+            threading.Thread(target=finish, args=(sink, former_file), daemon=True).start()
+
+    @property
+    def path(self) -> str | None:
+        """Where the file is."""
+        return self._file.path if self._file else None
+
+    def reopen(self) -> None:
+        """Open the file anew at its next line, whatever has become of it."""
+        if self._file:
+            self._file.reopen()
+
+    def put(self, line: str) -> None:
+        """One line for each of them."""
+        for sink in self._sinks:
+            sink.put(line)
+
+    def flush(self, timeout: float = 1.0) -> None:
+        """Wait until what was logged is written, at most `timeout` seconds."""
+        for sink in self._sinks:
+            sink.flush(timeout)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what is left, at most for `timeout` seconds."""
+        for sink in self._sinks:
+            sink.close(timeout)
+
+
+class _Lines:
+    """The logger that structlog's processors hand their line to."""
+
+    def __init__(self, name: str, put: Callable[[str], None]) -> None:
+        self.name = name
+        self.msg = self.debug = self.info = self.warning = self.error = self.critical = put
+
+
+_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+
+
+class _FromStdlib(logging.Handler):
+    """Log records of libraries, on the same road."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = max(n for n in _LEVELS if n <= max(record.levelno, logging.DEBUG))
+        message = record.getMessage()
+        if record.name == "asyncio":
+            # It goes on with what it holds: exceptions, connections, arguments of callbacks.
+            message = _ARGUMENTS.sub("(...)", message.partition("\n")[0])
+        structlog.get_logger(record.name).log(level, message, exc_info=record.exc_info)
+
+
+def configure(
+    settings: Log,
+    redactor: Redactor,
+    stream: TextIO | None = None,
+    outputs: Outputs | None = None,
+    labels: Mapping[str, Any] | None = None,
+) -> Outputs:
+    """Set up structlog and the standard library's logging for this process.
+
+    labels: what every line has, such as the worker that it comes from, which then is not the
+        only one to write to the stream.
+    outputs: those of an earlier call, for other settings. They are to be closed at the
+    process's end. Raises OSError when the file cannot be opened; then nothing has changed.
+    """
+    file = None
+    if settings.file and (outputs is None or outputs.path != settings.file):
+        file = File(settings.file)
+    outputs = outputs or Outputs(stream, shared=bool(labels))
+    if outputs.path != settings.file:
+        outputs.also_to(file)
+    level = getattr(logging, settings.level.upper())
+    renderer: Any = _json_line
+    if settings.format == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+
+    def rendered(logger: Any, name: str, event: structlog.typing.EventDict) -> str:
+        return redactor(renderer(logger, name, event))
+
+    def labelled(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.update(labels or {})
+        return event
+
+    def lost(count: int) -> str:
+        event = {"event": "log_lines_lost", "count": count, "level": "warning", "logger": "log"}
+        return rendered(None, "", stamp(None, "", event))
+
+    put = outputs.put
+    outputs.rendered_loss = lost
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            *([labelled] if labels else []),
+            structlog.processors.add_log_level,
+            structlog.stdlib.add_logger_name,
+            stamp,
+            structlog.processors.ExceptionRenderer(tracebacks.rendered),
+            _printable,
+            rendered,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda name="gateway": _Lines(name, put),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    libraries = _FromStdlib()
+    libraries.addFilter(Flood())
+    root.handlers = [libraries]
+    root.setLevel(max(level, logging.WARNING))
+    return outputs
+
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+def _json_line(_: Any, __: str, event: structlog.typing.EventDict) -> str:
+    """One JSON object in ASCII, whatever is in it."""
+    try:
+        line = _encode(event)
+    except (TypeError, UnicodeEncodeError):  # keys that are no text, lone surrogates
+        line = b"\xff"
+    return line.decode("ascii") if line.isascii() else json.dumps(event, default=repr)
+
+
+def _printable(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Callers' text in values must not forge lines or move a terminal's cursor."""
+    for name, value in event.items():
+        if type(value) is str and not value.isprintable() and name != "exception":
+            event[name] = printable(value)
+    return event

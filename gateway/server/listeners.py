@@ -1,0 +1,58 @@
+"""The sockets that the gateway listens on."""
+
+from __future__ import annotations
+
+import socket
+
+from gateway.config.settings import Config
+
+BACKLOG = 1024
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Bound sockets for every address of a host, on one port. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, where in dict.fromkeys(found):
+            name = where[0], port, *where[2:]
+            sockets.append(socket.create_server(name, family=family, backlog=BACKLOG))
+            port = sockets[0].getsockname()[1]
+    except OSError:
+        close(sockets)
+        raise
+    return sockets
+
+
+def close(sockets: list[socket.socket]) -> None:
+    """Close them all."""
+    for listening in sockets:
+        listening.close()
+
+
+def drop_vanished(listening: socket.socket, seconds: float) -> None:
+    """Have the kernel close connections whose peer acknowledges nothing for so long.
+
+    Accepted connections inherit it. Other systems than Linux keep their defaults.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT") and listening.family != socket.AF_UNIX:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+
+
+def check_exposure(config: Config, addresses: list[str | tuple[str, int]]) -> None:
+    """Raises ConfigError when settings would leave one of these addresses unprotected.
+
+    What is listened on may differ from `server.host`: a socket was handed over, or the
+    settings were changed since. Unix sockets have permissions of their own.
+    """
+    for address in addresses:
+        if not isinstance(address, (str, bytes)):
+            config.listening_on(host=address[0], port=None)
+
+
+def url(address: str | tuple[str, int]) -> str:
+    """An address as a URL."""
+    if isinstance(address, (str, bytes)):
+        return f"unix:{address!s}"
+    host, port = address[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,126 @@
+"""A reload: other settings, checked first, then taken as a whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import structlog
+
+from gateway.app import ACCOUNTS, SHARED, build_app, hand_over, learn
+from gateway.config.settings import Config, ConfigError
+from gateway.server.entrypoint import Door
+from gateway.server.listeners import check_exposure
+from gateway.server.systemd import Supervisor
+from gateway.server.watchdog import Status
+
+_log = structlog.get_logger("reload")
+
+_FIRST_TRY = 5.0  # seconds that the upstream has to get ready before requests come
+
+
+class Source(Protocol):
+    """Where settings come from, and what the process itself has to do with them."""
+
+    def load(self) -> Config:
+        """The settings as they are now; blocks. Raises ConfigError."""
+
+    def adopt(self, config: Config) -> None:
+        """Let the process's own affairs, its log, follow. Raises OSError, nothing changed."""
+
+    def reopen(self) -> None:
+        """Open log files anew."""
+
+    def on_secret(self, secret: str) -> None:
+        """Told every secret before it is used."""
+
+
+class Refused(Exception):
+    """A reload that changed nothing; the text says why, without values of the settings."""
+
+
+async def reload_when_asked(
+    asked: asyncio.Event,
+    reload: Callable[[], Awaitable[object]],
+    supervisor: Supervisor,
+    status: Status,
+) -> None:
+    """Reload whenever the event is set; runs until cancelled. reload: raises Refused."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        supervisor.reloading()
+        status.note = ""
+        try:
+            await reload()
+        except Refused as refused:
+            status.note = f"reload refused, the former settings stay: {refused}"
+        supervisor.ready(status())
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Around the steps of a reload: raises Refused, and logs why, whatever goes wrong."""
+    try:
+        yield
+    except ConfigError as error:
+        _log.error("reload_refused", mistakes=error.mistakes)
+        raise Refused(_where(error)) from None
+    except OSError as error:
+        _log.error("reload_refused", reason=str(error))
+        raise Refused(error.strerror or str(error) or type(error).__name__) from None
+    except Exception as error:  # steps of others are started here
+        _log.error("reload_refused", exc_info=error)
+        raise Refused(type(error).__name__) from None
+
+
+async def reload(door: Door, source: Source) -> Config:
+    """Put an application with the present settings behind the door. Raises Refused.
+
+    Whatever fails, or is cancelled, leaves everything as it was.
+    """
+    source.reopen()
+    started = time.monotonic()
+    with refusing():
+        config = await asyncio.to_thread(source.load)
+        check_exposure(config, door.addresses)
+        await _swap(door, config, source)
+    _log.info("reloaded", seconds=round(time.monotonic() - started, 3), leaving=door.leaving)
+    return config
+
+
+async def _swap(door: Door, config: Config, source: Source) -> None:
+    for secret in config.secrets():
+        source.on_secret(secret)
+    app = build_app(config, door.lifecycle, door.app[SHARED], on_secret=source.on_secret)
+    learn(door.app, app)
+    behind = await door.start(app)
+    try:
+        await first_try(app[ACCOUNTS].tried)
+        source.adopt(config)
+    except BaseException:
+        await behind.end()
+        raise
+    # No await from here: no request comes between the steps.
+    hand_over(door.app, app)
+    door.put(behind)
+    door.limit(config)
+
+
+async def first_try(tried: asyncio.Event) -> None:
+    """Wait for the upstream's first login and list of models, but not for long."""
+    try:
+        async with asyncio.timeout(_FIRST_TRY):
+            await tried.wait()
+    except TimeoutError:
+        _log.warning("upstream_not_ready")
+
+
+def _where(error: ConfigError) -> str:
+    """The place of the first mistake: what follows it may quote a value."""
+    place, *_ = error.mistakes[0].partition(": ")
+    more = len(error.mistakes) - 1
+    return f"see {place} and the log" + (f" ({more} more mistakes)" if more else "")

@@ -1,0 +1,148 @@
+"""A process's life: serve, tell the supervisor, reload and drain on signals, exit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from gateway.server.reload import Source, reload_when_asked
+from gateway.server.systemd import Supervisor
+from gateway.server.watchdog import Status, Vitals, beat, beg
+
+_log = structlog.get_logger("server")
+
+R = TypeVar("R")
+
+
+class Service(Vitals, Protocol):
+    """What serves: this process by itself, or workers that it keeps."""
+
+    @property
+    def drain_timeout(self) -> float:
+        """Seconds that requests may go on after a stop is asked for."""
+        ...
+
+    async def start(self) -> str:
+        """Serve from now on; the URL. Raises OSError when the address cannot be listened on,
+        ConfigError when it must not."""
+        ...
+
+    async def first_try(self) -> None:
+        """Wait a little for the upstream's first login."""
+        ...
+
+    async def reload(self, source: Source) -> None:
+        """Serve by the present settings of the source. Raises Refused with nothing changed."""
+        ...
+
+    async def stop(self) -> None:
+        """Take no more, finish what is under way within the drain time, end."""
+        ...
+
+    async def close(self) -> None:
+        """End whatever is left, also of a start that failed."""
+        ...
+
+    def kill(self) -> None:
+        """The process ends in this moment: so must what it has started."""
+        ...
+
+
+async def live(
+    service: Service,
+    *,
+    source: Source | None = None,
+    supervisor: Supervisor | None = None,
+    on_ready: Callable[[str], None] = lambda _: None,
+    before_exit: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    source: of the settings that SIGHUP asks for. supervisor: is told how the process is.
+    on_ready: told the URL once requests are taken. before_exit: called before the process is
+    ended at once, which skips every `finally`. Raises what `Service.start` raises.
+    """
+    supervisor = supervisor or Supervisor()
+    stop_asked, reload_asked = asyncio.Event(), asyncio.Event()
+
+    def at_once() -> None:
+        service.kill()
+        before_exit()
+
+    _on_stop(stop_asked, supervisor, at_once)
+    if source is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
+    try:
+        url = await service.start()
+        status = Status(service)
+        _log.info("listening", url=url)
+        on_ready(url)
+
+        async def get_ready_and_reload() -> None:
+            if supervisor.there:  # nobody else waits for it
+                await service.first_try()
+            supervisor.ready(status())
+            if source is not None:
+                reload = partial(service.reload, source)
+                await reload_when_asked(reload_asked, reload, supervisor, status)
+
+        async with _meanwhile(beat(supervisor, status)):
+            async with _meanwhile(get_ready_and_reload()):
+                await stop_asked.wait()
+            status.draining(service.drain_timeout)
+            async with _meanwhile(beg(supervisor)):
+                await service.stop()
+    finally:
+        await service.close()
+    _log.info("stopped")
+
+
+def _on_stop(asked: asyncio.Event, supervisor: Supervisor, before_exit: Callable[[], None]) -> None:
+    """Have SIGTERM and SIGINT ask for a stop, and a second one end the process."""
+
+    def on_signal(number: int) -> None:
+        if asked.is_set():
+            _log.warning("stopped_at_once")
+            before_exit()
+            os._exit(128 + number)
+        supervisor.stopping()
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Work of its own task, until the block is left."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_complain)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("bug", exc_info=task.exception())
+
+
+def run(main: Coroutine[Any, Any, R]) -> R:
+    """What a coroutine gives, run on the fastest event loop there is."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):  # there is none for Windows
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)

@@ -1,0 +1,37 @@
+"""What there is once for the whole gateway, however many applications or processes serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.config.settings import Config
+from gateway.fitten.account_registry import Accounts, Keeper
+from gateway.fitten.client import FittenClient
+from gateway.store.rate_windows import SlidingWindows, Windows
+
+
+class Shared(Protocol):
+    """The windows in which callers' requests are counted, and the accounts."""
+
+    @property
+    def windows(self) -> Windows: ...
+
+    def accounts(
+        self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
+    ) -> Accounts:
+        """The accounts of these settings, for one application."""
+        ...
+
+
+class Alone:
+    """Everything is in this process."""
+
+    def __init__(self) -> None:
+        self.windows = SlidingWindows()
+
+    def accounts(
+        self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
+    ) -> Keeper:
+        """The accounts, kept here."""
+        return Keeper(config, client, on_secret)

@@ -1,0 +1,1 @@
+"""State that outlives a request: counts in windows, tokens on disk."""

@@ -1,0 +1,1 @@
+"""Messages between the master and its workers."""

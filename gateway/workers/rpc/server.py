@@ -1,0 +1,198 @@
+"""Where one worker's questions are answered, in the parent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from gateway.accounts.account import Account, Lease
+from gateway.accounts.pool import Pool
+from gateway.errors import GatewayError, InternalError
+from gateway.fitten.auth.session import Session
+from gateway.fitten.completion.supersede import Place
+from gateway.store.rate_windows import SlidingWindows, Window
+from gateway.workers.rpc.messages import (
+    Acquire,
+    AcquireSmall,
+    Admit,
+    Admitted,
+    Another,
+    Answered,
+    Failed,
+    Fetched,
+    FetchTokens,
+    FromWorker,
+    Lent,
+    Message,
+    NoSlot,
+    Outdated,
+    Question,
+    Refused,
+    Release,
+    Replace,
+    TurnBegan,
+    TurnOver,
+    Withdraw,
+    error_of,
+    failure_of,
+)
+
+_log = structlog.get_logger("workers")
+
+Q = TypeVar("Q", bound=Question)
+
+
+class Commons:
+    """What workers have in common whatever the settings are: windows, and whose completion of
+    a caller and file is the newest."""
+
+    def __init__(self) -> None:
+        self.windows = SlidingWindows()
+        self.newest: dict[Place, tuple[Desk, int]] = {}
+
+
+class Desk:
+    """Answers one worker, and knows what it holds: all of it comes back when it is gone.
+
+    reply: sends it an answer. pools: by the shift under which a question is asked; whoever
+        owns the desk puts them there and takes them away.
+    """
+
+    def __init__(self, commons: Commons, reply: Callable[[Message], None]) -> None:
+        self.pools: dict[int, Pool[Session]] = {}
+        self._commons = commons
+        self._turns: dict[int, Place] = {}
+        self.reply = reply
+        self._slots: dict[int, Lease[Session]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._closed = False
+
+    def take(self, message: FromWorker) -> None:
+        """The worker has said something."""
+        if self._closed:
+            return
+        match message:
+            case Admit():
+                window = Window(message.limit, message.seconds, message.callers)
+                found = self._commons.windows.admit_now(message.name, message.caller, window)
+                self.reply(
+                    Admitted(message.call, found.admitted, found.count, found.first, found.last)
+                )
+            case Acquire():
+                pool = self.pools.get(message.shift)
+                if pool is not None and (lease := pool.take()):
+                    self._lend(message.call, lease)
+                else:
+                    self._begin(message, self._acquire)
+            case AcquireSmall() | Another() | FetchTokens() | Replace():
+                self._begin(message, self._answer)
+            case Release():
+                if held := self._slots.pop(message.slot, None):
+                    error = error_of(message.failure) if message.failure else None
+                    held.release(message.outcome, error)
+            case Answered():
+                if held := self._slots.get(message.slot):
+                    held.answered()
+            case Withdraw():
+                # First the slot: a task that has brought one may be remembered a moment longer.
+                if held := self._slots.pop(message.call, None):
+                    held.release("unknown")
+                elif task := self._tasks.get(message.call):
+                    task.cancel()
+            case TurnBegan():
+                self._turns[message.turn] = place = message.caller, message.filename
+                older = self._commons.newest.get(place)
+                self._commons.newest[place] = self, message.turn
+                if older is not None and older[0] is not self:
+                    older[0].reply(Outdated(older[1]))
+            case TurnOver():
+                self._over(message.turn)
+            case Refused():
+                if account := self._account(message.shift, message.account):
+                    account.session.refused()
+
+    def close(self) -> None:
+        """The worker is gone: what it held comes back, what it waited for is given up."""
+        if self._closed:
+            return
+        self._closed = True
+        for task in self._tasks.values():
+            task.cancel()
+        for turn in list(self._turns):
+            self._over(turn)
+        slots, self._slots = self._slots, {}
+        for held in slots.values():
+            held.release("unknown")
+
+    @property
+    def held(self) -> int:
+        """How many slots the worker holds."""
+        return len(self._slots)
+
+    def _over(self, turn: int) -> None:
+        place = self._turns.pop(turn, None)
+        if place is not None and self._commons.newest.get(place) == (self, turn):
+            del self._commons.newest[place]
+
+    def _begin(self, question: Q, answer: Callable[[Q], Awaitable[None]]) -> None:
+        task = asyncio.create_task(self._guarded(question, answer))
+        self._tasks[question.call] = task
+        task.add_done_callback(lambda _: self._tasks.pop(question.call, None))
+
+    async def _guarded(self, question: Q, answer: Callable[[Q], Awaitable[None]]) -> None:
+        try:
+            await answer(question)
+        except GatewayError as error:
+            self.reply(Failed(question.call, failure_of(error)))
+        except Exception:
+            _log.exception("bug")
+            self.reply(Failed(question.call, failure_of(InternalError())))
+
+    async def _acquire(self, question: Acquire) -> None:
+        pool = self._pool(question)
+        self._lend(question.call, await pool.acquire(question.key, question.wait))
+
+    async def _answer(self, question: AcquireSmall | Another | FetchTokens | Replace) -> None:
+        match question:
+            case AcquireSmall():
+                self._lend(question.call, self._pool(question).take_small(question.prefer))
+            case Another():
+                pool = self._pool(question)
+                lease = await pool.another(question.key, question.wait, question.tried)
+                if lease is None:
+                    self.reply(NoSlot(question.call))
+                else:
+                    self._lend(question.call, lease)
+            case FetchTokens():
+                tokens = await self._session(question).tokens()
+                self.reply(Fetched(question.call, tokens))
+            case Replace():
+                tokens = await self._session(question).replace(question.rejected, question.way)
+                self.reply(Fetched(question.call, tokens))
+
+    def _lend(self, call: int, lease: Lease[Session]) -> None:
+        if self._closed:
+            lease.release("unknown")
+            return
+        self._slots[call] = lease
+        account = lease.account
+        self.reply(Lent(call, account.name, lease.probe, account.session.at_hand()))
+
+    def _pool(self, question: Question) -> Pool[Session]:
+        pool = self.pools.get(question.shift)
+        if pool is None:  # a worker that asks after it has said `Left`
+            raise InternalError
+        return pool
+
+    def _account(self, shift: int, name: str) -> Account[Session] | None:
+        accounts = self.pools[shift].accounts if shift in self.pools else ()
+        return next((account for account in accounts if account.name == name), None)
+
+    def _session(self, question: FetchTokens | Replace) -> Session:
+        account = self._account(question.shift, question.account)
+        if account is None:
+            raise InternalError
+        return account.session

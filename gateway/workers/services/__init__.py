@@ -1,0 +1,1 @@
+"""What the master keeps for all workers."""

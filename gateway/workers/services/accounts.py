@@ -1,0 +1,89 @@
+"""What there is once for some settings, in the parent of workers: the accounts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from gateway.config.settings import Config
+from gateway.fitten.account_registry import Keeper
+from gateway.fitten.client import FittenClient
+from gateway.generation.request import Model
+from gateway.workers.rpc.messages import Models, State, failure_of
+
+Listener = Callable[[State | Models], None]
+
+_GLANCE = 0.2  # seconds between looks at whether the accounts are otherwise than was told
+
+
+class Office:
+    """Keeps the accounts of one configuration for workers.
+
+    shift: the number of the configuration. on_secret: told every token.
+    """
+
+    def __init__(self, shift: int, config: Config, on_secret: Callable[[str], None]) -> None:
+        self.shift = shift
+        self._client = FittenClient(config.fitten)
+        self.keeper = Keeper(config, self._client, on_secret)
+        self._listeners: set[Listener] = set()
+        self._state = State(shift, None, 0, 0)
+        self._models = Models(shift, ())
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Office]:
+        """The hours in which it works."""
+        async with self._client.open(), self.keeper.kept(self._found):
+            glances = asyncio.create_task(self._glance())
+            try:
+                yield self
+            finally:
+                glances.cancel()
+                await asyncio.gather(glances, return_exceptions=True)
+
+    def tell(self, listener: Listener) -> None:
+        """Have a worker told how things are, now and whenever that changes."""
+        self._look()
+        self._listeners.add(listener)
+        listener(self._state)
+        listener(self._models)
+
+    def tell_no_more(self, listener: Listener) -> None:
+        """It is gone."""
+        self._listeners.discard(listener)
+
+    @property
+    def serving(self) -> tuple[int, int]:
+        """How many accounts could serve a request now, and how many there are."""
+        return self.keeper.pool.serving
+
+    def learn(self, former: Office) -> None:
+        """Before it opens: know tokens and models of an office that is to be replaced."""
+        self.keeper.learn(former.keeper)
+        self._models = Models(self.shift, former._models.models)
+
+    def take_over(self, former: Office) -> None:
+        """Go on where a former office is, whose workers may still finish."""
+        self.keeper.take_over(former.keeper)
+
+    def _found(self, models: Sequence[Model]) -> None:
+        self._models = Models(self.shift, tuple(models))
+        for listener in self._listeners:
+            listener(self._models)
+
+    async def _glance(self) -> None:
+        while True:
+            await asyncio.sleep(_GLANCE)
+            self._look()
+
+    def _look(self) -> None:
+        fault, (serving, total) = self.keeper.pool.fault(), self.keeper.pool.serving
+        failure = None
+        if fault is not None:  # without what changes with every look, such as a wait
+            failure = failure_of(type(fault)(fault.message, code=fault.code))
+        state = State(self.shift, failure, serving, total)
+        if state != self._state:
+            self._state = state
+            for listener in self._listeners:
+                listener(state)
