@@ -31,12 +31,14 @@ from gateway.fitten.chat import prompt
 from gateway.fitten.chat.decoder import AnswerDecoder
 from gateway.fitten.http.response_parser import ResponseParser
 from gateway.fitten.model_catalog import DEFAULT
-from gateway.generation.request import Generation, Piece, Usage
+from gateway.generation.outcome import Generation, Usage
+from gateway.generation.pieces import Piece
 from gateway.generation.stop_sequences import Cutoff
 from gateway.http.error_handler import Boundary
 from gateway.http.in_flight import Lifecycle
 from gateway.middleware import GENERATION, RESPONSE_HEADERS, Handler, read_chain
 from gateway.observability import logging as log
+from gateway.observability.redaction import Redactor
 
 _WORDS = ["Here", " is", " the", " plan:\n", "return ", 'f"{x}"', "，然后", " done"]
 _TEXTS = _WORDS * 32
@@ -169,7 +171,7 @@ def chain_cases(folder: Path) -> Iterator[Case]:
     with (folder / "stderr").open("w") as stream:
         outputs = log.configure(
             settings,
-            log.Redactor(["sk-bench-4f1c9a7e2d8b6035c1e7a94d-1", "bench password"]),
+            Redactor(["sk-bench-4f1c9a7e2d8b6035c1e7a94d-1", "bench password"]),
             stream,
         )
         keys = [

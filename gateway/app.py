@@ -10,16 +10,20 @@ from aiohttp import web
 from gateway.apis.base import Api
 from gateway.apis.llamacpp_infill import Infill
 from gateway.apis.mistral_fim import FimCompletions
-from gateway.apis.openai import errors
+from gateway.apis.openai import model_list
 from gateway.apis.openai.chat_request import ChatCompletions
 from gateway.apis.openai.completions import Completions
+from gateway.apis.openai.errors import error_body
 from gateway.config.settings import Config, ConfigError
+from gateway.errors import GatewayError
 from gateway.fitten.account_registry import Accounts, Keeper
 from gateway.fitten.client import FittenClient
 from gateway.fitten.upstream import FittenUpstream
 from gateway.http.error_handler import Boundary
 from gateway.http.handler import GenerationHandler
 from gateway.http.in_flight import Lifecycle
+from gateway.http.models import ModelRoutes
+from gateway.http.probes import Probes
 from gateway.http.request_body import Bodies
 from gateway.http.routing import Route, add_routes
 from gateway.images.fetch import RemoteImages
@@ -60,7 +64,7 @@ def build_app(
             yield
 
     probes = Probes(upstream, lifecycle)
-    models = ModelRoutes(upstream)
+    models = ModelRoutes(upstream, model_list.model_list_body, model_list.model_body)
 
     bodies = Bodies(config.server)
 
@@ -68,7 +72,7 @@ def build_app(
         handler = GenerationHandler(api, upstream, images, lifecycle, bodies, config.stream)
         return handler.answer
 
-    boundary = Boundary(errors.error_body, lifecycle, frozenset({probes.health, probes.ready}))
+    boundary = Boundary(error_body, lifecycle, frozenset({probes.health, probes.ready}))
     labelled = build_steps(config)
     steps = list(labelled.values())
     chain: list[Middleware] = [boundary, *steps]
@@ -109,6 +113,11 @@ def build_app(
         bases=("/beta", "/v1/beta"),
     )
     return app
+
+
+def render_error(error: GatewayError) -> bytes:
+    """Render the body of an error for a caller whose request has no route."""
+    return error_body(error)
 
 
 def build_steps(config: Config) -> dict[str, Middleware]:
@@ -154,37 +163,3 @@ def hand_over(former: web.Application, app: web.Application) -> None:
         previous = former[_STEPS].get(name)
         if type(step) is type(previous) and hasattr(step, "inherit"):
             step.inherit(previous)
-
-
-class Probes:
-    """What a supervisor asks; answered without a key."""
-
-    def __init__(self, upstream: FittenUpstream, lifecycle: Lifecycle) -> None:
-        self._upstream = upstream
-        self._lifecycle = lifecycle
-
-    async def health(self, _: web.Request) -> web.StreamResponse:
-        """200 as long as the process answers."""
-        return web.json_response({"status": "ok"})
-
-    async def ready(self, _: web.Request) -> web.StreamResponse:
-        """200 when a request could be served now, else 503 with the reason."""
-        fault = "shutting down" if self._lifecycle.closing else self._upstream.fault
-        if fault is None:
-            return web.json_response({"status": "ready"})
-        return web.json_response({"status": "not ready", "reason": fault}, status=503)
-
-
-class ModelRoutes:
-    """GET /v1/models and /v1/models/{id}, from memory."""
-
-    def __init__(self, upstream: FittenUpstream) -> None:
-        self._upstream = upstream
-
-    async def list(self, _: web.Request) -> web.StreamResponse:
-        body = errors.model_list_body(self._upstream.models())
-        return web.Response(body=body, content_type="application/json")
-
-    async def one(self, request: web.Request) -> web.StreamResponse:
-        body = errors.model_body(self._upstream.resolve(request.match_info["id"]))
-        return web.Response(body=body, content_type="application/json")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.config.settings import Config, ConfigError
-    from gateway.observability.logging import Outputs, Redactor
+    from gateway.observability.logging import Outputs
+    from gateway.observability.redaction import Redactor
     from gateway.server.run import Service
 
 _USAGE = 2  # the exit status of a configuration or a command line that cannot be used
@@ -114,10 +115,11 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
     from gateway.config.settings import ConfigError
     from gateway.observability import logging as log
     from gateway.observability import tracebacks
+    from gateway.observability.redaction import Redactor
     from gateway.server import run as life
     from gateway.server import systemd
 
-    redactor = log.Redactor(config.secrets())
+    redactor = Redactor(config.secrets())
     # First of all: no child may see these variables.
     supervisor = systemd.Supervisor.of(os.environ)
     try:

@@ -13,6 +13,7 @@ from gateway.config import settings as config
 from gateway.config.file import default_middlewares
 from gateway.middleware import read_chain
 from gateway.observability import logging as log
+from gateway.observability.redaction import Redactor
 from gateway.server import run as life
 from gateway.server.single_process import SingleProcess
 
@@ -55,7 +56,7 @@ async def _run(port: int) -> None:
                 server=config.Server(port=port, drain_timeout=3.0),
                 middlewares=read_chain(default_middlewares(KEY), "middlewares", {}),
             )
-            redactor = log.Redactor(settings.secrets())
+            redactor = Redactor(settings.secrets())
             with contextlib.closing(log.configure(settings.log, redactor)):
                 service = SingleProcess(settings, on_secret=redactor.add)
                 await life.live(service, on_ready=_welcome)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.generation.request import Generation
+from gateway.generation.outcome import Generation
 from gateway.options import UNSET, Mistakes, read_arguments, shown
 from gateway.store.rate_windows import Windows
 

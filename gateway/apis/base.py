@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.errors import GatewayError
-from gateway.generation.request import Generation, GenerationRequest, Piece
+from gateway.generation.outcome import Generation
+from gateway.generation.pieces import Piece
+from gateway.generation.request import GenerationRequest
 
 
 class Reply(Protocol):

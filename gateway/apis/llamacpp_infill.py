@@ -9,9 +9,12 @@ import msgspec
 
 from gateway.apis.json_body import parse_object, shape
 from gateway.apis.openai.completions import DEFAULT_MAX_TOKENS
-from gateway.apis.openai.errors import error_object, stop_strings
+from gateway.apis.openai.errors import error_object
+from gateway.apis.openai.parameters import stop_strings
 from gateway.errors import GatewayError
-from gateway.generation.request import Fill, Generation, GenerationRequest, Piece
+from gateway.generation.outcome import Generation
+from gateway.generation.pieces import Piece
+from gateway.generation.request import Fill, GenerationRequest
 
 _MAX_STOP = 64
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from gateway.apis.openai.chat_response import ChatReply
 from gateway.apis.openai.completions import Completions
 from gateway.errors import InvalidRequest
-from gateway.generation.request import Generation, GenerationRequest
+from gateway.generation.outcome import Generation
+from gateway.generation.request import GenerationRequest
 
 
 class FimCompletions:

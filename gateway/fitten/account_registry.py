@@ -18,7 +18,7 @@ from gateway.fitten.auth.session import Session
 from gateway.fitten.background_refresh import Tending
 from gateway.fitten.client import FittenClient
 from gateway.fitten.completion.supersede import Turns
-from gateway.generation.request import Model
+from gateway.generation.model import Model
 from gateway.store.token_file import TokenFile
 
 Found = Callable[[Sequence[Model]], None]

@@ -14,7 +14,7 @@ from gateway.errors import GatewayError, UpstreamUnauthorized
 from gateway.fitten import model_catalog as fitten_models
 from gateway.fitten.auth.session import Session
 from gateway.fitten.client import FittenClient
-from gateway.generation.request import Model
+from gateway.generation.model import Model
 
 _log = structlog.get_logger("fitten")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.generation.request import Direct, Piece
+from gateway.generation.pieces import Direct, Piece
 
 
 class ReadyBatches:

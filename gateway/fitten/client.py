@@ -20,14 +20,14 @@ from yarl import URL
 
 from gateway.config.settings import Fitten
 from gateway.errors import GatewayError, UpstreamError
-from gateway.fitten.chat.decoder import error_object, status_error
 from gateway.fitten.error_mapping import (
+    error_object,
     login_object_error,
     login_status_error,
     retry_after,
-    translated,
-    worth_repeating,
+    status_error,
 )
+from gateway.fitten.http.connection_errors import translated, worth_repeating
 from gateway.fitten.http.response_body import Body
 from gateway.fitten.http.transport import AGENT, ChatCall, LeanCall, PlainCall
 

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import aiohttp
+from typing import Any
 
-from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout, UpstreamUnauthorized
-from gateway.fitten.chat.decoder import status_error
-
-
-def translated(error: Exception) -> GatewayError:
-    """What a failure of the connection means for a caller."""
-    if isinstance(error, TimeoutError):
-        unasked = isinstance(error, aiohttp.ConnectionTimeoutError)
-        return UpstreamTimeout(
-            "Fitten did not answer in time; please try again.", elsewhere=unasked
-        )
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return UpstreamError("Fitten's TLS certificate is not trusted; see fitten.ca_file.")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return UpstreamError(
-            "Fitten cannot be reached from the gateway; please try again.", elsewhere=True
-        )
-    return UpstreamError("The connection to Fitten broke; please try again.")
-
-
-def worth_repeating(error: Exception) -> bool:
-    """Whether it may have been a pooled connection that the upstream had just closed.
-
-    Nothing was answered then, so once more is safe; aiohttp itself repeats only methods
-    without a body.
-    """
-    return not isinstance(error, aiohttp.ClientConnectorError)
+from gateway.errors import (
+    GatewayError,
+    RateLimited,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnauthorized,
+)
 
 
 def login_status_error(status: int, retry_after: float | None = None) -> GatewayError:
@@ -64,4 +44,55 @@ def _strange_login(what: str) -> GatewayError:
     return UpstreamError(
         f"Fitten's login cannot be used at the moment ({what}); if that lasts, the operator of "
         "this gateway should look at fitten.base_url in its configuration."
+    )
+
+
+def error_object(member: dict[str, Any]) -> GatewayError | None:
+    """The error that a JSON object of the upstream's stands for, if any (trap 11)."""
+    status = member.get("status_code")
+    if type(status) is not int:
+        status = None
+    elif status == 0 or 200 <= status < 300:
+        return None
+    alone = not any(name in member for name in ("delta", "usage", "tracedata"))
+    if (
+        status is None
+        and not member.get("detail")
+        and not member.get("error")
+        and not (alone and member.get("msg"))
+    ):
+        return None
+    return status_error(status or 500)
+
+
+def status_error(status: int, retry_after: float | None = None) -> GatewayError:
+    """What an HTTP status of the upstream's other than 200 means for a caller."""
+    if status == 401:
+        return UpstreamUnauthorized("Fitten does not accept the gateway's session.")
+    if status == 413:
+        return UpstreamError("Fitten refuses a prompt of this size.", retryable=False)
+    if status == 429:
+        return RateLimited(
+            "Fitten limits the rate of requests at the moment; please try again later.",
+            code="upstream_rate_limited",
+            retry_after=retry_after,
+            elsewhere=True,
+        )
+    if status == 504:
+        return UpstreamTimeout("Fitten did not answer in time; please try again.", elsewhere=True)
+    if status < 500:
+        return UpstreamError(
+            f"Fitten refused the request (status {status}).",
+            retryable=False,
+            elsewhere=status == 403,  # what a banned account gets
+        )
+    return UpstreamError(
+        "Fitten reports an error of its own; please try again.", elsewhere=status in (502, 503)
+    )
+
+
+def truncated() -> UpstreamError:
+    """The answer broke off."""
+    return UpstreamError(
+        "Fitten's answer broke off before its end; please try again.", code="upstream_truncated"
     )

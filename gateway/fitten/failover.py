@@ -17,7 +17,8 @@ from gateway.errors import AccountRefused, GatewayError, UpstreamTimeout, Upstre
 from gateway.fitten.auth.reauthenticate import TokenSource, authorised
 from gateway.fitten.client import FittenClient
 from gateway.fitten.http.response_body import Body
-from gateway.generation.request import Generation, Model
+from gateway.generation.model import Model
+from gateway.generation.outcome import Generation
 from gateway.store.token_file import Tokens
 
 _log = structlog.get_logger("fitten")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from gateway.errors import NotFound, word
-from gateway.generation.request import Model
+from gateway.generation.model import Model
 
 _SECTIONS: tuple[Literal["chat"], Literal["agent"]] = ("chat", "agent")
 

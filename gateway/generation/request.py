@@ -7,20 +7,11 @@ into batches of pieces, and `Generation` keeps the books that the request log re
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length", "tool_calls"]
-
-# A piece of an answer: its kind and its text, never empty. A plain tuple, because there
-# is one for every few characters of every answer. A "call" begins a call and its text is
-# the tool's name; "arguments" continue the JSON of the call begun last. A "choice" begins
-# the answer to the next of several prompts; its text is that one's number.
-Kind = Literal["content", "reasoning", "call", "arguments", "choice"]
-Piece = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +70,6 @@ class Message:
     call_id: str | None = None
     images: tuple[Image | RemoteImage, ...] = ()
     calls: tuple[ToolCall, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model of the upstream: the id callers use and what the upstream calls it."""
-
-    id: str
-    display_name: str
-    selection_name: str | None
-    section: Literal["chat", "agent"]
-    is_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,100 +134,11 @@ class GenerationRequest:
         return self.tools
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens. `estimated` says that the upstream gave no count and we guessed."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    reasoning_tokens: int = 0
-    estimated: bool = False
+def inline_images(messages: Iterable[Message]) -> list[Image]:
+    """The pictures in a conversation whose bytes are there, in order."""
+    return [image for m in messages if m.images for image in inline(m.images)]
 
 
-@dataclass(slots=True, eq=False)
-class Generation:
-    """What is becoming of a request; written as it happens, read by the request log.
-
-    end: "complete", or the code of the error that ended it ("client_closed_request"
-    when the caller left); None while it runs.
-    caller: the name of the API key in use, where one was asked for.
-    format_missed: the answer is whole, but not of the form that was wanted.
-    finish_reasons: of each fill, once the answer is whole.
-    account: the upstream's account that served it last; for logs, never for callers.
-    queued: seconds spent in line for an account.
-    Times are of the monotonic clock, in seconds.
-    """
-
-    request: GenerationRequest
-    model: Model
-    caller: str | None = None
-    started: float = field(default_factory=time.monotonic)
-    first_piece: float | None = None
-    usage: Usage | None = None
-    finish_reason: FinishReason | None = None
-    finish_reasons: tuple[FinishReason, ...] = ()
-    end: str | None = None
-    bytes_sent: int = 0
-    format_missed: bool = False
-    account: str | None = None
-    queued: float = 0.0
-
-    @property
-    def model_name(self) -> str:
-        """The name the caller sees: their own word for the model, else its id."""
-        return self.request.model or self.model.id
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """After how many seconds without a piece a sign is wanted, first `grace`, then `interval`,
-    and what gives it. A sign never waits for a piece and is never given twice at once."""
-
-    grace: float
-    interval: float
-    sign: Callable[[], Coroutine[Any, Any, None]]
-
-
-# Offered a batch, it says whether it took it.
-Direct = Callable[[Sequence[Piece]], bool]
-
-
-class Batches(Protocol):
-    """The batches of one answer; `ended` says that the one in hand is the last.
-
-    direct: where set, it is offered a batch in the moment it arrives, while the iteration
-        waits; what it takes (True) does not come by the iteration. So a piece wakes no task.
-    Leaving the context stops the upstream.
-    """
-
-    ended: bool
-    direct: Direct | None
-
-    async def __aenter__(self) -> Batches: ...
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-    def __aiter__(self) -> Batches: ...
-
-    async def __anext__(self) -> Sequence[Piece]: ...
-
-
-class Upstream(Protocol):
-    """Where answers come from."""
-
-    def resolve(self, name: str | None) -> Model:
-        """The model a caller means; None is the default. Raises NotFound."""
-        ...
-
-    def models(self) -> Sequence[Model]:
-        """The models offered now, from memory."""
-        ...
-
-    def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
-        """Batches of pieces, as they arrive, none of them empty.
-
-        `stop` and `max_tokens` are carried out, `response_format` as far as can be. Once the
-        context is left, `generation` holds `usage` and `finish_reason`. Raises a GatewayError
-        instead of ending when the answer is not whole.
-        """
-        ...
+def inline(images: Iterable[Image | RemoteImage]) -> list[Image]:
+    """Those pictures whose bytes are there."""
+    return [image for image in images if isinstance(image, Image)]

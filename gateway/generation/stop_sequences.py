@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 
 from gateway.generation import token_estimate
-from gateway.generation.request import FinishReason, Piece
+from gateway.generation.pieces import FinishReason, Piece
 
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 

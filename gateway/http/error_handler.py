@@ -21,8 +21,8 @@ from gateway.errors import (
     NotFound,
     word,
 )
-from gateway.http.expectation import EXPECTATION
 from gateway.http.in_flight import Lifecycle
+from gateway.http.request_body import EXPECTATION
 from gateway.middleware import RESPONSE_HEADERS, Handler
 
 _log = structlog.get_logger("boundary")

@@ -13,7 +13,9 @@ from aiohttp import web
 from gateway.apis.base import Api, Reply
 from gateway.config.settings import Stream
 from gateway.errors import GatewayError, InternalError
-from gateway.generation.request import Generation, Piece, Silence, Upstream
+from gateway.generation.outcome import Generation
+from gateway.generation.pieces import Piece, Silence
+from gateway.generation.upstream import Upstream
 from gateway.http.in_flight import Lifecycle, draining
 from gateway.http.request_body import Bodies
 from gateway.http.sse import EventStream

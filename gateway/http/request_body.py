@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.config.settings import Server
 from gateway.errors import (
@@ -17,7 +19,6 @@ from gateway.errors import (
     overloaded,
     word,
 )
-from gateway.http.expectation import invite
 
 _LARGE = 1024 * 1024  # bytes
 
@@ -104,3 +105,29 @@ def _check_kind(kind: str) -> None:
     charset = parameters.lower().partition("charset=")[2].strip(" \"'")
     if charset and charset not in ("utf-8", "utf8"):
         raise UnsupportedMediaType("The body must be in UTF-8.")
+
+
+EXPECTATION = web.RequestKey("expectation", str)
+
+
+_Make = Callable[..., web.BaseRequest]
+
+
+def make_request(make: _Make, message: Any, *rest: Any) -> web.BaseRequest:
+    """The request of a message that has the header; it is under `EXPECTATION` instead.
+
+    make: the server's own maker of requests.
+    """
+    headers = CIMultiDict(message.headers)
+    expectation = headers.pop("Expect")
+    headers.popall("Expect", None)
+    request = make(message._replace(headers=CIMultiDictProxy(headers)), *rest)
+    request[EXPECTATION] = expectation
+    return request
+
+
+async def invite(request: web.Request) -> None:
+    """Ask for the body, if the caller waits to be asked (RFC 9110, 10.1.1)."""
+    if EXPECTATION in request:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # an interim answer is no part of the answer

@@ -9,7 +9,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 
-from gateway.generation.request import Generation
+from gateway.generation.outcome import Generation
 
 # Comments are safe for every known decoder as long as no `id:` was ever sent.
 KEEP_ALIVE = b": keep-alive\n\n"

@@ -7,8 +7,8 @@ import logging
 import re
 import sys
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import msgspec
@@ -17,65 +17,11 @@ import structlog
 from gateway.config.settings import Log
 from gateway.observability import tracebacks
 from gateway.observability.log_sinks import File, Sink, Stream
-from gateway.observability.logflood import Flood
-from gateway.observability.redaction import forms, inner_base64, printable
+from gateway.observability.redaction import Redactor, printable
 
-_MASK = "****"
-_SHORTEST = 4  # masking shorter secrets would only garble the log
-_REMEMBERED = 256
 _LONGEST_FINISH = 60.0  # seconds that a file which is left behind may take
 
-# What looks like a secret is masked even when nobody told us of it.
-_LOOKS_SECRET = re.compile(
-    r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+"
-    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"
-    r"|FT_[\w-]{16,}"
-    r"|(?<![\w-])sk-[\w-]{16,}"
-)
-_BEGINNINGS = ("eyJ", "FT_", "sk-")
 _ARGUMENTS = re.compile(r"\(.+\)")
-
-
-class Redactor:
-    """Masks known secrets, and what looks like one, in a rendered line.
-
-    secrets: those of the configuration, which are never forgotten.
-    """
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._lasting = tuple(s for s in secrets if len(s) >= _SHORTEST)
-        self._learnt: OrderedDict[str, set[str]] = OrderedDict()
-        self._gather()
-
-    def renew(self, secrets: Iterable[str]) -> None:
-        """Other settings have come: theirs last, the former ones are like those learnt."""
-        former, self._lasting = self._lasting, tuple(s for s in secrets if len(s) >= _SHORTEST)
-        for secret in {*former} - {*self._lasting}:
-            self.add(secret)
-        self._gather()
-
-    def add(self, secret: str) -> None:
-        """Mask this from now on; what was learnt long ago is forgotten in the end."""
-        if len(secret) < _SHORTEST or secret in self._learnt:
-            return
-        self._learnt[secret] = forms(secret)
-        if len(self._learnt) > _REMEMBERED:
-            self._learnt.popitem(last=False)
-        self._gather()
-
-    def _gather(self) -> None:
-        # Base64 not of those learnt: there may be hundreds, and each form costs at each line.
-        lasting = (forms(secret) | inner_base64(secret) for secret in self._lasting)
-        known: set[str] = set().union(*lasting, *self._learnt.values())
-        self._forms = tuple(sorted(known, key=len, reverse=True))
-
-    def __call__(self, line: str) -> str:
-        # No pattern of them all: to compile it takes long, and most lines hold none of them.
-        for form in [form for form in self._forms if form in line]:
-            line = line.replace(form, _MASK)
-        if any(start in line for start in _BEGINNINGS) or "bearer" in line.lower():
-            return _LOOKS_SECRET.sub(_MASK, line)
-        return line
 
 
 class Outputs:
@@ -237,3 +183,37 @@ def _printable(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.
         if type(value) is str and not value.isprintable() and name != "exception":
             event[name] = printable(value)
     return event
+
+
+_HEARD = 5  # of a kind
+
+
+_WITHIN = 10.0  # seconds
+
+
+_KINDS = 256
+
+
+class Flood(logging.Filter):
+    """Lets the first few records of a kind pass within some seconds.
+
+    With no descriptor left, asyncio logs a traceback for each connection that it cannot take
+    and tries again at once. A kind is a logger and a text before its values are filled in.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is heard."""
+        kind = record.name, str(record.msg)[:200]
+        now = self._clock()
+        since, count = self._kinds.get(kind, (now, 0))
+        if now - since >= _WITHIN:
+            since, count = now, 0
+        if kind not in self._kinds and len(self._kinds) >= _KINDS:
+            self._kinds.clear()
+        self._kinds[kind] = since, count + 1
+        return count < _HEARD

@@ -1,12 +1,68 @@
-"""The ways in which a secret may be written."""
+"""Masks secrets in rendered lines, in every way in which a secret may be written."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
+from collections import OrderedDict
+from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
-_SHORTEST = 8  # bytes; of shorter ones base64 leaves next to nothing to recognise
+_MASK = "****"
+_SHORTEST = 4  # characters; masking shorter secrets would only garble the log
+_REMEMBERED = 256
+# What looks like a secret is masked even when nobody told us of it.
+_LOOKS_SECRET = re.compile(
+    r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+"
+    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"
+    r"|FT_[\w-]{16,}"
+    r"|(?<![\w-])sk-[\w-]{16,}"
+)
+_BEGINNINGS = ("eyJ", "FT_", "sk-")
+_SHORTEST_BASE64 = 8  # bytes; of shorter ones base64 leaves next to nothing to recognise
+
+
+class Redactor:
+    """Masks known secrets, and what looks like one, in a rendered line.
+
+    secrets: those of the configuration, which are never forgotten.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._lasting = tuple(s for s in secrets if len(s) >= _SHORTEST)
+        self._learnt: OrderedDict[str, set[str]] = OrderedDict()
+        self._gather()
+
+    def renew(self, secrets: Iterable[str]) -> None:
+        """Other settings have come: theirs last, the former ones are like those learnt."""
+        former, self._lasting = self._lasting, tuple(s for s in secrets if len(s) >= _SHORTEST)
+        for secret in {*former} - {*self._lasting}:
+            self.add(secret)
+        self._gather()
+
+    def add(self, secret: str) -> None:
+        """Mask this from now on; what was learnt long ago is forgotten in the end."""
+        if len(secret) < _SHORTEST or secret in self._learnt:
+            return
+        self._learnt[secret] = forms(secret)
+        if len(self._learnt) > _REMEMBERED:
+            self._learnt.popitem(last=False)
+        self._gather()
+
+    def _gather(self) -> None:
+        # Base64 not of those learnt: there may be hundreds, and each form costs at each line.
+        lasting = (forms(secret) | inner_base64(secret) for secret in self._lasting)
+        known: set[str] = set().union(*lasting, *self._learnt.values())
+        self._forms = tuple(sorted(known, key=len, reverse=True))
+
+    def __call__(self, line: str) -> str:
+        # No pattern of them all: to compile it takes long, and most lines hold none of them.
+        for form in [form for form in self._forms if form in line]:
+            line = line.replace(form, _MASK)
+        if any(start in line for start in _BEGINNINGS) or "bearer" in line.lower():
+            return _LOOKS_SECRET.sub(_MASK, line)
+        return line
 
 
 def forms(secret: str) -> set[str]:
@@ -41,7 +97,7 @@ def inner_base64(secret: str) -> set[str]:
     characters that it shares with its neighbours.
     """
     raw = secret.encode("utf-8", "surrogatepass")
-    if len(raw) < _SHORTEST:
+    if len(raw) < _SHORTEST_BASE64:
         return set()
     return {_after(before, raw) for before in range(3)}
 

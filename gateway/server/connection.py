@@ -1,64 +1,135 @@
-"""A caller's connection, as the door has it: answers broken HTTP, leaves when it is idle."""
+"""Handles one caller's connection: time limit for heads, pipelining, refusals, broken HTTP."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.apis.openai import errors
-from gateway.errors import GatewayError, InternalError, InvalidRequest
-from gateway.server.patience import PatientConnection
+from gateway.errors import BodyTimeout, GatewayError, InternalError, InvalidRequest, overloaded
+from gateway.server.connection_limit import Admission
 
 _log = structlog.get_logger("server")
 
-_FAIR = 1.0  # seconds that an idle connection stays at least
-_GLANCES = 64  # at connections, among which one may be idle
+_MIN_IDLE = 1.0  # seconds for which an idle connection is not closed to make room
+_EXAMINED = 64  # connections that are looked at for an idle one
+
+# While more bytes wait than we read, the kernel does not tell that the caller left. So reading
+# may be paused for this long, in seconds, before we look again.
+_MAX_PAUSE = 1.0
+_LINGER = 1.0  # seconds in which a refused caller may read why
+_MAX_LINGERING = 32
 
 
-class Connection(PatientConnection):
-    """A connection whose answer to broken HTTP is ours: JSON, no echo, no traceback.
+@dataclass(slots=True)
+class ConnectionContext:
+    """Holds what all connections share. Changes apply to what comes after them.
 
-    It knows since when (monotonic) it has been at no request; None while it is at one.
+    render_error: an error's body, in the dialect of callers who have no route yet.
+    head_timeout: seconds that a request's head may take.
+    send_buffer: bytes that the kernel holds for a caller; None leaves it to the system.
+    refused: the transports of refused callers that may still read why.
     """
 
-    __slots__ = ("idle_since",)
+    render_error: Callable[[GatewayError], bytes]
+    head_timeout: float = 10.0
+    send_buffer: int | None = None
+    limit: Admission = field(default_factory=Admission)
+    refused: set[asyncio.Transport] = field(default_factory=set)
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
+    def close(self) -> None:
+        """Close the connections of refused callers."""
+        for transport in self.refused:
+            transport.abort()
+        self.refused.clear()
+
+
+class Connection(RequestHandler):
+    """Extends aiohttp's connection.
+
+    A request's head has a time limit, pipelining is bounded, one connection too many gets a
+    quick answer, and broken HTTP is answered by a body of ours: no echo, no traceback.
+
+    idle_since: monotonic time since when it has had no request; None while it has one.
+    """
+
+    __slots__ = ("_context", "_counted", "_head_timer", "_pause_timer", "idle_since")
+
+    def __init__(self, manager: Any, *, context: ConnectionContext, **options: Any) -> None:
         super().__init__(manager, **options)
+        self._context = context
+        self._counted = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._pause_timer: asyncio.TimerHandle | None = None
         self.idle_since: float | None = time.monotonic()
 
-    def leave(self, idle_before: float) -> bool:
-        """Whether it is gone, which it is made if it was idle so early already."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        context = self._context
+        if context.limit.full and not self._close_an_idle_one():
+            self._refuse(cast(asyncio.Transport, transport))
+            return
+        self._counted = True
+        context.limit.connections += 1
+        # Not on the listening socket: what had waited in its queue would not have inherited it.
+        if context.send_buffer is not None:
+            sock = transport.get_extra_info("socket")
+            with contextlib.suppress(OSError):  # some systems refuse it when the caller has left
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, context.send_buffer)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._counted:
+            self._counted = False
+            self._context.limit.connections -= 1
+        self._stop_head_timer()
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
+            self._pause_timer = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        waiter, count = self._waiter, self._request_count
+        RequestHandler.data_received(self, data)
+        if self._request_count != count:
+            if self._head_timer is not None:
+                self._stop_head_timer()
+            return
+        # Unless a request is under way, and this is its body or what comes after it.
+        between = not waiter.done() if waiter is not None else not count
+        if between and self._head_timer is None and data.strip(b"\r\n"):
+            self._head_timer = self._loop.call_later(
+                self._context.head_timeout, self._on_head_timeout
+            )
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        self._start_pause_timer()
+
+    def _pause_reading_for_buffer(self) -> None:
+        super()._pause_reading_for_buffer()
+        self._start_pause_timer()
+
+    def close_if_idle(self, since: float) -> bool:
+        """Close it if it has been idle since that monotonic time; say whether it is closed."""
         if (
             self.idle_since is not None
-            and self.idle_since <= idle_before
+            and self.idle_since <= since
             and not self._request_in_progress  # an answer may take longer than its handler
         ):
             # Not `close`: that leaves the socket open and deaf until `cleanup`.
             self.force_close()
         return self._force_close
-
-    def make_room(self) -> bool:
-        """Close a connection that just waits, one of the oldest; whether there was one.
-
-        Else whoever opens enough connections would shut everybody else out.
-        """
-        assert self._manager is not None
-        idle_before = time.monotonic() - _FAIR
-        for connection in islice(self._manager._connections, _GLANCES):
-            assert isinstance(connection, Connection)
-            waiter, since = connection._waiter, connection.idle_since
-            waits = waiter is not None and not waiter.done()
-            if waits and since is not None and since <= idle_before:
-                connection.force_close()
-                return True
-        return False
 
     def handle_error(
         self,
@@ -79,14 +150,89 @@ class Connection(PatientConnection):
             _log.error("bug", exc_info=exc)
             error = InternalError()
         response = web.Response(
-            status=error.status, body=errors.error_body(error), content_type="application/json"
+            status=error.status,
+            body=self._context.render_error(error),
+            content_type="application/json",
         )
         response.force_close()
         return response
 
+    def _close_an_idle_one(self) -> bool:
+        """Close one of the oldest idle connections; say whether there was one.
 
-class Connections(web.Server):
-    """aiohttp's maker of connections; unlike it, ours never drops settings it does not know."""
+        Otherwise a caller who opens enough connections would shut everybody else out.
+        """
+        assert self._manager is not None
+        idle_before = time.monotonic() - _MIN_IDLE
+        for connection in islice(self._manager._connections, _EXAMINED):
+            assert isinstance(connection, Connection)
+            waiter, since = connection._waiter, connection.idle_since
+            waits = waiter is not None and not waiter.done()
+            if waits and since is not None and since <= idle_before:
+                connection.force_close()
+                return True
+        return False
+
+    def _refuse(self, transport: asyncio.Transport) -> None:
+        """Say why, without a task, a parser's work or a log line for each."""
+        self._close = True  # what it sends is not looked at
+        transport.write(self._refusal(overloaded()))
+        refused = self._context.refused
+        if len(refused) >= _MAX_LINGERING or not transport.can_write_eof():
+            transport.close()
+            return
+        # Closing over an unread request resets the connection, and the refusal with it.
+        refused.add(transport)
+        transport.write_eof()
+        self._loop.call_later(_LINGER, self._end_lingering, transport)
+
+    def _end_lingering(self, transport: asyncio.Transport) -> None:
+        self._context.refused.discard(transport)
+        transport.abort()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _on_head_timeout(self) -> None:
+        self._head_timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self.transport is None:
+            return
+        _log.info("head_timeout")
+        error = BodyTimeout("The request's head did not arrive in time.")
+        self.transport.write(self._refusal(error))
+        self.force_close()
+
+    def _start_pause_timer(self) -> None:
+        if self._pause_timer is None:
+            self._pause_timer = self._loop.call_later(_MAX_PAUSE, self._on_long_pause)
+
+    def _on_long_pause(self) -> None:
+        self._pause_timer = None
+        if self.transport is None or not (self._reading_paused or self._buffer_paused):
+            return
+        if not self._messages:  # the request under way still reads its own body
+            self._start_pause_timer()
+            return
+        _log.info("too_much_sent_ahead", requests=len(self._messages))
+        self.transport.abort()
+
+    def _refusal(self, error: GatewayError) -> bytes:
+        """Make a whole answer for callers that get no request object."""
+        body = self._context.render_error(error)
+        retry = b"Retry-After: 1\r\n" if error.retry_after else b""
+        reason = HTTPStatus(error.status).phrase.encode("ascii")
+        return (
+            b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\n%bx-should-retry: true\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
+            % (error.status, reason, retry, len(body), body)
+        )
+
+
+class HttpServer(web.Server):
+    """Makes connections; unlike aiohttp's own, it never drops settings it does not know."""
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)

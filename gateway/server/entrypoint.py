@@ -17,12 +17,12 @@ import structlog
 from aiohttp import web, web_app
 
 from gateway.config.settings import Config
-from gateway.http.expectation import make_request
+from gateway.errors import GatewayError
 from gateway.http.in_flight import Lifecycle
-from gateway.server.connection import Connection, Connections
+from gateway.http.request_body import make_request
+from gateway.server.connection import Connection, ConnectionContext, HttpServer
 from gateway.server.connection_limit import descriptors
 from gateway.server.listeners import BACKLOG, drop_vanished
-from gateway.server.patience import Bounds
 
 _log = structlog.get_logger("server")
 
@@ -84,9 +84,9 @@ class Door(web.ServerRunner):
     To be created in the event loop; `cleanup` ends it with every application.
     """
 
-    def __init__(self, lifecycle: Lifecycle) -> None:
-        self._bounds = Bounds()
-        server = Connections(
+    def __init__(self, lifecycle: Lifecycle, render_error: Callable[[GatewayError], bytes]) -> None:
+        self._context = ConnectionContext(render_error)
+        server = HttpServer(
             self._handle,
             request_factory=self._make,
             # Without it a handler is not told that its caller left.
@@ -95,7 +95,7 @@ class Door(web.ServerRunner):
             access_log=None,
             lingering_time=2.0,
             auto_decompress=False,
-            bounds=self._bounds,
+            context=self._context,
         )
         super().__init__(server, shutdown_timeout=0.1)
         self.lifecycle = lifecycle
@@ -126,9 +126,9 @@ class Door(web.ServerRunner):
 
     def limit(self, config: Config) -> None:
         """What connections that come from now on may ask of us."""
-        server, bounds = config.server, self._bounds
-        bounds.head, bounds.send_buffer = server.header_timeout, server.send_buffer
-        bounds.admission.limit(descriptors(), server.max_connections)
+        server, context = config.server, self._context
+        context.head_timeout, context.send_buffer = server.header_timeout, server.send_buffer
+        context.limit.limit(descriptors(), server.max_connections)
         for listening in self._sockets:
             drop_vanished(listening, config.stream.write_timeout)
 
@@ -149,7 +149,7 @@ class Door(web.ServerRunner):
             idle_before = now - (grace if quiet else patience)
             if idle_before < began:
                 idle_before = -1.0  # none has been silent for so long since we began to end
-            gone = [connection.leave(idle_before) for connection in connections]
+            gone = [connection.close_if_idle(idle_before) for connection in connections]
             if all(gone):
                 break
             await asyncio.sleep(_GLANCE)
@@ -188,7 +188,7 @@ class Door(web.ServerRunner):
     async def cleanup(self) -> None:
         """Close the connections and end every application."""
         await super().cleanup()
-        self._bounds.end()
+        self._context.close()
         leaving = dict(self._leaving)
         if leaving:
             await asyncio.wait(leaving, timeout=_LONGEST_CLEANUP)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app
+from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app, render_error
 from gateway.config.settings import Config
 from gateway.http.in_flight import Lifecycle
 from gateway.server import listeners
@@ -120,7 +120,7 @@ async def open_door(
 ) -> Door:
     """A gateway that could serve, but listens to nobody yet. To be ended by `stop`."""
     lifecycle = Lifecycle()
-    door = Door(lifecycle)
+    door = Door(lifecycle, render_error)
     try:
         await door.setup()
         door.put(await door.start(build_app(config, lifecycle, shared, on_secret=on_secret)))

@@ -10,10 +10,11 @@ import structlog
 from gateway.app import CONFIG, build_app, hand_over
 from gateway.config.settings import Config, ConfigError
 from gateway.observability import logging as log
+from gateway.observability.redaction import Redactor
 from gateway.server.entrypoint import Behind, Door
-from gateway.workers.rpc.channel import Asking
-from gateway.workers.rpc.client import Remote, RemoteTurns
+from gateway.workers.rpc.client import Asking
 from gateway.workers.rpc.messages import Left, Models, Ready, Serving, State
+from gateway.workers.services.remote_state import Remote, RemoteTurns
 
 _log = structlog.get_logger("workers")
 
@@ -33,7 +34,7 @@ class Shifts:
         self._remotes: dict[int, Remote] = {}
         self._prepared: dict[int, Behind] = {}
         self._current = 0
-        self._redactor = log.Redactor()
+        self._redactor = Redactor()
         self._outputs: log.Outputs | None = None
 
     def told(self, message: State | Models) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from gateway.app import render_error
 from gateway.http.in_flight import Lifecycle
 from gateway.observability import tracebacks
 from gateway.server import run as life
@@ -22,7 +23,7 @@ from gateway.server import single_process
 from gateway.server.entrypoint import Door
 from gateway.workers.accept import EvenSite, Share
 from gateway.workers.revisions import Shifts
-from gateway.workers.rpc.channel import Asking
+from gateway.workers.rpc.client import Asking
 from gateway.workers.rpc.messages import (
     Beat,
     Forget,
@@ -55,7 +56,7 @@ class Worker:
         self._orphaned = False
         self._share = Share()
         self._lifecycle = Lifecycle()
-        self._door = Door(self._lifecycle)
+        self._door = Door(self._lifecycle, render_error)
         self._listening = False
         self._shifts = Shifts(self._door, self.asking)
         self._orders: asyncio.Queue[Prepare | Serve | Forget] = asyncio.Queue()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.fitten.chat.decoder import UpstreamUsage
 from gateway.fitten.chat.usage_estimate import Calibration, Ratio, Weights
-from gateway.generation.request import Usage
+from gateway.generation.outcome import Usage
 from gateway.generation.stop_sequences import Cutoff
 
 

@@ -18,8 +18,12 @@ from gateway.errors import (
     UpstreamUnauthorized,
 )
 from gateway.fitten.auth.session import Session
-from gateway.fitten.chat.decoder import error_object
-from gateway.fitten.error_mapping import login_object_error, login_status_error, retry_after
+from gateway.fitten.error_mapping import (
+    error_object,
+    login_object_error,
+    login_status_error,
+    retry_after,
+)
 from gateway.options import Secret
 from gateway.store.token_file import TokenFile
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.fitten.json_mode.markdown_fence import Fence, freed
-from gateway.generation.request import Piece
+from gateway.generation.pieces import Piece
 
 
 def streamed(texts: list[str]) -> str:

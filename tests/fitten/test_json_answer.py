@@ -8,7 +8,8 @@ import pytest
 
 from gateway.errors import GatewayError, UpstreamError
 from gateway.fitten.json_mode.answer import StreamedJson, miss
-from gateway.generation.request import Direct, Piece, ResponseFormat
+from gateway.generation.pieces import Direct, Piece
+from gateway.generation.request import ResponseFormat
 
 
 class Fake:

@@ -21,10 +21,11 @@ from gateway.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from gateway.fitten.chat.decoder import status_error
+from gateway.fitten.error_mapping import status_error
 from gateway.fitten.failover import Opener
 from gateway.fitten.model_catalog import DEFAULT
-from gateway.generation.request import Generation, GenerationRequest
+from gateway.generation.outcome import Generation
+from gateway.generation.request import GenerationRequest
 from gateway.options import Secret
 from gateway.store.token_file import Tokens
 

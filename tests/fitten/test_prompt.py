@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.fitten.chat.prompt import MAX_CHARS, ROLE_MARKERS, neutralise, render
+from gateway.fitten.chat.prompt import ROLE_MARKERS, neutralise, render
+from gateway.fitten.prompt_limit import MAX_CHARS
 from gateway.generation.request import Message, Role
 
 SYSTEM = "Reply same language as the user's input."

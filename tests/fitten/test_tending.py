@@ -9,7 +9,7 @@ from typing import Any
 from gateway.accounts.pool import Pool
 from gateway.errors import GatewayError, UpstreamError, UpstreamUnauthorized
 from gateway.fitten.background_refresh import Tending
-from gateway.generation.request import Model
+from gateway.generation.model import Model
 from gateway.store.token_file import Tokens
 from tests.accounts.support import make_pool
 

@@ -12,7 +12,8 @@ from emulator.notations import NOTATIONS, written
 from emulator.tooluse import Made
 from gateway.fitten.chat.prompt import ROLE_MARKERS
 from gateway.fitten.tools.stop_sequences import ToolCutoff
-from gateway.generation.request import FinishReason, Piece, Tool
+from gateway.generation.pieces import FinishReason, Piece
+from gateway.generation.request import Tool
 from tests.fitten.test_toolparse import cut, said
 
 TOOLS = (Tool("clock"), Tool("find", "", {"properties": {"a": {"type": "string"}}}))

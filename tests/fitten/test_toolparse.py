@@ -16,7 +16,8 @@ from emulator.notations import NOTATIONS, QUIRKS, Notation, Quirk, written
 from emulator.tooluse import Made
 from gateway.fitten.tools.parser import PIECE, ToolParser
 from gateway.fitten.tools.text_reader import MAX_HELD
-from gateway.generation.request import Piece, Tool
+from gateway.generation.pieces import Piece
+from gateway.generation.request import Tool
 
 WEATHER = Tool(
     "get_weather",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
 from gateway.fitten.chat.decoder import AnswerDecoder, UpstreamUsage
-from gateway.generation.request import Piece
+from gateway.generation.pieces import Piece
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
 

@@ -19,7 +19,7 @@ from emulator import Account
 from emulator.accounts import AccountBook, TokenKind
 from gateway.config.settings import Log
 from gateway.observability import logging as log
-from gateway.observability.logging import Redactor
+from gateway.observability.redaction import Redactor
 from tests.front_door.peer import Answer
 
 PASSWORD = 'canary pass"w/rd&é 7c1d'

@@ -13,7 +13,7 @@ import yaml
 
 from emulator import Account, Emulator
 from gateway.config import settings as config
-from gateway.observability.logging import Redactor
+from gateway.observability.redaction import Redactor
 from gateway.server import single_process
 from tests.front_door.canaries import (
     API_KEY,

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.generation import token_estimate
-from gateway.generation.request import FinishReason, Piece
+from gateway.generation.pieces import FinishReason, Piece
 from gateway.generation.stop_sequences import Cutoff
 
 MARKERS = ("<|a|>", "<|ab")

@@ -26,6 +26,7 @@ import structlog
 from gateway.config.settings import Log
 from gateway.observability import logging as log
 from gateway.observability.log_sinks import Stream
+from gateway.observability.redaction import Redactor
 
 SECRETS = {
     "plain": "correct horse",
@@ -45,7 +46,7 @@ class Lines:
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
-        self.redactor = log.Redactor()
+        self.redactor = Redactor()
 
     def configure(self, **settings: Any) -> None:
         self.outputs = log.configure(Log(**settings), self.redactor, self.stream)
@@ -107,7 +108,7 @@ def test_a_known_secret_is_masked_wherever_it_stands(
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
 def test_a_secret_in_a_request_or_an_address_is_masked(secret: str) -> None:
-    redactor = log.Redactor([secret])
+    redactor = Redactor([secret])
     assert redactor(f"sent {json.dumps({'a': secret})}") == 'sent {"a": "****"}'
     assert redactor(f"GET /a?token={quote(secret, safe='')}&b=1") == "GET /a?token=****&b=1"
 
@@ -130,7 +131,7 @@ def test_a_traceback_has_its_lines_but_not_what_the_exception_says(
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
 def test_a_secret_is_masked_however_often_it_was_written_anew(secret: str) -> None:
-    redactor = log.Redactor([secret])
+    redactor = Redactor([secret])
     for first in (repr, ascii, json.dumps, lambda text: repr(text.encode())):
         written = first(secret)
         for text in (written, json.dumps(written), json.dumps({"a": [written]})):
@@ -139,7 +140,7 @@ def test_a_secret_is_masked_however_often_it_was_written_anew(secret: str) -> No
 
 @pytest.mark.parametrize("user", ["", "a:", "ab:", "abc:", "abcd:"])
 def test_a_password_within_basic_authentication_is_masked(user: str) -> None:
-    redactor = log.Redactor(["correct horse"])
+    redactor = Redactor(["correct horse"])
     for behind in ("", "x", "xy"):
         sent = base64.b64encode(f"{user}correct horse{behind}".encode()).decode()
         masked = redactor(f"Proxy-Authorization: Basic {sent}")
@@ -197,7 +198,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl-_x"
     ],
 )
 def test_what_looks_like_a_token_is_masked_though_nobody_told(text: str, shown: str) -> None:
-    assert log.Redactor()(text) == shown
+    assert Redactor()(text) == shown
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
@@ -209,16 +210,16 @@ def test_an_unknown_token_in_a_field_is_masked(lines: Lines, format: str) -> Non
 
 
 def test_longer_secrets_are_masked_before_what_they_contain() -> None:
-    redactor = log.Redactor(["horse", "horse-and-cart", "cart"])
+    redactor = Redactor(["horse", "horse-and-cart", "cart"])
     assert redactor("a horse-and-cart, a horse") == "a ****, a ****"
 
 
 def test_very_short_secrets_do_not_garble_the_log() -> None:
-    assert log.Redactor(["", "a", "abc"])("abc a") == "abc a"
+    assert Redactor(["", "a", "abc"])("abc a") == "abc a"
 
 
 def test_a_secret_of_the_configuration_stays_masked_however_many_are_learnt() -> None:
-    redactor = log.Redactor(["team-key-1234"])
+    redactor = Redactor(["team-key-1234"])
     for number in range(260):
         redactor.add(f"learnt-secret-{number}")
     assert redactor("team-key-1234 learnt-secret-259") == "**** ****"
@@ -413,7 +414,7 @@ def test_lines_of_several_processes_on_one_pipe_stay_whole() -> None:
 
 
 def test_secrets_of_former_settings_stay_masked_after_others_have_come() -> None:
-    redactor = log.Redactor(["former-key-1234"])
+    redactor = Redactor(["former-key-1234"])
     redactor.renew(["present-key-1234"])
     assert redactor("former-key-1234 present-key-1234") == "**** ****"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from gateway.observability.logflood import Flood
+from gateway.observability.logging import Flood
 
 EMFILE = "socket.accept() out of system resource"
 

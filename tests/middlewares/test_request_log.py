@@ -12,7 +12,9 @@ import structlog
 from aiohttp import web
 
 from gateway import GENERATION, InvalidRequest, RateLimited
-from gateway.generation.request import Generation, GenerationRequest, Message, Model, Usage
+from gateway.generation.model import Model
+from gateway.generation.outcome import Generation, Usage
+from gateway.generation.request import GenerationRequest, Message
 from gateway.middleware import Handler
 from gateway.options import Secret
 from middlewares.api_key import Key, api_key

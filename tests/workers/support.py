@@ -13,10 +13,11 @@ from gateway.config.settings import Account, Config, Fitten
 from gateway.errors import GatewayError
 from gateway.options import Secret
 from gateway.store.token_file import Tokens
-from gateway.workers.rpc.channel import Asking, telling
-from gateway.workers.rpc.client import Remote, RemotePool, RemoteTurns
+from gateway.workers.rpc.channel import telling
+from gateway.workers.rpc.client import Asking
 from gateway.workers.rpc.messages import Outdated
 from gateway.workers.rpc.server import Commons, Desk
+from gateway.workers.services.remote_state import Remote, RemotePool, RemoteTurns
 from tests.accounts.support import FakeSession, make_pool
 
 CONFIG = Config(fitten=Fitten(accounts=(Account("a", Secret("secret")),)))

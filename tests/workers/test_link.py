@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway import errors
 from gateway.errors import GatewayError, MethodNotAllowed, Unavailable
-from gateway.workers.rpc import channel
+from gateway.workers.rpc import channel, client
 from gateway.workers.rpc.channel import Link
 from gateway.workers.rpc.messages import (
     Acquire,
@@ -113,7 +113,7 @@ async def test_what_is_told_after_the_end_is_lost_without_a_complaint() -> None:
 async def test_a_parent_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(channel, "_PATIENCE", 0.05)
+    monkeypatch.setattr(client, "_PATIENCE", 0.05)
     monkeypatch.setattr(Desk, "take", lambda *_: None)
     async with lines(kept_pool(1)) as (line,):
         with pytest.raises(Unavailable):

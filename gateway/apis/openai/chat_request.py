@@ -9,9 +9,10 @@ import msgspec
 from gateway.apis.json_body import parse_object, shape
 from gateway.apis.openai import content_parts, response_format, tool_calls
 from gateway.apis.openai.chat_response import ChatReply
-from gateway.apis.openai.errors import StreamOptions, ignored, stop_strings
+from gateway.apis.openai.parameters import StreamOptions, ignored, stop_strings
 from gateway.errors import InvalidRequest
-from gateway.generation.request import Generation, GenerationRequest, Image, Message, RemoteImage
+from gateway.generation.outcome import Generation
+from gateway.generation.request import GenerationRequest, Image, Message, RemoteImage
 from gateway.images.sniff import ImageLimits
 
 _MAX_STOP = 4

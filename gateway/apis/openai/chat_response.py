@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 
 from gateway.apis.openai import tool_calls
-from gateway.apis.openai.errors import error_object, usage_object
+from gateway.apis.openai.errors import error_object
+from gateway.apis.openai.usage import usage_object
 from gateway.errors import GatewayError
-from gateway.generation.request import Generation, Piece, Usage
+from gateway.generation.outcome import Generation, Usage
+from gateway.generation.pieces import Piece
 
 _KIND = operator.itemgetter(0)
 _encode = msgspec.json.Encoder().encode

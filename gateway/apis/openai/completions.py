@@ -11,15 +11,13 @@ import msgspec
 
 from gateway.apis import fim_templates
 from gateway.apis.json_body import parse_object, shape
-from gateway.apis.openai.errors import (
-    StreamOptions,
-    error_object,
-    ignored,
-    stop_strings,
-    usage_object,
-)
+from gateway.apis.openai.errors import error_object
+from gateway.apis.openai.parameters import StreamOptions, ignored, stop_strings
+from gateway.apis.openai.usage import usage_object
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.generation.request import Fill, Generation, GenerationRequest, Piece, Usage
+from gateway.generation.outcome import Generation, Usage
+from gateway.generation.pieces import Piece
+from gateway.generation.request import Fill, GenerationRequest
 
 # Wire rules D4: OpenAI's own default, 16, would cut nearly every completion.
 DEFAULT_MAX_TOKENS = 128

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.apis.openai.errors import missing
+from gateway.apis.openai.parameters import missing
 from gateway.errors import InvalidRequest, word
 from gateway.generation.request import Image, RemoteImage
 from gateway.images.sniff import ImageLimits, from_url

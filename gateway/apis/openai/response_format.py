@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gateway.apis.openai.errors import missing
+from gateway.apis.openai.parameters import missing
 from gateway.errors import InvalidRequest
 from gateway.generation.request import ResponseFormat
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.apis.openai.errors import missing
+from gateway.apis.openai.parameters import missing
 from gateway.errors import InvalidRequest, word
-from gateway.generation.request import Piece, Tool, ToolCall, ToolChoice
+from gateway.generation.pieces import Piece
+from gateway.generation.request import Tool, ToolCall, ToolChoice
 
 MAX_TOOLS = 256
 

@@ -16,12 +16,10 @@ import msgspec
 
 from gateway.errors import (
     GatewayError,
-    RateLimited,
     UpstreamError,
-    UpstreamTimeout,
-    UpstreamUnauthorized,
 )
-from gateway.generation.request import Kind, Piece
+from gateway.fitten.error_mapping import error_object, truncated
+from gateway.generation.pieces import Kind, Piece
 
 MAX_LINE = 16 * 1024 * 1024
 
@@ -247,57 +245,6 @@ class AnswerDecoder:
         if type(reason := member.get("finish_reason")) is str and reason:
             self.complete = True
         self.error = error_object(member)
-
-
-def error_object(member: dict[str, Any]) -> GatewayError | None:
-    """The error that a JSON object of the upstream's stands for, if any (trap 11)."""
-    status = member.get("status_code")
-    if type(status) is not int:
-        status = None
-    elif status == 0 or 200 <= status < 300:
-        return None
-    alone = not any(name in member for name in ("delta", "usage", "tracedata"))
-    if (
-        status is None
-        and not member.get("detail")
-        and not member.get("error")
-        and not (alone and member.get("msg"))
-    ):
-        return None
-    return status_error(status or 500)
-
-
-def status_error(status: int, retry_after: float | None = None) -> GatewayError:
-    """What an HTTP status of the upstream's other than 200 means for a caller."""
-    if status == 401:
-        return UpstreamUnauthorized("Fitten does not accept the gateway's session.")
-    if status == 413:
-        return UpstreamError("Fitten refuses a prompt of this size.", retryable=False)
-    if status == 429:
-        return RateLimited(
-            "Fitten limits the rate of requests at the moment; please try again later.",
-            code="upstream_rate_limited",
-            retry_after=retry_after,
-            elsewhere=True,
-        )
-    if status == 504:
-        return UpstreamTimeout("Fitten did not answer in time; please try again.", elsewhere=True)
-    if status < 500:
-        return UpstreamError(
-            f"Fitten refused the request (status {status}).",
-            retryable=False,
-            elsewhere=status == 403,  # what a banned account gets
-        )
-    return UpstreamError(
-        "Fitten reports an error of its own; please try again.", elsewhere=status in (502, 503)
-    )
-
-
-def truncated() -> UpstreamError:
-    """The answer broke off."""
-    return UpstreamError(
-        "Fitten's answer broke off before its end; please try again.", code="upstream_truncated"
-    )
 
 
 def _decode_leniently(line: bytes) -> Any:

@@ -5,14 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from gateway.errors import InvalidRequest
-from gateway.generation.request import Image, Message, RemoteImage
-
-# Protocol 4.3 and 8: the official extension's own limit, in characters.
-MAX_CHARS = 307_200
-
-# Nothing is done with so much: what would be done takes long, and is for nothing.
-EXCESS = 2 * MAX_CHARS
+from gateway.fitten.prompt_limit import EXCESS, MAX_CHARS, too_long
+from gateway.generation.request import Image, Message, RemoteImage, inline
 
 # What would open or close a turn; anything in that form is kept from meaning anything.
 ROLE_MARKERS = ("<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "<|endoftext|>")
@@ -52,18 +46,6 @@ def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX
     return prompt
 
 
-def too_long(size: int, messages: Sequence[Message], limit: int = MAX_CHARS) -> InvalidRequest:
-    """What a caller is told whose messages are so many characters."""
-    drawn = sum(len(image.data) for image in pictures(messages))
-    return InvalidRequest(
-        f"This model's maximum context length is {limit} characters. However, your messages "
-        f"resulted in {size} characters. Please reduce the length of the messages."
-        + (f" {drawn} of them are images: scale those down." if drawn else ""),
-        code="context_length_exceeded",
-        param="messages",
-    )
-
-
 def _turns(messages: Iterable[Message]) -> Iterable[str]:
     for message in messages:
         if message.role == "tool":
@@ -76,15 +58,6 @@ def _turns(messages: Iterable[Message]) -> Iterable[str]:
 def _block(role: str, text: str, images: Sequence[Image | RemoteImage] = ()) -> str:
     """Pictures stand before the text, each on a line of its own (protocol 4.5)."""
     if images:
-        lines = [f"![Base64 Image](data:{i.mime};base64,{i.data})\n" for i in _here(images)]
+        lines = [f"![Base64 Image](data:{i.mime};base64,{i.data})\n" for i in inline(images)]
         return f"<|{role}|>\n{''.join(lines)}{neutralise(text)}\n<|end|>"
     return f"<|{role}|>\n{neutralise(text)}\n<|end|>"
-
-
-def pictures(messages: Iterable[Message]) -> list[Image]:
-    """The pictures in a conversation, in order."""
-    return [image for m in messages if m.images for image in _here(m.images)]
-
-
-def _here(images: Iterable[Image | RemoteImage]) -> list[Image]:
-    return [image for image in images if isinstance(image, Image)]

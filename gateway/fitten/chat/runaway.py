@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.errors import GatewayError, UpstreamError
-from gateway.generation.request import Piece
+from gateway.generation.pieces import Piece
 
 _SPACING = 16 * 1024  # bytes from one sample to the next
 _SAMPLE = 1000  # characters

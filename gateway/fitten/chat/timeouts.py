@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gateway.config.settings import Timeouts
 from gateway.errors import GatewayError, UpstreamTimeout
-from gateway.generation.request import Silence
+from gateway.generation.pieces import Silence
 
 
 class Watch:

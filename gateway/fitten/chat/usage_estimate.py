@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from gateway.fitten.chat.decoder import UpstreamUsage
 from gateway.fitten.tools.stop_sequences import ToolCutoff
 from gateway.generation import token_estimate
-from gateway.generation.request import Usage
+from gateway.generation.outcome import Usage
 from gateway.generation.stop_sequences import Cutoff
 
 _KEPT = 31  # answers remembered; half of them may be nonsense without effect on the median

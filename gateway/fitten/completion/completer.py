@@ -18,7 +18,9 @@ from gateway.fitten.client import FittenClient
 from gateway.fitten.completion import document as fim
 from gateway.fitten.completion.supersede import Turns
 from gateway.generation import token_estimate
-from gateway.generation.request import Fill, FinishReason, Generation, Usage
+from gateway.generation.outcome import Generation, Usage
+from gateway.generation.pieces import FinishReason
+from gateway.generation.request import Fill
 from gateway.generation.stop_sequences import Cutoff
 from gateway.store.token_file import Tokens
 

@@ -19,16 +19,9 @@ from gateway.errors import GatewayError
 from gateway.fitten.buffered_answer import ReadyBatches
 from gateway.fitten.json_mode import schema_check
 from gateway.fitten.json_mode.markdown_fence import Fence, freed
-from gateway.generation.request import (
-    Batches,
-    Direct,
-    Generation,
-    GenerationRequest,
-    Message,
-    Piece,
-    ResponseFormat,
-    Usage,
-)
+from gateway.generation.outcome import Generation, Usage
+from gateway.generation.pieces import Batches, Direct, Piece
+from gateway.generation.request import GenerationRequest, Message, ResponseFormat
 
 _log = structlog.get_logger("fitten")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.generation.request import Piece
+from gateway.generation.pieces import Piece
 
 # How much can be an opening, or an end: the rest of an answer is never held back.
 _LONGEST = 256

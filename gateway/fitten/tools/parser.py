@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from gateway.fitten.tools.grammar import Blocks
 from gateway.fitten.tools.interpretation import Call, Offer
 from gateway.fitten.tools.text_reader import MAX_HELD, PATIENCE, NoCall, Reading, Source, TooLong
-from gateway.generation.request import Piece, Tool
+from gateway.generation.pieces import Piece
+from gateway.generation.request import Tool
 
 PIECE = 128
 """The most characters of arguments in one piece."""

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gateway.fitten.chat.prompt import EXCESS, too_long
+from gateway.fitten.prompt_limit import EXCESS, too_long
 from gateway.fitten.tools.interpretation import NO_PARAMETERS
 from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall
 

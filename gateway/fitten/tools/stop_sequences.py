@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from gateway.fitten.tools.parser import ToolParser
 from gateway.generation import token_estimate
-from gateway.generation.request import FinishReason, Piece, Tool
+from gateway.generation.pieces import FinishReason, Piece
+from gateway.generation.request import Tool
 from gateway.generation.stop_sequences import Cutoff
 
 

@@ -1,289 +1,90 @@
-"""A worker's view of what its parent keeps: accounts, slots, tokens, windows."""
+"""A worker's end of the channel: asks the master and waits for the answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import itertools
+from collections.abc import Callable
 from typing import Any
 
-from gateway.accounts.health import Outcome, outcome_of
-from gateway.accounts.retry_budget import RetryBudget
-from gateway.config.settings import Config
-from gateway.errors import GatewayError
-from gateway.fitten.account_registry import Found
-from gateway.fitten.auth.reauthenticate import Way, refused_session
-from gateway.fitten.client import FittenClient
-from gateway.fitten.completion.supersede import Turn, Turns
-from gateway.generation.request import Model
-from gateway.store.rate_windows import Admission, Window
-from gateway.store.token_file import Tokens
-from gateway.workers.rpc.channel import Asking
+from gateway.errors import Unavailable
+from gateway.workers.rpc.channel import Link
 from gateway.workers.rpc.messages import (
-    Acquire,
-    AcquireSmall,
-    Admit,
-    Another,
-    Answered,
-    FetchTokens,
+    Answer,
+    Failed,
     FromParent,
-    Lent,
-    Models,
-    NoSlot,
-    Refused,
-    Release,
-    Replace,
-    State,
-    TurnBegan,
-    TurnOver,
+    Question,
+    Withdraw,
     error_of,
-    failure_of,
 )
 
-_LONGEST_LOGIN = 120.0  # seconds; the limits of the calls it is made of are shorter
+_PATIENCE = 10.0  # seconds for an answer, beyond what a question itself may wait for
 
 
-class Remote:
-    """What the parent keeps for all workers, under one configuration.
+class Asking:
+    """A worker's end: asks questions and hands on what the parent tells by itself.
 
-    asking: the line to it. shift: the number of the configuration. turns: the worker's.
+    on_told: given what is no answer. on_lost: told when the parent is gone.
     """
 
-    def __init__(self, asking: Asking, shift: int, turns: RemoteTurns) -> None:
-        self._asking = asking
-        self.shift = shift
-        self._state = State(shift, None, 0, 0)
-        self._models: tuple[Model, ...] = ()
-        self._found: Found | None = None
-        self.windows = self
-        self.turns = turns
+    def __init__(self, on_told: Callable[[FromParent], None], on_lost: Callable[[], None]) -> None:
+        self._link: Link[Any] = Link(FromParent, self._take, self._lost)
+        self._on_told = on_told
+        self._on_lost = on_lost
+        self._calls = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._gone = False
+        self.open = self._link.open
+        self.tell = self._link.send
+        self.close = self._link.close
 
-    def told(self, message: FromParent) -> None:
-        """The parent has told something."""
-        if isinstance(message, State):
-            self._state = message
-        elif isinstance(message, Models):
-            self._models = message.models
-            if self._found is not None:
-                self._found(message.models)
+    def next_call(self) -> int:
+        """The number of another question."""
+        return next(self._calls)
 
-    @property
-    def state(self) -> State:
-        """How the accounts are, by the last word."""
-        return self._state
+    async def ask(self, question: Question, wait: float = 0.0) -> Any:
+        """The answer. wait: how long it may take by its nature, in seconds.
 
-    async def admit(self, name: str, caller: str, window: Window) -> Admission:
-        """See `Windows`."""
-        limits = window.limit, window.seconds, window.callers
-        question = Admit(self._asking.next_call(), self.shift, name, caller, *limits)
-        answer = await self._asking.ask(question)
-        return Admission(answer.admitted, answer.count, answer.first, answer.last)
+        Raises the GatewayError that the parent sends, and Unavailable when it sends nothing.
+        Whoever is cancelled needs no answer any more; the parent is told.
+        """
+        if self._gone:
+            raise _alone()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[question.call] = future
+        self._link.send(question)
+        answered = False
+        try:
+            async with asyncio.timeout(wait + _PATIENCE):
+                answer = await future
+            answered = True
+        except TimeoutError:
+            raise _alone() from None
+        finally:
+            self._waiting.pop(question.call, None)
+            if not answered:
+                self._link.send(Withdraw(question.call))
+        if isinstance(answer, Failed):
+            raise error_of(answer.failure)
+        return answer
 
-    def accounts(
-        self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
-    ) -> RemoteAccounts:
-        """See `Shared`."""
-        return RemoteAccounts(self, self._asking, config.fitten.pool.retry_ratio, on_secret)
+    def _take(self, message: FromParent) -> None:
+        if not isinstance(message, Answer):
+            self._on_told(message)
+            return
+        future = self._waiting.get(message.call)
+        if future is not None and not future.done():
+            future.set_result(message)
 
-    async def listen(self, found: Found) -> None:
-        """Have this told the models, those that are known at once."""
-        self._found = found
-        if self._models:
-            found(self._models)
-
-
-class RemoteTurns(Turns):
-    """Turns of which other workers hear, and that theirs can end."""
-
-    def __init__(self, asking: Asking) -> None:
-        super().__init__()
-        self._asking = asking
-        self._numbers: dict[Turn, int] = {}
-        self._open: dict[int, Turn] = {}
-
-    def begin(self, turn: Turn) -> None:
-        super().begin(turn)
-        number = self._asking.next_call()
-        self._numbers[turn], self._open[number] = number, turn
-        self._asking.tell(TurnBegan(number, *turn.place))
-
-    def over(self, turn: Turn) -> None:
-        super().over(turn)
-        number = self._numbers.pop(turn)
-        del self._open[number]
-        self._asking.tell(TurnOver(number))
-
-    def outdated(self, number: int) -> None:
-        """Another worker has a newer one."""
-        if turn := self._open.get(number):
-            turn.end()
+    def _lost(self) -> None:
+        self._gone = True
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(_alone())
+        self._on_lost()
 
 
-class RemoteAccounts:
-    """The accounts as an application of a worker has them."""
-
-    shared = True
-
-    def __init__(
-        self,
-        remote: Remote,
-        asking: Asking,
-        retry_ratio: float,
-        on_secret: Callable[[str], None],
-    ) -> None:
-        self._remote = remote
-        self.pool = RemotePool(remote, asking, retry_ratio, on_secret)
-        self.turns = remote.turns
-        self.tried = asyncio.Event()
-        self.tried.set()  # by the parent, before there were workers
-
-    @asynccontextmanager
-    async def kept(self, found: Found) -> AsyncIterator[None]:
-        """They are kept by the parent."""
-        await self._remote.listen(found)
-        yield
-
-
-class RemotePool:
-    """The parent's pool. The budget of repeats is this worker's own: as a share of its own
-    requests, it is the right share of all."""
-
-    def __init__(
-        self,
-        remote: Remote,
-        asking: Asking,
-        retry_ratio: float,
-        on_secret: Callable[[str], None],
-    ) -> None:
-        self.budget = RetryBudget(retry_ratio)
-        self._remote = remote
-        self._asking = asking
-        self._on_secret = on_secret
-        self._known: dict[str, Tokens] = {}
-
-    def take(self) -> RemoteSlot | None:
-        """Nothing is known without asking."""
-        return None
-
-    async def acquire(self, key: str | None, wait: float) -> RemoteSlot:
-        """See `Pool`."""
-        question = Acquire(self._asking.next_call(), self._remote.shift, key, wait)
-        return self._slot(await self._asking.ask(question, wait))
-
-    async def another(
-        self, key: str | None, wait: float, tried: Sequence[str]
-    ) -> RemoteSlot | None:
-        """See `Pool`."""
-        question = Another(self._asking.next_call(), self._remote.shift, key, wait, tuple(tried))
-        answer = await self._asking.ask(question, wait)
-        return None if isinstance(answer, NoSlot) else self._slot(answer)
-
-    async def acquire_small(self, prefer: str | None = None) -> RemoteSlot:
-        """See `Pool`."""
-        question = AcquireSmall(self._asking.next_call(), self._remote.shift, prefer)
-        return self._slot(await self._asking.ask(question))
-
-    @property
-    def shift(self) -> int:
-        """The number of the configuration."""
-        return self._remote.shift
-
-    def fault(self) -> GatewayError | None:
-        """Why no request can be served now, by the parent's last word."""
-        failure = self._remote.state.fault
-        return error_of(failure) if failure else None
-
-    @property
-    def serving(self) -> tuple[int, int]:
-        """How many accounts could serve, and how many there are, by the parent's last word."""
-        return self._remote.state.serving, self._remote.state.accounts
-
-    def seen(self, account: str, tokens: Tokens) -> None:
-        """These tokens are in use from now on; logs have to mask them."""
-        if self._known.get(account) != tokens:
-            self._known[account] = tokens
-            for secret in (tokens.access_token, tokens.refresh_token, tokens.user_id):
-                self._on_secret(secret)
-
-    def _slot(self, lent: Lent) -> RemoteSlot:
-        if lent.tokens is not None:
-            self.seen(lent.account, lent.tokens)
-        session = RemoteSession(lent.account, lent.tokens, self._asking, self)
-        return RemoteSlot(lent.call, session, lent.probe, self._asking)
-
-
-class RemoteSession:
-    """An account's tokens for one request. Name of the account, and of the session, are one."""
-
-    __slots__ = ("_asking", "_pool", "_tokens", "name")
-
-    def __init__(
-        self,
-        name: str,
-        tokens: Tokens | None,
-        asking: Asking,
-        pool: RemotePool,
-    ) -> None:
-        self.name = name
-        self._tokens = tokens
-        self._asking = asking
-        self._pool = pool
-
-    @property
-    def session(self) -> RemoteSession:
-        """Itself: an account is nothing else here."""
-        return self
-
-    async def tokens(self) -> Tokens:
-        """See `TokenSource`."""
-        return self._tokens or await self._fetch(
-            FetchTokens(self._asking.next_call(), self._pool.shift, self.name)
-        )
-
-    async def replace(self, rejected: Tokens, way: Way) -> Tokens:
-        """See `TokenSource`."""
-        return await self._fetch(
-            Replace(self._asking.next_call(), self._pool.shift, self.name, rejected, way)
-        )
-
-    def refused(self) -> GatewayError:
-        """See `TokenSource`."""
-        self._asking.tell(Refused(self._pool.shift, self.name))
-        return refused_session()
-
-    async def _fetch(self, question: Any) -> Tokens:
-        answer = await self._asking.ask(question, _LONGEST_LOGIN)
-        tokens: Tokens = answer.tokens
-        self._tokens = tokens
-        self._pool.seen(self.name, tokens)
-        return tokens
-
-
-class RemoteSlot:
-    """A slot of the parent's pool, in this worker's hands; see `Lease`."""
-
-    __slots__ = ("_asking", "_number", "_open", "account", "probe")
-
-    def __init__(self, number: int, account: RemoteSession, probe: bool, asking: Asking) -> None:
-        self._number = number
-        self.account = account
-        self.probe = probe
-        self._asking = asking
-        self._open = True
-
-    def answered(self) -> None:
-        """The upstream began to answer."""
-        if self.probe:
-            self.probe = False
-            self._asking.tell(Answered(self._number))
-
-    def release(self, outcome: Outcome, error: GatewayError | None = None) -> None:
-        """Give the slot back and say what came of it; a second time changes nothing."""
-        if self._open:
-            self._open = False
-            failure = failure_of(error) if error else None
-            self._asking.tell(Release(self._number, outcome, failure))
-
-    def end(self, error: object) -> None:
-        """Give the slot back after a call that ended with this error, or well with None."""
-        self.release(outcome_of(error), error if isinstance(error, GatewayError) else None)
+def _alone() -> Unavailable:
+    return Unavailable(
+        "The gateway is being restarted; please try again.", code="draining", retry_after=1.0
+    )

@@ -10,7 +10,7 @@ from gateway import errors
 from gateway.accounts.health import Outcome
 from gateway.errors import GatewayError
 from gateway.fitten.auth.reauthenticate import Way
-from gateway.generation.request import Model
+from gateway.generation.model import Model
 from gateway.store.token_file import Tokens
 
 

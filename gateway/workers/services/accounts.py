@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from gateway.config.settings import Config
 from gateway.fitten.account_registry import Keeper
 from gateway.fitten.client import FittenClient
-from gateway.generation.request import Model
+from gateway.generation.model import Model
 from gateway.workers.rpc.messages import Models, State, failure_of
 
 Listener = Callable[[State | Models], None]

@@ -1,0 +1,37 @@
+"""What a supervisor asks: whether the process answers, and whether it could serve."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiohttp import web
+
+from gateway.http.in_flight import Lifecycle
+
+
+class Backend(Protocol):
+    """What serves the requests."""
+
+    @property
+    def fault(self) -> str | None:
+        """Why no request can be served now; None when one can."""
+        ...
+
+
+class Probes:
+    """What a supervisor asks; answered without a key."""
+
+    def __init__(self, backend: Backend, lifecycle: Lifecycle) -> None:
+        self._backend = backend
+        self._lifecycle = lifecycle
+
+    async def health(self, _: web.Request) -> web.StreamResponse:
+        """200 as long as the process answers."""
+        return web.json_response({"status": "ok"})
+
+    async def ready(self, _: web.Request) -> web.StreamResponse:
+        """200 when a request could be served now, else 503 with the reason."""
+        fault = "shutting down" if self._lifecycle.closing else self._backend.fault
+        if fault is None:
+            return web.json_response({"status": "ready"})
+        return web.json_response({"status": "not ready", "reason": fault}, status=503)
