@@ -29,7 +29,7 @@ STAMP_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class BenchLoad:
     """A closed loop: each of some connections asks again as soon as it is answered."""
 
     name: str
@@ -59,9 +59,9 @@ def conversation(size: int) -> list[dict[str, str]]:
 
 
 CLOSED = (
-    Load("small", "request", request_body("small"), SMALL, 1, 32),
-    Load("burst", "piece", request_body("burst"), BURST, BURST, 16),
-    Load("prompt", "request", request_body("small", conversation(500_000)), SMALL, 1, 8),
+    BenchLoad("small", "request", request_body("small"), SMALL, 1, 32),
+    BenchLoad("burst", "piece", request_body("burst"), BURST, BURST, 16),
+    BenchLoad("prompt", "request", request_body("small", conversation(500_000)), SMALL, 1, 8),
 )
 
 

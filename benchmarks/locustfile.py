@@ -18,7 +18,7 @@ from locust import HttpUser, constant_throughput, task  # type: ignore[import-no
 _KEY = os.environ.get("GATEWAY_API_KEY", "fg-demo-key")
 
 
-class Caller(HttpUser):  # type: ignore[misc]
+class LocustUser(HttpUser):  # type: ignore[misc]
     """Asks once a second: twice for a stream, then once for a whole answer."""
 
     wait_time = constant_throughput(1)

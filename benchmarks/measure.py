@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import loads
-from benchmarks.loads import Load
-from benchmarks.processes import Failed, Probe, Process
-from benchmarks.targets import Target
+from benchmarks.loads import BenchLoad
+from benchmarks.processes import BenchProcess, BenchProcessFailed, Probe
+from benchmarks.targets import BenchTarget
 
 _LUA = Path(__file__).parent / "load.lua"
 
 
 @dataclass(frozen=True, slots=True)
-class Paced:
+class PacedMeasure:
     """Streams that get a piece at every turn."""
 
     name: str
@@ -31,9 +31,9 @@ class Paced:
     pace: int  # milliseconds
     unit: str = "piece"
 
-    def gentler(self) -> Paced:
+    def gentler(self) -> PacedMeasure:
         """For targets that could not keep up."""
-        return Paced(self.name, self.streams // 20, self.pieces, self.pace)
+        return PacedMeasure(self.name, self.streams // 20, self.pieces, self.pace)
 
 
 @dataclass(slots=True)
@@ -47,10 +47,10 @@ class Sample:
     more: dict[str, float] = field(default_factory=dict)
 
 
-class Watch:
+class ProcessWatch:
     """Processor time of the target and the upstream while something runs."""
 
-    def __init__(self, target: Process, upstream: Process) -> None:
+    def __init__(self, target: BenchProcess, upstream: BenchProcess) -> None:
         self._watched = (target, upstream)
         self.target = self.upstream = self.wall = 0.0
 
@@ -66,13 +66,13 @@ class Watch:
 
 
 def closed_loop(
-    load: Load, target: Target, upstream: Process, seconds: int, *, path: str = ""
+    load: BenchLoad, target: BenchTarget, upstream: BenchProcess, seconds: int, *, path: str = ""
 ) -> Sample:
     """wrk asks as fast as it is answered."""
     path = path or "/v1/chat/completions"
     connections, seconds = (4, seconds * 3) if target.slow else (load.connections, seconds)
     dialect = "fitten" if "chat_auth" in path else "openai"
-    watch = Watch(target.process, upstream)
+    watch = ProcessWatch(target.process, upstream)
     with tempfile.NamedTemporaryFile(prefix="bench-body-") as file:
         file.write(load.body)
         file.flush()
@@ -96,17 +96,19 @@ def closed_loop(
     return sample
 
 
-def paced(load: Paced, target: Target, upstream: Process) -> Sample:
+def paced(load: PacedMeasure, target: BenchTarget, upstream: BenchProcess) -> Sample:
     """Streams at a pace; the client notes how late each piece came."""
-    watch = Watch(target.process, upstream)
+    watch = ProcessWatch(target.process, upstream)
     with watch.running():
         result = _run(_paced_command(load, target, 0.5), 120 + load.pieces * load.pace / 200)
     return _paced_sample(load, watch, result)
 
 
-def open_streams(load: Paced, target: Target, upstream: Process, ramp: float) -> Sample:
+def open_streams(
+    load: PacedMeasure, target: BenchTarget, upstream: BenchProcess, ramp: float
+) -> Sample:
     """Memory of each open stream, and how late another caller is answered meanwhile."""
-    watch = Watch(target.process, upstream)
+    watch = ProcessWatch(target.process, upstream)
     idle = target.process.memory()
     latencies: list[float] = []
     probe = Probe(target.port, target.health)
@@ -144,7 +146,7 @@ def help_seconds() -> float:
     return sorted(taken)[2]
 
 
-def _paced_command(load: Paced, target: Target, ramp: float) -> list[str]:
+def _paced_command(load: PacedMeasure, target: BenchTarget, ramp: float) -> list[str]:
     options = {
         "port": target.port,
         "streams": load.streams,
@@ -157,7 +159,7 @@ def _paced_command(load: Paced, target: Target, ramp: float) -> list[str]:
     return [sys.executable, "-m", "benchmarks.paced", *given]
 
 
-def _paced_sample(load: Paced, watch: Watch, result: dict[str, Any]) -> Sample:
+def _paced_sample(load: PacedMeasure, watch: ProcessWatch, result: dict[str, Any]) -> Sample:
     pieces = max(1, result["pieces"])
     sample = Sample(watch.target / pieces * 1e6, pieces / watch.wall, watch.upstream / watch.wall)
     if result["faults"] or pieces != load.streams * load.pieces:
@@ -172,9 +174,9 @@ def _run(command: list[str], timeout: float) -> dict[str, Any]:
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
-        raise Failed(f"{command[0]} did not end within {timeout:g} s") from None
+        raise BenchProcessFailed(f"{command[0]} did not end within {timeout:g} s") from None
     if done.returncode:
-        raise Failed(f"{' '.join(command)} failed:\n{done.stderr.decode()[-2000:]}")
+        raise BenchProcessFailed(f"{' '.join(command)} failed:\n{done.stderr.decode()[-2000:]}")
     return _result(done.stdout)
 
 
@@ -184,4 +186,4 @@ def _result(output: bytes) -> dict[str, Any]:
         if line.startswith(("RESULT {", "{")):
             found: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
             return found
-    raise Failed(f"no result in: {output[-1000:]!r}")
+    raise BenchProcessFailed(f"no result in: {output[-1000:]!r}")

@@ -26,17 +26,17 @@ from benchmarks import loads
 from gateway import options
 from gateway.apis.openai import errors
 from gateway.apis.openai.chat_request import ChatCompletions
-from gateway.config.settings import Log
+from gateway.config.settings import LogSettings
 from gateway.fitten.chat import prompt
 from gateway.fitten.chat.decoder import AnswerDecoder
 from gateway.fitten.http.response_parser import ResponseParser
-from gateway.fitten.model_catalog import DEFAULT
+from gateway.fitten.model_catalog import DEFAULT_MODEL
 from gateway.generation.outcome import Generation, Usage
 from gateway.generation.pieces import Piece
-from gateway.generation.stop_sequences import Cutoff
-from gateway.http.error_handler import Boundary
-from gateway.http.in_flight import Lifecycle
-from gateway.middleware import GENERATION, RESPONSE_HEADERS, Handler, read_chain
+from gateway.generation.stop_sequences import StopSequenceFilter
+from gateway.http.error_handler import ErrorHandler
+from gateway.http.in_flight import InFlightRequests
+from gateway.middleware import GENERATION, RESPONSE_HEADERS, Handler, read_middlewares
 from gateway.observability import logging as log
 from gateway.observability.redaction import Redactor
 
@@ -129,12 +129,12 @@ def piece_cases() -> Iterator[Case]:
             reply.pieces((piece,))
 
     count = len(batch)
-    yield Case("cutoff", "piece", count, lambda: Cutoff(markers=markers).feed(batch))
+    yield Case("cutoff", "piece", count, lambda: StopSequenceFilter(markers=markers).feed(batch))
     yield Case(
         "cutoff, a stop string",
         "piece",
         count,
-        lambda: Cutoff(stop=["###"], markers=markers).feed(batch),
+        lambda: StopSequenceFilter(stop=["###"], markers=markers).feed(batch),
     )
     yield Case("frames, one batch", "piece", count, lambda: reply.pieces(batch))
     yield Case("frames, a batch a piece", "piece", count, frames_one_by_one)
@@ -167,9 +167,9 @@ def request_cases() -> Iterator[Case]:
 
 def chain_cases(folder: Path) -> Iterator[Case]:
     """Each step round a handler that does nothing; the chain is that of config.yaml."""
-    settings = Log(level="info", format="json", file=str(folder / "micro.log"))
+    settings = LogSettings(level="info", format="json", file=str(folder / "micro.log"))
     with (folder / "stderr").open("w") as stream:
-        outputs = log.configure(
+        outputs = log.configure_logging(
             settings,
             Redactor(["sk-bench-4f1c9a7e2d8b6035c1e7a94d-1", "bench password"]),
             stream,
@@ -186,10 +186,10 @@ def chain_cases(folder: Path) -> Iterator[Case]:
             {"rate_limit": {"requests_per_minute": 100}},
         ]
         mistakes: options.Mistakes = {}
-        steps = read_chain(chain, "middlewares", mistakes)
+        steps = read_middlewares(chain, "middlewares", mistakes)
         if mistakes:
             raise SystemExit(f"The chain is not understood: {mistakes}")
-        boundary = Boundary(errors.error_body, Lifecycle(), frozenset())
+        boundary = ErrorHandler(errors.error_body, InFlightRequests(), frozenset())
         handler, request = _handler(), _request()
         yield Case("boundary", "request", 1, lambda: _finish(boundary(request, handler)))
         for step in steps:
@@ -230,7 +230,7 @@ def _request() -> web.Request:
 
 def _generation() -> Generation:
     asked = ChatCompletions().parse(loads.CLOSED[0].body)
-    generation = Generation(asked, DEFAULT, first_piece=time.monotonic(), end="complete")
+    generation = Generation(asked, DEFAULT_MODEL, first_piece=time.monotonic(), end="complete")
     generation.usage = Usage(42, 8)
     generation.finish_reason = "stop"
     return generation

@@ -33,7 +33,7 @@ class Tally:
         self.faults: list[str] = []
 
 
-class Stream(asyncio.Protocol):
+class PacedStream(asyncio.Protocol):
     """One connection, one streamed answer."""
 
     def __init__(self, request: bytes, wanted: int, tally: Tally) -> None:
@@ -137,7 +137,7 @@ async def run(port: int, streams: int, pieces: int, pace: int, ramp: float, keys
         await asyncio.sleep(max(0.0, started + ramp * index / streams - loop.time()))
         request = chat_request(port, body, f"sk-bench-4f1c9a7e2d8b6035c1e7a94d-{index % keys + 1}")
         _, stream = await loop.create_connection(
-            partial(Stream, request, pieces, tally), "127.0.0.1", port
+            partial(PacedStream, request, pieces, tally), "127.0.0.1", port
         )
         waiting.append(stream.ended)
     limit = pieces * pace / 1000 * 3 + 30

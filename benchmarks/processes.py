@@ -14,11 +14,11 @@ from types import TracebackType
 _ROOT = Path(__file__).parent.parent
 
 
-class Failed(Exception):
+class BenchProcessFailed(Exception):
     """The benchmark cannot go on; the text says why."""
 
 
-class Process:
+class BenchProcess:
     """A child process and its own children."""
 
     def __init__(
@@ -58,7 +58,9 @@ class Process:
         """Raises Failed with the end of the output when it has ended."""
         if self.popen.poll() is not None:
             tail = self.log.read_text("utf-8", "replace")[-2000:]
-            raise Failed(f"{self.name} ended with status {self.popen.returncode}:\n{tail}")
+            raise BenchProcessFailed(
+                f"{self.name} ended with status {self.popen.returncode}:\n{tail}"
+            )
 
     def cpu(self) -> float:
         """Processor time used until now, user and system, in seconds."""
@@ -83,16 +85,16 @@ class Processes:
     """All children of this benchmark; leaving the context ends them, last started first."""
 
     def __init__(self) -> None:
-        self._running: list[Process] = []
+        self._running: list[BenchProcess] = []
 
     def start(
         self, name: str, command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
-    ) -> Process:
-        process = Process(name, command, log, environ)
+    ) -> BenchProcess:
+        process = BenchProcess(name, command, log, environ)
         self._running.append(process)
         return process
 
-    def stop(self, process: Process) -> None:
+    def stop(self, process: BenchProcess) -> None:
         self._running.remove(process)
         process.stop()
 
@@ -147,7 +149,7 @@ def _complete(answer: bytes) -> bool:
     return bool(found) and len(body) >= (int(length[1]) if length else 0)
 
 
-def wait_ready(process: Process, port: int, path: str, timeout: float = 30.0) -> None:
+def wait_ready(process: BenchProcess, port: int, path: str, timeout: float = 30.0) -> None:
     """Return when a GET is answered with 200. Raises Failed."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -162,7 +164,7 @@ def wait_ready(process: Process, port: int, path: str, timeout: float = 30.0) ->
         except (OSError, ValueError):
             pass
         time.sleep(0.004)
-    raise Failed(f"{process.name} is not ready after {timeout:g} s; see {process.log}")
+    raise BenchProcessFailed(f"{process.name} is not ready after {timeout:g} s; see {process.log}")
 
 
 def _cpu(pid: int) -> float:

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
-from benchmarks.loads import CLOSED, Load
-from benchmarks.measure import Paced, Sample
-from benchmarks.processes import Failed
+from benchmarks.loads import CLOSED, BenchLoad
+from benchmarks.measure import PacedMeasure, Sample
+from benchmarks.processes import BenchProcessFailed
 from benchmarks.targets import (
     GATEWAY,
+    BenchTarget,
     Lab,
-    Target,
     install_peers,
     laboratory,
     missing_tools,
@@ -38,7 +38,7 @@ _CROWDED = 1.15  # paced pieces in one read
 _Runs = dict[str, list[Sample]]  # by target
 
 
-class Bench:
+class Benchmark:
     """The loads, one after the other; `runs` has every sample by load and target."""
 
     def __init__(self, lab: Lab, given: argparse.Namespace) -> None:
@@ -73,11 +73,11 @@ class Bench:
                 load, self._lab.direct, upstream, 1, path=path
             )
 
-            def run(target: Target, load: Load = load) -> Sample:
+            def run(target: BenchTarget, load: BenchLoad = load) -> Sample:
                 return measure.closed_loop(load, target, upstream, seconds)
 
             self._interleaved(load.name, targets, run)
-        streams = Paced("paced", 200, 60 if self._quick else 250, 20)
+        streams = PacedMeasure("paced", 200, 60 if self._quick else 250, 20)
         if "paced" in self._wanted:
             self._paced(streams, [self._lab.direct, *targets])
         for target in targets:
@@ -85,13 +85,13 @@ class Bench:
         if "paced-tls" in self._wanted:
             secure = [self._lab.nginx(tls=True), self._lab.gateway(tls=True)]
             # Half the streams: the upstream's own TLS must not become the bottleneck.
-            self._paced(Paced("paced-tls", 100, streams.pieces, 20), secure)
+            self._paced(PacedMeasure("paced-tls", 100, streams.pieces, 20), secure)
             for target in secure:
                 self._lab.stop(target)
         if "open" in self._wanted:
             self._open_streams()
 
-    def _targets(self) -> list[Target]:
+    def _targets(self) -> list[BenchTarget]:
         targets = [self._lab.nginx(), self._lab.gateway()]
         if self._variant:
             targets.append(self._lab.gateway("variant", self._variant))
@@ -99,8 +99,8 @@ class Bench:
             targets.append(self._lab.litellm())
         return targets
 
-    def _paced(self, load: Paced, targets: Sequence[Target]) -> None:
-        def run(target: Target) -> Sample:
+    def _paced(self, load: PacedMeasure, targets: Sequence[BenchTarget]) -> None:
+        def run(target: BenchTarget) -> Sample:
             fit = load.gentler() if target.slow else load
             return measure.paced(fit, target, self._lab.upstream)
 
@@ -108,7 +108,7 @@ class Bench:
 
     def _open_streams(self) -> None:
         """Each time in fresh processes: memory that an earlier load left would hide some."""
-        load = Paced("open", 1000, 6 if self._quick else 12, 500)
+        load = PacedMeasure("open", 1000, 6 if self._quick else 12, 500)
         ramp = 1.0 if self._quick else 2.0
         for _ in range(1 if self._quick else 2):
             for target in self._targets():
@@ -119,13 +119,13 @@ class Bench:
                 self._lab.stop(target)
 
     def _interleaved(
-        self, name: str, targets: Sequence[Target], run: Callable[[Target], Sample]
+        self, name: str, targets: Sequence[BenchTarget], run: Callable[[BenchTarget], Sample]
     ) -> None:
         for _ in range(self._rounds):
             for target in targets:
                 self._keep(name, target, run(target))
 
-    def _keep(self, name: str, target: Target, sample: Sample) -> None:
+    def _keep(self, name: str, target: BenchTarget, sample: Sample) -> None:
         self.runs.setdefault(name, {}).setdefault(target.name, []).append(sample)
         state = sample.fault or f"{sample.cpu_us:.2f} us"
         print(f"{name} {target.name} {state}", file=sys.stderr, flush=True)
@@ -148,7 +148,7 @@ def multiple(runs: _Runs, name: str) -> float:
     return statistics.median(ours.cpu_us / floor.cpu_us for ours, floor in pairs)
 
 
-def print_cost(bench: Bench) -> None:
+def print_cost(bench: Benchmark) -> None:
     """Processor time of every load and target."""
     row = "{:10} {:8} {:8} {:>9} {:>9} {:>9} {:>8} {:>10} {:>9}"
     print(
@@ -181,7 +181,7 @@ def print_cost(bench: Bench) -> None:
         print(f"The upstream alone: {load} {sample.rate:.0f} units/s at {share:.0%} of a core.")
 
 
-def print_delay(bench: Bench) -> None:
+def print_delay(bench: Benchmark) -> None:
     """What is added to each piece's way, and what an open stream takes."""
     for load, runs in bench.runs.items():
         direct = runs.get("direct")
@@ -218,7 +218,7 @@ def _added(key: str, samples: list[Sample], direct: list[Sample]) -> float:
     return statistics.median((s.more[key] - d.more[key]) / 1e3 for s, d in pairs)
 
 
-def _as_data(bench: Bench) -> dict[str, Any]:
+def _as_data(bench: Benchmark) -> dict[str, Any]:
     return {
         "versions": versions(),
         "start": bench.start,
@@ -257,9 +257,9 @@ def main() -> int:
         if given.peers:
             install_peers()
         with laboratory() as lab:
-            bench = Bench(lab, given)
+            bench = Benchmark(lab, given)
             bench.all()
-    except Failed as error:
+    except BenchProcessFailed as error:
         print(error, file=sys.stderr)
         return 2
     print(", ".join(f"{name} {version}" for name, version in versions().items()), "\n")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import Failed, Process, Processes, free_ports, wait_ready
+from benchmarks.processes import BenchProcess, BenchProcessFailed, Processes, free_ports, wait_ready
 
 _KEYS = 8  # a key takes at most rate_limit's 100,000 requests a minute
 _KEY = "sk-bench-4f1c9a7e2d8b6035c1e7a94d-"  # and its number
@@ -28,11 +28,11 @@ GATEWAY = f"{shlex.quote(sys.executable)} -m gateway serve --config {{config}}"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class BenchTarget:
     """Something that answers chat completions, by way of the upstream or as it."""
 
     name: str
-    process: Process
+    process: BenchProcess
     port: int
     health: str
     ready_after: float = 0.0  # seconds from its start
@@ -71,14 +71,14 @@ class Lab:
         self.http, self.https = self._upstream_ports()
 
     @property
-    def direct(self) -> Target:
+    def direct(self) -> BenchTarget:
         """The upstream itself, asked for what the gateway would answer."""
-        return Target("direct", self.upstream, self.http, "/")
+        return BenchTarget("direct", self.upstream, self.http, "/")
 
-    def stop(self, target: Target) -> None:
+    def stop(self, target: BenchTarget) -> None:
         self._processes.stop(target.process)
 
-    def nginx(self, *, tls: bool = False) -> Target:
+    def nginx(self, *, tls: bool = False) -> BenchTarget:
         """One worker of nginx that passes the upstream's bytes."""
         port, tls_port = free_ports(2)
         folder = self._folder / f"nginx-{port}"
@@ -97,11 +97,11 @@ class Lab:
         command = [str(_tool("nginx")), "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"]
         process = self._start("nginx", command)
         wait_ready(process, port, "/health")
-        return Target("nginx", process, tls_port if tls else port, "/health")
+        return BenchTarget("nginx", process, tls_port if tls else port, "/health")
 
     def gateway(
         self, name: str = "gateway", command: str = GATEWAY, *, tls: bool = False
-    ) -> Target:
+    ) -> BenchTarget:
         """The gateway with the chain of config.yaml, its log in a file as JSON."""
         (port,) = free_ports(1)
         base = f"https://localhost:{self.https}" if tls else f"http://127.0.0.1:{self.http}"
@@ -133,9 +133,9 @@ class Lab:
         started = time.monotonic()
         process = self._start(name, shlex.split(command.replace("{config}", str(path))))
         wait_ready(process, port, "/ready")
-        return Target(name, process, port, "/health", time.monotonic() - started)
+        return BenchTarget(name, process, port, "/health", time.monotonic() - started)
 
-    def litellm(self) -> Target:
+    def litellm(self) -> BenchTarget:
         """LiteLLM's proxy before the upstream's OpenAI side, with one key and no database."""
         (port,) = free_ports(1)
         model = {
@@ -159,11 +159,11 @@ class Lab:
         )
         wait_ready(process, port, "/health/liveliness", timeout=120)
         taken = time.monotonic() - started
-        return Target("litellm", process, port, "/health/liveliness", taken, keys=1, slow=True)
+        return BenchTarget("litellm", process, port, "/health/liveliness", taken, keys=1, slow=True)
 
     def _start(
         self, name: str, command: list[str], environ: dict[str, str] | None = None
-    ) -> Process:
+    ) -> BenchProcess:
         self._count += 1
         log = self._folder / f"{name}-{self._count}.out"
         return self._processes.start(name, command, log, environ)
@@ -178,7 +178,7 @@ class Lab:
             command.split(), cwd=self._folder, capture_output=True, timeout=30, check=False
         )
         if done.returncode:
-            raise Failed(f"openssl made no certificate: {done.stderr.decode()[-500:]}")
+            raise BenchProcessFailed(f"openssl made no certificate: {done.stderr.decode()[-500:]}")
 
     def _upstream_ports(self) -> tuple[int, int]:
         deadline = time.monotonic() + 10
@@ -189,7 +189,7 @@ class Lab:
                 ports = json.loads(line)
                 return ports["http"], ports["https"]
             time.sleep(0.02)
-        raise Failed("the upstream does not start")
+        raise BenchProcessFailed("the upstream does not start")
 
 
 @contextmanager
@@ -217,9 +217,9 @@ def install_peers() -> None:
         try:
             done = subprocess.run(command, timeout=900, check=False)
         except subprocess.TimeoutExpired:
-            raise Failed("LiteLLM could not be installed within 15 minutes") from None
+            raise BenchProcessFailed("LiteLLM could not be installed within 15 minutes") from None
         if done.returncode:
-            raise Failed(f"LiteLLM could not be installed: {shlex.join(command)}")
+            raise BenchProcessFailed(f"LiteLLM could not be installed: {shlex.join(command)}")
     (_PEERS / ".done").touch()
 
 

@@ -68,7 +68,7 @@ _PACED = {
 }
 
 
-class Paced:
+class PacedAnswer:
     """One paced answer: a piece at each turn."""
 
     __slots__ = ("_after", "_before", "_end", "_left", "_transport")
@@ -96,13 +96,13 @@ class Wheel:
 
     def __init__(self, period: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._slots: list[list[Paced]] = [[] for _ in range(20)]
+        self._slots: list[list[PacedAnswer]] = [[] for _ in range(20)]
         self._step = period / len(self._slots)
         self._index = 0
         self._due = 0.0
         self._running = False
 
-    def add(self, answer: Paced) -> None:
+    def add(self, answer: PacedAnswer) -> None:
         """Give an answer its turns, where the fewest others have theirs."""
         min(self._slots, key=len).append(answer)
         if not self._running:
@@ -120,7 +120,7 @@ class Wheel:
             self._loop.call_at(self._due, self._tick)
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """One connection; requests one after the other, bodies counted or chunked."""
 
     _transport: asyncio.Transport
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
         wheel = self._wheels.get(int(pace))
         if wheel is None:
             wheel = self._wheels[int(pace)] = Wheel(int(pace) / 1000)
-        wheel.add(Paced(self._transport, self._path, int(pieces)))
+        wheel.add(PacedAnswer(self._transport, self._path, int(pieces)))
 
 
 def _marker(data: bytes) -> bytes:
@@ -219,7 +219,7 @@ async def _serve(tls: Path | None) -> None:
     ports: list[int | None] = []
     for secure in (None, context) if context else (None,):
         server = await loop.create_server(
-            lambda: Connection(wheels), "127.0.0.1", 0, ssl=secure, backlog=4096
+            lambda: UpstreamConnection(wheels), "127.0.0.1", 0, ssl=secure, backlog=4096
         )
         ports.append(server.sockets[0].getsockname()[1])
     ports.append(None)

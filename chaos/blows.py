@@ -8,9 +8,9 @@ from pathlib import Path
 
 from chaos.fault import FAULTS
 from chaos.plan import Event, Planner, events
-from chaos.processes import Window
-from chaos.result import Result, compared, exits, of_books, struck
-from chaos.stage import Stage, stage
+from chaos.processes import RestartWindow
+from chaos.result import ChaosResult, compared, exits, of_books, struck
+from chaos.stage import ChaosStage, stage
 from chaos.trouble import mixed
 
 KINDS = {"stream": 8, "whole": 6, "tools": 4, "completion": 4, "leave": 4, "stop": 2}
@@ -27,7 +27,7 @@ async def blows(
     folder: Path,
     every: float = 12.0,
     drain_timeout: float = 4.0,
-) -> Result:
+) -> ChaosResult:
     """One run. folder: for logs and state. every: seconds between two blows at the gateway.
 
     Raises chaos.processes.Failed when it cannot be made.
@@ -56,14 +56,14 @@ async def blows(
         return result
 
 
-async def _strike(play: Stage, plan: list[Event]) -> None:
+async def _strike(play: ChaosStage, plan: list[Event]) -> None:
     begin = time.monotonic()
     for event in plan:
         await asyncio.sleep(max(0.0, begin + event.at - time.monotonic()))
         if event.kind == "idle":
             now = time.monotonic()
             play.proxy.drop_idle(hard=True)
-            play.windows.append(Window("idle", now, now))
+            play.windows.append(RestartWindow("idle", now, now))
         elif event.kind == "reload":
             await play.gateway.reload()
         elif event.kind == "restart":

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.exchange import ANSWERS, HEADER, Exchange
+from chaos.exchange import ANSWERS, HEADER, ChaosExchange
 from chaos.journal import Arrival
 from chaos.load import Outcome
 from chaos.outages import Outages
-from chaos.processes import Window
+from chaos.processes import RestartWindow
 
 _CLOCK = 0.2  # seconds by which our own clock may be off
 _LOUD = ("error", "critical")
@@ -33,10 +33,10 @@ class Entry:
     outcome: Outcome
     arrivals: list[Arrival] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
-    exchanges: list[Exchange] = field(default_factory=list)
+    exchanges: list[ChaosExchange] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
-    windows: list[Window] = field(default_factory=list)
-    kill: Window | None = None
+    windows: list[RestartWindow] = field(default_factory=list)
+    kill: RestartWindow | None = None
     out: float = 0.0
 
     def met(self, *kinds: str) -> bool:
@@ -60,9 +60,9 @@ class Sources:
     outcomes: Sequence[Outcome]
     arrivals: Mapping[str, list[Arrival]]
     lines: Sequence[dict[str, Any]]
-    exchanges: Sequence[Exchange]
+    exchanges: Sequence[ChaosExchange]
     calls: Sequence[dict[str, Any]]
-    windows: Sequence[Window] = ()
+    windows: Sequence[RestartWindow] = ()
     outages: Outages | None = None
 
 
@@ -122,7 +122,7 @@ class Books:
             else:
                 entry.lines.append(line)
 
-    def _enter_exchanges(self, exchanges: Sequence[Exchange]) -> None:
+    def _enter_exchanges(self, exchanges: Sequence[ChaosExchange]) -> None:
         for exchange in exchanges:
             if not exchange.generates:
                 continue
@@ -132,7 +132,9 @@ class Books:
             else:
                 entry.exchanges.append(exchange)
 
-    def _enter_calls(self, exchanges: Sequence[Exchange], calls: Sequence[dict[str, Any]]) -> None:
+    def _enter_calls(
+        self, exchanges: Sequence[ChaosExchange], calls: Sequence[dict[str, Any]]
+    ) -> None:
         """Each call belongs to the exchange whose number it has, and each of those has one."""
         waiting = {e.number: e for e in exchanges if e.forwarded and e.generates}
         for call in calls:
@@ -150,7 +152,7 @@ class Books:
         self.faults += [f"{e} never reached the emulator" for e in waiting.values()]
 
 
-def _meanwhile(entry: Entry, windows: Sequence[Window]) -> list[Window]:
+def _meanwhile(entry: Entry, windows: Sequence[RestartWindow]) -> list[RestartWindow]:
     """What befell the gateway between a request's beginning and its end in any book."""
     ends = [arrival.ended for arrival in entry.arrivals if arrival.ended is not None]
     begin, end = entry.outcome.began - _CLOCK, max([entry.outcome.ended, *ends]) + _CLOCK

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chaos.books import Entry
-from chaos.exchange import Exchange
+from chaos.exchange import ChaosExchange
 
 LOG_LAG = 1.0  # seconds by which a line may be behind; it is lost when the process is killed
 _CLOSE_LAG = 1.5  # seconds until the emulator knows that nobody listens any more
@@ -192,7 +192,7 @@ def _calls(entry: Entry) -> Iterator[str]:
         yield from _whole(entry, entry.exchanges[-1])
 
 
-def _whole(entry: Entry, last: Exchange) -> Iterator[str]:
+def _whole(entry: Entry, last: ChaosExchange) -> Iterator[str]:
     if last.status != 200:
         yield f"a whole answer, but the last exchange was {last}"
     elif not (last.harmed or entry.outcome.request.cut or all(c["done"] for c in entry.calls[-1:])):

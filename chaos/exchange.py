@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from chaos.fault import HARMLESS, Fault
+from chaos.fault import HARMLESS, ChaosFault
 
 # The proxy's number of it, for the emulator's book.
 HEADER = "X-Chaos-Exchange"
@@ -19,7 +19,7 @@ ANSWERS = ("/codeapi/chat_auth", "/codeapi/completion")
 
 
 @dataclass
-class Exchange:
+class ChaosExchange:
     """A request, as it passed the proxy, and how its answer passed back.
 
     tag: of the request that it was made for; "" for logins and the like. fault: what it asks
@@ -31,7 +31,7 @@ class Exchange:
     number: int
     target: str
     tag: str = ""
-    fault: Fault | None = None
+    fault: ChaosFault | None = None
     struck: bool = False
     forwarded: bool = False
     dropped: bool = False

@@ -26,7 +26,7 @@ _ORDER = re.compile(rb"tag=([a-z0-9-]+)(?: fault=([a-z]+):(\d+):(\d+))?")
 
 
 @dataclass(frozen=True)
-class Fault:
+class ChaosFault:
     """What is to be done to the first `times` exchanges of a request. at: bytes of the answer."""
 
     kind: str
@@ -37,10 +37,10 @@ class Fault:
         return f"fault={self.kind}:{self.at}:{self.times}"
 
 
-def read(text: bytes) -> tuple[str, Fault | None]:
+def read(text: bytes) -> tuple[str, ChaosFault | None]:
     """The tag in a request and the fault it asks for; "" and None where there is none."""
     found = _ORDER.search(text)
     if found is None:
         return "", None
     tag, kind, at, times = (group.decode() if group else "" for group in found.groups())
-    return tag, Fault(kind, int(at), int(times)) if kind in FAULTS else None
+    return tag, ChaosFault(kind, int(at), int(times)) if kind in FAULTS else None

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from gateway import Handler
 from gateway.app import ACCOUNTS
-from gateway.fitten.account_registry import Keeper
+from gateway.fitten.account_registry import LocalAccountRegistry
 
 HEADER = "x-chaos-inside"
 
@@ -57,7 +57,7 @@ class Inside:
 
 def _held(app: web.Application) -> dict[str, Any]:
     accounts = app[ACCOUNTS]
-    assert isinstance(accounts, Keeper), "with workers, the parent keeps them"
+    assert isinstance(accounts, LocalAccountRegistry), "with workers, the parent keeps them"
     pool = accounts.pool
     return {
         "tasks": dict(Counter(_name(task) for task in asyncio.all_tasks())),

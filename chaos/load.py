@@ -12,7 +12,7 @@ from typing import Literal
 import aiohttp
 
 from chaos.frames import Frames, text_of
-from chaos.plan import Request
+from chaos.plan import PlannedRequest
 
 KEY = "chaos-key-0123456789"
 
@@ -31,7 +31,7 @@ class Outcome:
     faults: a sentence each for what no answer may have.
     """
 
-    request: Request
+    request: PlannedRequest
     began: float
     ended: float = 0.0
     kind: Kind = "stuck"
@@ -62,7 +62,7 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self._http.close()
 
-    async def send_all(self, requests: Iterable[Request]) -> None:
+    async def send_all(self, requests: Iterable[PlannedRequest]) -> None:
         """Send each at its time and wait for all of them."""
         begin = time.monotonic()
         async with asyncio.TaskGroup() as group:
@@ -70,14 +70,14 @@ class Client:
                 await asyncio.sleep(max(0.0, begin + request.at - time.monotonic()))
                 group.create_task(self.send(request))
 
-    async def keep_streaming(self, make: Callable[[], Request], until: float) -> None:
+    async def keep_streaming(self, make: Callable[[], PlannedRequest], until: float) -> None:
         """One request after the other until a moment (monotonic)."""
         while time.monotonic() < until:
             outcome = await self.send(make())
             if outcome.kind == "refused":
                 await asyncio.sleep(0.1)
 
-    async def send(self, request: Request) -> Outcome:
+    async def send(self, request: PlannedRequest) -> Outcome:
         """Send one request; its outcome is kept as well."""
         outcome = Outcome(request, time.monotonic())
         self._outcomes.append(outcome)
@@ -94,7 +94,7 @@ class Client:
         outcome.ended = time.monotonic()
         return outcome
 
-    async def _ask(self, request: Request, outcome: Outcome) -> None:
+    async def _ask(self, request: PlannedRequest, outcome: Outcome) -> None:
         headers = {"x-request-id": request.tag}
         async with self._http.post(
             self._url + request.path, json=request.body, headers=headers

@@ -10,8 +10,8 @@ from chaos.books import Books
 from chaos.outages import Outages
 from chaos.plan import Planner
 from chaos.processes import Measures
-from chaos.result import Result, compared, exits, of_books, struck
-from chaos.stage import Stage, stage
+from chaos.result import ChaosResult, compared, exits, of_books, struck
+from chaos.stage import ChaosStage, stage
 from chaos.trouble import storms
 
 KINDS = {"stream": 8, "whole": 8, "tools": 3, "completion": 4, "leave": 3, "stop": 1}
@@ -32,7 +32,7 @@ _ORDER = 1.5  # repeats by which the books' order may differ from the gateway's
 
 async def pauses(
     seconds: float, *, rate: float, seed: int, folder: Path, every: float = 6.0
-) -> Result:
+) -> ChaosResult:
     """One run. every: seconds from storm to storm. Raises chaos.processes.Failed."""
     slots = max(1, round(rate * _SLOTS))
     async with stage(folder, pool={**_POOL, "max_concurrent": slots}) as play:
@@ -54,7 +54,7 @@ async def pauses(
         return result
 
 
-async def _all_back(play: Stage, planner: Planner) -> float:
+async def _all_back(play: ChaosStage, planner: Planner) -> float:
     """Seconds until no account pauses any more; a small request now and then may try them."""
     began = time.monotonic()
     while (waited := time.monotonic() - began) < _PATIENCE:
@@ -66,9 +66,9 @@ async def _all_back(play: Stage, planner: Planner) -> float:
     return waited
 
 
-def accounts_back(outages: Outages, after: Measures, back: float) -> Result:
+def accounts_back(outages: Outages, after: Measures, back: float) -> ChaosResult:
     """They paused, for failures and for 429, and all of them are back."""
-    result = Result()
+    result = ChaosResult()
     states = ", ".join(f"{name} {state}" for name, state in sorted(after.accounts.items()))
     lasting = [f"{name} is {state}" for name, state in after.accounts.items() if state != "healthy"]
     lasting += [f"the log has no recovery of {name}" for name in outages.lasting]
@@ -83,9 +83,9 @@ def accounts_back(outages: Outages, after: Measures, back: float) -> Result:
     return result
 
 
-def waited(books: Books) -> Result:
+def waited(books: Books) -> ChaosResult:
     """Requests had to wait for a slot."""
-    result = Result()
+    result = ChaosResult()
     waits = [
         line["queued_ms"]
         for entry in books.entries.values()
@@ -97,7 +97,7 @@ def waited(books: Books) -> Result:
     return result
 
 
-def within_budget(books: Books) -> Result:
+def within_budget(books: Books) -> ChaosResult:
     """What was asked twice, tokens renewed aside, is within the budget of repeats: at no time
     more than requests have earned and calm times have saved."""
     events = []  # when, and what it adds to the budget
@@ -110,7 +110,7 @@ def within_budget(books: Books) -> Result:
         left = min(left + change, _SAVED)
         least = min(least, left)
     again = sum(change < 0 for _, change in events)
-    result = Result()
+    result = ChaosResult()
     faults = [] if least > -_ORDER else [f"{again} repeats, {-least:.1f} more than earned"]
     found = f"at least {least:.1f} left of at most {_SAVED:.0f} that may be saved up"
     result.add("repeats", str(again), found, faults)

@@ -39,7 +39,7 @@ _TOOL = {
 
 
 @dataclass(frozen=True)
-class Request:
+class PlannedRequest:
     """One request to be sent.
 
     at: seconds after the beginning. expected: the text, or the JSON of the tool's arguments,
@@ -84,13 +84,13 @@ class Planner:
 
     def at_rate(
         self, per_second: float, seconds: float, kinds: dict[str, int]
-    ) -> Iterator[Request]:
+    ) -> Iterator[PlannedRequest]:
         """Requests that begin evenly over a time; kinds: with their weights."""
         for index in range(int(per_second * seconds)):
             (kind,) = self._random.choices(list(kinds), list(kinds.values()))
             yield self.request(kind, (index + self._random.random()) / per_second)
 
-    def request(self, kind: str, at: float = 0.0) -> Request:
+    def request(self, kind: str, at: float = 0.0) -> PlannedRequest:
         """The next one: a `stream`, `whole`, `tools`, `completion`, `leave` or `stop`."""
         self._number += 1
         tag = f"{self._name}-{self._number:06d}"
@@ -100,14 +100,16 @@ class Planner:
             return self._completion(tag, at, trouble, prefix)
         return self._chat(tag, at, kind, trouble, prefix)
 
-    def _completion(self, tag: str, at: float, trouble: Trouble, prefix: str) -> Request:
+    def _completion(self, tag: str, at: float, trouble: Trouble, prefix: str) -> PlannedRequest:
         draw = self._random
         text = f"value_{draw.randrange(10**6)}()"
         prompt = f"# {prefix}\n# [[complete text={text} delay={draw.choice((0, 0.1, 0.3))}]]\n"
         body = {"prompt": prompt, "suffix": "\nend()\n", "max_tokens": 64}
-        return Request(tag, at, "completion", "/v1/completions", body, trouble, text)
+        return PlannedRequest(tag, at, "completion", "/v1/completions", body, trouble, text)
 
-    def _chat(self, tag: str, at: float, kind: str, trouble: Trouble, prefix: str) -> Request:
+    def _chat(
+        self, tag: str, at: float, kind: str, trouble: Trouble, prefix: str
+    ) -> PlannedRequest:
         draw = self._random
         text = " ".join(draw.choices(_WORDS, k=draw.randrange(2, 60)))
         leaves, cut = None, False
@@ -133,7 +135,7 @@ class Planner:
         ]
         expected = None if trouble.marker else text
         path = "/v1/chat/completions"
-        return Request(tag, at, kind, path, body, trouble, expected, leaves, cut)
+        return PlannedRequest(tag, at, kind, path, body, trouble, expected, leaves, cut)
 
 
 def events(seed: int, seconds: float, every: float, kinds: tuple[str, ...]) -> list[Event]:

@@ -36,12 +36,12 @@ NO_PAUSES: Mapping[str, Any] = {
 }
 
 
-class Failed(Exception):
+class ProcessFailed(Exception):
     """The run cannot go on; the text says why."""
 
 
 @dataclass(frozen=True)
-class Window:
+class RestartWindow:
     """A time in which the gateway was being restarted or killed, or idle connections ended.
 
     begin, end: monotonic seconds. pid: of the process to which it happened. grace: seconds
@@ -71,7 +71,7 @@ class Measures:
     accounts: dict[str, str]
 
 
-class Emulator:
+class EmulatorProcess:
     """The emulator; an async context manager."""
 
     def __init__(self, folder: Path) -> None:
@@ -79,7 +79,7 @@ class Emulator:
         self._log = folder / "emulator.log"
         self._process: asyncio.subprocess.Process
 
-    async def __aenter__(self) -> Emulator:
+    async def __aenter__(self) -> EmulatorProcess:
         accounts = [f"--account={name}:{_PASSWORD}" for name in ACCOUNTS]
         command = ("emulator", "--port", str(self.port), "--pace", "0.01", *accounts)
         self._process = await _start(command, self._log)
@@ -99,7 +99,7 @@ class Emulator:
             return found
 
 
-class Gateway:
+class ChaosGateway:
     """The gateway, restarted on the same port; an async context manager.
 
     pool: settings of `fitten.pool`. windows: when it was away or going away. statuses: of its
@@ -121,10 +121,10 @@ class Gateway:
         self._drain_timeout = drain_timeout
         self._number = 0
         self._process: asyncio.subprocess.Process
-        self.windows: list[Window] = []
+        self.windows: list[RestartWindow] = []
         self.statuses: list[int] = []
 
-    async def __aenter__(self) -> Gateway:
+    async def __aenter__(self) -> ChaosGateway:
         for left in (self.journal, self._folder / _STATE):  # by another run in this folder
             left.unlink(missing_ok=True)
         path = self._folder / "config.yaml"
@@ -164,7 +164,7 @@ class Gateway:
         while self._reloaded() == before:
             self.check()
             if time.monotonic() > deadline:
-                raise Failed("the gateway does not reload on SIGHUP")
+                raise ProcessFailed("the gateway does not reload on SIGHUP")
             await asyncio.sleep(0.1)
 
     def _reloaded(self) -> int:
@@ -202,7 +202,7 @@ class Gateway:
     def check(self) -> None:
         """Raises Failed when it has ended by itself."""
         if self._process.returncode is not None:
-            raise Failed(f"the gateway ended with status {self._process.returncode}")
+            raise ProcessFailed(f"the gateway ended with status {self._process.returncode}")
 
     async def _away(self, kind: str, number: int) -> None:
         self.check()
@@ -213,13 +213,13 @@ class Gateway:
             self.statuses.append(status)
         await self._run()
         grace = self._drain_timeout if number == signal.SIGTERM else 0.0
-        self.windows.append(Window(kind, begin, time.monotonic(), pid, grace))
+        self.windows.append(RestartWindow(kind, begin, time.monotonic(), pid, grace))
 
     async def _exit_status(self) -> int:
         try:
             return await asyncio.wait_for(self._process.wait(), self._drain_timeout + 5)
         except TimeoutError:
-            raise Failed("the gateway does not end on SIGTERM") from None
+            raise ProcessFailed("the gateway does not end on SIGTERM") from None
 
     async def _run(self) -> None:
         self._number += 1
@@ -300,7 +300,7 @@ async def _answers(process: asyncio.subprocess.Process, url: str, log: Path) -> 
             except (aiohttp.ClientError, OSError):
                 pass
             await asyncio.sleep(0.02)
-    raise Failed(f"{url} does not answer; see {log}:\n{_tail(log)}")
+    raise ProcessFailed(f"{url} does not answer; see {log}:\n{_tail(log)}")
 
 
 def _tail(log: Path) -> str:

@@ -13,8 +13,8 @@ import struct
 import zlib
 from collections import Counter
 
-from chaos.exchange import HEADER, Exchange
-from chaos.fault import Fault, read
+from chaos.exchange import HEADER, ChaosExchange
+from chaos.fault import ChaosFault, read
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)\r\n")
 _GZIP = re.compile(rb"(?i)\r\ncontent-encoding: *gzip\r\n")
@@ -35,7 +35,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._links: dict[asyncio.Task[None], _Link] = {}
         self._seen: Counter[str] = Counter()
-        self.exchanges: list[Exchange] = []
+        self.exchanges: list[ChaosExchange] = []
         self.strikes: Counter[str] = Counter()
 
     async def __aenter__(self) -> Proxy:
@@ -72,18 +72,18 @@ class Proxy:
         for link in self._links.values():
             link.drop(hard=False)
 
-    def enter(self, request: bytes) -> Exchange:
+    def enter(self, request: bytes) -> ChaosExchange:
         """Write down a request. Its fault is that for which it asks, unless it has had it."""
         tag, fault = read(_readable(request))
         target = request.split(b" ", 2)[1].decode("latin-1")
-        exchange = Exchange(len(self.exchanges), target, tag)
+        exchange = ChaosExchange(len(self.exchanges), target, tag)
         if fault is not None:
             self._seen[tag] += 1
             exchange.fault = fault if self._seen[tag] <= fault.times else None
         self.exchanges.append(exchange)
         return exchange
 
-    def struck(self, exchange: Exchange, fault: Fault) -> None:
+    def struck(self, exchange: ChaosExchange, fault: ChaosFault) -> None:
         """Write down that a fault came true."""
         self.strikes[fault.kind] += 1
         exchange.struck = True
@@ -107,7 +107,7 @@ class _Link:
     ) -> None:
         self._proxy = proxy
         self._near = reader, writer
-        self._exchange: Exchange | None = None
+        self._exchange: ChaosExchange | None = None
         self._tail = b""
         self._dropped = False
         self.idle = False  # a new one waits for its first request, which is not to be lost
@@ -177,14 +177,14 @@ class _Link:
         self._near[1].write(data)
         await self._near[1].drain()
 
-    async def _trickle(self, data: bytes, exchange: Exchange, fault: Fault) -> None:
+    async def _trickle(self, data: bytes, exchange: ChaosExchange, fault: ChaosFault) -> None:
         if not exchange.struck:
             self._proxy.struck(exchange, fault)
         for start in range(0, len(data), 5):
             await self._pass(data[start : start + 5])
             await asyncio.sleep(0.001)
 
-    async def _strike(self, exchange: Exchange, fault: Fault) -> bool:
+    async def _strike(self, exchange: ChaosExchange, fault: ChaosFault) -> bool:
         """Do it; whether the answer goes on."""
         self._proxy.struck(exchange, fault)
         if fault.kind == "stall":

@@ -10,7 +10,7 @@ from typing import Self
 
 from chaos.books import Books
 from chaos.checks import check, lost_line
-from chaos.processes import Gateway, Measures
+from chaos.processes import ChaosGateway, Measures
 from chaos.table import Row, show
 
 _GROWTH = 1.15  # of a quiet process's memory, from the warm one's to that at the end
@@ -18,7 +18,7 @@ _MOST_FAULTS = 40  # that are printed
 
 
 @dataclass
-class Result:
+class ChaosResult:
     """faults: a sentence each for what does not add up; with none the run is a good one."""
 
     rows: list[Row] = field(default_factory=list)
@@ -30,15 +30,15 @@ class Result:
         self.rows.append(Row(name, count, found, not wrong))
         self.faults += wrong
 
-    def __iadd__(self, other: Result) -> Self:
+    def __iadd__(self, other: ChaosResult) -> Self:
         self.rows += other.rows
         self.faults += other.faults
         return self
 
-    def named(self, part: str) -> Result:
+    def named(self, part: str) -> ChaosResult:
         """The same as a part of a larger run."""
         rows = [replace(row, name=f"{part} {row.name}") for row in self.rows]
-        return Result(rows, [f"{part}: {fault}" for fault in self.faults])
+        return ChaosResult(rows, [f"{part}: {fault}" for fault in self.faults])
 
     def report(self) -> int:
         """Print it; the exit status."""
@@ -50,9 +50,9 @@ class Result:
         return 1 if self.faults else 0
 
 
-def of_books(books: Books) -> Result:
+def of_books(books: Books) -> ChaosResult:
     """The requests by kind, and whether all books agree."""
-    result = Result()
+    result = ChaosResult()
     wrong = {
         tag: [f"{tag} ({entry}): {fault}" for fault in found]
         for tag, entry in books.entries.items()
@@ -78,10 +78,10 @@ def of_books(books: Books) -> Result:
     return result
 
 
-def _sessions(books: Books) -> Result:
+def _sessions(books: Books) -> ChaosResult:
     """No more logins than accounts and ends of their processes want, no more refreshes than
     tokens were refused."""
-    result = Result()
+    result = ChaosResult()
     logins = [e for e in books.others if e.target.startswith("/codeuser/auth/login")]
     refreshes = [e for e in books.others if e.target.startswith("/codeuser/auth/refresh")]
     refused = sum(e.status == 401 for entry in books.entries.values() for e in entry.exchanges)
@@ -107,17 +107,17 @@ def _counted(seen: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in seen.most_common())
 
 
-def struck(strikes: Counter[str], wanted: Iterable[str]) -> Result:
+def struck(strikes: Counter[str], wanted: Iterable[str]) -> ChaosResult:
     """How often each fault came true; those that never did leave something untried."""
-    result = Result()
+    result = ChaosResult()
     missing = [f"the fault {kind!r} never came true" for kind in wanted if not strikes[kind]]
     result.add("faults", str(strikes.total()), _counted(strikes), missing)
     return result
 
 
-def exits(gateway: Gateway) -> Result:
+def exits(gateway: ChaosGateway) -> ChaosResult:
     """The exit statuses."""
-    result = Result()
+    result = ChaosResult()
     statuses = ", ".join(map(str, gateway.statuses))
     well = not any(gateway.statuses)
     faults = [] if well else [f"exit statuses on SIGTERM: {statuses}"]
@@ -125,12 +125,12 @@ def exits(gateway: Gateway) -> Result:
     return result
 
 
-def compared(before: Measures, after: Measures, *, memory: bool) -> Result:
+def compared(before: Measures, after: Measures, *, memory: bool) -> ChaosResult:
     """A quiet process before and after.
 
     memory: whether that of the quiet process counts.
     """
-    result = Result()
+    result = ChaosResult()
     result.add(*_more("descriptors", before.descriptors, after.descriptors))
     result.add(*_tasks(before.tasks, after.tasks))
     result.add(*_more("slots in use", 0, after.slots + after.queued))

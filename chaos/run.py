@@ -17,15 +17,15 @@ from typing import Any
 
 from chaos.blows import blows
 from chaos.pauses import pauses
-from chaos.processes import Failed
-from chaos.result import Result
+from chaos.processes import ProcessFailed
+from chaos.result import ChaosResult
 
 _BLOWS = 0.8  # of the time
 
-Part = Coroutine[Any, Any, Result]
+Part = Coroutine[Any, Any, ChaosResult]
 
 
-async def chaos(first: Part, second: Part) -> Result:
+async def chaos(first: Part, second: Part) -> ChaosResult:
     """Both parts, one after the other, as one result."""
     try:
         result = (await first).named("blows")
@@ -35,7 +35,7 @@ async def chaos(first: Part, second: Part) -> Result:
     return result
 
 
-def long(minutes: float, *, rate: float, every: float, seed: int, folder: Path) -> Result:
+def long(minutes: float, *, rate: float, every: float, seed: int, folder: Path) -> ChaosResult:
     """The whole run."""
     seconds = minutes * 60
     blows_folder, pauses_folder = _folders(folder)
@@ -47,7 +47,7 @@ def long(minutes: float, *, rate: float, every: float, seed: int, folder: Path) 
     )
 
 
-def short(*, rate: float, seed: int, folder: Path) -> Result:
+def short(*, rate: float, seed: int, folder: Path) -> ChaosResult:
     """The same in twenty seconds of load, with every blow once."""
     blows_folder, pauses_folder = _folders(folder)
     return asyncio.run(
@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the logs; else they go")
     given = parser.parse_args()
 
-    def run(folder: Path) -> Result:
+    def run(folder: Path) -> ChaosResult:
         if given.short:
             return short(rate=given.rate, seed=given.seed, folder=folder)
         return long(
@@ -89,7 +89,7 @@ def main() -> int:
         else:
             with tempfile.TemporaryDirectory() as folder:
                 result = run(Path(folder))
-    except Failed as failed:
+    except ProcessFailed as failed:
         print(f"chaos: {failed}", file=sys.stderr)
         return 1
     return result.report()

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chaos.load import Client, Outcome
-from chaos.plan import Planner, Request
-from chaos.processes import Failed, Gateway
-from chaos.result import Result, compared, exits, of_books, struck
-from chaos.stage import Stage, stage
+from chaos.plan import PlannedRequest, Planner
+from chaos.processes import ChaosGateway, ProcessFailed
+from chaos.result import ChaosResult, compared, exits, of_books, struck
+from chaos.stage import ChaosStage, stage
 from chaos.trouble import mixed
 
 _SHORT = {"whole": 6, "completion": 3, "tools": 2, "leave": 2, "stop": 1}
@@ -38,7 +38,7 @@ async def soak(
     folder: Path,
     settled: float,
     growth: float,
-) -> Result:
+) -> ChaosResult:
     """One run.
 
     settled: the moment, in seconds, whose memory is the measure of that at the end. growth:
@@ -63,12 +63,12 @@ async def soak(
         return result
 
 
-async def _load(play: Stage, seconds: float, streams: int, rate: float, seed: int) -> None:
+async def _load(play: ChaosStage, seconds: float, streams: int, rate: float, seed: int) -> None:
     longest = min(_LONGEST, seconds / 5)
     long = Planner(seed, name="long", trouble=mixed(_FAULTS), longest=longest)
     brief = Planner(seed, name="short", trouble=mixed(_FAULTS), longest=1.0)
 
-    def stream() -> Request:
+    def stream() -> PlannedRequest:
         return long.request("stream")
 
     async with Client(play.gateway.port, play.outcomes) as client, asyncio.TaskGroup() as group:
@@ -79,17 +79,17 @@ async def _load(play: Stage, seconds: float, streams: int, rate: float, seed: in
             await asyncio.sleep(min(0.02, seconds / streams / 4))
 
 
-def _carried(outcomes: Sequence[Outcome], seconds: float, streams: int) -> Result:
+def _carried(outcomes: Sequence[Outcome], seconds: float, streams: int) -> ChaosResult:
     """Whether the load was what was asked for: streams that were open, on the average."""
     open_for = sum(o.ended - o.began for o in outcomes if o.request.tag.startswith("long-"))
     mean = open_for / seconds
-    result = Result()
+    result = ChaosResult()
     faults = [] if mean >= streams * _ENOUGH else [f"only {mean:.0f} streams were open"]
     result.add("open streams", f"{mean:.0f}", f"{streams} wanted, on the average", faults)
     return result
 
 
-async def _watch(gateway: Gateway, seconds: float) -> list[tuple[float, int]]:
+async def _watch(gateway: ChaosGateway, seconds: float) -> list[tuple[float, int]]:
     """The memory at many moments, while the load is there."""
     begin = time.monotonic()
     samples = []
@@ -102,7 +102,7 @@ async def _watch(gateway: Gateway, seconds: float) -> list[tuple[float, int]]:
 
 def _memory(
     samples: list[tuple[float, int]], settled: float, seconds: float, growth: float
-) -> Result:
+) -> ChaosResult:
     """That at the end against that at the settled moment."""
     part = seconds / 10
 
@@ -113,7 +113,7 @@ def _memory(
     first, last = at(settled), at(samples[-1][0] - part / 2)
     course = ", ".join(f"{at(part * (index + 0.5)):.1f}" for index in range(10))
     told = f"{first:.1f} MB after {settled:.0f} s, {last:.1f} MB at the end"
-    result = Result()
+    result = ChaosResult()
     faults = [] if last <= first * growth else [f"memory: {told}"]
     result.add("memory, MB", f"{last:.1f}", f"{first:.1f} after {settled:.0f} s", faults)
     result.add("  in tenths", "", course)
@@ -145,7 +145,7 @@ def main() -> int:
                     growth=given.growth,
                 )
             )
-    except Failed as failed:
+    except ProcessFailed as failed:
         print(f"soak: {failed}", file=sys.stderr)
         return 1
     return result.report()

@@ -13,14 +13,14 @@ from chaos import journal
 from chaos.books import Books, Sources
 from chaos.load import Client, Outcome
 from chaos.outages import Outages
-from chaos.plan import Request
+from chaos.plan import PlannedRequest
 from chaos.processes import (
     ACCOUNTS,
     NO_PAUSES,
-    Emulator,
-    Gateway,
+    ChaosGateway,
+    EmulatorProcess,
     Measures,
-    Window,
+    RestartWindow,
     log_lines,
 )
 from chaos.proxy import Proxy
@@ -30,16 +30,16 @@ _QUIET = 0.5  # seconds
 
 
 @dataclass
-class Stage:
+class ChaosStage:
     """What plays. outcomes: of all requests so far. windows: what befell the gateway."""
 
-    emulator: Emulator
+    emulator: EmulatorProcess
     proxy: Proxy
-    gateway: Gateway
+    gateway: ChaosGateway
     outcomes: list[Outcome] = field(default_factory=list)
-    windows: list[Window] = field(default_factory=list)
+    windows: list[RestartWindow] = field(default_factory=list)
 
-    async def send(self, requests: Iterable[Request]) -> None:
+    async def send(self, requests: Iterable[PlannedRequest]) -> None:
         """Send each request at its time."""
         async with Client(self.gateway.port, self.outcomes) as client:
             await client.send_all(requests)
@@ -72,14 +72,14 @@ class Stage:
 @asynccontextmanager
 async def stage(
     folder: Path, *, drain_timeout: float = 4.0, pool: Mapping[str, Any] = NO_PAUSES
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[ChaosStage]:
     """Everything started. folder: for logs and state; it is there.
 
     Raises chaos.processes.Failed when something does not start.
     """
     async with (
-        Emulator(folder) as emulator,
+        EmulatorProcess(folder) as emulator,
         Proxy(emulator.port) as proxy,
-        Gateway(folder, proxy.port, drain_timeout=drain_timeout, pool=pool) as gateway,
+        ChaosGateway(folder, proxy.port, drain_timeout=drain_timeout, pool=pool) as gateway,
     ):
-        yield Stage(emulator, proxy, gateway)
+        yield ChaosStage(emulator, proxy, gateway)

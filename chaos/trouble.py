@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chaos.fault import FAULTS, HARMLESS, Fault
+from chaos.fault import FAULTS, HARMLESS, ChaosFault
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Trouble:
     breaks: no answer to it can be whole. soft: it must become whole all the same.
     """
 
-    fault: Fault | None = None
+    fault: ChaosFault | None = None
     marker: str = ""
     breaks: bool = False
     soft: bool = False
@@ -57,7 +57,7 @@ def mixed(share: float) -> Source:
         place = dice.choice((dice.randrange(1, 150), dice.randrange(150, 800)))
         times = dice.choice((1, 9))
         soft = fault in HARMLESS or (fault == "refuse" and times == 1)
-        return Trouble(Fault(fault, place, times), soft=soft)
+        return Trouble(ChaosFault(fault, place, times), soft=soft)
 
     return draw
 
@@ -67,8 +67,8 @@ _STORMS: tuple[tuple[Trouble, ...], ...] = (
     (
         Trouble(marker="status code=503", breaks=True),
         Trouble(marker="status code=503 times=1"),
-        Trouble(Fault("refuse", 0, 9), breaks=True),
-        Trouble(Fault("reset", 40, 9), breaks=True),
+        Trouble(ChaosFault("refuse", 0, 9), breaks=True),
+        Trouble(ChaosFault("reset", 40, 9), breaks=True),
     ),
     (
         Trouble(marker="status code=429 retry_after=1", breaks=True),
@@ -76,8 +76,8 @@ _STORMS: tuple[tuple[Trouble, ...], ...] = (
         Trouble(marker="status code=429", breaks=True),
     ),
     (
-        Trouble(Fault("hang", 40, 9), breaks=True),
-        Trouble(Fault("close", 40, 9), breaks=True),
+        Trouble(ChaosFault("hang", 40, 9), breaks=True),
+        Trouble(ChaosFault("close", 40, 9), breaks=True),
         Trouble(marker="status code=500", breaks=True),
     ),
 )
@@ -98,7 +98,7 @@ def storms(seconds: float, every: float) -> Source:
             return NONE
         found = dice.choice(_STORMS[int(number) % len(_STORMS)])
         if found.marker and kind in _OWN_MARKER:
-            return Trouble(Fault("refuse", 0, 9), breaks=True)
+            return Trouble(ChaosFault("refuse", 0, 9), breaks=True)
         return found
 
     return draw

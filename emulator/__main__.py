@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from emulator.accounts import ACCOUNT_SCENARIOS, Account
+from emulator.accounts import ACCOUNT_SCENARIOS, EmulatedAccount
 from emulator.scenarios import SCENARIOS
 from emulator.server import Emulator
 
@@ -51,7 +51,7 @@ async def _run(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    accounts = options.account or [Account("demo_user", "correct horse")]
+    accounts = options.account or [EmulatedAccount("demo_user", "correct horse")]
     emulator = Emulator(host=options.host, port=options.port, accounts=accounts, pace=options.pace)
     async with emulator:
         print(f"Fitten emulator on {emulator.url}", flush=True)
@@ -85,11 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _account(text: str) -> Account:
+def _account(text: str) -> EmulatedAccount:
     username, colon, password = text.partition(":")
     if not (username and colon):
         raise argparse.ArgumentTypeError(f"{text!r} is not USER:PASSWORD")
-    return Account(username, password)
+    return EmulatedAccount(username, password)
 
 
 if __name__ == "__main__":

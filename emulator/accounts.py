@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from emulator.tokens import BAD_SIGNATURE, EXPIRED, Clock, TokenSigner, Unauthorized
+from emulator.tokens import BAD_SIGNATURE, EXPIRED, EmulatorClock, TokenRefused, TokenSigner
 
 TokenKind = Literal["access", "refresh", "user"]
 
@@ -63,7 +63,7 @@ class ScenarioSet(set[str]):
 
 
 @dataclass
-class Account:
+class EmulatedAccount:
     """One Fitten account.
 
     `user_id` defaults to `u_` and the user name. `scenarios` is a set of names from
@@ -96,9 +96,9 @@ class AccountBook:
 
     def __init__(
         self,
-        accounts: Iterable[Account],
+        accounts: Iterable[EmulatedAccount],
         signer: TokenSigner,
-        clock: Clock,
+        clock: EmulatorClock,
         lifetimes: dict[TokenKind, float],
     ) -> None:
         self._by_name = {account.username: account for account in accounts}
@@ -106,11 +106,11 @@ class AccountBook:
         self._clock = clock
         self._lifetimes = lifetimes
 
-    def named(self, username: str) -> Account | None:
+    def named(self, username: str) -> EmulatedAccount | None:
         """The account of that user name, if there is one."""
         return self._by_name.get(username)
 
-    def issue(self, account: Account, kind: TokenKind) -> str:
+    def issue(self, account: EmulatedAccount, kind: TokenKind) -> str:
         """A new token, of the form the account's scenarios ask for."""
         until = self._clock.now() + self._lifetimes[kind]
         # `exp` is what callers see, `until` is what counts here: the two differ in `clock_ahead`.
@@ -127,14 +127,14 @@ class AccountBook:
             del claims["exp"]
         return self._signer.issue(claims, opaque="opaque_token" in account.scenarios)
 
-    def check(self, token: str, kind: TokenKind) -> Account:
+    def check(self, token: str, kind: TokenKind) -> EmulatedAccount:
         """The account a valid token of that kind belongs to; raises Unauthorized otherwise."""
         claims = self._signer.read(token)
         account = self._by_name.get(claims["sub"])
         if account is None or claims["kind"] != kind:
-            raise Unauthorized(BAD_SIGNATURE)
+            raise TokenRefused(BAD_SIGNATURE)
         if claims["generation"] != account.generations[kind]:
-            raise Unauthorized(BAD_SIGNATURE)
+            raise TokenRefused(BAD_SIGNATURE)
         if claims["until"] <= self._clock.now():
-            raise Unauthorized(EXPIRED)
+            raise TokenRefused(EXPIRED)
         return account

@@ -6,13 +6,13 @@ import json
 
 from emulator import tooluse
 from emulator.notations import Notation, Quirk, written
-from emulator.scenarios import Turn, scenario
-from emulator.tooluse import Made
+from emulator.scenarios import ScenarioTurn, scenario
+from emulator.tooluse import MadeCall
 
 
 @scenario
 async def call(
-    turn: Turn,
+    turn: ScenarioTurn,
     *,
     notation: Notation = "tool_call",
     quirk: Quirk = "none",
@@ -28,7 +28,7 @@ async def call(
     offered = tooluse.offered(turn.prompt)
     text = turn.prompt.last_user.partition("[[")[0]
     if tool:
-        made = [Made(tool, json.loads(arguments or "{}"))]
+        made = [MadeCall(tool, json.loads(arguments or "{}"))]
     elif n > 1:
         made = [tooluse.made_up(one, text) for one in offered[:n]]
     else:
@@ -37,18 +37,18 @@ async def call(
 
 
 @scenario
-async def ignore_tools(turn: Turn) -> None:
+async def ignore_tools(turn: ScenarioTurn) -> None:
     """An ordinary answer in text, whatever tools are offered and demanded."""
     await _send(turn, "I would rather just talk.\n", 4)
 
 
 @scenario
-async def fragment(turn: Turn) -> None:
+async def fragment(turn: ScenarioTurn) -> None:
     """Only a fragment of the prompt: the list of tools, as a confused model repeats it."""
     await _send(turn, turn.prompt.system[-200:] + "\n", 7)
 
 
-def plays(turn: Turn) -> str | None:
+def plays(turn: ScenarioTurn) -> str | None:
     """What the assistant writes where tools or their results are in the prompt, else None."""
     if given := tooluse.results(turn.prompt):
         return tooluse.answer(given)
@@ -58,7 +58,7 @@ def plays(turn: Turn) -> str | None:
     return None
 
 
-async def _send(turn: Turn, text: str, piece: int) -> None:
+async def _send(turn: ScenarioTurn, text: str, piece: int) -> None:
     step = max(1, piece)
     for start in range(0, len(text), step):
         await turn.answer.delta(text[start : start + step], turn.state.pace)

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from emulator.calls import Call
+from emulator.calls import WrittenCall
 
 NDJSON = "application/x-ndjson"
 HELLO = ("Hel", "lo, ", "world", "!\n")
@@ -30,14 +30,14 @@ def delta_lines(pieces: Iterable[str]) -> bytes:
     return b"".join(json_line({"delta": piece}) for piece in pieces)
 
 
-class Answer:
+class EmulatedAnswer:
     """The answer of one chat call; it counts what it sends in the call's record.
 
     The head goes out with `open`, or with the first write. `response` is what the endpoint
     returns in the end.
     """
 
-    def __init__(self, request: web.Request, call: Call) -> None:
+    def __init__(self, request: web.Request, call: WrittenCall) -> None:
         self.request = request
         self.call = call
         self.response: web.StreamResponse | None = None

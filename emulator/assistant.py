@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import cycle
 
 from emulator import agent
-from emulator.scenarios import Turn
+from emulator.scenarios import ScenarioTurn
 
 _LONG = 600
 _HEAD = 80
@@ -16,7 +16,7 @@ _TOKEN = re.compile(rf"[{_CJK}]{{1,3}}|[^\s{_CJK}]+\s*|\s+")
 _IMAGE = re.compile(r"!\[[^\]\n]*\]\(data:image/[^)\s]*\)")
 
 
-async def assistant(turn: Turn, *, unknown: str = "") -> None:
+async def assistant(turn: ScenarioTurn, *, unknown: str = "") -> None:
     """Use the tools of the prompt, or describe it in friendly words; then send the usage."""
     text = agent.plays(turn) or describe(turn, unknown)
     count = 0
@@ -27,7 +27,7 @@ async def assistant(turn: Turn, *, unknown: str = "") -> None:
     await turn.answer.usage(usage)
 
 
-def describe(turn: Turn, unknown: str = "") -> str:
+def describe(turn: ScenarioTurn, unknown: str = "") -> str:
     """What the assistant says about a prompt; `unknown` names a marker nobody knows."""
     prompt = turn.prompt
     message, images = _IMAGE.subn("", prompt.last_user)
@@ -72,7 +72,7 @@ def _shortened(text: str) -> str:
     return f'{len(text):,} characters long and begins with "{text[:_HEAD]}..."'
 
 
-def _model(turn: Turn) -> str:
+def _model(turn: ScenarioTurn) -> str:
     for member in ("agentModel", "model"):
         if name := turn.meta.get(member):
             return f"{name} (as {member})"

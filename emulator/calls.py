@@ -49,7 +49,7 @@ class Signal:
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class WrittenCall:
     """One request, and the fate of its answer.
 
     Goes in: method, path and query (after the tolerance for malformed URLs), headers
@@ -115,17 +115,17 @@ class CallLog:
     """
 
     def __init__(self, limit: int = 100_000, byte_limit: int = 256 * 1024 * 1024) -> None:
-        self._calls: deque[Call] = deque()
+        self._calls: deque[WrittenCall] = deque()
         self._limit = limit
         self._byte_limit = byte_limit
         self._bytes = 0
 
-    def append(self, call: Call) -> None:
+    def append(self, call: WrittenCall) -> None:
         """Record a call whose body has not been read yet."""
         self._calls.append(call)
         self._forget()
 
-    def add_body(self, call: Call, raw: bytes) -> None:
+    def add_body(self, call: WrittenCall, raw: bytes) -> None:
         """Record the body of a call."""
         call.raw = raw
         self._bytes += len(raw)
@@ -145,12 +145,12 @@ class CallLog:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def __iter__(self) -> Iterator[Call]:
+    def __iter__(self) -> Iterator[WrittenCall]:
         return iter(tuple(self._calls))
 
-    def __getitem__(self, index: int) -> Call:
+    def __getitem__(self, index: int) -> WrittenCall:
         return self._calls[index]
 
-    def to(self, prefix: str) -> list[Call]:
+    def to(self, prefix: str) -> list[WrittenCall]:
         """The calls whose path begins with `prefix`."""
         return [call for call in self._calls if call.path.startswith(prefix)]

@@ -6,18 +6,18 @@ from aiohttp import web
 
 # The scenarios register themselves when their modules are imported.
 from emulator import agent, failures, oddities, streams  # noqa: F401
-from emulator.accounts import Account
-from emulator.answer import Answer
+from emulator.accounts import EmulatedAccount
+from emulator.answer import EmulatedAnswer
 from emulator.assistant import assistant
-from emulator.calls import Call
+from emulator.calls import WrittenCall
 from emulator.errors import detail, missing_field, nginx_page, server_error
 from emulator.prompt import parse_prompt
-from emulator.scenarios import BadMarker, Turn, find_marker
-from emulator.state import State
-from emulator.tokens import EXPIRED, Unauthorized
+from emulator.scenarios import BadMarker, ScenarioTurn, find_marker
+from emulator.state import EmulatorState
+from emulator.tokens import EXPIRED, TokenRefused
 
 
-async def chat(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+async def chat(state: EmulatorState, request: web.Request, call: WrittenCall) -> web.StreamResponse:
     """Access token as bearer, `{inputs, ft_token, meta_datas}` in; a streamed answer out."""
     account = state.bearer(call, "access")
     if refusal := _account_refusal(state, account, call):
@@ -29,17 +29,17 @@ async def chat(state: State, request: web.Request, call: Call) -> web.StreamResp
     if state.max_inputs_chars is not None and len(inputs) > state.max_inputs_chars:
         return detail(413, "inputs too long (made up)")
     meta = body.get("meta_datas")
-    turn = Turn(
+    turn = ScenarioTurn(
         state=state,
         inputs=inputs,
         prompt=parse_prompt(inputs),
         meta=meta if isinstance(meta, dict) else {},
-        answer=Answer(request, call),
+        answer=EmulatedAnswer(request, call),
     )
     return await _answer(turn)
 
 
-async def _answer(turn: Turn) -> web.StreamResponse:
+async def _answer(turn: ScenarioTurn) -> web.StreamResponse:
     try:
         found = find_marker(turn.prompt.last_user)
     except BadMarker as problem:
@@ -55,9 +55,11 @@ async def _answer(turn: Turn) -> web.StreamResponse:
     return response
 
 
-def _account_refusal(state: State, account: Account, call: Call) -> web.Response | None:
+def _account_refusal(
+    state: EmulatorState, account: EmulatedAccount, call: WrittenCall
+) -> web.Response | None:
     if "chat_always_401" in account.scenarios:
-        raise Unauthorized(EXPIRED)
+        raise TokenRefused(EXPIRED)
     if "banned" in account.scenarios:
         return detail(403, "account banned (made up)")
     if "chat_429" in account.scenarios:

@@ -16,10 +16,10 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from emulator.accounts import Account
-from emulator.calls import Call
+from emulator.accounts import EmulatedAccount
+from emulator.calls import WrittenCall
 from emulator.errors import detail, missing_field
-from emulator.state import State
+from emulator.state import EmulatorState
 
 PREFIX = "/codeapi/completion"
 _PATH = re.compile(PREFIX + r"(|2_[123])/generate_one_stage_auth/([^/]+)")
@@ -28,13 +28,17 @@ _VERSIONS = {"0": "", "1": "2_1", "2": "2_2", "3": "2_3"}
 _POSITIONS = ("cpos", "bcpos", "plen", "slen", "bplen", "bslen")
 
 
-async def completion_version(state: State, request: web.Request, call: Call) -> web.Response:
+async def completion_version(
+    state: EmulatorState, request: web.Request, call: WrittenCall
+) -> web.Response:
     """`ft_token` and a bearer in; a JSON string out, whose number names the path to use."""
     state.bearer(call, "access")
     return web.json_response(state.completion_version)
 
 
-async def complete(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+async def complete(
+    state: EmulatorState, request: web.Request, call: WrittenCall
+) -> web.StreamResponse:
     """A text, or its difference from the last one of the same file, in; a suggestion out."""
     account = state.bearer(call, "access")
     path = _PATH.fullmatch(call.path)
@@ -54,7 +58,7 @@ async def complete(state: State, request: web.Request, call: Call) -> web.Stream
     return await _answer(state, text)
 
 
-async def _answer(state: State, text: str) -> web.StreamResponse:
+async def _answer(state: EmulatorState, text: str) -> web.StreamResponse:
     marker = _MARKER.search(text)
     wanted = {}
     if marker:
@@ -79,7 +83,9 @@ async def _answer(state: State, text: str) -> web.StreamResponse:
     return web.json_response(answer)
 
 
-def _text(state: State, account: Account, meta: dict[str, Any]) -> str | web.Response:
+def _text(
+    state: EmulatorState, account: EmulatedAccount, meta: dict[str, Any]
+) -> str | web.Response:
     """The whole text that a request means; every number it gives must add up."""
     if any(type(meta.get(name)) is not int for name in _POSITIONS):
         return missing_field("meta_datas.cpos")

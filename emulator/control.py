@@ -8,12 +8,12 @@ from aiohttp import web
 
 from emulator.accounts import ScenarioSet
 from emulator.errors import detail
-from emulator.state import State
+from emulator.state import EmulatorState
 
 PREFIX = "/_emulator/"
 
 
-async def control(state: State, request: web.Request) -> web.StreamResponse:
+async def control(state: EmulatorState, request: web.Request) -> web.StreamResponse:
     """Dispatch a control request; 404 for unknown ones, 400 for bodies that do not fit."""
     name = (request.method, request.path.removeprefix(PREFIX))
     if name == ("GET", "health"):
@@ -30,11 +30,11 @@ async def control(state: State, request: web.Request) -> web.StreamResponse:
     return detail(404, "Not Found")
 
 
-def _calls(state: State, prefix: str) -> web.Response:
+def _calls(state: EmulatorState, prefix: str) -> web.Response:
     return web.json_response([call.to_json() for call in state.calls.to(prefix)])
 
 
-def _account(state: State, order: dict[str, Any]) -> web.Response:
+def _account(state: EmulatorState, order: dict[str, Any]) -> web.Response:
     account = state.accounts.named(order["username"])
     if account is None:
         return detail(404, "User not found")
@@ -47,6 +47,6 @@ def _account(state: State, order: dict[str, Any]) -> web.Response:
     return web.json_response({"username": account.username, "scenarios": sorted(account.scenarios)})
 
 
-def _clock(state: State, order: dict[str, Any]) -> web.Response:
+def _clock(state: EmulatorState, order: dict[str, Any]) -> web.Response:
     state.clock.advance(float(order["advance"]))
     return web.json_response({"now": state.clock.now()})

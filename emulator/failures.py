@@ -8,7 +8,7 @@ from typing import Literal
 from emulator.answer import HELLO, HELLO_USAGE, delta_lines, json_line
 from emulator.errors import nginx_page
 from emulator.rawanswer import Ending, Framing, RawAnswer
-from emulator.scenarios import Turn, scenario
+from emulator.scenarios import ScenarioTurn, scenario
 from emulator.tokens import EXPIRED
 
 # What a server of this kind would say; only the texts of 401 were ever seen in public.
@@ -23,7 +23,7 @@ _DETAILS = {
 
 @scenario
 async def status(
-    turn: Turn,
+    turn: ScenarioTurn,
     *,
     code: int = 500,
     body: Literal["auto", "json", "html", "empty"] = "auto",
@@ -50,7 +50,7 @@ async def status(
 
 
 @scenario
-async def unauthorized(turn: Turn, *, times: int = 1) -> None:
+async def unauthorized(turn: ScenarioTurn, *, times: int = 1) -> None:
     """HTTP 401 the first `times` times for this prompt, then an ordinary answer."""
     if turn.attempt() <= times:
         await turn.answer.error(401, EXPIRED)
@@ -60,14 +60,17 @@ async def unauthorized(turn: Turn, *, times: int = 1) -> None:
 
 @scenario
 async def redirect(
-    turn: Turn, *, code: int = 307, to: str = "https://fitten.example.invalid/codeapi/chat_auth"
+    turn: ScenarioTurn,
+    *,
+    code: int = 307,
+    to: str = "https://fitten.example.invalid/codeapi/chat_auth",
 ) -> None:
     """A redirect to the URL-quoted `to`."""
     await turn.answer.open(code, "text/plain", {"Location": to})
 
 
 @scenario
-async def complete(turn: Turn, *, framing: Framing = "chunked") -> None:
+async def complete(turn: ScenarioTurn, *, framing: Framing = "chunked") -> None:
     """An ordinary answer, properly ended, in each way HTTP/1.1 can frame it."""
     body = delta_lines(HELLO) + json_line({"usage": HELLO_USAGE})
     raw = RawAnswer(turn.answer, framing)
@@ -79,7 +82,7 @@ async def complete(turn: Turn, *, framing: Framing = "chunked") -> None:
 
 @scenario
 async def truncate(
-    turn: Turn,
+    turn: ScenarioTurn,
     *,
     framing: Framing = "chunked",
     how: Ending = "reset",
@@ -91,13 +94,13 @@ async def truncate(
 
 
 @scenario
-async def reset(turn: Turn, *, after: int = 3) -> None:
+async def reset(turn: ScenarioTurn, *, after: int = 3) -> None:
     """A connection reset in the middle of the line after `after` deltas."""
     await _cut(turn, "chunked", "reset", after, half_line=True)
 
 
 @scenario
-async def reset_before_headers(turn: Turn, *, times: int = 0) -> None:
+async def reset_before_headers(turn: ScenarioTurn, *, times: int = 0) -> None:
     """A connection reset in place of an answer; `times` times, or always if 0."""
     if times and turn.attempt() > times:
         await _whole(turn)
@@ -105,7 +108,9 @@ async def reset_before_headers(turn: Turn, *, times: int = 0) -> None:
         await RawAnswer(turn.answer).cut("reset")
 
 
-async def _cut(turn: Turn, framing: Framing, how: Ending, after: int, *, half_line: bool) -> None:
+async def _cut(
+    turn: ScenarioTurn, framing: Framing, how: Ending, after: int, *, half_line: bool
+) -> None:
     lines = [json_line({"delta": HELLO[number % len(HELLO)]}) for number in range(after)]
     raw = RawAnswer(turn.answer, framing)
     raw.head(sum(map(len, lines)) + 1000)
@@ -116,7 +121,7 @@ async def _cut(turn: Turn, framing: Framing, how: Ending, after: int, *, half_li
     await raw.cut(how)
 
 
-async def _whole(turn: Turn) -> None:
+async def _whole(turn: ScenarioTurn) -> None:
     await turn.answer.hello()
     await turn.answer.usage()
 

@@ -7,17 +7,19 @@ from typing import Any
 
 from aiohttp import web
 
-from emulator.accounts import Account
-from emulator.calls import Call
+from emulator.accounts import EmulatedAccount
+from emulator.calls import WrittenCall
 from emulator.errors import detail, missing_field, nginx_page, server_error
-from emulator.state import State
-from emulator.tokens import BAD_SIGNATURE, Unauthorized
+from emulator.state import EmulatorState
+from emulator.tokens import BAD_SIGNATURE, TokenRefused
 
 NOT_EXPIRED = "Not expired"
 WRONG_PASSWORD = "wrong user name or password (made up)"
 
 
-async def login(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+async def login(
+    state: EmulatorState, request: web.Request, call: WrittenCall
+) -> web.StreamResponse:
     """`{username, password}` in; tokens and `user_info` out, or one of the known failures."""
     body = call.body if isinstance(call.body, dict) else {}
     for name in ("username", "password"):
@@ -40,7 +42,7 @@ async def login(state: State, request: web.Request, call: Call) -> web.StreamRes
 
 
 async def refresh_access_token(
-    state: State, request: web.Request, call: Call
+    state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.StreamResponse:
     """Refresh token as bearer in, no body or any body; a new access token out."""
     account = state.bearer(call, "refresh")
@@ -56,7 +58,7 @@ async def refresh_access_token(
 
 
 async def refresh_refresh_token(
-    state: State, request: web.Request, call: Call
+    state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.StreamResponse:
     """The old refresh token as a bare JSON string in; new tokens of both kinds out."""
     token = call.body
@@ -65,7 +67,7 @@ async def refresh_refresh_token(
         return web.json_response({"detail": [problem]}, status=422)
     try:
         account = state.accounts.check(token, "refresh")
-    except Unauthorized:
+    except TokenRefused:
         return _refusal(401, "refresh token invalid (made up)")
     if failure := await _refresh_failure(state, account):
         return failure
@@ -78,12 +80,16 @@ async def refresh_refresh_token(
     return web.json_response(answer)
 
 
-async def user_info(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+async def user_info(
+    state: EmulatorState, request: web.Request, call: WrittenCall
+) -> web.StreamResponse:
     """Access token as bearer in; the `user_info` object out."""
     return web.json_response(_user_info(state, state.bearer(call, "access")))
 
 
-async def get_notifications(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+async def get_notifications(
+    state: EmulatorState, request: web.Request, call: WrittenCall
+) -> web.StreamResponse:
     """Access token as bearer in; an empty list out, whatever page was asked for."""
     state.bearer(call, "access")
     return web.json_response({"status_code": 0, "msg": "", "data": []})
@@ -113,7 +119,7 @@ def _login_failure(scenarios: set[str]) -> web.Response | None:
     return None
 
 
-async def _refresh_failure(state: State, account: Account) -> web.Response | None:
+async def _refresh_failure(state: EmulatorState, account: EmulatedAccount) -> web.Response | None:
     scenarios = account.scenarios
     if "refresh_slow" in scenarios:
         await asyncio.sleep(state.slow)
@@ -135,11 +141,11 @@ def _refusal(status_code: int, text: str) -> web.Response:
     return web.json_response({"status_code": status_code, "msg": text, "data": ""})
 
 
-def _access_part(state: State, token: str) -> dict[str, Any]:
+def _access_part(state: EmulatorState, token: str) -> dict[str, Any]:
     return {"access_token": token, "access_token_expires": duration(state.lifetimes["access"])}
 
 
-def _user_info(state: State, account: Account) -> dict[str, Any]:
+def _user_info(state: EmulatorState, account: EmulatedAccount) -> dict[str, Any]:
     return {
         "user_id": account.user_id,
         "username": account.username,

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from emulator.calls import Call
+from emulator.calls import WrittenCall
 from emulator.errors import detail, nginx_page
-from emulator.state import State
+from emulator.state import EmulatorState
 
 
 def model(selection: str, display: str, order: int, *, default: bool = False) -> dict[str, Any]:
@@ -51,7 +51,9 @@ DUPLICATE_MODELS: dict[str, Any] = {
 }
 
 
-async def models(state: State, request: web.Request, call: Call) -> web.StreamResponse:
+async def models(
+    state: EmulatorState, request: web.Request, call: WrittenCall
+) -> web.StreamResponse:
     """Access token as bearer in; the `chat` and `agent` sections out."""
     scenarios = state.bearer(call, "access").scenarios
     if "models_slow" in scenarios:

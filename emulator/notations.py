@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
-from emulator.tooluse import Made
+from emulator.tooluse import MadeCall
 
 Notation = Literal[
     "tool_call",
@@ -49,7 +49,7 @@ QUIRKS: tuple[Quirk, ...] = get_args(Quirk)
 _XML = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "'": "&apos;"}
 
 
-def written(calls: Sequence[Made], notation: Notation, quirk: Quirk = "none") -> str:
+def written(calls: Sequence[MadeCall], notation: Notation, quirk: Quirk = "none") -> str:
     """The text of an answer that makes these calls."""
     text = _BLOCKS[notation](calls, quirk)
     match quirk:
@@ -128,7 +128,7 @@ def _children(members: dict[str, Any], quirk: Quirk) -> str:
     return "\n".join(lines)
 
 
-def _empty_tag(call: Made, quirk: Quirk) -> str:
+def _empty_tag(call: MadeCall, quirk: Quirk) -> str:
     attributes = _attributes(call.arguments, quirk)
     return f"<{_tag(call.tool, quirk)} {attributes} />".replace("  ", " ")
 
@@ -139,7 +139,7 @@ def _wrapped(lines: Sequence[str], quirk: Quirk, brackets: str = "<>") -> str:
     return "\n".join([f"{left}{name}{right}", *lines, f"{left}/{name}{right}"])
 
 
-def _invoke(call: Made, quirk: Quirk) -> str:
+def _invoke(call: MadeCall, quirk: Quirk) -> str:
     invoke, arguments = _tag("invoke", quirk), _tag("arguments", quirk)
     if quirk == "raw_quotes":
         text = json.dumps(call.arguments, ensure_ascii=False)
@@ -163,13 +163,13 @@ def _no_case(quirk: Quirk) -> Quirk:
     return "none" if quirk == "upper_case" else quirk
 
 
-def _named(tag: str, call: Made, quirk: Quirk, *, children: bool) -> str:
+def _named(tag: str, call: MadeCall, quirk: Quirk, *, children: bool) -> str:
     tag, name, arguments = (_tag(word, quirk) for word in (tag, "name", "arguments"))
     inner = _children(call.arguments, quirk) if children else _json(call.arguments, quirk)
     return f"<{tag}>\n<{name}>{call.tool}</{name}>\n<{arguments}>{inner}</{arguments}>\n</{tag}>"
 
 
-def _object(call: Made, quirk: Quirk) -> str:
+def _object(call: MadeCall, quirk: Quirk) -> str:
     if quirk == "entities":
         quirk = "none"
     if quirk == "literals":
@@ -178,12 +178,12 @@ def _object(call: Made, quirk: Quirk) -> str:
     return _json({"name": call.tool, "arguments": call.arguments}, quirk)
 
 
-def _tool_call(call: Made, quirk: Quirk) -> str:
+def _tool_call(call: MadeCall, quirk: Quirk) -> str:
     tag = _tag("tool_call", quirk)
     return f"<{tag}>\n{_object(call, quirk)}\n</{tag}>"
 
 
-def _listing(calls: Sequence[Made], quirk: Quirk) -> str:
+def _listing(calls: Sequence[MadeCall], quirk: Quirk) -> str:
     lines = ["[tool_calls]"]
     for number, call in enumerate(calls):
         arguments = json.dumps(call.arguments, ensure_ascii=False)
@@ -191,16 +191,16 @@ def _listing(calls: Sequence[Made], quirk: Quirk) -> str:
     return "\n".join([*lines, "</tool_calls>"])
 
 
-def _list(calls: Sequence[Made], quirk: Quirk) -> str:
+def _list(calls: Sequence[MadeCall], quirk: Quirk) -> str:
     items = [{"name": call.tool, "arguments": call.arguments} for call in calls]
     return json.dumps({"tool_calls": items}, ensure_ascii=False)
 
 
-def _each(write: Callable[[Made, Quirk], str]) -> Callable[[Sequence[Made], Quirk], str]:
+def _each(write: Callable[[MadeCall, Quirk], str]) -> Callable[[Sequence[MadeCall], Quirk], str]:
     return lambda calls, quirk: "\n".join(write(call, quirk) for call in calls)
 
 
-_BLOCKS: dict[Notation, Callable[[Sequence[Made], Quirk], str]] = {
+_BLOCKS: dict[Notation, Callable[[Sequence[MadeCall], Quirk], str]] = {
     "tool_call": _each(_tool_call),
     "tool_call_children": _each(lambda c, q: _named("tool_call", c, q, children=True)),
     "attributes": lambda cs, q: _wrapped([_empty_tag(c, q) for c in cs], q),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from emulator.answer import NDJSON, Answer
+from emulator.answer import NDJSON, EmulatedAnswer
 
 Framing = Literal["chunked", "length", "close"]
 Ending = Literal["reset", "fin"]
@@ -21,7 +21,7 @@ _SETTLE = 0.02
 class RawAnswer:
     """An answer with the HTTP framing of your choice, on a connection that ends with it."""
 
-    def __init__(self, answer: Answer, framing: Framing = "chunked") -> None:
+    def __init__(self, answer: EmulatedAnswer, framing: Framing = "chunked") -> None:
         transport = answer.request.transport
         if transport is None:
             raise ConnectionResetError("the caller left before the answer")

@@ -14,22 +14,22 @@ from hashlib import sha256
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import unquote
 
-from emulator.answer import Answer
+from emulator.answer import EmulatedAnswer
 from emulator.prompt import Prompt
-from emulator.state import State
+from emulator.state import EmulatorState
 
 _MARKER = re.compile(r"\[\[([a-z][a-z0-9_]*)((?:[ \t]+[a-z_]+=[^\s\[\]]*)*)[ \t]*\]\]")
 
 
 @dataclass
-class Turn:
+class ScenarioTurn:
     """What a scenario works with: the request taken apart, and the answer to write."""
 
-    state: State
+    state: EmulatorState
     inputs: str
     prompt: Prompt
     meta: dict[str, Any]
-    answer: Answer
+    answer: EmulatedAnswer
 
     def attempt(self) -> int:
         """Count this call: 1 for the first with exactly this prompt, 2 for the second, ..."""

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 
-from emulator.accounts import Account, AccountBook, TokenKind
-from emulator.calls import Call, CallLog
+from emulator.accounts import AccountBook, EmulatedAccount, TokenKind
+from emulator.calls import CallLog, WrittenCall
 from emulator.chat import chat
 from emulator.completion import PREFIX as COMPLETION
 from emulator.completion import complete, completion_version
@@ -26,8 +26,8 @@ from emulator.login import (
 )
 from emulator.models import DEFAULT_MODELS, models
 from emulator.rawanswer import AlreadySent
-from emulator.state import Endpoint, State
-from emulator.tokens import Clock, TokenSigner, Unauthorized
+from emulator.state import EmulatorState, Endpoint
+from emulator.tokens import EmulatorClock, TokenRefused, TokenSigner
 
 ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("POST", "/codeuser/auth/login"): login,
@@ -69,7 +69,7 @@ class Emulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        accounts: Iterable[Account] | None = None,
+        accounts: Iterable[EmulatedAccount] | None = None,
         access_ttl: float = 86400.0,
         refresh_ttl: float = 30 * 86400.0,
         pace: float = 0.0,
@@ -80,15 +80,15 @@ class Emulator:
         completion_version: str = "1",
         unknown_text: Literal["error", "empty"] = "error",
     ) -> None:
-        people = [Account("demo_user", "correct horse")] if accounts is None else accounts
+        people = [EmulatedAccount("demo_user", "correct horse")] if accounts is None else accounts
         lifetimes: dict[TokenKind, float] = {
             "access": access_ttl,
             "refresh": refresh_ttl,
             "user": refresh_ttl,
         }
-        self.clock = Clock()
+        self.clock = EmulatorClock()
         self._accounts = AccountBook(people, TokenSigner(), self.clock, lifetimes)
-        self._state = State(
+        self._state = EmulatorState(
             accounts=self._accounts,
             clock=self.clock,
             calls=CallLog(),
@@ -153,11 +153,11 @@ class Emulator:
         """The calls received so far, oldest first."""
         return self._state.calls
 
-    def calls_to(self, prefix: str) -> list[Call]:
+    def calls_to(self, prefix: str) -> list[WrittenCall]:
         """The calls whose path begins with `prefix`."""
         return self._state.calls.to(prefix)
 
-    def account(self, username: str) -> Account:
+    def account(self, username: str) -> EmulatedAccount:
         """The account of that user name; KeyError if there is none."""
         account = self._accounts.named(username)
         if account is None:
@@ -169,7 +169,7 @@ class Emulator:
             return await control(self._state, request)
         path, query = read_target(request.raw_path)
         now = asyncio.get_running_loop().time()
-        call = Call(request.method, path, query, request.headers, now)
+        call = WrittenCall(request.method, path, query, request.headers, now)
         self._state.calls.append(call)
         try:
             self._state.calls.add_body(call, await request.read())
@@ -186,11 +186,11 @@ class Emulator:
         call.done.set()
         return response
 
-    def _left(self, call: Call) -> None:
+    def _left(self, call: WrittenCall) -> None:
         if not call.done and not self._stopping:
             call.closed.set()
 
-    async def _respond(self, request: web.Request, call: Call) -> web.StreamResponse:
+    async def _respond(self, request: web.Request, call: WrittenCall) -> web.StreamResponse:
         endpoint = ENDPOINTS.get((call.method, call.path))
         if endpoint is None and call.method == "POST" and call.path.startswith(COMPLETION):
             endpoint = complete
@@ -198,11 +198,11 @@ class Emulator:
             return detail(404, "Not Found")
         try:
             return await endpoint(self._state, request, call)
-        except Unauthorized as problem:
+        except TokenRefused as problem:
             return detail(401, str(problem))
 
 
-async def _send(request: web.Request, call: Call, response: web.StreamResponse) -> None:
+async def _send(request: web.Request, call: WrittenCall, response: web.StreamResponse) -> None:
     # The server would send it after the handler returned; done here, the record can tell
     # a complete answer from one the caller did not wait for.
     if isinstance(response, web.Response):

@@ -9,19 +9,19 @@ from typing import Any
 
 from aiohttp import web
 
-from emulator.accounts import Account, AccountBook, TokenKind
-from emulator.calls import Call, CallLog
-from emulator.tokens import BAD_SIGNATURE, Clock, Unauthorized
+from emulator.accounts import AccountBook, EmulatedAccount, TokenKind
+from emulator.calls import CallLog, WrittenCall
+from emulator.tokens import BAD_SIGNATURE, EmulatorClock, TokenRefused
 
 _MAX_TEXTS = 100
 
 
 @dataclass
-class State:
+class EmulatorState:
     """Accounts, clock, options and the record of calls of one emulator."""
 
     accounts: AccountBook
-    clock: Clock
+    clock: EmulatorClock
     calls: CallLog
     models: dict[str, Any]
     lifetimes: dict[TokenKind, float]
@@ -35,11 +35,11 @@ class State:
     completions: int = 0
     texts: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def bearer(self, call: Call, kind: TokenKind) -> Account:
+    def bearer(self, call: WrittenCall, kind: TokenKind) -> EmulatedAccount:
         """The account of the call's bearer token; raises Unauthorized."""
         scheme, _, token = call.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthorized(BAD_SIGNATURE)
+            raise TokenRefused(BAD_SIGNATURE)
         return self.accounts.check(token.strip(), kind)
 
     def text(self, user_id: str, filename: str) -> str | None:
@@ -54,4 +54,4 @@ class State:
             del self.texts[next(iter(self.texts))]
 
 
-Endpoint = Callable[[State, web.Request, Call], Awaitable[web.StreamResponse]]
+Endpoint = Callable[[EmulatorState, web.Request, WrittenCall], Awaitable[web.StreamResponse]]

@@ -9,13 +9,13 @@ from hashlib import sha256
 from typing import Literal
 
 from emulator.answer import HELLO, HELLO_USAGE, delta_lines, json_line
-from emulator.scenarios import Turn, scenario
+from emulator.scenarios import ScenarioTurn, scenario
 
 _LONG = 2000
 
 
 @scenario
-async def echo(turn: Turn) -> None:
+async def echo(turn: ScenarioTurn) -> None:
     """One delta with a JSON summary of the prompt, as the emulator understood it."""
     prompt = turn.prompt
     summary = {
@@ -34,7 +34,7 @@ async def echo(turn: Turn) -> None:
 
 @scenario
 async def say(
-    turn: Turn, *, text: str = "Hello", piece: int = 4, pace: float | None = None
+    turn: ScenarioTurn, *, text: str = "Hello", piece: int = 4, pace: float | None = None
 ) -> None:
     """The URL-quoted `text`, in deltas of `piece` characters, `pace` seconds apart."""
     wait = turn.state.pace if pace is None else pace
@@ -49,7 +49,7 @@ _Form = Literal["plain", "fence", "bare", "prose", "broken", "cut"]
 
 @scenario
 async def json_answer(
-    turn: Turn,
+    turn: ScenarioTurn,
     *,
     form: _Form = "plain",
     then: Literal[_Form, "same"] = "same",
@@ -69,7 +69,7 @@ async def json_answer(
 
 
 @scenario
-async def count(turn: Turn, *, n: int = 100, size: int = 0, pace: float = 0.0) -> None:
+async def count(turn: ScenarioTurn, *, n: int = 100, size: int = 0, pace: float = 0.0) -> None:
     """`n` deltas `w0 `, `w1 `, ..., filled up to `size` characters: `w0..... `."""
     for number in range(n):
         await turn.answer.delta(_word(number, size), pace)
@@ -77,14 +77,14 @@ async def count(turn: Turn, *, n: int = 100, size: int = 0, pace: float = 0.0) -
 
 
 @scenario
-async def burst(turn: Turn, *, n: int = 256, size: int = 0) -> None:
+async def burst(turn: ScenarioTurn, *, n: int = 256, size: int = 0) -> None:
     """The deltas of `count` and the usage in one single write."""
     deltas = delta_lines(_word(number, size) for number in range(n))
     await turn.answer.write(deltas + json_line({"usage": _usage(turn, n)}))
 
 
 @scenario
-async def endless(turn: Turn, *, pace: float = 0.01, size: int = 0) -> None:
+async def endless(turn: ScenarioTurn, *, pace: float = 0.01, size: int = 0) -> None:
     """The deltas of `count` until the caller leaves."""
     number = 0
     while True:
@@ -93,7 +93,7 @@ async def endless(turn: Turn, *, pace: float = 0.01, size: int = 0) -> None:
 
 
 @scenario
-async def slow(turn: Turn, *, first: float = 1.0, gap: float = 0.1, n: int = 5) -> None:
+async def slow(turn: ScenarioTurn, *, first: float = 1.0, gap: float = 0.1, n: int = 5) -> None:
     """The head at once, the first delta after `first` seconds, the others `gap` apart."""
     await turn.answer.open()
     await asyncio.sleep(first)
@@ -103,27 +103,27 @@ async def slow(turn: Turn, *, first: float = 1.0, gap: float = 0.1, n: int = 5) 
 
 
 @scenario
-async def silent(turn: Turn) -> None:
+async def silent(turn: ScenarioTurn) -> None:
     """The head, then nothing until the caller leaves."""
     await turn.answer.open()
     await asyncio.Event().wait()
 
 
 @scenario
-async def no_headers(turn: Turn) -> None:
+async def no_headers(turn: ScenarioTurn) -> None:
     """Nothing at all until the caller leaves."""
     await asyncio.Event().wait()
 
 
 @scenario
-async def dribble(turn: Turn, *, pace: float = 0.05) -> None:
+async def dribble(turn: ScenarioTurn, *, pace: float = 0.05) -> None:
     """Only line feeds, until the caller leaves."""
     while True:
         await turn.answer.write(b"\n", pace)
 
 
 @scenario
-async def heartbeats(turn: Turn, *, pace: float = 0.0) -> None:
+async def heartbeats(turn: ScenarioTurn, *, pace: float = 0.0) -> None:
     """Heartbeats before and between the deltas of an ordinary answer."""
     for text in ("heartbeat", "heartbeat 2", HELLO[0], "heartbeat", *HELLO[1:]):
         await turn.answer.delta(text, pace)
@@ -131,21 +131,21 @@ async def heartbeats(turn: Turn, *, pace: float = 0.0) -> None:
 
 
 @scenario
-async def heartbeats_only(turn: Turn, *, n: int = 3, pace: float = 0.0) -> None:
+async def heartbeats_only(turn: ScenarioTurn, *, n: int = 3, pace: float = 0.0) -> None:
     """`n` heartbeats, then the end, without text or usage."""
     for _ in range(n):
         await turn.answer.delta("heartbeat", pace)
 
 
 @scenario
-async def heartbeats_forever(turn: Turn, *, pace: float = 0.05) -> None:
+async def heartbeats_forever(turn: ScenarioTurn, *, pace: float = 0.05) -> None:
     """Heartbeats until the caller leaves."""
     while True:
         await turn.answer.delta("heartbeat", pace)
 
 
 @scenario
-async def reasoning(turn: Turn) -> None:
+async def reasoning(turn: ScenarioTurn) -> None:
     """`reasoning_delta` pieces, one beside an empty `delta`, then the answer."""
     await turn.answer.line({"reasoning_delta": "First, "})
     await turn.answer.line({"reasoning_delta": "greet."})
@@ -155,7 +155,7 @@ async def reasoning(turn: Turn) -> None:
 
 
 @scenario
-async def thinking(turn: Turn) -> None:
+async def thinking(turn: ScenarioTurn) -> None:
     """The same under its other name, `thinking_delta`."""
     await turn.answer.line({"thinking_delta": "Hm."})
     await turn.answer.hello()
@@ -163,7 +163,7 @@ async def thinking(turn: Turn) -> None:
 
 
 @scenario
-async def repetition(turn: Turn, *, n: int = 200) -> None:
+async def repetition(turn: ScenarioTurn, *, n: int = 200) -> None:
     """The same words `n` times, as a model caught in a loop."""
     for _ in range(n):
         await turn.answer.delta("again and again ")
@@ -171,14 +171,14 @@ async def repetition(turn: Turn, *, n: int = 200) -> None:
 
 
 @scenario
-async def long_line(turn: Turn, *, size: int = 1_000_000) -> None:
+async def long_line(turn: ScenarioTurn, *, size: int = 1_000_000) -> None:
     """One delta of `size` characters in one line."""
     await turn.answer.delta("x" * size)
     await turn.answer.usage(_usage(turn, 1))
 
 
 @scenario
-async def gzip(turn: Turn) -> None:
+async def gzip(turn: ScenarioTurn) -> None:
     """An ordinary answer, gzip-encoded and flushed per line if the caller offered gzip."""
     if "gzip" not in turn.answer.call.headers.get("Accept-Encoding", "").lower():
         await turn.answer.hello()
@@ -212,7 +212,7 @@ def _word(number: int, size: int) -> str:
     return f"w{number}".ljust(size - 1, ".") + " "
 
 
-def _usage(turn: Turn, output_tokens: int) -> dict[str, int | str]:
+def _usage(turn: ScenarioTurn, output_tokens: int) -> dict[str, int | str]:
     input_tokens = len(turn.inputs) // 3 + 1
     return {"input_tokens": input_tokens, "output_tokens": output_tokens, "status": "ok"}
 

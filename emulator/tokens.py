@@ -16,11 +16,11 @@ BAD_SIGNATURE = "Invalid token: Signature verification failed."
 _OPAQUE = "fo_"
 
 
-class Unauthorized(Exception):
+class TokenRefused(Exception):
     """The caller's token is not accepted; the text is the `detail` of the 401."""
 
 
-class Clock:
+class EmulatorClock:
     """The time of day, which tests may move forward."""
 
     def __init__(self) -> None:
@@ -59,10 +59,10 @@ class TokenSigner:
                 token = _decode(token.removeprefix(_OPAQUE)).decode()
             signed, _, signature = token.rpartition(".")
             if not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
-                raise Unauthorized(BAD_SIGNATURE)
+                raise TokenRefused(BAD_SIGNATURE)
             claims: dict[str, Any] = json.loads(_decode(signed.partition(".")[2]))
         except ValueError:
-            raise Unauthorized(BAD_SIGNATURE) from None
+            raise TokenRefused(BAD_SIGNATURE) from None
         return claims
 
     def _signature(self, signed: str) -> str:

@@ -33,7 +33,7 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ToolResult:
     """What a tool is said to have answered."""
 
     call_id: str
@@ -42,7 +42,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class MadeCall:
     """A call that the assistant makes."""
 
     tool: str
@@ -62,19 +62,19 @@ def offered(prompt: Prompt) -> list[Offered]:
     return tools
 
 
-def results(prompt: Prompt) -> list[Result]:
+def results(prompt: Prompt) -> list[ToolResult]:
     """The results that the conversation ends with, in order."""
-    found: list[Result] = []
+    found: list[ToolResult] = []
     for block in reversed(prompt.blocks):
         match = _RESULT.fullmatch(block.text) if block.role == "user" else None
         if match is None:
             break
         attributes = {key: html.unescape(value) for key, value in _ATTRIBUTE.findall(match[1])}
-        found.append(Result(attributes.get("id", ""), attributes.get("name", ""), match[2]))
+        found.append(ToolResult(attributes.get("id", ""), attributes.get("name", ""), match[2]))
     return found[::-1]
 
 
-def answer(given: list[Result]) -> str:
+def answer(given: list[ToolResult]) -> str:
     """What the assistant says once it has results."""
     lines = [f"{result.tool or 'The tool'} says: {result.text}" for result in given]
     return "\n".join(lines) + "\n"
@@ -90,10 +90,10 @@ def choose(tools: list[Offered], text: str) -> Offered:
     return max(tools, key=shared)
 
 
-def made_up(tool: Offered, text: str) -> Made:
+def made_up(tool: Offered, text: str) -> MadeCall:
     """A call of the tool with arguments that fit its schema, taken from the text if possible."""
     arguments = _example(tool.parameters, tool.parameters, text, 0)
-    return Made(tool.name, arguments if isinstance(arguments, dict) else {})
+    return MadeCall(tool.name, arguments if isinstance(arguments, dict) else {})
 
 
 def _example(schema: Any, root: dict[str, Any], text: str, depth: int) -> Any:

@@ -7,41 +7,41 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from gateway.apis.base import Api
-from gateway.apis.llamacpp_infill import Infill
-from gateway.apis.mistral_fim import FimCompletions
+from gateway.apis.base import Endpoint
+from gateway.apis.llamacpp_infill import LlamaCppInfill
+from gateway.apis.mistral_fim import MistralFim
 from gateway.apis.openai import model_list
 from gateway.apis.openai.chat_request import ChatCompletions
-from gateway.apis.openai.completions import Completions
+from gateway.apis.openai.completions import TextCompletions
 from gateway.apis.openai.errors import error_body
 from gateway.config.settings import Config, ConfigError
 from gateway.errors import GatewayError
-from gateway.fitten.account_registry import Accounts, Keeper
+from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
 from gateway.fitten.upstream import FittenUpstream
-from gateway.http.error_handler import Boundary
+from gateway.http.error_handler import ErrorHandler
 from gateway.http.handler import GenerationHandler
-from gateway.http.in_flight import Lifecycle
+from gateway.http.in_flight import InFlightRequests
 from gateway.http.models import ModelRoutes
 from gateway.http.probes import Probes
-from gateway.http.request_body import Bodies
+from gateway.http.request_body import RequestBodyReader
 from gateway.http.routing import Route, add_routes
-from gateway.images.fetch import RemoteImages
+from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits
-from gateway.middleware import WINDOWS, Handler, Middleware, as_step
-from gateway.shared_state import Shared
+from gateway.middleware import WINDOWS, Handler, Middleware, as_aiohttp_middleware
+from gateway.shared_state import SharedState
 
 CONFIG = web.AppKey("config", Config)
 UPSTREAM = web.AppKey("upstream", FittenUpstream)
-ACCOUNTS = web.AppKey[Accounts]("accounts")
-SHARED = web.AppKey[Shared]("shared")
-_STEPS = web.AppKey("steps", dict[str, Middleware])
+ACCOUNTS = web.AppKey[AccountRegistry]("accounts")
+SHARED_STATE = web.AppKey[SharedState]("shared")
+_MIDDLEWARES = web.AppKey("steps", dict[str, Middleware])
 
 
 def build_app(
     config: Config,
-    lifecycle: Lifecycle,
-    shared: Shared,
+    lifecycle: InFlightRequests,
+    shared: SharedState,
     *,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> web.Application:
@@ -56,7 +56,7 @@ def build_app(
     accounts = shared.accounts(config, client, on_secret)
     upstream = FittenUpstream(client, accounts, config.fitten)
 
-    images = RemoteImages(config.images)
+    images = ImageFetcher(config.images)
     image_limits = ImageLimits(config.images.max_bytes, config.images.max_pixels)
 
     async def upstream_lifespan(_: web.Application) -> AsyncIterator[None]:
@@ -66,27 +66,27 @@ def build_app(
     probes = Probes(upstream, lifecycle)
     models = ModelRoutes(upstream, model_list.model_list_body, model_list.model_body)
 
-    bodies = Bodies(config.server)
+    bodies = RequestBodyReader(config.server)
 
-    def answering(api: Api) -> Handler:
+    def answering(api: Endpoint) -> Handler:
         handler = GenerationHandler(api, upstream, images, lifecycle, bodies, config.stream)
         return handler.answer
 
-    boundary = Boundary(error_body, lifecycle, frozenset({probes.health, probes.ready}))
-    labelled = build_steps(config)
+    boundary = ErrorHandler(error_body, lifecycle, frozenset({probes.health, probes.ready}))
+    labelled = build_middlewares(config)
     steps = list(labelled.values())
     chain: list[Middleware] = [boundary, *steps]
 
     app = web.Application(
-        middlewares=[as_step(step) for step in chain],
+        middlewares=[as_aiohttp_middleware(step) for step in chain],
         client_max_size=config.server.max_body_bytes,
     )
     app[CONFIG] = config
     app[UPSTREAM] = upstream
     app[ACCOUNTS] = accounts
-    app[SHARED] = shared
+    app[SHARED_STATE] = shared
     app[WINDOWS] = shared.windows
-    app[_STEPS] = labelled
+    app[_MIDDLEWARES] = labelled
     app.on_response_prepare.append(boundary.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(step.lifespan for step in steps if hasattr(step, "lifespan"))
@@ -101,15 +101,15 @@ def build_app(
             Route("GET", "/models", models.list),
             Route("GET", "/models/{id:.+}", models.one),
             Route("POST", "/chat/completions", answering(ChatCompletions(image_limits))),
-            Route("POST", "/completions", answering(Completions())),
-            Route("POST", "/fim/completions", answering(FimCompletions())),
-            Route("POST", "/infill", answering(Infill())),
+            Route("POST", "/completions", answering(TextCompletions())),
+            Route("POST", "/fim/completions", answering(MistralFim())),
+            Route("POST", "/infill", answering(LlamaCppInfill())),
         ],
     )
     # DeepSeek's place for completions with a suffix.
     add_routes(
         app,
-        [Route("POST", "/completions", answering(Completions()))],
+        [Route("POST", "/completions", answering(TextCompletions()))],
         bases=("/beta", "/v1/beta"),
     )
     return app
@@ -120,7 +120,7 @@ def render_error(error: GatewayError) -> bytes:
     return error_body(error)
 
 
-def build_steps(config: Config) -> dict[str, Middleware]:
+def build_middlewares(config: Config) -> dict[str, Middleware]:
     """The chain by label: a step's name, with a number from the second of that name on.
 
     Raises ConfigError when a step cannot be built.
@@ -145,10 +145,10 @@ def _built(config: Config, index: int) -> Middleware:
         raise ConfigError([f"middlewares[{index}].{step.name}: {config.masked(said)}"]) from error
 
 
-def learn(former: web.Application, app: web.Application) -> None:
+def copy_tokens(former: web.Application, app: web.Application) -> None:
     """At a reload, before the start: know the tokens of accounts that stay."""
     accounts, known = app[ACCOUNTS], former[ACCOUNTS]
-    if isinstance(accounts, Keeper) and isinstance(known, Keeper):
+    if isinstance(accounts, LocalAccountRegistry) and isinstance(known, LocalAccountRegistry):
         accounts.learn(known)
 
 
@@ -157,9 +157,9 @@ def hand_over(former: web.Application, app: web.Application) -> None:
     the former ones know."""
     app[UPSTREAM].take_over(former[UPSTREAM])
     accounts, known = app[ACCOUNTS], former[ACCOUNTS]
-    if isinstance(accounts, Keeper) and isinstance(known, Keeper):
+    if isinstance(accounts, LocalAccountRegistry) and isinstance(known, LocalAccountRegistry):
         accounts.take_over(known)
-    for name, step in app[_STEPS].items():
-        previous = former[_STEPS].get(name)
+    for name, step in app[_MIDDLEWARES].items():
+        previous = former[_MIDDLEWARES].get(name)
         if type(step) is type(previous) and hasattr(step, "inherit"):
             step.inherit(previous)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.config.settings import Config, ConfigError
-    from gateway.observability.logging import Outputs
+    from gateway.observability.logging import LogOutputs
     from gateway.observability.redaction import Redactor
     from gateway.server.run import Service
 
@@ -30,7 +30,7 @@ _USAGE = 2  # the exit status of a configuration or a command line that cannot b
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit status."""
     if argv is None:  # the process is ours
-        sys.excepthook = _last_words
+        sys.excepthook = _print_fatal_exception
     arguments = _parser().parse_args(argv)
     command = arguments.command
     if command == "version":
@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _check(config, arguments) if command == "check" else _serve(config, arguments)
 
 
-def _last_words(kind: type[BaseException], error: BaseException, _: object) -> None:
+def _print_fatal_exception(kind: type[BaseException], error: BaseException, _: object) -> None:
     from gateway.observability import tracebacks
 
-    tracebacks.last_words(kind, error)
+    tracebacks.print_fatal_exception(kind, error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,19 +84,19 @@ def _load(arguments: argparse.Namespace) -> Config | None:
     try:
         return _settings(arguments)
     except ConfigError as error:
-        _complain(error)
+        _print_mistakes(error)
         return None
 
 
 def _settings(arguments: argparse.Namespace) -> Config:
-    from gateway.config.settings import load
+    from gateway.config.settings import load_config
 
     trusting = getattr(arguments, "without_secrets", False)
-    config = load(arguments.config, without_secrets=trusting)
+    config = load_config(arguments.config, without_secrets=trusting)
     return config.listening_on(host=arguments.host, port=arguments.port)
 
 
-def _complain(error: ConfigError) -> None:
+def _print_mistakes(error: ConfigError) -> None:
     count = len(error.mistakes)
     print(f"The configuration has {count} mistake{'s'[: count - 1]}:", file=sys.stderr)
     for mistake in error.mistakes:
@@ -121,16 +121,16 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
 
     redactor = Redactor(config.secrets())
     # First of all: no child may see these variables.
-    supervisor = systemd.Supervisor.of(os.environ)
+    supervisor = systemd.SystemdNotifier.of(os.environ)
     try:
         sockets = systemd.inherited_sockets(os.environ)
-        outputs = log.configure(config.log, redactor)
-        tracebacks.log_strays()
+        outputs = log.configure_logging(config.log, redactor)
+        tracebacks.log_uncaught_exceptions()
         with contextlib.closing(outputs), contextlib.closing(supervisor):
-            life.run(
-                life.live(
+            life.run_event_loop(
+                life.serve_until_stopped(
                     _service(config, sockets, redactor.add),
-                    source=_Source(arguments, redactor, outputs),
+                    source=_FileSource(arguments, redactor, outputs),
                     supervisor=supervisor,
                     before_exit=outputs.flush,
                 )
@@ -139,7 +139,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1
     except ConfigError as error:
-        _complain(error)
+        _print_mistakes(error)
         return _USAGE
     return 0
 
@@ -148,18 +148,20 @@ def _service(
     config: Config, sockets: list[socket.socket], on_secret: Callable[[str], None]
 ) -> Service:
     if config.server.workers > 1:
-        from gateway.workers.master import Parent
+        from gateway.workers.master import Master
 
-        return Parent(config, sockets=sockets, on_secret=on_secret)
+        return Master(config, sockets=sockets, on_secret=on_secret)
     from gateway.server.single_process import SingleProcess
 
     return SingleProcess(config, sockets=sockets, on_secret=on_secret)
 
 
-class _Source:
+class _FileSource:
     """The configuration file, read again at a reload; the process's log follows it."""
 
-    def __init__(self, arguments: argparse.Namespace, redactor: Redactor, outputs: Outputs) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, redactor: Redactor, outputs: LogOutputs
+    ) -> None:
         self._arguments = arguments
         self._redactor = redactor
         self._outputs = outputs
@@ -170,7 +172,7 @@ class _Source:
     def adopt(self, config: Config) -> None:
         from gateway.observability import logging as log
 
-        log.configure(config.log, self._redactor, outputs=self._outputs)
+        log.configure_logging(config.log, self._redactor, outputs=self._outputs)
         self._redactor.renew(config.secrets())
 
     def reopen(self) -> None:

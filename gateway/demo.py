@@ -6,12 +6,12 @@ import contextlib
 import sys
 import tempfile
 
-from emulator import Account as EmulatedAccount
+from emulator import EmulatedAccount as EmulatedAccount
 from emulator import Emulator
 from gateway import options
 from gateway.config import settings as config
 from gateway.config.file import default_middlewares
-from gateway.middleware import read_chain
+from gateway.middleware import read_middlewares
 from gateway.observability import logging as log
 from gateway.observability.redaction import Redactor
 from gateway.server import run as life
@@ -34,7 +34,7 @@ Ctrl-C ends both.
 def run(*, port: int) -> int:
     """Run until interrupted; returns the exit status."""
     try:
-        life.run(_run(port))
+        life.run_event_loop(_run(port))
     except OSError as error:
         print(f"Cannot start: {error}; try make demo PORT=5001", file=sys.stderr)
         return 1
@@ -47,19 +47,19 @@ async def _run(port: int) -> None:
             accounts=[EmulatedAccount(_USERNAME, _PASSWORD)], pace=0.03
         ) as emulator:
             settings = config.Config(
-                fitten=config.Fitten(
-                    accounts=(config.Account(_USERNAME, options.Secret(_PASSWORD)),),
+                fitten=config.FittenSettings(
+                    accounts=(config.AccountSettings(_USERNAME, options.Secret(_PASSWORD)),),
                     base_url=emulator.url,
                     models_url=emulator.url,
                     state_file=f"{folder}/fitten.json",
                 ),
-                server=config.Server(port=port, drain_timeout=3.0),
-                middlewares=read_chain(default_middlewares(KEY), "middlewares", {}),
+                server=config.ServerSettings(port=port, drain_timeout=3.0),
+                middlewares=read_middlewares(default_middlewares(KEY), "middlewares", {}),
             )
             redactor = Redactor(settings.secrets())
-            with contextlib.closing(log.configure(settings.log, redactor)):
+            with contextlib.closing(log.configure_logging(settings.log, redactor)):
                 service = SingleProcess(settings, on_secret=redactor.add)
-                await life.live(service, on_ready=_welcome)
+                await life.serve_until_stopped(service, on_ready=_welcome)
 
 
 def _welcome(url: str) -> None:

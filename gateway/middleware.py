@@ -19,8 +19,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.generation.outcome import Generation
-from gateway.options import UNSET, Mistakes, read_arguments, shown
-from gateway.store.rate_windows import Windows
+from gateway.options import UNSET, Mistakes, masked_name, read_arguments
+from gateway.store.rate_windows import RateWindows
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
@@ -37,7 +37,7 @@ KEY_NAME = web.RequestKey("key_name", str)
 RESPONSE_HEADERS = web.RequestKey("response_headers", CIMultiDict[str])
 """Headers for whatever answer the request gets: whole, stream or error."""
 
-WINDOWS = web.AppKey[Windows]("windows")
+WINDOWS = web.AppKey[RateWindows]("windows")
 """Counts of requests that are one for the whole gateway: they outlive a reload, and with
 several workers all of them count together."""
 
@@ -49,7 +49,7 @@ class HasLifespan(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MiddlewareEntry:
     """One entry of the chain, checked but not built."""
 
     name: str
@@ -60,7 +60,7 @@ class Step:
         return self.factory(**self.options)
 
 
-def read_chain(data: Any, path: str, mistakes: Mistakes) -> tuple[Step, ...]:
+def read_middlewares(data: Any, path: str, mistakes: Mistakes) -> tuple[MiddlewareEntry, ...]:
     """The steps that a list of names, or of names with options, stands for."""
     if data is UNSET:
         return ()
@@ -79,12 +79,12 @@ def read_chain(data: Any, path: str, mistakes: Mistakes) -> tuple[Step, ...]:
         else:
             mistakes[here] = "expected a name, or one name with its options"
             continue
-        place = f"{here}.{name if _FACTORY.fullmatch(name) else shown(name)}"
+        place = f"{here}.{name if _FACTORY.fullmatch(name) else masked_name(name)}"
         try:
             factory = _find(name)
             if factory is None:
                 mistakes[place] = (
-                    f"no such middleware: neither middlewares/{shown(name)}.py nor an entry "
+                    f"no such middleware: neither middlewares/{masked_name(name)}.py nor an entry "
                     f"point of the group {ENTRY_POINTS} nor package.module:factory"
                 )
                 continue
@@ -92,7 +92,7 @@ def read_chain(data: Any, path: str, mistakes: Mistakes) -> tuple[Step, ...]:
         except Exception as error:  # it is somebody else's code that is imported here
             mistakes[place] = f"cannot be loaded: {type(error).__name__}: {error}"
             continue
-        steps.append(Step(name, factory, arguments))
+        steps.append(MiddlewareEntry(name, factory, arguments))
     return tuple(steps)
 
 
@@ -102,7 +102,7 @@ def _find(name: str) -> Callable[..., Middleware] | None:
     if ":" in name:
         module_name, _, attribute = name.partition(":")
         found = getattr(importlib.import_module(module_name), attribute)
-    elif name.isidentifier() and name[0] != "_" and (module := _bundled(name)) is not None:
+    elif name.isidentifier() and name[0] != "_" and (module := _bundled_module(name)) is not None:
         found = getattr(module, name)
     else:
         for entry in entry_points(group=ENTRY_POINTS, name=name):
@@ -113,7 +113,7 @@ def _find(name: str) -> Callable[..., Middleware] | None:
     return factory
 
 
-def _bundled(name: str) -> Any:
+def _bundled_module(name: str) -> Any:
     full = f"middlewares.{name}"
     try:
         return importlib.import_module(full)
@@ -123,7 +123,7 @@ def _bundled(name: str) -> Any:
         raise
 
 
-def as_step(middleware: Middleware) -> Any:
+def as_aiohttp_middleware(middleware: Middleware) -> Any:
     """The middleware in the form that aiohttp insists on, so that authors need no decorator."""
 
     @web.middleware

@@ -91,7 +91,7 @@ class _Unset:
 UNSET = _Unset()
 
 
-def read(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
+def read_value(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
     """The value that `data` is under the annotation `kind`, or UNSET with a mistake noted.
 
     Known annotations: str (never empty), int, float, bool, Secret, Literal, `X | None`,
@@ -107,7 +107,7 @@ def read(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
         others = [arg for arg in get_args(kind) if arg is not type(None)]
         if data is None and len(others) < len(get_args(kind)):
             return None
-        return read(others[0], data, path, mistakes)
+        return read_value(others[0], data, path, mistakes)
     if origin is Literal:
         return _read_literal(get_args(kind), data, path, mistakes)
     if origin in (list, tuple):
@@ -143,7 +143,7 @@ def read_arguments(
     return {} if given is UNSET else given
 
 
-def shown(name: Any) -> str:
+def masked_name(name: Any) -> str:
     """A name as mistakes show it: `password:abc`, where a space is missing, without the secret."""
     text = str(name)
     if _NAME.fullmatch(text):
@@ -152,16 +152,16 @@ def shown(name: Any) -> str:
     return f"{beginning[0] if beginning else ''}****"
 
 
-def plain(value: Any) -> Any:
+def as_plain_data(value: Any) -> Any:
     """A value as plain data for printing; secrets stay masked."""
     if isinstance(value, Secret):
         return repr(value)
     if dataclasses.is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: as_plain_data(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [as_plain_data(item) for item in value]
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: as_plain_data(item) for key, item in value.items()}
     return value
 
 
@@ -180,11 +180,11 @@ def _read_mapping(
     known = ", ".join(kinds) or "none"
     for name in data:
         if name not in kinds:
-            mistakes[f"{prefix}{shown(name)}"] = f"unknown option; known: {known}"
+            mistakes[f"{prefix}{masked_name(name)}"] = f"unknown option; known: {known}"
     values = dict(defaults)
     for name, kind in kinds.items():
         if name in data:
-            values[name] = read(kind, data[name], f"{prefix}{name}", mistakes)
+            values[name] = read_value(kind, data[name], f"{prefix}{name}", mistakes)
         elif name in required:
             mistakes.setdefault(f"{prefix}{name}", "is missing")
             values[name] = UNSET
@@ -195,7 +195,7 @@ def _read_mapping(
 
 def _read_annotated(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
     inner, *rules = get_args(kind)
-    value = read(inner, data, path, mistakes)
+    value = read_value(inner, data, path, mistakes)
     for rule in rules:
         if value is not UNSET and value is not None and (fault := rule.fault(value)):
             mistakes[path] = fault
@@ -219,7 +219,7 @@ def _read_sequence(origin: type, item: Any, data: Any, path: str, mistakes: Mist
     if not isinstance(data, (list, tuple)):
         mistakes[path] = f"expected a list, not {_describe(data)}"
         return UNSET
-    values = [read(item, value, f"{path}[{i}]", mistakes) for i, value in enumerate(data)]
+    values = [read_value(item, value, f"{path}[{i}]", mistakes) for i, value in enumerate(data)]
     return UNSET if any(value is UNSET for value in values) else origin(values)
 
 

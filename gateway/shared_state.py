@@ -6,25 +6,25 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.config.settings import Config
-from gateway.fitten.account_registry import Accounts, Keeper
+from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
-from gateway.store.rate_windows import SlidingWindows, Windows
+from gateway.store.rate_windows import RateWindows, SlidingWindows
 
 
-class Shared(Protocol):
+class SharedState(Protocol):
     """The windows in which callers' requests are counted, and the accounts."""
 
     @property
-    def windows(self) -> Windows: ...
+    def windows(self) -> RateWindows: ...
 
     def accounts(
         self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
-    ) -> Accounts:
+    ) -> AccountRegistry:
         """The accounts of these settings, for one application."""
         ...
 
 
-class Alone:
+class LocalState:
     """Everything is in this process."""
 
     def __init__(self) -> None:
@@ -32,6 +32,6 @@ class Alone:
 
     def accounts(
         self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
-    ) -> Keeper:
+    ) -> LocalAccountRegistry:
         """The accounts, kept here."""
-        return Keeper(config, client, on_secret)
+        return LocalAccountRegistry(config, client, on_secret)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from emulator import Account, Emulator
+from emulator import EmulatedAccount, Emulator
 from tests.support import Gateway, running_gateway
 
 StartGateway = Callable[..., Awaitable[Gateway]]
@@ -24,7 +24,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
     """A Fitten with one account."""
-    async with Emulator(accounts=[Account("demo_user", "correct horse")]) as running:
+    async with Emulator(accounts=[EmulatedAccount("demo_user", "correct horse")]) as running:
         yield running
 
 

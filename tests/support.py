@@ -14,7 +14,7 @@ import yaml
 
 from gateway.config import settings as config
 from gateway.server import single_process
-from gateway.server.entrypoint import Door
+from gateway.server.entrypoint import Entrypoint
 
 KEY = "test-key-0123456789"
 USUAL_MIDDLEWARES: list[Any] = [
@@ -33,7 +33,7 @@ class Gateway:
     """A running gateway and a client for it."""
 
     url: str
-    door: Door
+    door: Entrypoint
     config: config.Config
     http: aiohttp.ClientSession
 
@@ -96,11 +96,11 @@ async def running_gateway(fitten_url: str, folder: Path, **sections: Any) -> Asy
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(data), "utf-8")
-    loaded = config.load(path, {})
-    door = await single_process.start(loaded)
+    loaded = config.load_config(path, {})
+    door = await single_process.start_entrypoint(loaded)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(headers=headers) as http:
         try:
-            yield Gateway(single_process.address(door), door, loaded, http)
+            yield Gateway(single_process.url_of_entrypoint(door), door, loaded, http)
         finally:
-            await single_process.stop(door, loaded.server.drain_timeout, grace=0)
+            await single_process.stop_entrypoint(door, loaded.server.drain_timeout, grace=0)

@@ -60,7 +60,7 @@ PIECE = chunk(b'{"delta":" word"}\n')
 END = chunk(b'{"usage":{"input_tokens":9,"output_tokens":3}}\n') + b"0\r\n\r\n"
 
 
-class Fitten:
+class CountedFitten:
     """Answers a chat with `pieces`: all in one, or one at each call of `more`."""
 
     def __init__(self) -> None:
@@ -92,8 +92,8 @@ class Fitten:
 
 
 @asynccontextmanager
-async def running(tmp_path: Path) -> AsyncIterator[tuple[Fitten, Gateway]]:
-    fitten = Fitten()
+async def running(tmp_path: Path) -> AsyncIterator[tuple[CountedFitten, Gateway]]:
+    fitten = CountedFitten()
     server = await asyncio.start_server(fitten.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with running_gateway(url, tmp_path, fitten={"models_refresh": 3600}) as gateway:
@@ -141,7 +141,7 @@ async def test_a_paced_piece_is_no_more_work_than_it_was(tmp_path: Path) -> None
     assert sorted(at_once)[50] < 44, sorted(at_once)
 
 
-async def piece(fitten: Fitten, response: aiohttp.ClientResponse) -> int:
+async def piece(fitten: CountedFitten, response: aiohttp.ClientResponse) -> int:
     """The work from one piece's arrival to the next one's."""
     with Counter() as counter:
         while b" word" not in await response.content.readany():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from gateway.accounts.fair_queue import FairQueue
-from gateway.accounts.health import Health, Outcome, State, outcome_of
+from gateway.accounts.health import CallOutcome, Health, HealthState, outcome_of
 from gateway.errors import AccountRefused, GatewayError
 
 
-class Session(Protocol):
+class AccountSession(Protocol):
     """What the pool has to know of an account's session with the upstream."""
 
     @property
@@ -27,9 +27,9 @@ class Session(Protocol):
         ...
 
 
-S = TypeVar("S", bound=Session)
+S = TypeVar("S", bound=AccountSession)
 
-Kind = Literal["chat", "small"]
+CallKind = Literal["chat", "small"]
 
 
 class Account(Generic[S]):
@@ -65,7 +65,7 @@ class Account(Generic[S]):
         return self
 
     @property
-    def state(self) -> State:
+    def state(self) -> HealthState:
         """What may be told of it: the session's state comes before the calls'."""
         blocked = self.session.blocked()
         if blocked == 0:
@@ -111,7 +111,7 @@ class Lender(Protocol[S]):
         ...
 
 
-class Lease(Generic[S]):
+class LocalLease(Generic[S]):
     """An account's slot, held until it is given back by `release` or `end`.
 
     probe: whether the call is the one that tries a half open account.
@@ -119,7 +119,7 @@ class Lease(Generic[S]):
 
     __slots__ = ("_kind", "_lender", "_open", "account", "probe")
 
-    def __init__(self, account: Account[S], lender: Lender[S], kind: Kind) -> None:
+    def __init__(self, account: Account[S], lender: Lender[S], kind: CallKind) -> None:
         self.account = account
         self._lender = lender
         self._kind = kind
@@ -140,7 +140,7 @@ class Lease(Generic[S]):
             self.account.health.answered()
             self._lender.changed(self.account, before)
 
-    def release(self, outcome: Outcome, error: GatewayError | None = None) -> None:
+    def release(self, outcome: CallOutcome, error: GatewayError | None = None) -> None:
         """Give the slot back and say what came of it; a second time changes nothing.
 
         error: for "limited" how long the account is limited, and what callers are told.

@@ -16,21 +16,21 @@ from gateway.errors import (
     UpstreamUnauthorized,
 )
 
-State = Literal["healthy", "cooling", "half_open", "dead"]
+HealthState = Literal["healthy", "cooling", "half_open", "dead"]
 
 # What a call says about its account. "bad" is a failure of the upstream, "unknown" the end
 # of a call that says nothing, because its caller left.
-Outcome = Literal["good", "bad", "limited", "refused", "unknown"]
+CallOutcome = Literal["good", "bad", "limited", "refused", "unknown"]
 
 _WINDOW = 10.0  # seconds in which a share of failures is looked at
-_ENOUGH = 20  # calls of the window below which their share says nothing
-_REMEMBERED = 500
+_MIN_CALLS = 20  # calls of the window below which their share says nothing
+_MAX_CALLS = 500
 _LIMITED_PAUSE = 1.0  # the first pause after a 429 that names none
 _REFUSED_PAUSE = 30.0
-_LONGEST = {"bad": 60.0, "limited": 60.0, "refused": 3600.0}
+_MAX_PAUSE = {"bad": 60.0, "limited": 60.0, "refused": 3600.0}
 
 
-def outcome_of(error: object) -> Outcome:
+def outcome_of(error: object) -> CallOutcome:
     """What a call says about its account by its error; None stands for a whole answer."""
     if error is None:
         return "good"
@@ -68,14 +68,14 @@ class Health:
         self._probing = False
         self._paused = 0  # times in a row
         self._in_a_row = 0
-        self._calls: deque[tuple[float, bool]] = deque(maxlen=_REMEMBERED)
+        self._calls: deque[tuple[float, bool]] = deque(maxlen=_MAX_CALLS)
 
     def adopt(self, other: Health) -> None:
         """Judge by the settings of another from now on."""
         self._failures, self._pauses = other._failures, other._pauses
 
     @property
-    def state(self) -> State:
+    def state(self) -> HealthState:
         if self.reason is None:
             return "healthy"
         if self._clock() >= self._until:
@@ -106,7 +106,7 @@ class Health:
         self._calls.clear()
         self.calm = False
 
-    def end(self, outcome: Outcome, *, probe: bool, error: BaseException | None = None) -> None:
+    def end(self, outcome: CallOutcome, *, probe: bool, error: BaseException | None = None) -> None:
         """A call is over. probe: whether it still is the probe.
 
         What was begun before a pause ends in it: such a call can lengthen the pause, as a
@@ -129,14 +129,14 @@ class Health:
                 self.reason, self._dead, self._paused, self._in_a_row = None, False, 0, 0
         self.calm = self.reason is None and not self._in_a_row and not self._calls
 
-    def _pause(self, outcome: Outcome, error: BaseException | None, *, probe: bool) -> None:
+    def _pause(self, outcome: CallOutcome, error: BaseException | None, *, probe: bool) -> None:
         known = error if isinstance(error, GatewayError) else None
         named = known.retry_after if known and outcome == "limited" else None
         now = self._clock()
         if self.reason is None or probe:
             seconds = self._pauses[outcome] * 2.0 ** min(self._paused, 16)
             self._paused += 1
-            self._until = now + (named or min(seconds, _LONGEST[outcome]))
+            self._until = now + (named or min(seconds, _MAX_PAUSE[outcome]))
             self._dead = outcome == "refused"
             self.reason = known or UpstreamError("Fitten fails at the moment.")
             self._in_a_row = 0
@@ -152,4 +152,4 @@ class Health:
 
     def _mostly_bad(self) -> bool:
         bad = sum(was_bad for _, was_bad in self._calls)
-        return len(self._calls) >= _ENOUGH and 2 * bad > len(self._calls)
+        return len(self._calls) >= _MIN_CALLS and 2 * bad > len(self._calls)

@@ -11,7 +11,7 @@ from typing import Generic
 
 import structlog
 
-from gateway.accounts.account import Account, Kind, Lease, S
+from gateway.accounts.account import Account, CallKind, LocalLease, S
 from gateway.accounts.fair_queue import FairQueue
 from gateway.accounts.retry_budget import RetryBudget
 from gateway.accounts.selection_policy import least_busy
@@ -23,7 +23,7 @@ _BUSY_RETRY = 5.0  # seconds; slots are held for as long as answers take, which 
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class PoolSummary:
     """How the pool is: accounts that serve and all there are, open answers, requests in line."""
 
     healthy: int
@@ -32,7 +32,7 @@ class Summary:
     queued: int
 
 
-class Pool(Generic[S]):
+class LocalPool(Generic[S]):
     """Several accounts as one.
 
     queue_length: requests that may wait at once; the next one is refused. They take turns by
@@ -49,12 +49,12 @@ class Pool(Generic[S]):
     ) -> None:
         self.accounts = tuple(accounts)
         self.budget = RetryBudget(retry_ratio)
-        self.line: FairQueue[asyncio.Future[Lease[S]]] = FairQueue(queue_length)
+        self.line: FairQueue[asyncio.Future[LocalLease[S]]] = FairQueue(queue_length)
         self.turn = 0  # of the lease that was given last
         self._timer: asyncio.TimerHandle | None = None
-        self._successor: Pool[S] | None = None
+        self._successor: LocalPool[S] | None = None
 
-    def take_over(self, former: Pool[S]) -> None:
+    def take_over(self, former: LocalPool[S]) -> None:
         """Go on where a former pool is: other settings, the same slots, line and budget.
 
         Accounts of the same identity are the former ones, with what is open and known of them.
@@ -72,15 +72,15 @@ class Pool(Generic[S]):
         former._successor = self
         self.look()
 
-    def take(self, *, without: Sequence[str] = ()) -> Lease[S] | None:
+    def take(self, *, without: Sequence[str] = ()) -> LocalLease[S] | None:
         """A slot that is free now and that nobody waits for; None when there is none.
 
         without: names of accounts that are not to serve.
         """
         account = None if self.line.size else self._choose(without)
-        return None if account is None else Lease(account, self, "chat")
+        return None if account is None else LocalLease(account, self, "chat")
 
-    def take_small(self, prefer: str | None = None) -> Lease[S]:
+    def take_small(self, prefer: str | None = None) -> LocalLease[S]:
         """A slot for a small call, with the account of this name if it has one.
 
         Small calls wait for nothing and have slots of their own, so that chats and they do
@@ -88,14 +88,16 @@ class Pool(Generic[S]):
         """
         account = self._choose(kind="small", prefer=prefer)
         if account is None:
-            raise self._fault() or _overloaded("small calls do not wait")
-        return Lease(account, self, "small")
+            raise self._fault() or _overloaded_error("small calls do not wait")
+        return LocalLease(account, self, "small")
 
-    async def acquire_small(self, prefer: str | None = None) -> Lease[S]:
+    async def acquire_small(self, prefer: str | None = None) -> LocalLease[S]:
         """The same, in the form that `Slots` wants."""
         return self.take_small(prefer)
 
-    async def another(self, key: Hashable, wait: float, tried: Sequence[str]) -> Lease[S] | None:
+    async def another(
+        self, key: Hashable, wait: float, tried: Sequence[str]
+    ) -> LocalLease[S] | None:
         """A slot of an account that was not tried yet, if need be after a wait in line.
 
         None when all others are busy and the one that was tried last may be what comes free
@@ -107,7 +109,7 @@ class Pool(Generic[S]):
             return None
         return await self.acquire(key, wait)
 
-    async def acquire(self, key: Hashable, wait: float) -> Lease[S]:
+    async def acquire(self, key: Hashable, wait: float) -> LocalLease[S]:
         """A slot, when it is this key's turn, after at most `wait` seconds.
 
         Raises what keeps every account from serving, as soon as that is known, and
@@ -118,19 +120,19 @@ class Pool(Generic[S]):
             return lease
         if fault := self._fault():
             raise fault
-        waiter: asyncio.Future[Lease[S]] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[LocalLease[S]] = asyncio.get_running_loop().create_future()
         displaced = self.line.push(key, waiter)
         if displaced is waiter:
-            raise _overloaded("too many requests wait for one already")
+            raise _overloaded_error("too many requests wait for one already")
         if displaced is not None and not displaced.done():
-            displaced.set_exception(_overloaded("too many requests wait for one already"))
+            displaced.set_exception(_overloaded_error("too many requests wait for one already"))
         self._arm()
         try:
             async with asyncio.timeout(wait):
                 return await waiter
         except TimeoutError:
             self._leave(key, waiter)
-            raise _overloaded("none became free in time") from None
+            raise _overloaded_error("none became free in time") from None
         except asyncio.CancelledError:
             self._leave(key, waiter)
             raise
@@ -143,9 +145,9 @@ class Pool(Generic[S]):
         known = next((fault.message for fault in faults if fault), None)
         return self._fault() or Unavailable(known or "The login to Fitten has not been made yet.")
 
-    def summary(self) -> Summary:
+    def summary(self) -> PoolSummary:
         """How the pool is, in numbers."""
-        return Summary(
+        return PoolSummary(
             healthy=sum(account.ready and account.state == "healthy" for account in self.accounts),
             total=len(self.accounts),
             streams=sum(account.busy for account in self.accounts),
@@ -166,7 +168,7 @@ class Pool(Generic[S]):
         while self.line.size and (account := self._choose()):
             waiter = self.line.pop()
             if not waiter.done():  # else it is about to leave
-                waiter.set_result(Lease(account, self, "chat"))
+                waiter.set_result(LocalLease(account, self, "chat"))
         if self.line.size and (fault := self._fault()):
             for waiter in self.line.clear():
                 if not waiter.done():
@@ -176,7 +178,7 @@ class Pool(Generic[S]):
     def _choose(
         self,
         without: Sequence[str] = (),
-        kind: Kind = "chat",
+        kind: CallKind = "chat",
         prefer: str | None = None,
     ) -> Account[S] | None:
         if kind == "chat":
@@ -190,7 +192,7 @@ class Pool(Generic[S]):
             return free[0] if free else None
         return least_busy(free, may_risk=self.budget.left)
 
-    def _leave(self, key: Hashable, waiter: asyncio.Future[Lease[S]]) -> None:
+    def _leave(self, key: Hashable, waiter: asyncio.Future[LocalLease[S]]) -> None:
         """A waiter goes; a slot that it was given meanwhile comes back."""
         if self.line.remove(key, waiter) or waiter.cancelled() or not waiter.done():
             return
@@ -200,7 +202,7 @@ class Pool(Generic[S]):
     def changed(self, account: Account[S], before: GatewayError | None) -> None:
         """A slot came back. before: why the account was out of use until then."""
         if account.health.reason is not before:
-            _tell(account)
+            _log_change(account)
         if self.line.size:
             self.look()
 
@@ -246,7 +248,7 @@ class Pool(Generic[S]):
             self._timer = None
 
 
-def _tell(account: Account[S]) -> None:
+def _log_change(account: Account[S]) -> None:
     reason = account.health.reason
     if reason is None:
         _log.info("account_recovered", account=account.name)
@@ -269,7 +271,7 @@ def _copy(error: GatewayError) -> GatewayError:
     )
 
 
-def _overloaded(why: str) -> Unavailable:
+def _overloaded_error(why: str) -> Unavailable:
     return Unavailable(
         f"All accounts of the gateway are busy and {why}; please try again.",
         code="server_is_overloaded",

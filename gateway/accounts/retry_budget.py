@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_SAVED = 10.0  # repeats that calm times can save up for a bad moment
+_MAX_BALANCE = 10.0  # repeats that calm times can save up for a bad moment
 
 
 class RetryBudget:
@@ -28,8 +28,8 @@ class RetryBudget:
         """A request has come."""
         if self._debt > 1e-9:
             self._debt -= self.ratio
-        elif self._balance < _SAVED:
-            self._balance = min(self._balance + self.ratio, _SAVED)
+        elif self._balance < _MAX_BALANCE:
+            self._balance = min(self._balance + self.ratio, _MAX_BALANCE)
 
     def spend(self) -> bool:
         """Pay for a repeat; False when it must not be made."""

@@ -11,7 +11,7 @@ from gateway.generation.pieces import Piece
 from gateway.generation.request import GenerationRequest
 
 
-class Reply(Protocol):
+class ResponseEncoder(Protocol):
     """One generation's answer in the bytes of a dialect."""
 
     def begin(self) -> bytes:
@@ -35,13 +35,13 @@ class Reply(Protocol):
         ...
 
 
-class Api(Protocol):
+class Endpoint(Protocol):
     """A generating route of a dialect."""
 
     def parse(self, body: bytes) -> GenerationRequest:
         """What a body asks for. Raises InvalidRequest."""
         ...
 
-    def reply(self, generation: Generation) -> Reply:
+    def reply(self, generation: Generation) -> ResponseEncoder:
         """The encoder for one generation's answer."""
         ...

@@ -13,7 +13,7 @@ from gateway.generation.request import Fill
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class FimTemplate:
     """One notation: what stands before the prefix, the suffix and the place to fill.
 
     middle is "" where the place to fill is simply the end.
@@ -31,13 +31,13 @@ class Template:
 
 # Wire rules D4. Of two that could both match, the one with the longer markers comes first.
 TEMPLATES = (
-    Template("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen, CodeGemma, Granite
-    Template("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"),  # CodeGeeX
-    Template("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),  # StarCoder, Stable Code
-    Template("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # DeepSeek
-    Template("<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>"),  # Seed-Coder
-    Template("<PRE> ", " <SUF>", " <MID>"),  # Code Llama
-    Template("[PREFIX]", "[SUFFIX]", ""),  # Codestral
+    FimTemplate("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen, CodeGemma, Granite
+    FimTemplate("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"),  # CodeGeeX
+    FimTemplate("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),  # StarCoder, Stable Code
+    FimTemplate("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # DeepSeek
+    FimTemplate("<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>"),  # Seed-Coder
+    FimTemplate("<PRE> ", " <SUF>", " <MID>"),  # Code Llama
+    FimTemplate("[PREFIX]", "[SUFFIX]", ""),  # Codestral
 )
 
 # Where a file's name stands: before the markers, or at the head of a file within the prefix.
@@ -49,7 +49,7 @@ _NEAR = 500_000
 _FILE_IN_PREFIX = re.compile(r"^\+{5} ([^\r\n]{1,1024})\r?\n", re.M)
 
 
-def read(prompt: str) -> tuple[Fill, tuple[str, ...]] | None:
+def parse_fim_prompt(prompt: str) -> tuple[Fill, tuple[str, ...]] | None:
     """The cursor's two sides, and the notation's own markers; None for a plain prompt.
 
     Other files that stand before the one in hand are left out: the upstream takes one.
@@ -70,7 +70,7 @@ def read(prompt: str) -> tuple[Fill, tuple[str, ...]] | None:
     return None
 
 
-def _sides(prompt: str, template: Template) -> tuple[str, str, str] | None:
+def _sides(prompt: str, template: FimTemplate) -> tuple[str, str, str] | None:
     """What stands before the markers, the prefix and the suffix, in whatever order."""
     at_prefix, at_suffix = prompt.find(template.prefix), prompt.find(template.suffix)
     if not template.middle:

@@ -61,7 +61,7 @@ def _members_add_up(raw: bytes, value: dict[str, Any]) -> bool:
     return b"u0022" not in raw and raw.count(b'"') == _count_quotes(value)
 
 
-def shape(value: dict[str, Any], kind: type[_Shape]) -> _Shape:
+def convert(value: dict[str, Any], kind: type[_Shape]) -> _Shape:
     """The object as a Struct. Raises InvalidRequest that names the field at fault."""
     try:
         return msgspec.convert(value, kind)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.apis.json_body import parse_object, shape
+from gateway.apis.json_body import convert, parse_object
 from gateway.apis.openai.completions import DEFAULT_MAX_TOKENS
 from gateway.apis.openai.errors import error_object
 from gateway.apis.openai.parameters import stop_strings
@@ -19,7 +19,7 @@ from gateway.generation.request import Fill, GenerationRequest
 _MAX_STOP = 64
 
 
-class _Body(msgspec.Struct):
+class _InfillBody(msgspec.Struct):
     """The parameters that have an effect; of other files the upstream takes none."""
 
     input_prefix: str = ""
@@ -31,12 +31,12 @@ class _Body(msgspec.Struct):
     model: str | None = None
 
 
-class Infill:
+class LlamaCppInfill:
     """POST /infill: the cursor stands after `input_prefix` and `prompt`."""
 
     def parse(self, body: bytes) -> GenerationRequest:
         """What the body asks for. Raises InvalidRequest that names the field at fault."""
-        given = shape(parse_object(body), _Body)
+        given = convert(parse_object(body), _InfillBody)
         wanted = given.n_predict
         if wanted is None or wanted < 0:  # -1 is llama.cpp's word for no limit
             wanted = DEFAULT_MAX_TOKENS
@@ -49,11 +49,11 @@ class Infill:
             stream=bool(given.stream),
         )
 
-    def reply(self, generation: Generation) -> InfillReply:
-        return InfillReply(generation)
+    def reply(self, generation: Generation) -> InfillEncoder:
+        return InfillEncoder(generation)
 
 
-class InfillReply:
+class InfillEncoder:
     """The text under `content`; `stop` says that it is the last of it."""
 
     def __init__(self, generation: Generation) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from gateway.apis.openai.chat_response import ChatReply
-from gateway.apis.openai.completions import Completions
+from gateway.apis.openai.chat_response import ChatResponseEncoder
+from gateway.apis.openai.completions import TextCompletions
 from gateway.errors import InvalidRequest
 from gateway.generation.outcome import Generation
 from gateway.generation.request import GenerationRequest
 
 
-class FimCompletions:
+class MistralFim:
     """POST /v1/fim/completions: the body of a completion, the answer of a chat completion."""
 
     def __init__(self) -> None:
-        self._completions = Completions()
+        self._completions = TextCompletions()
 
     def parse(self, body: bytes) -> GenerationRequest:
         """What the body asks for. Raises InvalidRequest that names the field at fault."""
@@ -24,5 +24,5 @@ class FimCompletions:
             )
         return asked
 
-    def reply(self, generation: Generation) -> ChatReply:
-        return ChatReply(generation)
+    def reply(self, generation: Generation) -> ChatResponseEncoder:
+        return ChatResponseEncoder(generation)

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from gateway.config import secret_files
-from gateway.options import UNSET, Mistakes, shown
+from gateway.options import UNSET, Mistakes, masked_name
 
 _VARIABLE = re.compile(
     r"\$\$\{|\$\{(?:(credential|file):([^}]*)|([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?)\}"
@@ -25,7 +25,7 @@ _TYPED = {_YAML + kind for kind in ("bool", "int", "float", "null")}
 
 
 @dataclass(slots=True)
-class Document:
+class ConfigDocument:
     """A file's content. `lines` has the line of each path; `mistakes` what is wrong already;
     `readable` says whether `data` is there at all; `without_secrets`, whether files of
     secrets are taken on trust; `secrets` is what they held."""
@@ -47,10 +47,12 @@ class Document:
         return self.lines[path]
 
 
-def read_yaml(text: str, environ: Mapping[str, str], *, without_secrets: bool = False) -> Document:
+def read_yaml(
+    text: str, environ: Mapping[str, str], *, without_secrets: bool = False
+) -> ConfigDocument:
     """A YAML text. `${NAME}` and `${NAME:-default}` in values come from the environment,
     `${credential:NAME}` and `${file:PATH}` from files; `$${` stands for `${`."""
-    document = Document(without_secrets=without_secrets)
+    document = ConfigDocument(without_secrets=without_secrets)
     try:
         node = yaml.compose(text, yaml.SafeLoader)
         if node is not None:
@@ -66,10 +68,12 @@ def read_yaml(text: str, environ: Mapping[str, str], *, without_secrets: bool = 
     return document
 
 
-def read_ini(text: str, environ: Mapping[str, str], *, without_secrets: bool = False) -> Document:
+def read_ini(
+    text: str, environ: Mapping[str, str], *, without_secrets: bool = False
+) -> ConfigDocument:
     """The original program's config.ini: `[Main]` with username, password and api_key."""
     parser = configparser.ConfigParser(interpolation=None)
-    document = Document(without_secrets=without_secrets)
+    document = ConfigDocument(without_secrets=without_secrets)
     try:
         parser.read_string(text)
     except configparser.Error as error:
@@ -90,7 +94,7 @@ def read_ini(text: str, environ: Mapping[str, str], *, without_secrets: bool = F
             main[name] = UNSET
     for name in main.keys() - {"username", "password", "api_key"}:
         known = "known: username, password, api_key"
-        document.mistakes[f"[Main] {shown(name)}"] = f"unknown option; {known}"
+        document.mistakes[f"[Main] {masked_name(name)}"] = f"unknown option; {known}"
     document.data = {
         "fitten": {"accounts": [{"username": main["username"], "password": main["password"]}]},
         "middlewares": default_middlewares(main["api_key"]),
@@ -109,7 +113,7 @@ def default_middlewares(api_key: Any) -> list[Any]:
     ]
 
 
-def _value(node: yaml.Node, path: str, document: Document, environ: Mapping[str, str]) -> Any:
+def _value(node: yaml.Node, path: str, document: ConfigDocument, environ: Mapping[str, str]) -> Any:
     document.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
@@ -117,7 +121,7 @@ def _value(node: yaml.Node, path: str, document: Document, environ: Mapping[str,
             key = str(key_node.value)
             inner = f"{path}.{key}" if path else key
             if key in mapping:
-                place = f"{path}.{shown(key)}" if path else shown(key)
+                place = f"{path}.{masked_name(key)}" if path else masked_name(key)
                 document.mistakes[place] = f"given twice, again in line {_line(key_node)}"
             document.lines[inner] = _line(key_node)
             mapping[key] = _value(value_node, inner, document, environ)
@@ -160,7 +164,7 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _substitute(text: str, path: str, document: Document, environ: Mapping[str, str]) -> Any:
+def _substitute(text: str, path: str, document: ConfigDocument, environ: Mapping[str, str]) -> Any:
     faults: list[str] = []
 
     def replacement(match: re.Match[str]) -> str:
@@ -168,10 +172,14 @@ def _substitute(text: str, path: str, document: Document, environ: Mapping[str, 
         if kind is not None and document.without_secrets:
             return f"secret-of-{kind}-{place}"  # as long as one, and each its own
         if kind is not None:
-            read = secret_files.credential if kind == "credential" else secret_files.file
+            read = (
+                secret_files.read_credential
+                if kind == "credential"
+                else secret_files.read_secret_file
+            )
             try:
                 secret = read(place, environ)
-            except secret_files.Unreadable as fault:
+            except secret_files.SecretUnreadable as fault:
                 faults.append(str(fault))
                 return ""
             document.secrets.add(secret)

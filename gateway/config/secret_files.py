@@ -9,22 +9,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 DIRECTORY = "CREDENTIALS_DIRECTORY"  # systemd.exec(5)
-_LARGEST = 64 * 1024  # bytes
+_MAX_BYTES = 64 * 1024  # bytes
 _NAME = re.compile(r"(?!\.)[\w.-]{1,255}", re.ASCII)
 
 
-class Unreadable(Exception):
+class SecretUnreadable(Exception):
     """A secret cannot be had; the text says why and what to do."""
 
 
-def credential(name: str, environ: Mapping[str, str]) -> str:
+def read_credential(name: str, environ: Mapping[str, str]) -> str:
     """What systemd has put into the service's credentials directory. Raises Unreadable."""
     if not _NAME.fullmatch(name):
         # Not shown: it may be the secret itself.
-        raise Unreadable("${credential:...} is no name of a credential: letters, digits, - _ and .")
+        raise SecretUnreadable(
+            "${credential:...} is no name of a credential: letters, digits, - _ and ."
+        )
     folder = environ.get(DIRECTORY, "")
     if not folder:
-        raise Unreadable(
+        raise SecretUnreadable(
             f"the credential {name} is not there: the service was not started by systemd with "
             f"LoadCredential={name}:/path"
         )
@@ -32,10 +34,10 @@ def credential(name: str, environ: Mapping[str, str]) -> str:
     return _read(Path(folder) / name, f"the credential {name}", private=False)
 
 
-def file(path: str, environ: Mapping[str, str]) -> str:
+def read_secret_file(path: str, environ: Mapping[str, str]) -> str:
     """What stands in a file that only its owner may read. Raises Unreadable."""
     if not path.startswith("/"):
-        raise Unreadable("${file:...}: the path must begin with /")
+        raise SecretUnreadable("${file:...}: the path must begin with /")
     folder = environ.get(DIRECTORY, "")
     inside = bool(folder) and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
     return _read(Path(path), f"the file {path}", private=not inside)
@@ -49,18 +51,18 @@ def _read(path: Path, what: str, *, private: bool) -> str:
         with os.fdopen(descriptor, "rb") as opened:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise Unreadable(f"{what} is no regular file")
+                raise SecretUnreadable(f"{what} is no regular file")
             if private and found.st_mode & 0o077:
-                raise Unreadable(f"{what} may be read by others: chmod 600")
-            data = opened.read(_LARGEST + 1)
+                raise SecretUnreadable(f"{what} may be read by others: chmod 600")
+            data = opened.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise Unreadable(f"{what} cannot be read: {error.strerror}") from None
-    if len(data) > _LARGEST:
-        raise Unreadable(f"{what} is larger than {_LARGEST} bytes")
+        raise SecretUnreadable(f"{what} cannot be read: {error.strerror}") from None
+    if len(data) > _MAX_BYTES:
+        raise SecretUnreadable(f"{what} is larger than {_MAX_BYTES} bytes")
     try:
         text = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise Unreadable(f"{what} is not text in UTF-8") from None
+        raise SecretUnreadable(f"{what} is not text in UTF-8") from None
     if not text or "\0" in text:
-        raise Unreadable(f"{what} is empty" if not text else f"{what} holds a NUL")
+        raise SecretUnreadable(f"{what} is empty" if not text else f"{what} holds a NUL")
     return text

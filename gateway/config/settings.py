@@ -16,11 +16,11 @@ from urllib.parse import unquote, urlsplit
 
 from gateway import options
 from gateway.config import file
-from gateway.middleware import Step, read_chain
+from gateway.middleware import MiddlewareEntry, read_middlewares
 from gateway.options import Between, Distinct, HttpUrl, Mistakes, Secret
 
 Seconds = Annotated[float, Between(0.01, 86_400)]
-_SHORTEST = 4  # characters; hiding shorter secrets would garble the rest
+_MIN_MASKED = 4  # characters; hiding shorter secrets would garble the rest
 Concurrency = Annotated[int, Between(1, 100_000)]
 
 
@@ -33,7 +33,7 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerSettings:
     """Where the gateway listens, with how many processes, and what it bears from its callers."""
 
     host: str = "127.0.0.1"
@@ -50,7 +50,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class StreamSettings:
     """How an answer is streamed to a caller."""
 
     grace: Seconds = 3.0
@@ -59,7 +59,7 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountSettings:
     """A Fitten account. `max_concurrent` is that of the pool unless set."""
 
     username: str
@@ -68,7 +68,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class PoolSettings:
     """How requests share the accounts, and when an account is left alone for a while.
 
     max_concurrent, max_completions: chats, and code completions, at once with one account.
@@ -88,7 +88,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
+class TimeoutSettings:
     """The longest waits for the upstream; `answer` is for a whole answer, from its asking."""
 
     connect: Seconds = 10.0
@@ -99,7 +99,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class CompletionSettings:
     """Code completion at the cursor.
 
     timeout: the longest wait for a completion, in seconds. filename: what Fitten is told of
@@ -113,18 +113,18 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitten:
+class FittenSettings:
     """The upstream."""
 
-    accounts: Annotated[tuple[Account, ...], Distinct("account", "username")]
+    accounts: Annotated[tuple[AccountSettings, ...], Distinct("account", "username")]
     base_url: Annotated[str, HttpUrl()] = "https://fc.fittenlab.cn"
     models_url: Annotated[str, HttpUrl()] = "https://api.fittentech.com"
     models_refresh: Seconds = 600.0
     state_file: str | None = None
     default_system: str = "Reply same language as the user's input."
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    pool: Pool = field(default_factory=Pool)
-    completion: Completion = field(default_factory=Completion)
+    timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    completion: CompletionSettings = field(default_factory=CompletionSettings)
     max_answer_bytes: Annotated[int, Between(1024, 2**31)] = 64 * 1024 * 1024
     stop_repetition: bool = False
     accept_unproven_end: bool = False
@@ -134,7 +134,7 @@ class Fitten:
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class ImageSettings:
     """Pictures in chats.
 
     max_bytes, max_pixels: of one. remote: whether those at an https address are fetched, and
@@ -149,7 +149,7 @@ class Images:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class LogSettings:
     """Where log lines go and how they look."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -161,12 +161,12 @@ class Log:
 class Config:
     """Everything that can be set."""
 
-    fitten: Fitten
-    server: Server = field(default_factory=Server)
-    stream: Stream = field(default_factory=Stream)
-    images: Images = field(default_factory=Images)
-    log: Log = field(default_factory=Log)
-    middlewares: tuple[Step, ...] = ()
+    fitten: FittenSettings
+    server: ServerSettings = field(default_factory=ServerSettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    middlewares: tuple[MiddlewareEntry, ...] = ()
 
     @property
     def state_file(self) -> Path:
@@ -195,12 +195,12 @@ class Config:
     def as_data(self) -> dict[str, Any]:
         """The effective settings as plain data, secrets masked."""
         data = {
-            name: options.plain(getattr(self, name))
+            name: options.as_plain_data(getattr(self, name))
             for name in ("server", "stream", "fitten", "images", "log")
         }
         data["fitten"]["state_file"] = str(self.state_file)
         data["middlewares"] = [
-            {step.name: options.plain(step.options)} if step.options else step.name
+            {step.name: options.as_plain_data(step.options)} if step.options else step.name
             for step in self.middlewares
         ]
         return data
@@ -208,14 +208,14 @@ class Config:
     def secrets(self) -> list[str]:
         """Every secret that stands in the settings."""
         found = [s.value for s in _secrets((self.fitten, [s.options for s in self.middlewares]))]
-        return found + [part for secret in found for part in _passwords(secret)]
+        return found + [part for secret in found for part in _passwords_in(secret)]
 
     def masked(self, text: str) -> str:
         """A text without the secrets of these settings."""
         return _without(self.secrets(), text)
 
 
-def load(
+def load_config(
     path: Path, environ: Mapping[str, str] | None = None, *, without_secrets: bool = False
 ) -> Config:
     """The settings in a file, YAML or the original's INI by its ending.
@@ -236,13 +236,19 @@ def load(
     mistakes = document.mistakes
     config = _settings(document.data, mistakes) if document.readable else None
     if mistakes:
-        said = [_place(path, document, where) + mistakes[where] for where in mistakes]
+        said = [_location(path, document, where) + mistakes[where] for where in mistakes]
         raise ConfigError([_without(document.secrets, line) for line in said])
     assert config is not None
     return config
 
 
-_SECTIONS = {"server": Server, "stream": Stream, "fitten": Fitten, "images": Images, "log": Log}
+_SECTIONS = {
+    "server": ServerSettings,
+    "stream": StreamSettings,
+    "fitten": FittenSettings,
+    "images": ImageSettings,
+    "log": LogSettings,
+}
 
 
 def _settings(data: Any, mistakes: Mistakes) -> Config | None:
@@ -253,21 +259,21 @@ def _settings(data: Any, mistakes: Mistakes) -> Config | None:
         mistakes[""] = f"expected a mapping with {', '.join(known)}"
         return None
     for name in data.keys() - set(known):
-        mistakes[options.shown(name)] = f"unknown option; known: {', '.join(known)}"
+        mistakes[options.masked_name(name)] = f"unknown option; known: {', '.join(known)}"
     values = {
-        name: options.read(kind, data.get(name, {}), name, mistakes)
+        name: options.read_value(kind, data.get(name, {}), name, mistakes)
         for name, kind in _SECTIONS.items()
     }
     if data.get("middlewares") is None:
         mistakes["middlewares"] = "is missing; see config.yaml for the usual list"
-    chain = read_chain(data.get("middlewares") or [], "middlewares", mistakes)
+    chain = read_middlewares(data.get("middlewares") or [], "middlewares", mistakes)
     server = values["server"]
     if server is not options.UNSET and (fault := _exposure(server, chain)):
         mistakes.setdefault("server.host", fault)
     return None if mistakes else Config(middlewares=chain, **values)
 
 
-def _exposure(server: Server, chain: tuple[Step, ...]) -> str | None:
+def _exposure(server: ServerSettings, chain: tuple[MiddlewareEntry, ...]) -> str | None:
     """Why the gateway must not listen on its address, if so."""
     try:
         loopback = ipaddress.ip_address(server.host).is_loopback
@@ -281,7 +287,7 @@ def _exposure(server: Server, chain: tuple[Step, ...]) -> str | None:
     )
 
 
-def _place(path: Path, document: file.Document, where: str) -> str:
+def _location(path: Path, document: file.ConfigDocument, where: str) -> str:
     line = document.line(where)
     place = f"{path}:{line}: " if line else f"{path}: "
     return f"{place}{where}: " if where else place
@@ -289,11 +295,11 @@ def _place(path: Path, document: file.Document, where: str) -> str:
 
 def _without(secrets: Iterable[str], text: str) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "****") if len(secret) >= _SHORTEST else text
+        text = text.replace(secret, "****") if len(secret) >= _MIN_MASKED else text
     return text
 
 
-def _passwords(secret: str) -> list[str]:
+def _passwords_in(secret: str) -> list[str]:
     """The password within an address, which may be written in other ways than the whole."""
     if "://" not in secret or "@" not in secret:
         return []

@@ -10,21 +10,21 @@ from typing import Protocol
 
 from gateway.accounts.account import Account
 from gateway.accounts.health import Health
-from gateway.accounts.interface import Slots
-from gateway.accounts.pool import Pool
+from gateway.accounts.interface import AccountPool
+from gateway.accounts.pool import LocalPool
 from gateway.config.settings import Config
 from gateway.fitten.auth.reauthenticate import TokenSource
-from gateway.fitten.auth.session import Session
-from gateway.fitten.background_refresh import Tending
+from gateway.fitten.auth.session import FittenSession
+from gateway.fitten.background_refresh import BackgroundRefresh
 from gateway.fitten.client import FittenClient
-from gateway.fitten.completion.supersede import Turns
+from gateway.fitten.completion.supersede import NewestCompletions
 from gateway.generation.model import Model
 from gateway.store.token_file import TokenFile
 
-Found = Callable[[Sequence[Model]], None]
+OnModels = Callable[[Sequence[Model]], None]
 
 
-class Accounts(Protocol):
+class AccountRegistry(Protocol):
     """Accounts that somebody keeps, in this process or elsewhere.
 
     shared: whether other processes use them too, so that nobody knows what the upstream
@@ -35,20 +35,20 @@ class Accounts(Protocol):
     def shared(self) -> bool: ...
 
     @property
-    def pool(self) -> Slots[TokenSource]: ...
+    def pool(self) -> AccountPool[TokenSource]: ...
 
     @property
-    def turns(self) -> Turns: ...
+    def turns(self) -> NewestCompletions: ...
 
     @property
     def tried(self) -> asyncio.Event: ...
 
-    def kept(self, found: Found) -> AbstractAsyncContextManager[None]:
+    def kept(self, found: OnModels) -> AbstractAsyncContextManager[None]:
         """Around their use. found: told the models that are offered."""
         ...
 
 
-class Keeper:
+class LocalAccountRegistry:
     """Keeps accounts itself.
 
     client: makes the calls; to be open while they are kept. on_secret: told every token.
@@ -65,7 +65,7 @@ class Keeper:
         accounts = [
             Account(
                 account.username,
-                Session(
+                FittenSession(
                     client,
                     account,
                     TokenFile(config.state_file, owner, others=owners),
@@ -78,10 +78,12 @@ class Keeper:
             )
             for account, owner in zip(settings.accounts, owners, strict=True)
         ]
-        self.pool = Pool(accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio)
-        self.turns = Turns()
+        self.pool = LocalPool(
+            accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio
+        )
+        self.turns = NewestCompletions()
         self._sessions = [account.session for account in accounts]
-        self._tending = Tending(client, self.pool, interval=settings.models_refresh)
+        self._tending = BackgroundRefresh(client, self.pool, interval=settings.models_refresh)
 
     @property
     def tried(self) -> asyncio.Event:
@@ -89,7 +91,7 @@ class Keeper:
         return self._tending.tried
 
     @asynccontextmanager
-    async def kept(self, found: Found) -> AsyncIterator[None]:
+    async def kept(self, found: OnModels) -> AsyncIterator[None]:
         """Log in and read the list of models, now and then again, within the context."""
         await asyncio.gather(*(session.start() for session in self._sessions))
         tending = asyncio.create_task(self._tending.run(found))
@@ -100,14 +102,14 @@ class Keeper:
             await asyncio.gather(tending, return_exceptions=True)
             await asyncio.gather(*(session.close() for session in self._sessions))
 
-    def learn(self, former: Keeper) -> None:
+    def learn(self, former: LocalAccountRegistry) -> None:
         """Before `kept`: know the tokens of the same accounts, so that none logs in again."""
         sessions = {account.identity: account.session for account in former.pool.accounts}
         for account in self.pool.accounts:
             if account.identity in sessions:
                 account.session.learn(sessions[account.identity])
 
-    def take_over(self, former: Keeper) -> None:
+    def take_over(self, former: LocalAccountRegistry) -> None:
         """Go on where a former keeper is, which does nothing by itself any more."""
         former._tending.retire()
         self.pool.take_over(former.pool)

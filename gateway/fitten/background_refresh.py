@@ -9,10 +9,10 @@ from functools import partial
 import structlog
 
 from gateway.accounts.account import Account
-from gateway.accounts.pool import Pool
+from gateway.accounts.pool import LocalPool
 from gateway.errors import GatewayError, UpstreamUnauthorized
 from gateway.fitten import model_catalog as fitten_models
-from gateway.fitten.auth.session import Session
+from gateway.fitten.auth.session import FittenSession
 from gateway.fitten.client import FittenClient
 from gateway.generation.model import Model
 
@@ -20,10 +20,10 @@ _log = structlog.get_logger("fitten")
 
 # Seconds between two looks at an account's session. A request may find that its password is
 # refused; that it is tried again is found out here.
-_SHORTEST, _LONGEST = 0.5, 15.0
+_MIN_PAUSE, _MAX_PAUSE = 0.5, 15.0
 
 
-class Tending:
+class BackgroundRefresh:
     """Keeps every account logged in, and the list of models fresh.
 
     interval: seconds between two readings of the list.
@@ -32,7 +32,7 @@ class Tending:
     def __init__(
         self,
         client: FittenClient,
-        pool: Pool[Session],
+        pool: LocalPool[FittenSession],
         *,
         interval: float,
     ) -> None:
@@ -64,7 +64,7 @@ class Tending:
                 _log.exception("bug")
             await asyncio.sleep(wait)
 
-    async def _log_in(self, account: Account[Session]) -> float:
+    async def _log_in(self, account: Account[FittenSession]) -> float:
         """Log in where that is needed; how long until the next look."""
         try:
             await account.session.tokens()
@@ -73,10 +73,10 @@ class Tending:
             if len(self._failed) == len(self._pool.accounts):
                 self.tried.set()
             self._pool.look()
-            return max(_SHORTEST, account.session.next_try)
+            return max(_MIN_PAUSE, account.session.next_try)
         self._logged_in.set()
         self._pool.look()
-        return min(self._interval, _LONGEST)
+        return min(self._interval, _MAX_PAUSE)
 
     async def _read_models(self, found: Callable[[Sequence[Model]], None]) -> float:
         """Read the list with the first account that gets one."""
@@ -87,7 +87,9 @@ class Tending:
                 break
             try:
                 current = await account.session.tokens()
-                models = fitten_models.parse(await self._client.chat_models(current.access_token))
+                models = fitten_models.parse_models(
+                    await self._client.chat_models(current.access_token)
+                )
             except UpstreamUnauthorized:
                 _log.info("models_not_read", reason="the list wants another token")
             except GatewayError as error:

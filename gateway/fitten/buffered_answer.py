@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.generation.pieces import Direct, Piece
+from gateway.generation.pieces import Piece, Sink
 
 
-class ReadyBatches:
+class BufferedAnswer:
     """`Batches` of one batch; what enters the context fills `_pieces`."""
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
-        self.direct: Direct | None = None
+        self.direct: Sink | None = None
         self.ended = False
 
     async def __aexit__(self, *_: object) -> None:

@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from gateway.config.settings import Fitten
+from gateway.config.settings import FittenSettings
 from gateway.errors import GatewayError, UpstreamError
 from gateway.fitten.error_mapping import (
     error_object,
@@ -27,9 +27,9 @@ from gateway.fitten.error_mapping import (
     retry_after,
     status_error,
 )
-from gateway.fitten.http.connection_errors import translated, worth_repeating
-from gateway.fitten.http.response_body import Body
-from gateway.fitten.http.transport import AGENT, ChatCall, LeanCall, PlainCall
+from gateway.fitten.http.connection_errors import from_client_error, is_worth_repeating
+from gateway.fitten.http.response_body import ResponseBody
+from gateway.fitten.http.transport import USER_AGENT, AiohttpTransport, ChatTransport, LeanTransport
 
 _MAX_ANSWER = 1024 * 1024  # of the small calls; a login is a few KB
 
@@ -45,7 +45,7 @@ _MODELS_HEADERS = {
 class FittenClient:
     """Fitten's HTTP calls, one method each; usable inside `async with client.open()`."""
 
-    def __init__(self, settings: Fitten) -> None:
+    def __init__(self, settings: FittenSettings) -> None:
         self._settings = settings
         self._timeouts = settings.timeouts
         self._base = settings.base_url.rstrip("/")
@@ -54,7 +54,9 @@ class FittenClient:
         self._unpooled: aiohttp.ClientSession
         # Only ClientSession knows how to ask a proxy.
         plain = settings.chat_client == "aiohttp" or settings.proxy is not None
-        self._chat_call: ChatCall = PlainCall(self._base) if plain else LeanCall(self._base)
+        self._chat_call: ChatTransport = (
+            AiohttpTransport(self._base) if plain else LeanTransport(self._base)
+        )
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -74,7 +76,7 @@ class FittenClient:
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": AGENT},
+                headers={"User-Agent": USER_AGENT},
                 proxy=settings.proxy.value if settings.proxy else None,
             )
 
@@ -163,7 +165,7 @@ class FittenClient:
         *,
         limit: float | None = None,
         may_repeat: Callable[[], bool] = lambda: True,
-    ) -> Body:
+    ) -> ResponseBody:
         """Protocol 4.1: an answer with status 200, its body not read yet; to be closed.
 
         limit: seconds in which the headers have to come; `first_piece` unless given.
@@ -176,7 +178,7 @@ class FittenClient:
         try:
             response = await self._post_chat(user_id, access_token, body, limit, may_repeat)
         except (aiohttp.ClientError, OSError) as error:
-            raise translated(error) from None
+            raise from_client_error(error) from None
         if response.status != 200:
             response.close()
             raise status_error(response.status, retry_after(response.header("Retry-After")))
@@ -189,12 +191,12 @@ class FittenClient:
         body: bytes,
         limit: float,
         may_repeat: Callable[[], bool],
-    ) -> Body:
+    ) -> ResponseBody:
         post = self._chat_call.post
         try:
             return await post(self._http, user_id, access_token, body, limit)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not worth_repeating(error) or not may_repeat():
+            if not is_worth_repeating(error) or not may_repeat():
                 raise
         return await post(self._unpooled, user_id, access_token, body, limit)
 
@@ -250,7 +252,7 @@ class FittenClient:
                     raise status_means(response.status, wait)
                 return await _read(response)
         except (aiohttp.ClientError, OSError) as error:
-            raise translated(error) from None
+            raise from_client_error(error) from None
 
     async def _response(
         self,
@@ -265,7 +267,7 @@ class FittenClient:
                 method, url, data=data, headers=headers, allow_redirects=False
             )
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not worth_repeating(error) or not may_repeat():
+            if not is_worth_repeating(error) or not may_repeat():
                 raise
         return await self._unpooled.request(
             method, url, data=data, headers=headers, allow_redirects=False

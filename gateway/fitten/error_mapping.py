@@ -91,7 +91,7 @@ def status_error(status: int, retry_after: float | None = None) -> GatewayError:
     )
 
 
-def truncated() -> UpstreamError:
+def truncated_error() -> UpstreamError:
     """The answer broke off."""
     return UpstreamError(
         "Fitten's answer broke off before its end; please try again.", code="upstream_truncated"

@@ -11,12 +11,12 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from gateway.accounts.interface import Lent, Slot, Slots
-from gateway.config.settings import Fitten
+from gateway.accounts.interface import AccountPool, Lease, LeasedAccount
+from gateway.config.settings import FittenSettings
 from gateway.errors import AccountRefused, GatewayError, UpstreamTimeout, UpstreamUnauthorized
-from gateway.fitten.auth.reauthenticate import TokenSource, authorised
+from gateway.fitten.auth.reauthenticate import TokenSource, call_with_tokens
 from gateway.fitten.client import FittenClient
-from gateway.fitten.http.response_body import Body
+from gateway.fitten.http.response_body import ResponseBody
 from gateway.generation.model import Model
 from gateway.generation.outcome import Generation
 from gateway.store.token_file import Tokens
@@ -24,12 +24,12 @@ from gateway.store.token_file import Tokens
 _log = structlog.get_logger("fitten")
 
 _Got = TypeVar("_Got")
-_FOR_TELLING = 0.05  # seconds, of `first_piece`
-_MOST_TRIES = 3  # of one request, with one account after the other
+_REPLY_MARGIN = 0.05  # seconds, of `first_piece`
+_MAX_TRIES = 3  # of one request, with one account after the other
 
 
 @dataclass(slots=True)
-class _Course:
+class _Progress:
     """How far a request has come. deadline: monotonic. calls: chats that were asked for.
     fresh: no time was spent so far. at_session: whether an error now is the session's."""
 
@@ -41,22 +41,26 @@ class _Course:
     at_session: bool = True
 
 
-class Opener:
+class FailoverOpener:
     """Opens answers with the accounts of a pool."""
 
-    def __init__(self, client: FittenClient, pool: Slots[TokenSource], settings: Fitten) -> None:
+    def __init__(
+        self, client: FittenClient, pool: AccountPool[TokenSource], settings: FittenSettings
+    ) -> None:
         self._client = client
         self._pool = pool
         self._settings = settings
 
-    async def open(self, text: str, generation: Generation) -> tuple[Body, Slot[TokenSource]]:
+    async def open(
+        self, text: str, generation: Generation
+    ) -> tuple[ResponseBody, Lease[TokenSource]]:
         """The response to a prompt, its body not read, and the slot it holds.
 
         Both are to be given back. Waits in line while all accounts are busy. Another account
         is asked only when the failed call had no effect, and while the budget allows it: the
         caller has seen nothing yet. All of it takes at most `first_piece`.
         """
-        course = _Course(text, generation, time.monotonic() + self._settings.timeouts.first_piece)
+        course = _Progress(text, generation, time.monotonic() + self._settings.timeouts.first_piece)
         self._pool.budget.earn()
         lease = self._pool.take()
         if lease is None:
@@ -82,26 +86,26 @@ class Opener:
                 return body, lease
 
     async def _wait(
-        self, course: _Course, wanted: Callable[[str | None, float], Awaitable[_Got]]
+        self, course: _Progress, wanted: Callable[[str | None, float], Awaitable[_Got]]
     ) -> _Got:
         """What the pool gives, perhaps after a time in line."""
         generation = course.generation
         course.fresh = False
         began = time.monotonic()
         # Not to the very deadline: who has only waited must not be told that Fitten was late.
-        wait = min(self._settings.pool.queue_wait, course.deadline - began - _FOR_TELLING)
+        wait = min(self._settings.pool.queue_wait, course.deadline - began - _REPLY_MARGIN)
         try:
             return await wanted(generation.caller, wait)
         finally:
             generation.queued += time.monotonic() - began
 
     async def _another(
-        self, error: GatewayError, tried: list[str], course: _Course
-    ) -> Slot[TokenSource]:
+        self, error: GatewayError, tried: list[str], course: _Progress
+    ) -> Lease[TokenSource]:
         """A slot of another account. Raises the error when there is to be none."""
         budget = self._pool.budget
         elsewhere = error.elsewhere or course.at_session
-        if not elsewhere or len(tried) >= _MOST_TRIES or time.monotonic() >= course.deadline:
+        if not elsewhere or len(tried) >= _MAX_TRIES or time.monotonic() >= course.deadline:
             raise error
         if course.calls and not budget.left:
             _log.info("no_other_account_asked", reason="the budget of repeats is used up")
@@ -118,10 +122,12 @@ class Opener:
         _log.info("another_account_asked", code=error.code, failed=tried[-1])
         return lease
 
-    def _chat(self, account: Lent[TokenSource], course: _Course) -> Awaitable[Body]:
+    def _chat(
+        self, account: LeasedAccount[TokenSource], course: _Progress
+    ) -> Awaitable[ResponseBody]:
         """The response by this account."""
 
-        async def chat(tokens: Tokens) -> Body:
+        async def chat(tokens: Tokens) -> ResponseBody:
             limit = None if course.fresh else course.deadline - time.monotonic()
             if limit is not None and limit <= 0:
                 raise UpstreamTimeout("Fitten did not answer in time; please try again.")
@@ -141,7 +147,7 @@ class Opener:
                 raise
 
         course.at_session = True
-        return authorised(account.session, chat)
+        return call_with_tokens(account.session, chat)
 
 
 def _request_body(text: str, user_id: str, model: Model) -> bytes:

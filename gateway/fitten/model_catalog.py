@@ -10,7 +10,7 @@ from gateway.generation.model import Model
 
 _SECTIONS: tuple[Literal["chat"], Literal["agent"]] = ("chat", "agent")
 
-DEFAULT = Model("fitten-code", "Fitten Code", None, "chat", is_default=True)
+DEFAULT_MODEL = Model("fitten-code", "Fitten Code", None, "chat", is_default=True)
 
 # What protocol 5 names for the case that the upstream gives no list.
 _FALLBACK = {
@@ -23,7 +23,7 @@ _FALLBACK = {
 }
 
 
-class Catalogue:
+class ModelCatalog:
     """The models on offer; `fitten-code`, the service's own default, is always first.
 
     An id is the display name; where an earlier model has that already, the section is
@@ -32,11 +32,11 @@ class Catalogue:
     """
 
     def __init__(self) -> None:
-        self.replace(parse(_FALLBACK))
+        self.replace(parse_models(_FALLBACK))
 
     def replace(self, models: Sequence[Model]) -> None:
         """Offer these from now on."""
-        self.models = (DEFAULT, *models)
+        self.models = (DEFAULT_MODEL, *models)
         self._by_name: dict[str, Model] = {}
         for name in ("id", "display_name", "selection_name"):
             for model in self.models:
@@ -46,7 +46,7 @@ class Catalogue:
     def resolve(self, name: str | None) -> Model:
         """The model of a name; None is the default. Raises NotFound."""
         if name is None:
-            return DEFAULT
+            return DEFAULT_MODEL
         model = self._by_name.get(name.casefold())
         if model is None:
             raise NotFound(
@@ -57,10 +57,10 @@ class Catalogue:
         return model
 
 
-def parse(answer: dict[str, Any]) -> list[Model]:
+def parse_models(answer: dict[str, Any]) -> list[Model]:
     """The models in the upstream's answer, best first; whatever is odd is left out (trap 28)."""
     models: list[Model] = []
-    taken = {DEFAULT.id.casefold()}
+    taken = {DEFAULT_MODEL.id.casefold()}
     for section in _SECTIONS:
         listed = answer.get(section)
         items = [item for item in listed if _usable(item)] if isinstance(listed, list) else []

@@ -11,10 +11,12 @@ from gateway.generation.request import Message, inline_images
 MAX_CHARS = 307_200
 
 # Nothing is done with so much: what would be done takes long, and is for nothing.
-EXCESS = 2 * MAX_CHARS
+MAX_EXAMINED_CHARS = 2 * MAX_CHARS
 
 
-def too_long(size: int, messages: Sequence[Message], limit: int = MAX_CHARS) -> InvalidRequest:
+def too_long_error(
+    size: int, messages: Sequence[Message], limit: int = MAX_CHARS
+) -> InvalidRequest:
     """What a caller is told whose messages are so many characters."""
     drawn = sum(len(image.data) for image in inline_images(messages))
     return InvalidRequest(

@@ -6,18 +6,22 @@ from collections.abc import Sequence
 
 import structlog
 
-from gateway.config.settings import Fitten
+from gateway.config.settings import FittenSettings
 from gateway.fitten import model_catalog as fitten_models
-from gateway.fitten.account_registry import Accounts
-from gateway.fitten.chat.answer import Answer
-from gateway.fitten.chat.usage_estimate import Calibration
+from gateway.fitten.account_registry import AccountRegistry
+from gateway.fitten.chat.answer import ChatAnswer
+from gateway.fitten.chat.usage_estimate import UsageCalibration
 from gateway.fitten.client import FittenClient
-from gateway.fitten.completion.completer import Completions
-from gateway.fitten.failover import Opener
-from gateway.fitten.json_mode.answer import StreamedJson, WholeJson, asking
+from gateway.fitten.completion.completer import Completer
+from gateway.fitten.failover import FailoverOpener
+from gateway.fitten.json_mode.answer import (
+    StreamedJsonAnswer,
+    WholeJsonAnswer,
+    with_json_instructions,
+)
 from gateway.generation.model import Model
 from gateway.generation.outcome import Generation
-from gateway.generation.pieces import Batches, Silence
+from gateway.generation.pieces import Answer, Silence
 from gateway.generation.request import GenerationRequest
 
 _log = structlog.get_logger("fitten")
@@ -26,16 +30,16 @@ _log = structlog.get_logger("fitten")
 class FittenUpstream:
     """Answers from Fitten Code, with the accounts that somebody keeps."""
 
-    def __init__(self, client: FittenClient, accounts: Accounts, settings: Fitten) -> None:
+    def __init__(
+        self, client: FittenClient, accounts: AccountRegistry, settings: FittenSettings
+    ) -> None:
         self._pool = pool = accounts.pool
         self._settings = settings
-        self._catalogue = fitten_models.Catalogue()
-        self._open = Opener(client, pool, settings).open
+        self._catalogue = fitten_models.ModelCatalog()
+        self._open = FailoverOpener(client, pool, settings).open
         diff = settings.completion.diff and not accounts.shared
-        self._completions = Completions(
-            client, pool, accounts.turns, settings.completion, diff=diff
-        )
-        self.calibration = Calibration()
+        self._completions = Completer(client, pool, accounts.turns, settings.completion, diff=diff)
+        self.calibration = UsageCalibration()
         self._listed = False  # whether the models are Fitten's own list
 
     def take_over(self, former: FittenUpstream) -> None:
@@ -67,10 +71,10 @@ class FittenUpstream:
         """How many accounts could serve a request now, and how many there are."""
         return self._pool.serving
 
-    def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
-        def answer(request: GenerationRequest) -> Answer:
+    def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
+        def answer(request: GenerationRequest) -> ChatAnswer:
             weights = self.calibration.of(generation.model.id)
-            return Answer(self._open, weights, generation, silence, self._settings, request)
+            return ChatAnswer(self._open, weights, generation, silence, self._settings, request)
 
         request, default_system = generation.request, self._settings.default_system
         if request.fills:
@@ -78,5 +82,7 @@ class FittenUpstream:
         if request.response_format is None:
             return answer(request)
         if request.stream:
-            return StreamedJson(answer(asking(request, default_system=default_system)))
-        return WholeJson(generation, answer, default_system=default_system)
+            return StreamedJsonAnswer(
+                answer(with_json_instructions(request, default_system=default_system))
+            )
+        return WholeJsonAnswer(generation, answer, default_system=default_system)

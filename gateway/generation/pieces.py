@@ -30,10 +30,10 @@ class Silence:
 
 
 # Offered a batch, it says whether it took it.
-Direct = Callable[[Sequence[Piece]], bool]
+Sink = Callable[[Sequence[Piece]], bool]
 
 
-class Batches(Protocol):
+class Answer(Protocol):
     """The batches of one answer; `ended` says that the one in hand is the last.
 
     direct: where set, it is offered a batch in the moment it arrives, while the iteration
@@ -42,12 +42,12 @@ class Batches(Protocol):
     """
 
     ended: bool
-    direct: Direct | None
+    direct: Sink | None
 
-    async def __aenter__(self) -> Batches: ...
+    async def __aenter__(self) -> Answer: ...
 
     async def __aexit__(self, *_: object) -> None: ...
 
-    def __aiter__(self) -> Batches: ...
+    def __aiter__(self) -> Answer: ...
 
     async def __anext__(self) -> Sequence[Piece]: ...

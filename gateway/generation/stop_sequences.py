@@ -11,7 +11,7 @@ from gateway.generation.pieces import FinishReason, Piece
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
-class Cutoff:
+class StopSequenceFilter:
     """Pieces in, pieces out, up to the first stop string, marker or the token limit.
 
     stop: strings of the caller's; matched exactly.

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gateway.generation.model import Model
 from gateway.generation.outcome import Generation
-from gateway.generation.pieces import Batches, Silence
+from gateway.generation.pieces import Answer, Silence
 
 
 class Upstream(Protocol):
@@ -21,7 +21,7 @@ class Upstream(Protocol):
         """The models offered now, from memory."""
         ...
 
-    def generate(self, generation: Generation, silence: Silence | None = None) -> Batches:
+    def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
         """Batches of pieces, as they arrive, none of them empty.
 
         `stop` and `max_tokens` are carried out, `response_format` as far as can be. Once the

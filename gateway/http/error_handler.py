@@ -21,8 +21,8 @@ from gateway.errors import (
     NotFound,
     word,
 )
-from gateway.http.in_flight import Lifecycle
-from gateway.http.request_body import EXPECTATION
+from gateway.http.in_flight import InFlightRequests
+from gateway.http.request_body import EXPECT
 from gateway.middleware import RESPONSE_HEADERS, Handler
 
 _log = structlog.get_logger("boundary")
@@ -32,12 +32,12 @@ _PREPARED = web.RequestKey("boundary_prepared", web.StreamResponse)
 
 # Official SDKs sleep for as long as they are told, some without a cap: longer waits are
 # not left to them (wire rule 11).
-_LONGEST_WAIT = 60.0
+_MAX_RETRY_AFTER = 60.0
 
-_LONGEST_PATH = 8  # parts that a message shows
+_MAX_PATH_PARTS = 8  # parts that a message shows
 
 
-class Boundary:
+class ErrorHandler:
     """The middleware round all others.
 
     error_body: the dialect's body for an error.
@@ -47,7 +47,7 @@ class Boundary:
     def __init__(
         self,
         error_body: Callable[[GatewayError], bytes],
-        lifecycle: Lifecycle,
+        lifecycle: InFlightRequests,
         probes: frozenset[Handler],
     ) -> None:
         self._error_body = error_body
@@ -60,7 +60,7 @@ class Boundary:
         request[RESPONSE_HEADERS] = CIMultiDict()
         request[_STARTED] = time.monotonic()
         try:
-            if EXPECTATION in request:
+            if EXPECT in request:
                 self._check_expectation(request)
             if request.match_info.handler in self._probes:
                 return await request.match_info.handler(request)
@@ -69,7 +69,7 @@ class Boundary:
         except GatewayError as error:
             return self._render(request, error)
         except web.HTTPException as error:
-            return self._render(request, translated(request, error))
+            return self._render(request, from_http_exception(request, error))
         except (asyncio.CancelledError, ConnectionError):
             raise  # the caller is gone; there is nobody to tell
         except Exception:
@@ -107,7 +107,7 @@ class Boundary:
 
     def _check_expectation(self, request: web.Request) -> None:
         """Refuse what is not known; who reads the body asks for it, behind the middlewares."""
-        if request[EXPECTATION].lower() != "100-continue":
+        if request[EXPECT].lower() != "100-continue":
             error = InvalidRequest("The only Expect known here is 100-continue.")
             error.status = 417
             raise error
@@ -129,7 +129,7 @@ class Boundary:
         )
         retryable = error.retryable
         if error.retry_after is not None:
-            if error.retry_after <= _LONGEST_WAIT:
+            if error.retry_after <= _MAX_RETRY_AFTER:
                 response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
                 response.headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
             else:
@@ -144,7 +144,7 @@ class Boundary:
         return response
 
 
-def translated(request: web.Request, error: web.HTTPException) -> GatewayError:
+def from_http_exception(request: web.Request, error: web.HTTPException) -> GatewayError:
     """What aiohttp's own refusals mean."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = tuple(sorted(error.allowed_methods))
@@ -167,5 +167,5 @@ def _method(request: web.Request) -> str:
 
 def _path(request: web.Request) -> str:
     """Enough to see a base URL that is wrong; not a key or a prompt that ended up in it."""
-    parts = request.path.split("/", _LONGEST_PATH)
+    parts = request.path.split("/", _MAX_PATH_PARTS)
     return "/".join(word(part, longest=24) if part else "" for part in parts)

@@ -10,16 +10,16 @@ from dataclasses import replace
 import structlog
 from aiohttp import web
 
-from gateway.apis.base import Api, Reply
-from gateway.config.settings import Stream
+from gateway.apis.base import Endpoint, ResponseEncoder
+from gateway.config.settings import StreamSettings
 from gateway.errors import GatewayError, InternalError
 from gateway.generation.outcome import Generation
 from gateway.generation.pieces import Piece, Silence
 from gateway.generation.upstream import Upstream
-from gateway.http.in_flight import Lifecycle, draining
-from gateway.http.request_body import Bodies
+from gateway.http.in_flight import InFlightRequests, draining_error
+from gateway.http.request_body import RequestBodyReader
 from gateway.http.sse import EventStream
-from gateway.images.fetch import RemoteImages
+from gateway.images.fetch import ImageFetcher
 from gateway.middleware import GENERATION, KEY_NAME, RESPONSE_HEADERS
 
 _log = structlog.get_logger("handler")
@@ -32,12 +32,12 @@ class GenerationHandler:
 
     def __init__(
         self,
-        api: Api,
+        api: Endpoint,
         upstream: Upstream,
-        images: RemoteImages,
-        lifecycle: Lifecycle,
-        bodies: Bodies,
-        stream: Stream,
+        images: ImageFetcher,
+        lifecycle: InFlightRequests,
+        bodies: RequestBodyReader,
+        stream: StreamSettings,
     ) -> None:
         self._api = api
         self._images = images
@@ -71,11 +71,13 @@ class GenerationHandler:
         except (asyncio.CancelledError, ConnectionError):
             if self._lifecycle.interrupted:
                 generation.end = "draining"
-                raise draining() from None
+                raise draining_error() from None
             generation.end = CLIENT_GONE
             raise
 
-    async def _answer_whole(self, generation: Generation, reply: Reply) -> web.StreamResponse:
+    async def _answer_whole(
+        self, generation: Generation, reply: ResponseEncoder
+    ) -> web.StreamResponse:
         pieces: list[Piece] = []
         async with self._upstream.generate(generation) as batches:
             async for batch in batches:
@@ -88,7 +90,7 @@ class GenerationHandler:
         return web.Response(body=body, content_type="application/json")
 
     async def _answer_stream(
-        self, request: web.Request, generation: Generation, reply: Reply
+        self, request: web.Request, generation: Generation, reply: ResponseEncoder
     ) -> web.StreamResponse:
         """Until the first piece, or a grace, nothing is sent: failures keep their status."""
         settings = self._stream
@@ -117,7 +119,7 @@ class GenerationHandler:
         except (asyncio.CancelledError, ConnectionError):
             if not (self._lifecycle.interrupted and stream.begun and stream.connected):
                 raise
-            error: GatewayError = draining()
+            error: GatewayError = draining_error()
         except GatewayError as failure:
             if not (stream.begun or last):
                 raise

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 from gateway.errors import Unavailable
 
-_LAST_WORDS = 1.0  # seconds
+_CANCEL_TIMEOUT = 1.0  # seconds
 
 
-class Lifecycle:
+class InFlightRequests:
     """Counts the requests under way and turns new ones away once `interrupt` was called.
 
     closing: the end was asked for, so that answers close their connection.
@@ -30,7 +30,7 @@ class Lifecycle:
     def request(self) -> Iterator[None]:
         """Around each request. Raises Unavailable (`draining`) when none is taken any more."""
         if self.interrupted:
-            raise draining()
+            raise draining_error()
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -53,11 +53,11 @@ class Lifecycle:
         for task in self._tasks:
             task.cancel()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS):
+            async with asyncio.timeout(_CANCEL_TIMEOUT):
                 await self._idle.wait()
 
 
-def draining() -> Unavailable:
+def draining_error() -> Unavailable:
     """What a caller is told while the gateway shuts down."""
     return Unavailable(
         "The gateway is shutting down; please try again.", code="draining", retry_after=1.0

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from gateway.http.in_flight import Lifecycle
+from gateway.http.in_flight import InFlightRequests
 
 
 class Backend(Protocol):
@@ -21,7 +21,7 @@ class Backend(Protocol):
 class Probes:
     """What a supervisor asks; answered without a key."""
 
-    def __init__(self, backend: Backend, lifecycle: Lifecycle) -> None:
+    def __init__(self, backend: Backend, lifecycle: InFlightRequests) -> None:
         self._backend = backend
         self._lifecycle = lifecycle
 

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.config.settings import Server
+from gateway.config.settings import ServerSettings
 from gateway.errors import (
     BodyTimeout,
     BodyTooLarge,
@@ -20,13 +20,13 @@ from gateway.errors import (
     word,
 )
 
-_LARGE = 1024 * 1024  # bytes
+_LARGE_BODY = 1024 * 1024  # bytes
 
 
-class Bodies:
+class RequestBodyReader:
     """Reads bodies for all handlers, so that it knows how many are being read."""
 
-    def __init__(self, limits: Server) -> None:
+    def __init__(self, limits: ServerSettings) -> None:
         self._limits = limits
         self._large = asyncio.Semaphore(limits.large_bodies)
 
@@ -44,7 +44,7 @@ class Bodies:
         if request.content.is_eof() and request.content.total_bytes <= limits.max_body_bytes:
             return await request.read()  # it is all there
         async with self._place(request):
-            await invite(request)
+            await send_continue(request)
             try:
                 async with asyncio.timeout(limits.body_timeout):
                     return await self._collect(request)
@@ -68,7 +68,7 @@ class Bodies:
     @contextlib.asynccontextmanager
     async def _place(self, request: web.Request) -> AsyncIterator[None]:
         """One of the places for large bodies, if it may be one."""
-        if request.content_length is not None and request.content_length <= _LARGE:
+        if request.content_length is not None and request.content_length <= _LARGE_BODY:
             yield
             return
         try:
@@ -107,14 +107,14 @@ def _check_kind(kind: str) -> None:
         raise UnsupportedMediaType("The body must be in UTF-8.")
 
 
-EXPECTATION = web.RequestKey("expectation", str)
+EXPECT = web.RequestKey("expectation", str)
 
 
 _Make = Callable[..., web.BaseRequest]
 
 
-def make_request(make: _Make, message: Any, *rest: Any) -> web.BaseRequest:
-    """The request of a message that has the header; it is under `EXPECTATION` instead.
+def make_request_without_expect(make: _Make, message: Any, *rest: Any) -> web.BaseRequest:
+    """The request of a message that has the header; it is under `EXPECT` instead.
 
     make: the server's own maker of requests.
     """
@@ -122,12 +122,12 @@ def make_request(make: _Make, message: Any, *rest: Any) -> web.BaseRequest:
     expectation = headers.pop("Expect")
     headers.popall("Expect", None)
     request = make(message._replace(headers=CIMultiDictProxy(headers)), *rest)
-    request[EXPECTATION] = expectation
+    request[EXPECT] = expectation
     return request
 
 
-async def invite(request: web.Request) -> None:
+async def send_continue(request: web.Request) -> None:
     """Ask for the body, if the caller waits to be asked (RFC 9110, 10.1.1)."""
-    if EXPECTATION in request:
+    if EXPECT in request:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # an interim answer is no part of the answer

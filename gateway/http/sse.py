@@ -18,7 +18,7 @@ KEEP_ALIVE = b": keep-alive\n\n"
 _HIGH_WATER = 64 * 1024
 
 
-class _Response(EventSourceResponse):
+class _EventStreamResponse(EventSourceResponse):
     """aiohttp-sse's response without its pings.
 
     They come from a task of their own for each stream; a second writer on a response that
@@ -107,7 +107,7 @@ class EventStream:
             return response
 
     async def _open(self) -> web.StreamResponse:
-        self._response = response = _Response(sep="\n", allow_all_methods=True)
+        self._response = response = _EventStreamResponse(sep="\n", allow_all_methods=True)
         response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
         response.headers["Cache-Control"] = "no-cache, no-transform"
         del response.headers["Connection"]  # aiohttp knows better, for HTTP/1.0 above all

@@ -18,20 +18,20 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from gateway.config.settings import Images
+from gateway.config.settings import ImageSettings
 from gateway.errors import InvalidRequest
 from gateway.generation.request import Image, Message, RemoteImage
-from gateway.images.sniff import ImageLimits, from_bytes
+from gateway.images.sniff import ImageLimits, image_from_bytes
 
-Allowed = Callable[[str], bool]
+AddressFilter = Callable[[str], bool]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 3
-_AT_ONCE = 4  # pictures of one request that are fetched at the same time
+_MAX_PARALLEL = 4  # pictures of one request that are fetched at the same time
 _MAX_IMAGES = 16
 
 # What the standard library takes for public and is not, or leads to what is not.
-_REFUSED = tuple(
+_REFUSED_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in (
         "192.88.99.0/24",  # 6to4 relays
@@ -59,17 +59,17 @@ def is_public(address: str) -> bool:
             return False
         if inner is not None:
             return is_public(str(inner))
-    refused = any(ip.version == network.version and ip in network for network in _REFUSED)
+    refused = any(ip.version == network.version and ip in network for network in _REFUSED_NETWORKS)
     return ip.is_global and not ip.is_multicast and not refused
 
 
-class RemoteImages:
+class ImageFetcher:
     """Puts pictures into messages; usable inside `async with images.open()`.
 
     allowed: which addresses may be connected to; for tests, which have only loopback.
     """
 
-    def __init__(self, settings: Images, *, allowed: Allowed = is_public) -> None:
+    def __init__(self, settings: ImageSettings, *, allowed: AddressFilter = is_public) -> None:
         self._settings = settings
         self._limits = ImageLimits(settings.max_bytes, settings.max_pixels)
         self._allowed = allowed
@@ -116,7 +116,7 @@ class RemoteImages:
         )
 
     async def _all(self, wanted: Sequence[RemoteImage]) -> dict[Any, Image]:
-        gate = asyncio.Semaphore(_AT_ONCE)
+        gate = asyncio.Semaphore(_MAX_PARALLEL)
 
         async def one(image: RemoteImage) -> Image:
             async with gate:
@@ -136,7 +136,7 @@ class RemoteImages:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = "in time" if isinstance(error, TimeoutError) else "from its address"
             raise _failed(f"The image could not be fetched {reason}.", image) from None
-        return from_bytes(raw, self._limits, image.param)
+        return image_from_bytes(raw, self._limits, image.param)
 
     async def _read(self, image: RemoteImage) -> bytes:
         url = URL(image.url)

@@ -26,7 +26,7 @@ class ImageLimits:
     max_pixels: int = 50_000_000
 
 
-class Header(NamedTuple):
+class ImageHeader(NamedTuple):
     """What a picture says of itself."""
 
     mime: str
@@ -34,7 +34,7 @@ class Header(NamedTuple):
     height: int
 
 
-def from_url(url: str, limits: ImageLimits, param: str) -> Image | RemoteImage:
+def image_from_url(url: str, limits: ImageLimits, param: str) -> Image | RemoteImage:
     """The picture in a data URL (RFC 2397), or one to be fetched.
 
     Raises InvalidRequest, with `param`, for anything else.
@@ -55,19 +55,19 @@ def from_url(url: str, limits: ImageLimits, param: str) -> Image | RemoteImage:
         raw = binascii.a2b_base64(data, strict_mode=True)
     except (binascii.Error, ValueError):
         raise _invalid("An image's base64 is broken.", param) from None
-    return Image(check(raw, limits, param).mime, data)
+    return Image(check_image(raw, limits, param).mime, data)
 
 
-def from_bytes(raw: bytes, limits: ImageLimits, param: str) -> Image:
+def image_from_bytes(raw: bytes, limits: ImageLimits, param: str) -> Image:
     """The picture in a file. Raises InvalidRequest for what is none, or is too large."""
-    return Image(check(raw, limits, param).mime, base64.b64encode(raw).decode("ascii"))
+    return Image(check_image(raw, limits, param).mime, base64.b64encode(raw).decode("ascii"))
 
 
-def check(raw: bytes, limits: ImageLimits, param: str) -> Header:
+def check_image(raw: bytes, limits: ImageLimits, param: str) -> ImageHeader:
     """What a file says it is, whatever it was called. Raises InvalidRequest."""
     if len(raw) > limits.max_bytes:
         raise _too_large(limits, param)
-    found = header(raw)
+    found = read_header(raw)
     if found is None or not (found.width and found.height):
         raise _invalid(f"The image is not {_KINDS}, or it is broken.", param)
     if found.width * found.height > limits.max_pixels:
@@ -80,12 +80,12 @@ def check(raw: bytes, limits: ImageLimits, param: str) -> Header:
     return found
 
 
-def header(raw: bytes) -> Header | None:
+def read_header(raw: bytes) -> ImageHeader | None:
     """Kind and size of a picture, or None for what is none."""
     if raw.startswith(b"\x89PNG\r\n\x1a\n") and raw[12:16] == b"IHDR" and len(raw) >= 24:
-        return Header("image/png", *struct.unpack(">II", raw[16:24]))
+        return ImageHeader("image/png", *struct.unpack(">II", raw[16:24]))
     if raw[:6] in (b"GIF87a", b"GIF89a") and len(raw) >= 10:
-        return Header("image/gif", *struct.unpack("<HH", raw[6:10]))
+        return ImageHeader("image/gif", *struct.unpack("<HH", raw[6:10]))
     if raw[:4] == b"RIFF" and raw[8:12] == b"WEBP":
         return _webp(raw)
     if raw.startswith(b"\xff\xd8\xff"):
@@ -93,24 +93,24 @@ def header(raw: bytes) -> Header | None:
     return None
 
 
-def _webp(raw: bytes) -> Header | None:
+def _webp(raw: bytes) -> ImageHeader | None:
     """Its three forms (RFC 9649, 2.5 to 2.7)."""
     kind = raw[12:16]
     if len(raw) < 30:
         return None
     if kind == b"VP8X":
         width = 1 + int.from_bytes(raw[24:27], "little")
-        return Header("image/webp", width, 1 + int.from_bytes(raw[27:30], "little"))
+        return ImageHeader("image/webp", width, 1 + int.from_bytes(raw[27:30], "little"))
     if kind == b"VP8L" and raw[20] == 0x2F:
         bits = int.from_bytes(raw[21:25], "little")
-        return Header("image/webp", 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+        return ImageHeader("image/webp", 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
     if kind == b"VP8 " and raw[23:26] == b"\x9d\x01\x2a":
         width, height = struct.unpack("<HH", raw[26:30])
-        return Header("image/webp", width & 0x3FFF, height & 0x3FFF)
+        return ImageHeader("image/webp", width & 0x3FFF, height & 0x3FFF)
     return None
 
 
-def _jpeg(raw: bytes) -> Header | None:
+def _jpeg(raw: bytes) -> ImageHeader | None:
     """From marker to marker (ITU T.81, B.1) until the frame's own, which has the size."""
     at = 2
     while at + 9 <= len(raw) and raw[at] == 0xFF:
@@ -120,7 +120,7 @@ def _jpeg(raw: bytes) -> Header | None:
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", raw[at + 5 : at + 9])
-            return Header("image/jpeg", width, height)
+            return ImageHeader("image/jpeg", width, height)
         if marker in (0xD8, 0xD9, 0xDA) or marker == 0:
             return None
         at += 2 if 0xD0 <= marker <= 0xD7 or marker == 1 else 2 + _length(raw, at)

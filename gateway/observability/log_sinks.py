@@ -13,23 +13,23 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol, TextIO
 
-_QUEUE = 4 * 1024 * 1024  # characters that may wait for one sink
-_GATHER = 0.02  # seconds
+_MAX_QUEUED = 4 * 1024 * 1024  # characters that may wait for one sink
+_BATCH_DELAY = 0.02  # seconds
 
 
-class Target(Protocol):
+class LogTarget(Protocol):
     """What takes whole lines; raises OSError or ValueError when it cannot."""
 
     def write(self, text: str) -> None: ...
 
 
-class Sink:
+class LogSink:
     """Lines on their way to one target; `put` never waits.
 
     lost: the line that says how many lines were lost, written once lines can be again.
     """
 
-    def __init__(self, target: Target, lost: Callable[[int], str]) -> None:
+    def __init__(self, target: LogTarget, lost: Callable[[int], str]) -> None:
         self._target = target
         self._lost = lost
         self._lock = threading.Lock()
@@ -44,7 +44,7 @@ class Sink:
     def put(self, line: str) -> None:
         """Have a line written soon; it is dropped and counted when too many wait."""
         with self._lock:
-            if self._size + len(line) > _QUEUE:
+            if self._size + len(line) > _MAX_QUEUED:
                 self._dropped += 1
                 return
             self._lines.append(line)
@@ -72,7 +72,7 @@ class Sink:
         while not (self._closing and not self._lines):
             self._wake.wait()
             if not self._closing:
-                time.sleep(_GATHER)
+                time.sleep(_BATCH_DELAY)
             self._busy = True
             self._wake.clear()
             with self._lock:
@@ -92,7 +92,7 @@ class Sink:
                 self._dropped += len(lines) - bool(dropped) + dropped
 
 
-class Stream:
+class StreamTarget:
     """A stream such as stderr, past its buffer: that is locked while a write hangs.
 
     shared: whether other processes write to it too. Lines stay whole then, for the price of
@@ -110,11 +110,11 @@ class Stream:
             self._stream.write(text)
         else:
             raw = text.encode("utf-8", "backslashreplace")
-            for part in _parts(raw) if self._shared else [raw]:
+            for part in _pipe_parts(raw) if self._shared else [raw]:
                 _write_all(descriptor, part)
 
 
-class File:
+class FileTarget:
     """A file that is opened anew when it was moved away, as logrotate does.
 
     Raises OSError when it cannot be opened.
@@ -156,7 +156,7 @@ class File:
         self._identity = now.st_dev, now.st_ino
 
 
-def _parts(raw: bytes) -> Iterator[bytes]:
+def _pipe_parts(raw: bytes) -> Iterator[bytes]:
     """Whole lines, as many as a pipe takes at once; a longer line is a part by itself."""
     begin = 0
     while len(raw) - begin > select.PIPE_BUF:

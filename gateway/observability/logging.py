@@ -14,17 +14,17 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
-from gateway.config.settings import Log
+from gateway.config.settings import LogSettings
 from gateway.observability import tracebacks
-from gateway.observability.log_sinks import File, Sink, Stream
+from gateway.observability.log_sinks import FileTarget, LogSink, StreamTarget
 from gateway.observability.redaction import Redactor, printable
 
-_LONGEST_FINISH = 60.0  # seconds that a file which is left behind may take
+_CLOSE_TIMEOUT = 60.0  # seconds that a file which is left behind may take
 
 _ARGUMENTS = re.compile(r"\(.+\)")
 
 
-class Outputs:
+class LogOutputs:
     """The sinks of this process; to be closed in the end, so that the last lines are written.
 
     stream: where lines always go; stderr unless given. shared: whether other processes write
@@ -32,22 +32,22 @@ class Outputs:
     """
 
     def __init__(self, stream: TextIO | None = None, *, shared: bool = False) -> None:
-        self._stderr = Sink(Stream(stream or sys.stderr, shared=shared), self._lost)
+        self._stderr = LogSink(StreamTarget(stream or sys.stderr, shared=shared), self._lost)
         self._sinks = [self._stderr]
-        self._file: File | None = None
+        self._file: FileTarget | None = None
         self.rendered_loss: Callable[[int], str] = str
 
     def _lost(self, count: int) -> str:
         return self.rendered_loss(count)
 
-    def also_to(self, file: File | None) -> None:
+    def also_to(self, file: FileTarget | None) -> None:
         """Write to this file too, and no more to the one before it."""
         former, former_file = self._sinks[1:], self._file
         self._file = file
-        self._sinks = [self._stderr, *([Sink(file, self._lost)] if file else [])]
+        self._sinks = [self._stderr, *([LogSink(file, self._lost)] if file else [])]
 
-        def finish(sink: Sink, file: File) -> None:
-            if sink.close(_LONGEST_FINISH):
+        def finish(sink: LogSink, file: FileTarget) -> None:
+            if sink.close(_CLOSE_TIMEOUT):
                 file.close()
 
         for sink in former:  # it may have lines left, and its disk may hang
@@ -80,7 +80,7 @@ class Outputs:
             sink.close(timeout)
 
 
-class _Lines:
+class _LineLogger:
     """The logger that structlog's processors hand their line to."""
 
     def __init__(self, name: str, put: Callable[[str], None]) -> None:
@@ -91,7 +91,7 @@ class _Lines:
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 
 
-class _FromStdlib(logging.Handler):
+class _StdlibHandler(logging.Handler):
     """Log records of libraries, on the same road."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -103,13 +103,13 @@ class _FromStdlib(logging.Handler):
         structlog.get_logger(record.name).log(level, message, exc_info=record.exc_info)
 
 
-def configure(
-    settings: Log,
+def configure_logging(
+    settings: LogSettings,
     redactor: Redactor,
     stream: TextIO | None = None,
-    outputs: Outputs | None = None,
+    outputs: LogOutputs | None = None,
     labels: Mapping[str, Any] | None = None,
-) -> Outputs:
+) -> LogOutputs:
     """Set up structlog and the standard library's logging for this process.
 
     labels: what every line has, such as the worker that it comes from, which then is not the
@@ -119,8 +119,8 @@ def configure(
     """
     file = None
     if settings.file and (outputs is None or outputs.path != settings.file):
-        file = File(settings.file)
-    outputs = outputs or Outputs(stream, shared=bool(labels))
+        file = FileTarget(settings.file)
+    outputs = outputs or LogOutputs(stream, shared=bool(labels))
     if outputs.path != settings.file:
         outputs.also_to(file)
     level = getattr(logging, settings.level.upper())
@@ -149,17 +149,17 @@ def configure(
             structlog.processors.add_log_level,
             structlog.stdlib.add_logger_name,
             stamp,
-            structlog.processors.ExceptionRenderer(tracebacks.rendered),
+            structlog.processors.ExceptionRenderer(tracebacks.render_for_structlog),
             _printable,
             rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda name="gateway": _Lines(name, put),
+        logger_factory=lambda name="gateway": _LineLogger(name, put),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    libraries = _FromStdlib()
-    libraries.addFilter(Flood())
+    libraries = _StdlibHandler()
+    libraries.addFilter(FloodFilter())
     root.handlers = [libraries]
     root.setLevel(max(level, logging.WARNING))
     return outputs
@@ -185,16 +185,16 @@ def _printable(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.
     return event
 
 
-_HEARD = 5  # of a kind
+_MAX_RECORDS = 5  # of a kind
 
 
-_WITHIN = 10.0  # seconds
+_PERIOD = 10.0  # seconds
 
 
-_KINDS = 256
+_MAX_KINDS = 256
 
 
-class Flood(logging.Filter):
+class FloodFilter(logging.Filter):
     """Lets the first few records of a kind pass within some seconds.
 
     With no descriptor left, asyncio logs a traceback for each connection that it cannot take
@@ -211,9 +211,9 @@ class Flood(logging.Filter):
         kind = record.name, str(record.msg)[:200]
         now = self._clock()
         since, count = self._kinds.get(kind, (now, 0))
-        if now - since >= _WITHIN:
+        if now - since >= _PERIOD:
             since, count = now, 0
-        if kind not in self._kinds and len(self._kinds) >= _KINDS:
+        if kind not in self._kinds and len(self._kinds) >= _MAX_KINDS:
             self._kinds.clear()
         self._kinds[kind] = since, count + 1
-        return count < _HEARD
+        return count < _MAX_RECORDS

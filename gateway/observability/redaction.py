@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
 _MASK = "****"
-_SHORTEST = 4  # characters; masking shorter secrets would only garble the log
-_REMEMBERED = 256
+_MIN_LENGTH = 4  # characters; masking shorter secrets would only garble the log
+_MAX_LEARNT = 256
 # What looks like a secret is masked even when nobody told us of it.
 _LOOKS_SECRET = re.compile(
     r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+"
@@ -19,8 +19,8 @@ _LOOKS_SECRET = re.compile(
     r"|FT_[\w-]{16,}"
     r"|(?<![\w-])sk-[\w-]{16,}"
 )
-_BEGINNINGS = ("eyJ", "FT_", "sk-")
-_SHORTEST_BASE64 = 8  # bytes; of shorter ones base64 leaves next to nothing to recognise
+_SECRET_PREFIXES = ("eyJ", "FT_", "sk-")
+_MIN_BASE64_BYTES = 8  # bytes; of shorter ones base64 leaves next to nothing to recognise
 
 
 class Redactor:
@@ -30,29 +30,29 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._lasting = tuple(s for s in secrets if len(s) >= _SHORTEST)
+        self._lasting = tuple(s for s in secrets if len(s) >= _MIN_LENGTH)
         self._learnt: OrderedDict[str, set[str]] = OrderedDict()
         self._gather()
 
     def renew(self, secrets: Iterable[str]) -> None:
         """Other settings have come: theirs last, the former ones are like those learnt."""
-        former, self._lasting = self._lasting, tuple(s for s in secrets if len(s) >= _SHORTEST)
+        former, self._lasting = self._lasting, tuple(s for s in secrets if len(s) >= _MIN_LENGTH)
         for secret in {*former} - {*self._lasting}:
             self.add(secret)
         self._gather()
 
     def add(self, secret: str) -> None:
         """Mask this from now on; what was learnt long ago is forgotten in the end."""
-        if len(secret) < _SHORTEST or secret in self._learnt:
+        if len(secret) < _MIN_LENGTH or secret in self._learnt:
             return
-        self._learnt[secret] = forms(secret)
-        if len(self._learnt) > _REMEMBERED:
+        self._learnt[secret] = written_forms(secret)
+        if len(self._learnt) > _MAX_LEARNT:
             self._learnt.popitem(last=False)
         self._gather()
 
     def _gather(self) -> None:
         # Base64 not of those learnt: there may be hundreds, and each form costs at each line.
-        lasting = (forms(secret) | inner_base64(secret) for secret in self._lasting)
+        lasting = (written_forms(secret) | base64_forms(secret) for secret in self._lasting)
         known: set[str] = set().union(*lasting, *self._learnt.values())
         self._forms = tuple(sorted(known, key=len, reverse=True))
 
@@ -60,12 +60,12 @@ class Redactor:
         # No pattern of them all: to compile it takes long, and most lines hold none of them.
         for form in [form for form in self._forms if form in line]:
             line = line.replace(form, _MASK)
-        if any(start in line for start in _BEGINNINGS) or "bearer" in line.lower():
+        if any(start in line for start in _SECRET_PREFIXES) or "bearer" in line.lower():
             return _LOOKS_SECRET.sub(_MASK, line)
         return line
 
 
-def forms(secret: str) -> set[str]:
+def written_forms(secret: str) -> set[str]:
     """As it is, as JSON, URLs, Python and log lines write it, and as they write that again."""
     raw = secret.encode("utf-8", "surrogatepass")
     urls = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
@@ -90,14 +90,14 @@ def _written(text: str) -> set[str]:
     }
 
 
-def inner_base64(secret: str) -> set[str]:
+def base64_forms(secret: str) -> set[str]:
     """What base64 makes of it, whatever stands before and behind it, as in Basic authentication.
 
     Where it begins in a group of three bytes is not known: there are three forms, without the
     characters that it shares with its neighbours.
     """
     raw = secret.encode("utf-8", "surrogatepass")
-    if len(raw) < _SHORTEST_BASE64:
+    if len(raw) < _MIN_BASE64_BYTES:
         return set()
     return {_after(before, raw) for before in range(3)}
 

@@ -18,32 +18,36 @@ import structlog
 
 from gateway.errors import GatewayError
 
-_MOST_FRAMES = 40
-_MOST_ERRORS = 16  # in one chain, with those of groups
+_MAX_FRAMES = 40
+_MAX_ERRORS = 16  # in one chain, with those of groups
 
 # The interpreter's own say only names and types; a text that a `raise` gave may say more.
 _OF_THE_INTERPRETER = (AttributeError, NameError, TypeError, RecursionError, ZeroDivisionError)
 
 
-def text(error: BaseException) -> str:
+def format_exception(error: BaseException) -> str:
     """An exception with those that led to it, as Python prints them, without their texts."""
     parts: list[str] = []
     _add(error, parts, set())
     return "".join(parts).rstrip("\n")
 
 
-def rendered(exc_info: tuple[type[BaseException], BaseException, TracebackType | None]) -> str:
+def render_for_structlog(
+    exc_info: tuple[type[BaseException], BaseException, TracebackType | None],
+) -> str:
     """The same for structlog."""
-    return text(exc_info[1])
+    return format_exception(exc_info[1])
 
 
-def last_words(kind: type[BaseException], error: BaseException, _: object = None) -> None:
+def print_fatal_exception(
+    kind: type[BaseException], error: BaseException, _: object = None
+) -> None:
     """For `sys.excepthook`: what ends the process, on stderr."""
     if not issubclass(kind, KeyboardInterrupt):
-        print(text(error), file=sys.stderr)
+        print(format_exception(error), file=sys.stderr)
 
 
-def log_strays() -> None:
+def log_uncaught_exceptions() -> None:
     """Log what Python would print past the log: exceptions of threads and of finalizers."""
     log = structlog.get_logger("python")
 
@@ -62,21 +66,21 @@ def log_strays() -> None:
 def _add(error: BaseException, parts: list[str], seen: set[int]) -> None:
     seen.add(id(error))
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if before is not None and id(before) not in seen and len(seen) < _MOST_ERRORS:
+    if before is not None and id(before) not in seen and len(seen) < _MAX_ERRORS:
         _add(before, parts, seen)
         parts.append("\nwhich led to:\n\n")
     if error.__traceback__ is not None:
         parts.append("Traceback (most recent call last):\n")
-        parts += traceback.format_tb(error.__traceback__, limit=-_MOST_FRAMES)
-    parts.append(f"{_name(type(error))}: {_said(error)}\n")
+        parts += traceback.format_tb(error.__traceback__, limit=-_MAX_FRAMES)
+    parts.append(f"{_name(type(error))}: {_exception_text(error)}\n")
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            if id(inner) not in seen and len(seen) < _MOST_ERRORS:
+            if id(inner) not in seen and len(seen) < _MAX_ERRORS:
                 parts.append("\nin that group:\n\n")
                 _add(inner, parts, seen)
 
 
-def _said(error: BaseException) -> str:
+def _exception_text(error: BaseException) -> str:
     if isinstance(error, GatewayError):
         return error.message
     if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno > 0:

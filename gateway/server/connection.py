@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.errors import BodyTimeout, GatewayError, InternalError, InvalidRequest, overloaded
-from gateway.server.connection_limit import Admission
+from gateway.server.connection_limit import ConnectionLimit
 
 _log = structlog.get_logger("server")
 
@@ -45,7 +45,7 @@ class ConnectionContext:
     render_error: Callable[[GatewayError], bytes]
     head_timeout: float = 10.0
     send_buffer: int | None = None
-    limit: Admission = field(default_factory=Admission)
+    limit: ConnectionLimit = field(default_factory=ConnectionLimit)
     refused: set[asyncio.Transport] = field(default_factory=set)
 
     def close(self) -> None:

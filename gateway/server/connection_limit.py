@@ -9,11 +9,11 @@ if sys.platform != "win32":
     import resource
 
 _RESERVE = 64  # descriptors for listeners, logs, files, the session's own calls
-_ENOUGH = 65_536
+_MAX_DESCRIPTORS = 65_536
 _UNKNOWN = 8192  # assumed where there is no such limit to read
 
 
-class Admission:
+class ConnectionLimit:
     """Counts connections against the process's descriptors.
 
     A connection is one descriptor and its request another, to the upstream; whoever was let in
@@ -23,7 +23,7 @@ class Admission:
     """
 
     def __init__(self) -> None:
-        self._room = _ENOUGH
+        self._room = _MAX_DESCRIPTORS
         self.connections = 0
 
     def limit(self, descriptors: int, connections: int | None = None) -> None:
@@ -38,20 +38,20 @@ class Admission:
         return self.connections >= self._room
 
 
-def descriptors() -> int:
+def descriptor_limit() -> int:
     """How many descriptors this process may have open."""
     if sys.platform == "win32":
         return _UNKNOWN
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _ENOUGH if soft == resource.RLIM_INFINITY else min(soft, _ENOUGH)
+    return _MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else min(soft, _MAX_DESCRIPTORS)
 
 
-def raise_descriptors() -> None:
+def raise_descriptor_limit() -> None:
     """Raise the soft limit to the hard one, since the soft one is meant for `select`."""
     if sys.platform == "win32":
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
+    wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -18,29 +18,29 @@ from aiohttp import web, web_app
 
 from gateway.config.settings import Config
 from gateway.errors import GatewayError
-from gateway.http.in_flight import Lifecycle
-from gateway.http.request_body import make_request
+from gateway.http.in_flight import InFlightRequests
+from gateway.http.request_body import make_request_without_expect
 from gateway.server.connection import Connection, ConnectionContext, HttpServer
-from gateway.server.connection_limit import descriptors
-from gateway.server.listeners import BACKLOG, drop_vanished
+from gateway.server.connection_limit import descriptor_limit
+from gateway.server.listeners import BACKLOG, set_user_timeout
 
 _log = structlog.get_logger("server")
 
 _KEEP_ALIVE = 75.0  # seconds an idle connection may stay
-_LONGEST_CLEANUP = 2.0  # seconds
-_PATIENCE = 5.0  # seconds that an idle connection stays at most while others are not
-_GLANCE = 0.02  # seconds between looks at what still goes on
+_CLEANUP_TIMEOUT = 2.0  # seconds
+_MAX_IDLE_WHILE_DRAINING = 5.0  # seconds that an idle connection stays at most while others are not
+_DRAIN_POLL = 0.02  # seconds between looks at what still goes on
 
 
 # Makes aiohttp's idea of a place where one listens.
-Site = Callable[["Door", socket.socket], web.BaseSite]
+SiteFactory = Callable[["Entrypoint", socket.socket], web.BaseSite]
 
 
-def _usual_site(door: Door, listening: socket.socket) -> web.BaseSite:
+def _default_site(door: Entrypoint, listening: socket.socket) -> web.BaseSite:
     return web.SockSite(door, listening, backlog=BACKLOG)
 
 
-class Behind:
+class RunningApp:
     """An application that has started, and how many requests it is working on."""
 
     def __init__(self, app: web.Application) -> None:
@@ -75,16 +75,18 @@ class Behind:
         await self._runner.cleanup()
 
 
-_BEHIND = web.RequestKey("behind", Behind)
+_RUNNING_APP = web.RequestKey("behind", RunningApp)
 
 
-class Door(web.ServerRunner):
+class Entrypoint(web.ServerRunner):
     """Connections with the settings that streams need, and the application behind them.
 
     To be created in the event loop; `cleanup` ends it with every application.
     """
 
-    def __init__(self, lifecycle: Lifecycle, render_error: Callable[[GatewayError], bytes]) -> None:
+    def __init__(
+        self, lifecycle: InFlightRequests, render_error: Callable[[GatewayError], bytes]
+    ) -> None:
         self._context = ConnectionContext(render_error)
         server = HttpServer(
             self._handle,
@@ -99,10 +101,10 @@ class Door(web.ServerRunner):
         )
         super().__init__(server, shutdown_timeout=0.1)
         self.lifecycle = lifecycle
-        self._current: Behind | None = None
+        self._current: RunningApp | None = None
         self._sockets: list[socket.socket] = []
         self._last_request = 0.0  # when it was answered
-        self._leaving: dict[asyncio.Task[None], Behind] = {}
+        self._leaving: dict[asyncio.Task[None], RunningApp] = {}
 
     @property
     def app(self) -> web.Application:
@@ -115,22 +117,22 @@ class Door(web.ServerRunner):
         """How many applications finish requests that came before a reload."""
         return len(self._leaving)
 
-    async def listen(self, sockets: list[socket.socket], site: Site | None = None) -> None:
+    async def listen(self, sockets: list[socket.socket], site: SiteFactory | None = None) -> None:
         """Take connections from these sockets, which are the door's from now on.
 
         site: how they are taken.
         """
         self._sockets = sockets
         for listening in sockets:
-            await (site or _usual_site)(self, listening).start()
+            await (site or _default_site)(self, listening).start()
 
     def limit(self, config: Config) -> None:
         """What connections that come from now on may ask of us."""
         server, context = config.server, self._context
         context.head_timeout, context.send_buffer = server.header_timeout, server.send_buffer
-        context.limit.limit(descriptors(), server.max_connections)
+        context.limit.limit(descriptor_limit(), server.max_connections)
         for listening in self._sockets:
-            drop_vanished(listening, config.stream.write_timeout)
+            set_user_timeout(listening, config.stream.write_timeout)
 
     async def drain(self, seconds: float, grace: float) -> bool:
         """Wait for requests to end, and for their connections; whether all ended.
@@ -141,7 +143,7 @@ class Door(web.ServerRunner):
         """
         assert self.server is not None
         began = time.monotonic()
-        patience = max(grace, min(seconds / 2, _PATIENCE))
+        patience = max(grace, min(seconds / 2, _MAX_IDLE_WHILE_DRAINING))
         connections: list[Connection] = []
         while (now := time.monotonic()) < began + seconds:
             connections = [c for c in self.server.connections if isinstance(c, Connection)]
@@ -152,16 +154,16 @@ class Door(web.ServerRunner):
             gone = [connection.close_if_idle(idle_before) for connection in connections]
             if all(gone):
                 break
-            await asyncio.sleep(_GLANCE)
+            await asyncio.sleep(_DRAIN_POLL)
         return all(connection.idle_since is not None for connection in connections)
 
-    async def start(self, app: web.Application) -> Behind:
+    async def start(self, app: web.Application) -> RunningApp:
         """Start an application that takes no requests yet; for `put` or its own `end`."""
-        behind = Behind(app)
+        behind = RunningApp(app)
         await behind.start()
         return behind
 
-    def put(self, behind: Behind, *, on_left: Callable[[], None] = lambda: None) -> None:
+    def put(self, behind: RunningApp, *, on_left: Callable[[], None] = lambda: None) -> None:
         """New requests are this application's from now on.
 
         The former one, if any, finishes its requests and is then ended. on_left: told when
@@ -191,7 +193,7 @@ class Door(web.ServerRunner):
         self._context.close()
         leaving = dict(self._leaving)
         if leaving:
-            await asyncio.wait(leaving, timeout=_LONGEST_CLEANUP)
+            await asyncio.wait(leaving, timeout=_CLEANUP_TIMEOUT)
             for task, behind in leaving.items():
                 if not task.done():
                     task.cancel()
@@ -203,16 +205,16 @@ class Door(web.ServerRunner):
         behind = self._current
         assert behind is not None
         if "Expect" in message.headers:
-            request = make_request(behind.make, message, *rest)
+            request = make_request_without_expect(behind.make, message, *rest)
         else:
             request = behind.make(message, *rest)
-        request[_BEHIND] = behind
+        request[_RUNNING_APP] = behind
         return request
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         # Here and nowhere deeper: each coroutine on the way costs at each turn of a stream.
         connection: Any = request.protocol
-        behind = request[_BEHIND]
+        behind = request[_RUNNING_APP]
         connection.idle_since = None
         behind.requests += 1
         try:

@@ -9,7 +9,7 @@ from gateway.config.settings import Config
 BACKLOG = 1024
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def open_listeners(host: str, port: int) -> list[socket.socket]:
     """Bound sockets for every address of a host, on one port. Raises OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
@@ -19,18 +19,18 @@ def listen(host: str, port: int) -> list[socket.socket]:
             sockets.append(socket.create_server(name, family=family, backlog=BACKLOG))
             port = sockets[0].getsockname()[1]
     except OSError:
-        close(sockets)
+        close_listeners(sockets)
         raise
     return sockets
 
 
-def close(sockets: list[socket.socket]) -> None:
+def close_listeners(sockets: list[socket.socket]) -> None:
     """Close them all."""
     for listening in sockets:
         listening.close()
 
 
-def drop_vanished(listening: socket.socket, seconds: float) -> None:
+def set_user_timeout(listening: socket.socket, seconds: float) -> None:
     """Have the kernel close connections whose peer acknowledges nothing for so long.
 
     Accepted connections inherit it. Other systems than Linux keep their defaults.
@@ -50,7 +50,7 @@ def check_exposure(config: Config, addresses: list[str | tuple[str, int]]) -> No
             config.listening_on(host=address[0], port=None)
 
 
-def url(address: str | tuple[str, int]) -> str:
+def url_of(address: str | tuple[str, int]) -> str:
     """An address as a URL."""
     if isinstance(address, (str, bytes)):
         return f"unix:{address!s}"

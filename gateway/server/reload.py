@@ -10,19 +10,19 @@ from typing import Protocol
 
 import structlog
 
-from gateway.app import ACCOUNTS, SHARED, build_app, hand_over, learn
+from gateway.app import ACCOUNTS, SHARED_STATE, build_app, copy_tokens, hand_over
 from gateway.config.settings import Config, ConfigError
-from gateway.server.entrypoint import Door
+from gateway.server.entrypoint import Entrypoint
 from gateway.server.listeners import check_exposure
-from gateway.server.systemd import Supervisor
-from gateway.server.watchdog import Status
+from gateway.server.systemd import SystemdNotifier
+from gateway.server.watchdog import StatusLine
 
 _log = structlog.get_logger("reload")
 
-_FIRST_TRY = 5.0  # seconds that the upstream has to get ready before requests come
+_UPSTREAM_WAIT = 5.0  # seconds that the upstream has to get ready before requests come
 
 
-class Source(Protocol):
+class ConfigSource(Protocol):
     """Where settings come from, and what the process itself has to do with them."""
 
     def load(self) -> Config:
@@ -38,15 +38,15 @@ class Source(Protocol):
         """Told every secret before it is used."""
 
 
-class Refused(Exception):
+class ReloadRefused(Exception):
     """A reload that changed nothing; the text says why, without values of the settings."""
 
 
 async def reload_when_asked(
     asked: asyncio.Event,
     reload: Callable[[], Awaitable[object]],
-    supervisor: Supervisor,
-    status: Status,
+    supervisor: SystemdNotifier,
+    status: StatusLine,
 ) -> None:
     """Reload whenever the event is set; runs until cancelled. reload: raises Refused."""
     while True:
@@ -56,35 +56,35 @@ async def reload_when_asked(
         status.note = ""
         try:
             await reload()
-        except Refused as refused:
+        except ReloadRefused as refused:
             status.note = f"reload refused, the former settings stay: {refused}"
         supervisor.ready(status())
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def refuse_on_failure() -> Iterator[None]:
     """Around the steps of a reload: raises Refused, and logs why, whatever goes wrong."""
     try:
         yield
     except ConfigError as error:
         _log.error("reload_refused", mistakes=error.mistakes)
-        raise Refused(_where(error)) from None
+        raise ReloadRefused(_first_location(error)) from None
     except OSError as error:
         _log.error("reload_refused", reason=str(error))
-        raise Refused(error.strerror or str(error) or type(error).__name__) from None
+        raise ReloadRefused(error.strerror or str(error) or type(error).__name__) from None
     except Exception as error:  # steps of others are started here
         _log.error("reload_refused", exc_info=error)
-        raise Refused(type(error).__name__) from None
+        raise ReloadRefused(type(error).__name__) from None
 
 
-async def reload(door: Door, source: Source) -> Config:
+async def reload_entrypoint(door: Entrypoint, source: ConfigSource) -> Config:
     """Put an application with the present settings behind the door. Raises Refused.
 
     Whatever fails, or is cancelled, leaves everything as it was.
     """
     source.reopen()
     started = time.monotonic()
-    with refusing():
+    with refuse_on_failure():
         config = await asyncio.to_thread(source.load)
         check_exposure(config, door.addresses)
         await _swap(door, config, source)
@@ -92,14 +92,14 @@ async def reload(door: Door, source: Source) -> Config:
     return config
 
 
-async def _swap(door: Door, config: Config, source: Source) -> None:
+async def _swap(door: Entrypoint, config: Config, source: ConfigSource) -> None:
     for secret in config.secrets():
         source.on_secret(secret)
-    app = build_app(config, door.lifecycle, door.app[SHARED], on_secret=source.on_secret)
-    learn(door.app, app)
+    app = build_app(config, door.lifecycle, door.app[SHARED_STATE], on_secret=source.on_secret)
+    copy_tokens(door.app, app)
     behind = await door.start(app)
     try:
-        await first_try(app[ACCOUNTS].tried)
+        await wait_for_upstream(app[ACCOUNTS].tried)
         source.adopt(config)
     except BaseException:
         await behind.end()
@@ -110,16 +110,16 @@ async def _swap(door: Door, config: Config, source: Source) -> None:
     door.limit(config)
 
 
-async def first_try(tried: asyncio.Event) -> None:
+async def wait_for_upstream(tried: asyncio.Event) -> None:
     """Wait for the upstream's first login and list of models, but not for long."""
     try:
-        async with asyncio.timeout(_FIRST_TRY):
+        async with asyncio.timeout(_UPSTREAM_WAIT):
             await tried.wait()
     except TimeoutError:
         _log.warning("upstream_not_ready")
 
 
-def _where(error: ConfigError) -> str:
+def _first_location(error: ConfigError) -> str:
     """The place of the first mistake: what follows it may quote a value."""
     place, *_ = error.mistakes[0].partition(": ")
     more = len(error.mistakes) - 1

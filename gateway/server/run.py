@@ -13,16 +13,16 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from gateway.server.reload import Source, reload_when_asked
-from gateway.server.systemd import Supervisor
-from gateway.server.watchdog import Status, Vitals, beat, beg
+from gateway.server.reload import ConfigSource, reload_when_asked
+from gateway.server.systemd import SystemdNotifier
+from gateway.server.watchdog import ServiceNumbers, StatusLine, extend_stop_timeout, keep_alive
 
 _log = structlog.get_logger("server")
 
 R = TypeVar("R")
 
 
-class Service(Vitals, Protocol):
+class Service(ServiceNumbers, Protocol):
     """What serves: this process by itself, or workers that it keeps."""
 
     @property
@@ -39,7 +39,7 @@ class Service(Vitals, Protocol):
         """Wait a little for the upstream's first login."""
         ...
 
-    async def reload(self, source: Source) -> None:
+    async def reload(self, source: ConfigSource) -> None:
         """Serve by the present settings of the source. Raises Refused with nothing changed."""
         ...
 
@@ -56,11 +56,11 @@ class Service(Vitals, Protocol):
         ...
 
 
-async def live(
+async def serve_until_stopped(
     service: Service,
     *,
-    source: Source | None = None,
-    supervisor: Supervisor | None = None,
+    source: ConfigSource | None = None,
+    supervisor: SystemdNotifier | None = None,
     on_ready: Callable[[str], None] = lambda _: None,
     before_exit: Callable[[], None] = lambda: None,
 ) -> None:
@@ -70,19 +70,19 @@ async def live(
     on_ready: told the URL once requests are taken. before_exit: called before the process is
     ended at once, which skips every `finally`. Raises what `Service.start` raises.
     """
-    supervisor = supervisor or Supervisor()
+    supervisor = supervisor or SystemdNotifier()
     stop_asked, reload_asked = asyncio.Event(), asyncio.Event()
 
     def at_once() -> None:
         service.kill()
         before_exit()
 
-    _on_stop(stop_asked, supervisor, at_once)
+    _install_stop_signals(stop_asked, supervisor, at_once)
     if source is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
     try:
         url = await service.start()
-        status = Status(service)
+        status = StatusLine(service)
         _log.info("listening", url=url)
         on_ready(url)
 
@@ -94,18 +94,20 @@ async def live(
                 reload = partial(service.reload, source)
                 await reload_when_asked(reload_asked, reload, supervisor, status)
 
-        async with _meanwhile(beat(supervisor, status)):
-            async with _meanwhile(get_ready_and_reload()):
+        async with _background(keep_alive(supervisor, status)):
+            async with _background(get_ready_and_reload()):
                 await stop_asked.wait()
             status.draining(service.drain_timeout)
-            async with _meanwhile(beg(supervisor)):
+            async with _background(extend_stop_timeout(supervisor)):
                 await service.stop()
     finally:
         await service.close()
     _log.info("stopped")
 
 
-def _on_stop(asked: asyncio.Event, supervisor: Supervisor, before_exit: Callable[[], None]) -> None:
+def _install_stop_signals(
+    asked: asyncio.Event, supervisor: SystemdNotifier, before_exit: Callable[[], None]
+) -> None:
     """Have SIGTERM and SIGINT ask for a stop, and a second one end the process."""
 
     def on_signal(number: int) -> None:
@@ -121,10 +123,10 @@ def _on_stop(asked: asyncio.Event, supervisor: Supervisor, before_exit: Callable
 
 
 @asynccontextmanager
-async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Work of its own task, until the block is left."""
     task = asyncio.create_task(work)
-    task.add_done_callback(_complain)
+    task.add_done_callback(_log_failure)
     try:
         yield
     finally:
@@ -132,12 +134,12 @@ async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _complain(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         _log.error("bug", exc_info=task.exception())
 
 
-def run(main: Coroutine[Any, Any, R]) -> R:
+def run_event_loop(main: Coroutine[Any, Any, R]) -> R:
     """What a coroutine gives, run on the fastest event loop there is."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):  # there is none for Windows

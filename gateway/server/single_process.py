@@ -10,18 +10,18 @@ import structlog
 
 from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app, render_error
 from gateway.config.settings import Config
-from gateway.http.in_flight import Lifecycle
+from gateway.http.in_flight import InFlightRequests
 from gateway.server import listeners
-from gateway.server.connection_limit import raise_descriptors
-from gateway.server.entrypoint import Door, Site
-from gateway.server.reload import Source, first_try, reload
-from gateway.shared_state import Alone, Shared
+from gateway.server.connection_limit import raise_descriptor_limit
+from gateway.server.entrypoint import Entrypoint, SiteFactory
+from gateway.server.reload import ConfigSource, reload_entrypoint, wait_for_upstream
+from gateway.shared_state import LocalState, SharedState
 
 _log = structlog.get_logger("server")
 
 # A connection that was taken but is silent yet, or is kept alive after an answer that did not
 # say otherwise, may have a request on its way. aiohttp alone would close it at once.
-_GRACE = 0.4  # seconds
+_DRAIN_GRACE = 0.4  # seconds
 
 
 class SingleProcess:
@@ -43,16 +43,18 @@ class SingleProcess:
         self._config = config
         self._sockets = sockets
         self._on_secret = on_secret
-        self._door: Door | None = None
+        self._door: Entrypoint | None = None
 
     async def start(self) -> str:
         """See `Service`."""
-        self._door = await start(self._config, sockets=self._sockets, on_secret=self._on_secret)
-        spare_the_collector()
-        return address(self._door)
+        self._door = await start_entrypoint(
+            self._config, sockets=self._sockets, on_secret=self._on_secret
+        )
+        tune_garbage_collector()
+        return url_of_entrypoint(self._door)
 
     @property
-    def door(self) -> Door:
+    def door(self) -> Entrypoint:
         """The door, once it is started."""
         assert self._door is not None
         return self._door
@@ -74,53 +76,53 @@ class SingleProcess:
 
     async def first_try(self) -> None:
         """See `Service`."""
-        await first_try(self.door.app[ACCOUNTS].tried)
+        await wait_for_upstream(self.door.app[ACCOUNTS].tried)
 
-    async def reload(self, source: Source) -> None:
+    async def reload(self, source: ConfigSource) -> None:
         """See `Service`."""
-        await reload(self.door, source)
+        await reload_entrypoint(self.door, source)
 
     async def stop(self) -> None:
         """See `Service`."""
-        await stop(self.door, self.drain_timeout)
+        await stop_entrypoint(self.door, self.drain_timeout)
 
     async def close(self) -> None:
-        """Nothing is left after `stop`, or a `start` that failed."""
+        """Nothing is left after `stop_entrypoint`, or a `start_entrypoint` that failed."""
 
     def kill(self) -> None:
         """There is nothing but this process."""
 
 
-async def start(
+async def start_entrypoint(
     config: Config,
     *,
     sockets: list[socket.socket] | None = None,
-    shared: Shared | None = None,
+    shared: SharedState | None = None,
     on_secret: Callable[[str], None] = lambda _: None,
-) -> Door:
+) -> Entrypoint:
     """A gateway that serves; `door.addresses` says where. Raises OSError or ConfigError.
 
     sockets: to listen on instead of the configured address. shared: with other processes;
-    unless given, this one is alone. To be ended by `stop`.
+    unless given, this one is alone. To be ended by `stop_entrypoint`.
     """
     # Before anything else: an address that is taken should cost no login.
-    sockets = sockets or listeners.listen(config.server.host, config.server.port)
+    sockets = sockets or listeners.open_listeners(config.server.host, config.server.port)
     try:
         listeners.check_exposure(config, [s.getsockname() for s in sockets])
-        door = await open_door(config, shared or Alone(), on_secret=on_secret)
-        await take_connections(door, sockets)
+        door = await create_entrypoint(config, shared or LocalState(), on_secret=on_secret)
+        await accept_connections(door, sockets)
     except BaseException:
-        listeners.close(sockets)
+        listeners.close_listeners(sockets)
         raise
     return door
 
 
-async def open_door(
-    config: Config, shared: Shared, *, on_secret: Callable[[str], None] = lambda _: None
-) -> Door:
-    """A gateway that could serve, but listens to nobody yet. To be ended by `stop`."""
-    lifecycle = Lifecycle()
-    door = Door(lifecycle, render_error)
+async def create_entrypoint(
+    config: Config, shared: SharedState, *, on_secret: Callable[[str], None] = lambda _: None
+) -> Entrypoint:
+    """A gateway that could serve, but listens to nobody yet. To be ended by `stop_entrypoint`."""
+    lifecycle = InFlightRequests()
+    door = Entrypoint(lifecycle, render_error)
     try:
         await door.setup()
         door.put(await door.start(build_app(config, lifecycle, shared, on_secret=on_secret)))
@@ -130,8 +132,8 @@ async def open_door(
     return door
 
 
-async def take_connections(
-    door: Door, sockets: list[socket.socket], site: Site | None = None
+async def accept_connections(
+    door: Entrypoint, sockets: list[socket.socket], site: SiteFactory | None = None
 ) -> None:
     """Listen on these sockets, which are the door's from now on; if that fails, it is shut.
 
@@ -139,14 +141,16 @@ async def take_connections(
     """
     try:
         await door.listen(sockets, site)
-        raise_descriptors()
+        raise_descriptor_limit()
         door.limit(door.app[CONFIG])
     except BaseException:
         await door.cleanup()
         raise
 
 
-async def stop(door: Door, drain_timeout: float, *, grace: float = _GRACE) -> None:
+async def stop_entrypoint(
+    door: Entrypoint, drain_timeout: float, *, grace: float = _DRAIN_GRACE
+) -> None:
     """Take no new connections, let requests finish for a while, then end them.
 
     grace: how long a connection waits for another request before it is closed.
@@ -162,7 +166,7 @@ async def stop(door: Door, drain_timeout: float, *, grace: float = _GRACE) -> No
     await door.cleanup()
 
 
-def spare_the_collector() -> None:
+def tune_garbage_collector() -> None:
     """Do not look for garbage in what lives as long as the process, nor after every request.
 
     Its usual threshold, 700 objects, is passed by two requests; 8 % of a small one. The
@@ -173,6 +177,6 @@ def spare_the_collector() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-def address(door: Door) -> str:
+def url_of_entrypoint(door: Entrypoint) -> str:
     """The URL of a gateway's first address."""
-    return listeners.url(door.addresses[0])
+    return listeners.url_of(door.addresses[0])

@@ -16,12 +16,12 @@ import structlog
 _log = structlog.get_logger("systemd")
 
 _FIRST_DESCRIPTOR = 3
-_MOST_DESCRIPTORS = 64
-_PATIENCE = 1.0  # seconds to wait for a supervisor that must be told
-_LONGEST_STATUS = 400  # characters
+_MAX_DESCRIPTORS = 64
+_SEND_TIMEOUT = 1.0  # seconds to wait for a supervisor that must be told
+_MAX_STATUS = 400  # characters
 
 
-class Supervisor:
+class SystemdNotifier:
     """Tells the supervisor how the service is; does nothing where there is none.
 
     watchdog: within how many seconds the supervisor wants to hear `alive`, None for never.
@@ -37,7 +37,7 @@ class Supervisor:
             self._address = "\0" + address[1:] if address[0] == "@" else address
 
     @classmethod
-    def of(cls, environ: MutableMapping[str, str]) -> Supervisor:
+    def of(cls, environ: MutableMapping[str, str]) -> SystemdNotifier:
         """The one that an environment names, whose variables are taken out."""
         address = environ.pop("NOTIFY_SOCKET", "")
         usec, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
@@ -53,7 +53,7 @@ class Supervisor:
     def ready(self, status: str) -> None:
         """The start, or a reload, is done."""
         self._status = status
-        self._send(f"READY=1\nSTATUS={_one_line(status)}", wait=_PATIENCE)
+        self._send(f"READY=1\nSTATUS={_one_line(status)}", wait=_SEND_TIMEOUT)
 
     def reloading(self) -> None:
         """A reload begins; to be followed by `ready` whether it succeeds or not.
@@ -62,11 +62,11 @@ class Supervisor:
         asked for and not an older one.
         """
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={now}", wait=_PATIENCE)
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now}", wait=_SEND_TIMEOUT)
 
     def stopping(self) -> None:
         """The shutdown begins."""
-        self._send("STOPPING=1", wait=_PATIENCE)
+        self._send("STOPPING=1", wait=_SEND_TIMEOUT)
 
     def extend(self, seconds: float) -> None:
         """Have patience for so long from now on."""
@@ -102,7 +102,7 @@ class Supervisor:
 
 def _one_line(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_STATUS else text[: _LONGEST_STATUS - 1] + "…"
+    return text if len(text) <= _MAX_STATUS else text[: _MAX_STATUS - 1] + "…"
 
 
 def inherited_sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
@@ -114,7 +114,7 @@ def inherited_sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
     environ.pop("LISTEN_FDNAMES", None)
     if pid != str(os.getpid()) or not _number(count):
         return []
-    number = min(int(count), _MOST_DESCRIPTORS)
+    number = min(int(count), _MAX_DESCRIPTORS)
     return [_listening(_FIRST_DESCRIPTOR + index) for index in range(number)]
 
 

@@ -8,15 +8,15 @@ from typing import Protocol
 
 import structlog
 
-from gateway.server.systemd import Supervisor
+from gateway.server.systemd import SystemdNotifier
 
 _log = structlog.get_logger("heartbeat")
 
-_STEP = 1.0  # seconds
-_PATIENCE_WANTED = 10.0  # seconds, from each step of draining on
+_POLL = 1.0  # seconds
+_EXTENSION = 10.0  # seconds, from each step of draining on
 
 
-class Vitals(Protocol):
+class ServiceNumbers(Protocol):
     """The numbers of a service."""
 
     @property
@@ -35,13 +35,13 @@ class Vitals(Protocol):
         ...
 
 
-class Status:
+class StatusLine:
     """One line about a service.
 
     note: what else an operator should know, such as why a reload was refused.
     """
 
-    def __init__(self, vitals: Vitals) -> None:
+    def __init__(self, vitals: ServiceNumbers) -> None:
         self._vitals = vitals
         self.note = ""
         self._drain_until: float | None = None
@@ -65,7 +65,7 @@ def _of(share: tuple[int, int]) -> str:
     return f"{share[0]} of {share[1]}"
 
 
-async def beat(supervisor: Supervisor, status: Callable[[], str]) -> None:
+async def keep_alive(supervisor: SystemdNotifier, status: Callable[[], str]) -> None:
     """Send the status as it changes and feed the watchdog; runs until cancelled.
 
     Fed from the event loop and only while it turns in time: a loop that is late at every
@@ -73,7 +73,7 @@ async def beat(supervisor: Supervisor, status: Callable[[], str]) -> None:
     """
     loop = asyncio.get_running_loop()
     watchdog = supervisor.watchdog
-    step = min(_STEP, watchdog / 8) if watchdog else _STEP
+    step = min(_POLL, watchdog / 8) if watchdog else _POLL
     due = loop.time()
     while True:
         before = loop.time()
@@ -90,8 +90,8 @@ async def beat(supervisor: Supervisor, status: Callable[[], str]) -> None:
             _log.warning("event_loop_late", seconds=round(late, 3))
 
 
-async def beg(supervisor: Supervisor) -> None:
+async def extend_stop_timeout(supervisor: SystemdNotifier) -> None:
     """Ask for patience as long as draining takes; runs until cancelled."""
     while True:
-        supervisor.extend(_PATIENCE_WANTED)
-        await asyncio.sleep(_STEP)
+        supervisor.extend(_EXTENSION)
+        await asyncio.sleep(_POLL)

@@ -30,7 +30,7 @@ class Admission:
     last: float
 
 
-class Windows(Protocol):
+class RateWindows(Protocol):
     """The windows of the whole gateway, however many processes it has."""
 
     async def admit(self, name: str, caller: str, window: Window) -> Admission:
@@ -53,7 +53,7 @@ class SlidingWindows:
         self._callers: dict[str, OrderedDict[str, deque[float]]] = {}
 
     async def admit(self, name: str, caller: str, window: Window) -> Admission:
-        """See `Windows`; never waits, so that parallel requests cannot slip through together."""
+        """See `RateWindows`. Never waits, so that parallel requests cannot slip through."""
         return self.admit_now(name, caller, window)
 
     def admit_now(self, name: str, caller: str, window: Window) -> Admission:

@@ -13,14 +13,14 @@ from aiohttp import web
 
 _log = structlog.get_logger("workers")
 
-_SLACK = 1.0  # connections beyond its share that a worker takes without waiting
-_COURTESY = 0.003  # seconds
+_TOLERANCE = 1.0  # connections beyond its share that a worker takes without waiting
+_YIELD = 0.003  # seconds
 _PAUSE = 0.5  # seconds without taking connections when there are no descriptors for them
-_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 @dataclass(slots=True)
-class Share:
+class ConnectionShare:
     """How many connections this worker has, and how many the workers have on the average,
     both as of a moment ago."""
 
@@ -28,7 +28,7 @@ class Share:
     mean: float = 0.0
 
 
-class EvenSite(web.BaseSite):
+class BalancedSite(web.BaseSite):
     """A listening socket of which one connection is taken at a time.
 
     The event loops' own servers take all that wait at once: of a burst of connections the
@@ -36,7 +36,9 @@ class EvenSite(web.BaseSite):
     its share waits a moment before it takes another, so that the others can.
     """
 
-    def __init__(self, runner: web.BaseRunner, listening: socket.socket, share: Share) -> None:
+    def __init__(
+        self, runner: web.BaseRunner, listening: socket.socket, share: ConnectionShare
+    ) -> None:
         super().__init__(runner)
         self._listening = listening
         self._share = share
@@ -63,7 +65,7 @@ class EvenSite(web.BaseSite):
 class _Acceptor:
     """What a site takes for an asyncio server."""
 
-    def __init__(self, listening: socket.socket, factory: Any, share: Share) -> None:
+    def __init__(self, listening: socket.socket, factory: Any, share: ConnectionShare) -> None:
         self.sockets = [listening]
         self._share = share
         self._listening = listening
@@ -95,9 +97,9 @@ class _Acceptor:
         self._loop.call_later(seconds, self._begin)
 
     def _accept(self) -> None:
-        if self._share.own > self._share.mean + _SLACK and not self._waited:
+        if self._share.own > self._share.mean + _TOLERANCE and not self._waited:
             self._waited = True
-            self._pause(_COURTESY)
+            self._pause(_YIELD)
             return
         self._waited = False
         try:
@@ -105,7 +107,7 @@ class _Acceptor:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return  # another worker was faster, or the caller left
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _OUT_OF_DESCRIPTORS:
                 raise
             _log.error("connections_not_taken", reason=error.strerror, next_in=_PAUSE)
             self._pause(_PAUSE)

@@ -12,26 +12,26 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.config.settings import Config
-from gateway.workers.rpc.channel import telling
+from gateway.workers.rpc.channel import master_channel
 from gateway.workers.rpc.messages import (
-    Beat,
-    Forget,
+    DropRevision,
     FromWorker,
-    Left,
-    Mean,
-    Prepare,
-    Ready,
-    Reopen,
-    Serve,
-    Serving,
-    Start,
-    Stop,
+    Heartbeat,
+    MeanConnections,
+    PrepareRevision,
+    ReopenLogs,
+    RevisionDrained,
+    RevisionReady,
+    RevisionServing,
+    ServeRevision,
+    StartWorker,
+    StopWorker,
 )
-from gateway.workers.rpc.server import Commons, Desk
-from gateway.workers.services.accounts import Office
+from gateway.workers.rpc.server import MasterState, RpcServer
+from gateway.workers.services.accounts import AccountService
 
 
-class CannotServe(OSError):
+class WorkerNotReady(OSError):
     """A worker cannot serve under some settings; the text says why."""
 
 
@@ -45,20 +45,20 @@ class WorkerProcess:
     def __init__(
         self,
         number: int,
-        commons: Commons,
+        commons: MasterState,
         *,
         on_beat: Callable[[], None],
-        on_left: Callable[[Office], None],
+        on_left: Callable[[AccountService], None],
     ) -> None:
         self.number = number
         self.requests = self.connections = 0
         self.heard = time.monotonic()  # when it was heard of last
         self.serving = False
-        self.offices: dict[int, Office] = {}
+        self.offices: dict[int, AccountService] = {}
         self._on_beat = on_beat
         self._on_left = on_left
-        self._link = telling(self._take, self._gone)
-        self._desk = Desk(commons, self._link.send)
+        self._link = master_channel(self._take, self._gone)
+        self._desk = RpcServer(commons, self._link.send)
         self._wanted: dict[tuple[type, int], asyncio.Future[None]] = {}
         self._lost = False
         self._process: asyncio.subprocess.Process
@@ -82,44 +82,44 @@ class WorkerProcess:
                 ours.close()
                 raise
         await self._link.open(ours)
-        self._link.send(Start(self.number))
+        self._link.send(StartWorker(self.number))
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    async def prepare(self, office: Office, config: Config) -> None:
+    async def prepare(self, office: AccountService, config: Config) -> None:
         """Have it get ready for these settings. Raises CannotServe."""
         self.offices[office.shift] = office
         self._desk.pools[office.shift] = office.keeper.pool
         office.tell(self._link.send)
-        ready = self._want(Ready, office.shift)
-        self._link.send(Prepare(office.shift, pickle.dumps(config)))
+        ready = self._want(RevisionReady, office.shift)
+        self._link.send(PrepareRevision(office.shift, pickle.dumps(config)))
         await ready
 
-    async def serve(self, office: Office) -> None:
+    async def serve(self, office: AccountService) -> None:
         """Have it serve under settings for which it is ready. Raises CannotServe."""
-        serving = self._want(Serving, office.shift)
-        self._link.send(Serve(office.shift))
+        serving = self._want(RevisionServing, office.shift)
+        self._link.send(ServeRevision(office.shift))
         await serving
         self.serving = True
 
-    def forget(self, office: Office) -> None:
+    def forget(self, office: AccountService) -> None:
         """Settings for which it got ready are not to be."""
-        self._link.send(Forget(office.shift))
+        self._link.send(DropRevision(office.shift))
         self._left(office.shift)
 
     def tell_mean(self, connections: float) -> None:
         """Tell it how many connections the others have."""
-        self._link.send(Mean(connections))
+        self._link.send(MeanConnections(connections))
 
     def stop(self, seconds: float | None) -> None:
         """Have it end, at the latest after so many seconds if a number is given."""
-        self._link.send(Stop(seconds))
+        self._link.send(StopWorker(seconds))
 
     def reopen(self) -> None:
         """Have it open its log files anew."""
-        self._link.send(Reopen())
+        self._link.send(ReopenLogs())
 
     def kill(self) -> None:
         """End it now."""
@@ -136,7 +136,7 @@ class WorkerProcess:
     def _want(self, kind: type, shift: int) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._lost:
-            future.set_exception(CannotServe("a worker has ended"))
+            future.set_exception(WorkerNotReady("a worker has ended"))
             return future
         known = self._wanted.get((kind, shift))
         if known is None or known.done():
@@ -145,19 +145,19 @@ class WorkerProcess:
 
     def _take(self, message: FromWorker) -> None:
         match message:
-            case Beat():
+            case Heartbeat():
                 self.heard = time.monotonic()
                 self.requests, self.connections = message.requests, message.connections
                 self._on_beat()
-            case Ready() | Serving():
+            case RevisionReady() | RevisionServing():
                 future = self._wanted.pop((type(message), message.shift), None)
                 if future is None or future.done():
                     return
-                if isinstance(message, Ready) and message.fault:
-                    future.set_exception(CannotServe(message.fault))
+                if isinstance(message, RevisionReady) and message.fault:
+                    future.set_exception(WorkerNotReady(message.fault))
                 else:
                     future.set_result(None)
-            case Left():
+            case RevisionDrained():
                 self._left(message.shift)
             case _:
                 self._desk.take(message)
@@ -181,4 +181,4 @@ class WorkerProcess:
         wanted, self._wanted = self._wanted, {}
         for future in wanted.values():
             if not future.done():
-                future.set_exception(CannotServe("a worker has ended"))
+                future.set_exception(WorkerNotReady("a worker has ended"))

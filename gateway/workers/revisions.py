@@ -11,38 +11,46 @@ from gateway.app import CONFIG, build_app, hand_over
 from gateway.config.settings import Config, ConfigError
 from gateway.observability import logging as log
 from gateway.observability.redaction import Redactor
-from gateway.server.entrypoint import Behind, Door
-from gateway.workers.rpc.client import Asking
-from gateway.workers.rpc.messages import Left, Models, Ready, Serving, State
-from gateway.workers.services.remote_state import Remote, RemoteTurns
+from gateway.server.entrypoint import Entrypoint, RunningApp
+from gateway.workers.rpc.client import RpcClient
+from gateway.workers.rpc.messages import (
+    AccountsState,
+    ModelsChanged,
+    RevisionDrained,
+    RevisionReady,
+    RevisionServing,
+)
+from gateway.workers.services.remote_state import RemoteNewestCompletions, RemoteState
 
 _log = structlog.get_logger("workers")
 
 
-class Shifts:
+class Revisions:
     """Prepares applications, and puts them behind the door.
 
     number: the worker's, for the log.
     """
 
-    def __init__(self, door: Door, asking: Asking) -> None:
+    def __init__(self, door: Entrypoint, asking: RpcClient) -> None:
         self._door = door
         self._asking = asking
         self.number = 0
-        self.turns = RemoteTurns(asking)  # one for all: a reload does not make files anew
+        self.turns = RemoteNewestCompletions(
+            asking
+        )  # one for all: a reload does not make files anew
         self.drain_timeout = 0.0  # seconds, of the settings of the hour
-        self._remotes: dict[int, Remote] = {}
-        self._prepared: dict[int, Behind] = {}
+        self._remotes: dict[int, RemoteState] = {}
+        self._prepared: dict[int, RunningApp] = {}
         self._current = 0
         self._redactor = Redactor()
-        self._outputs: log.Outputs | None = None
+        self._outputs: log.LogOutputs | None = None
 
-    def told(self, message: State | Models) -> None:
+    def told(self, message: AccountsState | ModelsChanged) -> None:
         """The parent has told how its accounts are."""
         self._remote(message.shift).told(message)
 
     async def prepare(self, shift: int, settings: bytes) -> None:
-        """Start an application that takes no requests yet, and say `Ready`."""
+        """Start an application that takes no requests yet, and say `RevisionReady`."""
         try:
             config: Config = pickle.loads(settings)
             for secret in config.secrets():
@@ -61,12 +69,12 @@ class Shifts:
             _log.error("worker_not_ready", exc_info=error)
             await self._cannot(shift, f"{type(error).__name__}; the log has more")
         else:
-            self._asking.tell(Ready(shift, ""))
+            self._asking.tell(RevisionReady(shift, ""))
 
     async def _cannot(self, shift: int, why: str) -> None:
         if self._outputs is not None:  # the parent may end this process at once
             await asyncio.to_thread(self._outputs.flush)
-        self._asking.tell(Ready(shift, why))
+        self._asking.tell(RevisionReady(shift, why))
 
     def serve(self, shift: int) -> None:
         """Requests that come from now on are this application's; a second time changes nothing."""
@@ -85,7 +93,7 @@ class Shifts:
 
     def serving(self, shift: int) -> None:
         """It does: requests come, or can."""
-        self._asking.tell(Serving(shift))
+        self._asking.tell(RevisionServing(shift))
 
     async def forget(self, shift: int) -> None:
         """End an application that was not to be."""
@@ -105,20 +113,20 @@ class Shifts:
         if self._outputs is not None:
             await asyncio.to_thread(self._outputs.close)
 
-    def _remote(self, shift: int) -> Remote:
+    def _remote(self, shift: int) -> RemoteState:
         if shift not in self._remotes:
-            self._remotes[shift] = Remote(self._asking, shift, self.turns)
+            self._remotes[shift] = RemoteState(self._asking, shift, self.turns)
         return self._remotes[shift]
 
     def _left(self, shift: int) -> None:
         self._remotes.pop(shift, None)
-        self._asking.tell(Left(shift))
+        self._asking.tell(RevisionDrained(shift))
 
     def _adopt(self, config: Config) -> None:
         """Let the log follow. Raises OSError when there is none yet."""
         labels = {"worker": self.number}
         try:
-            self._outputs = log.configure(
+            self._outputs = log.configure_logging(
                 config.log, self._redactor, outputs=self._outputs, labels=labels
             )
         except OSError as error:  # the parent could open it a moment ago

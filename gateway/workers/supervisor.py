@@ -11,21 +11,21 @@ from collections.abc import Awaitable, Callable, Iterable
 import structlog
 
 from gateway.config.settings import Config
-from gateway.workers.process import CannotServe, WorkerProcess
-from gateway.workers.rpc.server import Commons
-from gateway.workers.services.accounts import Office
+from gateway.workers.process import WorkerNotReady, WorkerProcess
+from gateway.workers.rpc.server import MasterState
+from gateway.workers.services.accounts import AccountService
 
 _log = structlog.get_logger("workers")
 
-_START = 60.0  # seconds that a worker may take until it is ready
-_SWAP = 10.0  # seconds that it may take to serve under settings for which it is ready
-_HANGS = 30.0  # seconds without a sign of life after which a worker is killed
-_LAST_WORDS = 5.0  # seconds beyond its time that a worker gets to end
-_LONG_LIFE = 10.0  # seconds after which a death says nothing about the next start
-_PAUSES = 0.5, 30.0  # seconds before a restart after a short life, at first and at most
+_START_TIMEOUT = 60.0  # seconds that a worker may take until it is ready
+_SWITCH_TIMEOUT = 10.0  # seconds that it may take to serve under settings for which it is ready
+_SILENCE_TIMEOUT = 30.0  # seconds without a sign of life after which a worker is killed
+_STOP_MARGIN = 5.0  # seconds beyond its time that a worker gets to end
+_STABLE_AFTER = 10.0  # seconds after which a death says nothing about the next start
+_RESTART_PAUSES = 0.5, 30.0  # seconds before a restart after a short life, at first and at most
 
 
-class Crew:
+class WorkerSupervisor:
     """Workers, as many as the settings say.
 
     sockets: that they take connections from; they stay the caller's. on_left: told when the
@@ -35,8 +35,8 @@ class Crew:
     def __init__(
         self,
         sockets: list[socket.socket],
-        commons: Commons,
-        on_left: Callable[[Office], None],
+        commons: MasterState,
+        on_left: Callable[[AccountService], None],
     ) -> None:
         self._sockets = sockets
         self._commons = commons
@@ -47,11 +47,11 @@ class Crew:
         self._keeping: set[asyncio.Task[None]] = set()
         self._leaving = asyncio.Event()
         self._mean = 0.0
-        self._office: Office
+        self._office: AccountService
         self._config: Config
         self.count = 0
 
-    async def start(self, office: Office, config: Config) -> None:
+    async def start(self, office: AccountService, config: Config) -> None:
         """Start as many as there are to be, and have them serve. Raises OSError."""
         self._office, self._config = office, config
         self.count = config.server.workers
@@ -59,27 +59,27 @@ class Crew:
         for number in range(1, self.count + 1):
             self._keep(number)
 
-    async def prepare(self, office: Office, config: Config) -> None:
+    async def prepare(self, office: AccountService, config: Config) -> None:
         """Have all get ready for other settings; `serve` or `forget` is to follow.
 
         Raises OSError; then `forget` was called.
         """
         workers = list(self._workers.values())
         try:
-            async with asyncio.timeout(_START):
+            async with asyncio.timeout(_START_TIMEOUT):
                 await _all(worker.prepare(office, config) for worker in workers)
         except BaseException as error:
             self.forget(office)
             if isinstance(error, TimeoutError):
-                raise CannotServe("the workers were not ready in time") from None
+                raise WorkerNotReady("the workers were not ready in time") from None
             raise
 
-    def forget(self, office: Office) -> None:
+    def forget(self, office: AccountService) -> None:
         """What all got ready for is not to be."""
         for worker in self._workers.values():
             worker.forget(office)
 
-    async def serve(self, office: Office, config: Config) -> None:
+    async def serve(self, office: AccountService, config: Config) -> None:
         """What comes from now on is served under these settings, by as many as they say."""
         self._office, self._config = office, config
         self.count = config.server.workers
@@ -93,7 +93,7 @@ class Crew:
                 await self._try_to_add(number)
                 self._keep(number)
 
-    def serves(self, office: Office) -> bool:
+    def serves(self, office: AccountService) -> bool:
         """Whether a worker still uses this office."""
         return any(office.shift in worker.offices for worker in self._all)
 
@@ -118,7 +118,7 @@ class Crew:
         for worker in self._all:
             worker.stop(seconds)
         if self._keeping:
-            await asyncio.wait(self._keeping, timeout=seconds + _LAST_WORDS)
+            await asyncio.wait(self._keeping, timeout=seconds + _STOP_MARGIN)
         self.kill()
         await asyncio.gather(*self._keeping, return_exceptions=True)
 
@@ -138,7 +138,7 @@ class Crew:
         await worker.start(self._sockets)
         self._workers[number] = worker
         try:
-            async with asyncio.timeout(_START):
+            async with asyncio.timeout(_START_TIMEOUT):
                 while self._office.shift not in worker.offices:  # it may change meanwhile
                     office = self._office
                     await worker.prepare(office, self._config)
@@ -146,16 +146,16 @@ class Crew:
         except BaseException as error:
             worker.kill()  # it would be there and serve nobody
             if isinstance(error, TimeoutError):
-                raise CannotServe("a worker was not ready in time") from None
+                raise WorkerNotReady("a worker was not ready in time") from None
             raise
 
     async def _swap(self, worker: WorkerProcess) -> None:
         try:
-            async with asyncio.timeout(_SWAP):
+            async with asyncio.timeout(_SWITCH_TIMEOUT):
                 if self._office.shift not in worker.offices:  # it came after the others' `prepare`
                     await worker.prepare(self._office, self._config)
                 await worker.serve(self._office)
-        except (TimeoutError, CannotServe):
+        except (TimeoutError, WorkerNotReady):
             worker.kill()  # another will take its place, under the settings of the hour
 
     async def _try_to_add(self, number: int) -> None:
@@ -185,7 +185,11 @@ class Crew:
                 del self._workers[number]
                 self._missing.add(number)
             lived = time.monotonic() - began
-            pause = 0.0 if lived > _LONG_LIFE else min(max(pause * 2, _PAUSES[0]), _PAUSES[1])
+            pause = (
+                0.0
+                if lived > _STABLE_AFTER
+                else min(max(pause * 2, _RESTART_PAUSES[0]), _RESTART_PAUSES[1])
+            )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._leaving.wait(), pause)
                 return
@@ -209,7 +213,7 @@ class Crew:
     async def _kill_if_it_hangs(self, worker: WorkerProcess) -> None:
         while True:
             silent = time.monotonic() - worker.heard
-            limit = _HANGS if worker.serving else _START
+            limit = _SILENCE_TIMEOUT if worker.serving else _START_TIMEOUT
             if silent > limit:
                 _log.error("worker_hangs", worker=worker.number, pid=worker.pid)
                 worker.kill()
@@ -227,7 +231,7 @@ class Crew:
             for worker in serving:
                 worker.tell_mean(mean)
 
-    def _left(self, office: Office) -> None:
+    def _left(self, office: AccountService) -> None:
         if not self.serves(office):
             self._on_left(office)
 

@@ -16,33 +16,33 @@ from typing import Any
 import structlog
 
 from gateway.app import render_error
-from gateway.http.in_flight import Lifecycle
+from gateway.http.in_flight import InFlightRequests
 from gateway.observability import tracebacks
 from gateway.server import run as life
 from gateway.server import single_process
-from gateway.server.entrypoint import Door
-from gateway.workers.accept import EvenSite, Share
-from gateway.workers.revisions import Shifts
-from gateway.workers.rpc.client import Asking
+from gateway.server.entrypoint import Entrypoint
+from gateway.workers.accept import BalancedSite, ConnectionShare
+from gateway.workers.revisions import Revisions
+from gateway.workers.rpc.client import RpcClient
 from gateway.workers.rpc.messages import (
-    Beat,
-    Forget,
-    FromParent,
-    Mean,
-    Models,
-    Outdated,
-    Prepare,
-    Reopen,
-    Serve,
-    Start,
-    State,
-    Stop,
+    AccountsState,
+    CompletionSuperseded,
+    DropRevision,
+    FromMaster,
+    Heartbeat,
+    MeanConnections,
+    ModelsChanged,
+    PrepareRevision,
+    ReopenLogs,
+    ServeRevision,
+    StartWorker,
+    StopWorker,
 )
 
 _log = structlog.get_logger("workers")
 
-_BEAT = 1.0  # seconds between signs of life
-_QUICK = 0.05  # seconds between two of them when there are other connections
+_HEARTBEAT = 1.0  # seconds between signs of life
+_POLL = 0.05  # seconds between two of them when there are other connections
 
 
 class Worker:
@@ -50,16 +50,18 @@ class Worker:
 
     def __init__(self, sockets: list[socket.socket]) -> None:
         self._sockets = sockets
-        self.asking = Asking(self._told, self._lost)
+        self.asking = RpcClient(self._told, self._lost)
         self._stop = asyncio.Event()
         self._seconds: float | None = None  # that requests may go on after `stop`
         self._orphaned = False
-        self._share = Share()
-        self._lifecycle = Lifecycle()
-        self._door = Door(self._lifecycle, render_error)
+        self._share = ConnectionShare()
+        self._lifecycle = InFlightRequests()
+        self._door = Entrypoint(self._lifecycle, render_error)
         self._listening = False
-        self._shifts = Shifts(self._door, self.asking)
-        self._orders: asyncio.Queue[Prepare | Serve | Forget] = asyncio.Queue()
+        self._shifts = Revisions(self._door, self.asking)
+        self._orders: asyncio.Queue[PrepareRevision | ServeRevision | DropRevision] = (
+            asyncio.Queue()
+        )
 
     async def run(self) -> int:
         """Serve until the parent says otherwise or is gone. Returns the exit status."""
@@ -74,28 +76,28 @@ class Worker:
         if self._orphaned:
             _log.error("parent_gone")
         seconds = self._shifts.drain_timeout if self._orphaned else self._seconds
-        await single_process.stop(self._door, math.inf if seconds is None else seconds)
+        await single_process.stop_entrypoint(self._door, math.inf if seconds is None else seconds)
         tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._shifts.close()
         self.asking.close()
         return 1 if self._orphaned else 0
 
-    def _told(self, message: FromParent) -> None:
+    def _told(self, message: FromMaster) -> None:
         match message:
-            case Start():
+            case StartWorker():
                 self._shifts.number = message.number
-            case Prepare() | Serve() | Forget():
+            case PrepareRevision() | ServeRevision() | DropRevision():
                 self._orders.put_nowait(message)
-            case State() | Models():
+            case AccountsState() | ModelsChanged():
                 self._shifts.told(message)
-            case Outdated():
+            case CompletionSuperseded():
                 self._shifts.turns.outdated(message.turn)
-            case Mean():
+            case MeanConnections():
                 self._share.mean = message.connections
-            case Reopen():
+            case ReopenLogs():
                 self._shifts.reopen()
-            case Stop():
+            case StopWorker():
                 self._end(message.seconds)
 
     def _lost(self) -> None:
@@ -116,20 +118,22 @@ class Worker:
         """Carry out what takes time, in the order in which it was asked for."""
         while True:
             match await self._orders.get():
-                case Prepare() as order:
+                case PrepareRevision() as order:
                     await self._shifts.prepare(order.shift, order.settings)
-                case Serve() as order:
+                case ServeRevision() as order:
                     self._shifts.serve(order.shift)
                     if not self._listening:
                         self._listening = True
-                        single_process.spare_the_collector()
-                        await single_process.take_connections(self._door, self._sockets, self._site)
+                        single_process.tune_garbage_collector()
+                        await single_process.accept_connections(
+                            self._door, self._sockets, self._site
+                        )
                     self._shifts.serving(order.shift)
-                case Forget() as order:
+                case DropRevision() as order:
                     await self._shifts.forget(order.shift)
 
-    def _site(self, door: Door, listening: socket.socket) -> Any:
-        return EvenSite(door, listening, self._share)
+    def _site(self, door: Entrypoint, listening: socket.socket) -> Any:
+        return BalancedSite(door, listening, self._share)
 
     async def _beat(self) -> None:
         told, waited = (-1, -1), 0.0
@@ -138,14 +142,14 @@ class Worker:
             connections = len(server_.connections) if server_ is not None else 0
             self._share.own = connections
             now = self._lifecycle.active, connections
-            if waited >= _BEAT or now[1] != told[1]:
-                self.asking.tell(Beat(*now))
+            if waited >= _HEARTBEAT or now[1] != told[1]:
+                self.asking.tell(Heartbeat(*now))
                 told, waited = now, 0.0
-            await asyncio.sleep(_QUICK)
-            waited += _QUICK
+            await asyncio.sleep(_POLL)
+            waited += _POLL
 
 
-async def work(line: socket.socket, sockets: list[socket.socket]) -> int:
+async def run_worker(line: socket.socket, sockets: list[socket.socket]) -> int:
     """Be a worker with this line to its parent; returns the exit status."""
     worker = Worker(sockets)
     await worker.asking.open(line)
@@ -154,13 +158,13 @@ async def work(line: socket.socket, sockets: list[socket.socket]) -> int:
 
 def main() -> int:
     """Be a worker."""
-    sys.excepthook = tracebacks.last_words
-    tracebacks.log_strays()
+    sys.excepthook = tracebacks.print_fatal_exception
+    tracebacks.log_uncaught_exceptions()
     line, *sockets = (socket.socket(fileno=int(text)) for text in sys.argv[1:])
     for sock in (line, *sockets):
         sock.setblocking(False)
     with contextlib.suppress(KeyboardInterrupt):
-        return life.run(work(line, sockets))
+        return life.run_event_loop(run_worker(line, sockets))
     return 1
 
 

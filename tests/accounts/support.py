@@ -8,11 +8,11 @@ from typing import Any
 
 from gateway.accounts.account import Account
 from gateway.accounts.health import Health
-from gateway.accounts.pool import Pool
+from gateway.accounts.pool import LocalPool
 from gateway.errors import AccountRefused, GatewayError
 
 
-class Clock:
+class PoolClock:
     """Monotonic seconds."""
 
     def __init__(self) -> None:
@@ -43,15 +43,15 @@ class FakeSession:
 
 def make_pool(
     *limits: int,
-    clock: Clock | None = None,
+    clock: PoolClock | None = None,
     failures: int = 5,
     pause: float = 5.0,
     queue_length: int = 10,
     retry_ratio: float = 0.2,
     small_limit: int = 2,
-) -> Pool[Any]:
+) -> LocalPool[Any]:
     """A pool with accounts a, b, c ... of so many slots."""
-    clock = clock or Clock()
+    clock = clock or PoolClock()
     accounts = [
         Account(
             name,
@@ -62,13 +62,13 @@ def make_pool(
         )
         for name, limit in zip("abcdefgh", limits, strict=False)
     ]
-    return Pool(accounts, queue_length=queue_length, retry_ratio=retry_ratio)
+    return LocalPool(accounts, queue_length=queue_length, retry_ratio=retry_ratio)
 
 
 class ManualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is a clock that is moved by hand."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: PoolClock) -> None:
         super().__init__()
         self._manual = clock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.accounts.health import Health, Outcome, outcome_of
+from gateway.accounts.health import CallOutcome, Health, outcome_of
 from gateway.errors import (
     AccountRefused,
     InternalError,
@@ -14,17 +14,19 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnauthorized,
 )
-from tests.accounts.support import Clock
+from tests.accounts.support import PoolClock
 
 
-class Bench:
+class HealthBench:
     """A health and its clock."""
 
     def __init__(self, failures: int = 5, pause: float = 5.0) -> None:
-        self.clock = Clock()
+        self.clock = PoolClock()
         self.health = Health(failures=failures, pause=pause, clock=self.clock)
 
-    def call(self, outcome: Outcome, *, retry_after: float | None = None, times: int = 1) -> None:
+    def call(
+        self, outcome: CallOutcome, *, retry_after: float | None = None, times: int = 1
+    ) -> None:
         """Calls with this outcome, one after another."""
         for _ in range(times):
             probe = self.health.begin()
@@ -39,8 +41,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> HealthBench:
+    return HealthBench()
 
 
 @pytest.mark.parametrize(
@@ -67,11 +69,11 @@ def test_an_error_says_what_it_means_for_the_account(
     assert outcome_of(error) == outcome
 
 
-def test_a_new_account_is_healthy(bench: Bench) -> None:
+def test_a_new_account_is_healthy(bench: HealthBench) -> None:
     assert (bench.state(), bench.health.wait(), bench.health.admits()) == ("healthy", 0, True)
 
 
-def test_a_rate_limit_cools_for_as_long_as_it_says(bench: Bench) -> None:
+def test_a_rate_limit_cools_for_as_long_as_it_says(bench: HealthBench) -> None:
     bench.call("limited", retry_after=7)
     assert (bench.state(), bench.health.wait()) == ("cooling", 7)
     assert not bench.health.admits()
@@ -82,7 +84,9 @@ def test_a_rate_limit_cools_for_as_long_as_it_says(bench: Bench) -> None:
     assert bench.health.admits()
 
 
-def test_a_rate_limit_without_a_wait_cools_longer_each_time_up_to_a_minute(bench: Bench) -> None:
+def test_a_rate_limit_without_a_wait_cools_longer_each_time_up_to_a_minute(
+    bench: HealthBench,
+) -> None:
     waits = []
     for _ in range(8):
         bench.call("limited")
@@ -94,28 +98,30 @@ def test_a_rate_limit_without_a_wait_cools_longer_each_time_up_to_a_minute(bench
     assert bench.health.wait() == 1
 
 
-def test_answers_to_what_was_asked_before_a_pause_do_not_end_or_count_in_it(bench: Bench) -> None:
+def test_answers_to_what_was_asked_before_a_pause_do_not_end_or_count_in_it(
+    bench: HealthBench,
+) -> None:
     calls = [bench.health.begin() for _ in range(4)]
     for probe, outcome in zip(calls, ("limited", "bad", "limited", "good"), strict=True):
         bench.health.end(outcome, probe=probe)  # type: ignore[arg-type]
     assert (bench.state(), bench.health.wait()) == ("cooling", 1)
 
 
-def test_a_longer_wait_that_comes_late_is_kept(bench: Bench) -> None:
+def test_a_longer_wait_that_comes_late_is_kept(bench: HealthBench) -> None:
     late = bench.health.begin()
     bench.call("limited", retry_after=5)
     bench.health.end("limited", probe=late, error=RateLimited("429", retry_after=30))
     assert bench.health.wait() == 30
 
 
-def test_failures_in_a_row_open_the_breaker(bench: Bench) -> None:
+def test_failures_in_a_row_open_the_breaker(bench: HealthBench) -> None:
     bench.call("bad", times=4)
     assert bench.state() == "healthy"
     bench.call("bad")
     assert (bench.state(), bench.health.wait()) == ("cooling", 5)
 
 
-def test_a_success_between_failures_keeps_it_closed(bench: Bench) -> None:
+def test_a_success_between_failures_keeps_it_closed(bench: HealthBench) -> None:
     for _ in range(4):
         bench.call("bad", times=4)
         bench.call("good")
@@ -124,7 +130,7 @@ def test_a_success_between_failures_keeps_it_closed(bench: Bench) -> None:
 
 
 def test_more_than_half_of_many_calls_open_the_breaker() -> None:
-    bench = Bench(failures=1000)
+    bench = HealthBench(failures=1000)
     for _ in range(10):
         bench.call("bad")
         bench.call("good")
@@ -134,7 +140,7 @@ def test_more_than_half_of_many_calls_open_the_breaker() -> None:
 
 
 def test_failures_of_long_ago_do_not_count_in_the_share() -> None:
-    bench = Bench(failures=1000)
+    bench = HealthBench(failures=1000)
     bench.call("bad", times=19)
     bench.wait(10.1)
     bench.call("bad")
@@ -142,14 +148,14 @@ def test_failures_of_long_ago_do_not_count_in_the_share() -> None:
 
 
 def test_failures_can_be_told_to_change_nothing() -> None:
-    bench = Bench(failures=0)
+    bench = HealthBench(failures=0)
     bench.call("bad", times=100)
     assert bench.state() == "healthy"
     bench.call("limited")
     assert bench.state() == "cooling"
 
 
-def test_a_half_open_account_takes_one_probe(bench: Bench) -> None:
+def test_a_half_open_account_takes_one_probe(bench: HealthBench) -> None:
     bench.call("bad", times=5)
     bench.wait(5)
     assert bench.health.admits()
@@ -158,7 +164,7 @@ def test_a_half_open_account_takes_one_probe(bench: Bench) -> None:
     assert bench.health.wait() == 0, "nobody knows how long the probe takes"
 
 
-def test_a_probe_that_fails_doubles_the_pause_up_to_a_minute(bench: Bench) -> None:
+def test_a_probe_that_fails_doubles_the_pause_up_to_a_minute(bench: HealthBench) -> None:
     bench.call("bad", times=5)
     waits = []
     for _ in range(6):
@@ -168,7 +174,7 @@ def test_a_probe_that_fails_doubles_the_pause_up_to_a_minute(bench: Bench) -> No
     assert waits == [5, 10, 20, 40, 60, 60]
 
 
-def test_a_probe_that_succeeds_closes_the_breaker(bench: Bench) -> None:
+def test_a_probe_that_succeeds_closes_the_breaker(bench: HealthBench) -> None:
     bench.call("bad", times=5)
     bench.wait(5)
     bench.call("good")
@@ -177,7 +183,7 @@ def test_a_probe_that_succeeds_closes_the_breaker(bench: Bench) -> None:
     assert bench.state() == "healthy"
 
 
-def test_a_probe_whose_caller_leaves_is_followed_by_another(bench: Bench) -> None:
+def test_a_probe_whose_caller_leaves_is_followed_by_another(bench: HealthBench) -> None:
     bench.call("bad", times=5)
     bench.wait(5)
     bench.call("unknown")
@@ -185,7 +191,7 @@ def test_a_probe_whose_caller_leaves_is_followed_by_another(bench: Bench) -> Non
     assert bench.health.admits()
 
 
-def test_an_account_whose_probe_is_answered_is_in_use_but_on_trial(bench: Bench) -> None:
+def test_an_account_whose_probe_is_answered_is_in_use_but_on_trial(bench: HealthBench) -> None:
     bench.call("bad", times=5)
     bench.wait(5)
     assert bench.health.begin()
@@ -196,7 +202,7 @@ def test_an_account_whose_probe_is_answered_is_in_use_but_on_trial(bench: Bench)
     assert (bench.state(), bench.health.wait()) == ("cooling", 10)
 
 
-def test_a_refused_account_is_dead_longer_each_time_up_to_an_hour(bench: Bench) -> None:
+def test_a_refused_account_is_dead_longer_each_time_up_to_an_hour(bench: HealthBench) -> None:
     waits = []
     for _ in range(9):
         bench.call("refused")
@@ -210,7 +216,7 @@ def test_a_refused_account_is_dead_longer_each_time_up_to_an_hour(bench: Bench) 
     assert bench.state() == "healthy"
 
 
-def test_a_thousand_failures_overflow_nothing(bench: Bench) -> None:
+def test_a_thousand_failures_overflow_nothing(bench: HealthBench) -> None:
     for _ in range(3000):
         bench.call("refused")
         bench.wait(bench.health.wait())

@@ -8,18 +8,20 @@ from typing import Any
 import pytest
 import structlog
 
-from gateway.accounts.pool import Pool, Summary
+from gateway.accounts.pool import LocalPool, PoolSummary
 from gateway.errors import AccountRefused, RateLimited, Unavailable, UpstreamError
-from tests.accounts.support import Clock, make_pool
+from tests.accounts.support import PoolClock, make_pool
 
 
-def taken(pool: Pool[Any]) -> str:
+def taken(pool: LocalPool[Any]) -> str:
     lease = pool.take()
     assert lease is not None
     return lease.account.name
 
 
-async def in_line(pool: Pool[Any], key: str | None = "key", wait: float = 5.0) -> asyncio.Task[Any]:
+async def in_line(
+    pool: LocalPool[Any], key: str | None = "key", wait: float = 5.0
+) -> asyncio.Task[Any]:
     """A caller that has come to wait."""
     before = pool.summary().queued
     task = asyncio.create_task(pool.acquire(key, wait))
@@ -52,7 +54,7 @@ def test_small_calls_have_slots_of_their_own() -> None:
     assert caught.value.code == "server_is_overloaded"
     lease.release("good")
     pool.take_small()
-    assert pool.summary() == Summary(healthy=1, total=1, streams=1, queued=0)
+    assert pool.summary() == PoolSummary(healthy=1, total=1, streams=1, queued=0)
 
 
 def test_a_small_call_can_prefer_an_account() -> None:
@@ -138,7 +140,7 @@ async def test_a_slot_that_is_given_to_who_leaves_comes_back() -> None:
 
 
 async def test_who_waits_is_served_by_an_account_that_is_back() -> None:
-    clock = Clock()
+    clock = PoolClock()
     pool = make_pool(1, 1, clock=clock)
     cooling = pool.take()
     assert cooling is not None
@@ -218,11 +220,11 @@ def test_the_summary_counts_who_serves() -> None:
     pool.take()
     pool.take()
     pool.accounts[2].session.refuse()
-    assert pool.summary() == Summary(healthy=2, total=3, streams=2, queued=0)
+    assert pool.summary() == PoolSummary(healthy=2, total=3, streams=2, queued=0)
 
 
 def test_changes_of_an_account_are_in_the_log_with_its_name() -> None:
-    clock = Clock()
+    clock = PoolClock()
     pool = make_pool(1, clock=clock)
     with structlog.testing.capture_logs() as logged:
         for outcome in ("limited", "good", "good", "refused"):

@@ -14,23 +14,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.accounts.account import Lease
-from gateway.accounts.health import Outcome
+from gateway.accounts.account import LocalLease
+from gateway.accounts.health import CallOutcome
 from gateway.errors import GatewayError, RateLimited
-from tests.accounts.support import Clock, FakeSession, ManualLoop, make_pool
+from tests.accounts.support import FakeSession, ManualLoop, PoolClock, make_pool
 
-OUTCOMES: list[Outcome] = ["good", "good", "bad", "limited", "refused", "unknown"]
+OUTCOMES: list[CallOutcome] = ["good", "good", "bad", "limited", "refused", "unknown"]
 LENGTH = 5
 
 
 @dataclass(eq=False)
-class Caller:
+class PoolCaller:
     """A request: its task, which holds the slot once it has one."""
 
     key: str
-    task: asyncio.Task[Lease[Any]]
+    task: asyncio.Task[LocalLease[Any]]
     queued: bool = False
-    lease: Lease[Any] | None = None
+    lease: LocalLease[Any] | None = None
     passed: Counter[str] = field(default_factory=Counter)
 
 
@@ -39,14 +39,14 @@ class PoolMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock()
+        self.clock = PoolClock()
         self.loop = ManualLoop(self.clock)
-        self.callers: list[Caller] = []
+        self.callers: list[PoolCaller] = []
 
     @initialize(limits=st.lists(st.integers(1, 3), min_size=1, max_size=3))
     def start(self, limits: list[int]) -> None:
         self.pool = make_pool(*limits, clock=self.clock, failures=2, pause=4.0, queue_length=LENGTH)
-        self.small: list[Lease[Any]] = []
+        self.small: list[LocalLease[Any]] = []
 
     def settle(self, *steps: Callable[[], object]) -> None:
         """Take these steps in one go, then let everybody run."""
@@ -69,7 +69,7 @@ class PoolMachine(RuleBasedStateMachine):
             elif not caller.task.done():
                 caller.queued = True
 
-    def note_turn(self, served: Caller) -> None:
+    def note_turn(self, served: PoolCaller) -> None:
         """Nobody is passed twice by the same key; within a key nobody is passed at all."""
         seen = set()
         for other in self.callers:
@@ -83,22 +83,22 @@ class PoolMachine(RuleBasedStateMachine):
             if other.key == served.key:
                 other.passed.clear()
 
-    def holders(self) -> list[Caller]:
+    def holders(self) -> list[PoolCaller]:
         return [caller for caller in self.callers if caller.lease is not None]
 
-    def waiters(self) -> list[Caller]:
+    def waiters(self) -> list[PoolCaller]:
         return [caller for caller in self.callers if caller.lease is None]
 
     @rule(key=st.sampled_from("xyz"), wait=st.sampled_from([1.0, 3.0, 50.0]))
     def come(self, key: str, wait: float) -> None:
         self.pool.budget.earn()
         task = self.loop.create_task(self.pool.acquire(key, wait))
-        self.callers.append(Caller(key, task))
+        self.callers.append(PoolCaller(key, task))
         self.settle()
 
     @precondition(lambda self: self.holders())
     @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
-    def end(self, data: Any, outcome: Outcome) -> None:
+    def end(self, data: Any, outcome: CallOutcome) -> None:
         caller = data.draw(st.sampled_from(self.holders()))
         self.callers.remove(caller)
         release = partial(caller.lease.release, outcome, RateLimited("429"))
@@ -140,7 +140,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.small)
     @rule(outcome=st.sampled_from(OUTCOMES))
-    def end_a_small_call(self, outcome: Outcome) -> None:
+    def end_a_small_call(self, outcome: CallOutcome) -> None:
         self.settle(partial(self.small.pop().release, outcome, RateLimited("429")))
 
     @invariant()

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from gateway.accounts.pool import Pool
+from gateway.accounts.pool import LocalPool
 from gateway.errors import Unavailable
-from tests.accounts.support import Clock, make_pool
+from tests.accounts.support import PoolClock, make_pool
 
 
-async def in_line(pool: Pool[Any], key: str) -> asyncio.Task[Any]:
+async def in_line(pool: LocalPool[Any], key: str) -> asyncio.Task[Any]:
     task = asyncio.create_task(pool.acquire(key, 5.0))
     await asyncio.sleep(0)
     return task
@@ -77,7 +77,7 @@ async def test_who_comes_to_the_former_pool_still_is_served_from_the_same_slots(
 
 
 def test_a_pause_outlasts_a_reload() -> None:
-    clock = Clock()
+    clock = PoolClock()
     former, pool = (make_pool(1, clock=clock, failures=1) for _ in range(2))
     lease = former.take()
     assert lease is not None

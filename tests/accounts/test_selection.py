@@ -10,7 +10,7 @@ from gateway.accounts.selection_policy import least_busy
 
 
 @dataclass
-class Candidate:
+class FakeCandidate:
     name: str
     busy: int = 0
     limit: int = 4
@@ -22,18 +22,21 @@ class Candidate:
 @pytest.mark.parametrize(
     ("candidates", "chosen"),
     [
-        ([Candidate("a", busy=2), Candidate("b", busy=1)], "b"),
-        ([Candidate("small", busy=1, limit=2), Candidate("large", busy=2, limit=8)], "large"),
-        ([Candidate("a", turn=2), Candidate("b", turn=1)], "b"),
-        ([Candidate("a", ready=False), Candidate("b", busy=3)], "b"),
-        ([Candidate("a"), Candidate("b", busy=3, on_trial=True)], "b"),
+        ([FakeCandidate("a", busy=2), FakeCandidate("b", busy=1)], "b"),
+        (
+            [FakeCandidate("small", busy=1, limit=2), FakeCandidate("large", busy=2, limit=8)],
+            "large",
+        ),
+        ([FakeCandidate("a", turn=2), FakeCandidate("b", turn=1)], "b"),
+        ([FakeCandidate("a", ready=False), FakeCandidate("b", busy=3)], "b"),
+        ([FakeCandidate("a"), FakeCandidate("b", busy=3, on_trial=True)], "b"),
     ],
 )
-def test_the_least_busy_account_is_chosen(candidates: list[Candidate], chosen: str) -> None:
+def test_the_least_busy_account_is_chosen(candidates: list[FakeCandidate], chosen: str) -> None:
     assert least_busy(candidates, may_risk=True).name == chosen
 
 
 def test_an_account_on_trial_is_the_last_when_its_failure_could_not_be_made_up_for() -> None:
-    trial, busy = Candidate("trial", on_trial=True), Candidate("busy", busy=3)
+    trial, busy = FakeCandidate("trial", on_trial=True), FakeCandidate("busy", busy=3)
     assert least_busy([trial, busy], may_risk=False) is busy
     assert least_busy([trial], may_risk=False) is trial

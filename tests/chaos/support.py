@@ -7,13 +7,13 @@ from typing import Any
 
 from chaos.books import Books, Sources
 from chaos.checks import check
-from chaos.exchange import HEADER, Exchange
-from chaos.fault import Fault
+from chaos.exchange import HEADER, ChaosExchange
+from chaos.fault import ChaosFault
 from chaos.journal import Arrival
 from chaos.load import Kind, Outcome
 from chaos.outages import Outages
-from chaos.plan import Request
-from chaos.processes import Window
+from chaos.plan import PlannedRequest
+from chaos.processes import RestartWindow
 from chaos.trouble import NONE, Trouble
 
 TAG = "made-up-1"
@@ -22,13 +22,13 @@ TEXT = "the quick fox"
 CHAT = "/codeapi/chat_auth?ft_token=u_first_user"
 
 
-def request(kind: str = "stream", trouble: Trouble = NONE, **more: Any) -> Request:
+def request(kind: str = "stream", trouble: Trouble = NONE, **more: Any) -> PlannedRequest:
     expected = None if trouble.marker else TEXT
     path = "/v1/chat/completions"
-    return Request(TAG, 0.0, kind, path, {}, trouble, more.pop("expected", expected), **more)
+    return PlannedRequest(TAG, 0.0, kind, path, {}, trouble, more.pop("expected", expected), **more)
 
 
-def outcome(kind: Kind = "complete", of: Request | None = None, **more: Any) -> Outcome:
+def outcome(kind: Kind = "complete", of: PlannedRequest | None = None, **more: Any) -> Outcome:
     """By default one that lasted from second 10 to second 11."""
     usual: dict[str, Any] = {
         "complete": {"status": 200, "text": TEXT, "size": 300, "finish": "stop"},
@@ -54,15 +54,15 @@ def line(seen: Outcome, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def exchange(number: int = 0, *, status: int = 200, user: str = "u_first_user") -> Exchange:
+def exchange(number: int = 0, *, status: int = 200, user: str = "u_first_user") -> ChaosExchange:
     target = f"/codeapi/chat_auth?ft_token={user}"
-    return Exchange(number, target, TAG, forwarded=True, passed=status, status=status)
+    return ChaosExchange(number, target, TAG, forwarded=True, passed=status, status=status)
 
 
-def struck(number: int, kind: str, *, status: int = 0, user: str = "u_first_user") -> Exchange:
+def struck(number: int, kind: str, *, status: int = 0, user: str = "u_first_user") -> ChaosExchange:
     """One that a fault has broken."""
     found = exchange(number, status=status, user=user)
-    found.fault, found.struck = Fault(kind, 10, 9), True
+    found.fault, found.struck = ChaosFault(kind, 10, 9), True
     found.forwarded = kind != "refuse"
     return found
 
@@ -79,15 +79,15 @@ def call(number: int = 0, *, status: int = 200, **more: Any) -> dict[str, Any]:
 
 
 @dataclass
-class Made:
+class MadeExchange:
     """Made up books. What is not given is as the outcome wants it."""
 
     outcome: Outcome = field(default_factory=outcome)
     arrivals: list[Arrival] | None = None
     lines: list[dict[str, Any]] | None = None
-    exchanges: list[Exchange] | None = None
+    exchanges: list[ChaosExchange] | None = None
     calls: list[dict[str, Any]] | None = None
-    windows: tuple[Window, ...] = ()
+    windows: tuple[RestartWindow, ...] = ()
     outages: Outages | None = None
     more_outcomes: tuple[Outcome, ...] = ()
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from chaos.fault import Fault
+from chaos.fault import ChaosFault
 from chaos.journal import Arrival
 from chaos.outages import Outages
-from chaos.processes import Window
+from chaos.processes import RestartWindow
 from chaos.trouble import Trouble
-from tests.chaos.support import PID, Made, call, exchange, line, outcome, request, struck
+from tests.chaos.support import PID, MadeExchange, call, exchange, line, outcome, request, struck
 
-RESET = Trouble(Fault("reset", 10, 9))
-REFUSED_ONCE = Trouble(Fault("refuse", 10, 1), soft=True)
-KILL = Window("kill", 10.5, 12.0, PID)
-RESTART = Window("restart", 9.0, 14.0, PID, grace=2.0)
+RESET = Trouble(ChaosFault("reset", 10, 9))
+REFUSED_ONCE = Trouble(ChaosFault("refuse", 10, 1), soft=True)
+KILL = RestartWindow("kill", 10.5, 12.0, PID)
+RESTART = RestartWindow("restart", 9.0, 14.0, PID, grace=2.0)
 BUSY = [Arrival(PID, 10.1, None)]
 ACCOUNTS = ("first_user", "second_user")
 
@@ -42,43 +42,43 @@ def outage(*names: str, recovered: bool = True) -> Outages:
 
 
 GOOD = {
-    "a whole answer": Made(),
-    "an answer that a fault cut short": Made(
+    "a whole answer": MadeExchange(),
+    "an answer that a fault cut short": MadeExchange(
         outcome("error frame", request(trouble=RESET)), exchanges=[struck(0, "reset", status=200)]
     ),
-    "an error in place of one": Made(
+    "an error in place of one": MadeExchange(
         outcome("error status", request(trouble=RESET)),
         exchanges=[struck(0, "reset"), struck(1, "reset")],
     ),
-    "a repeat after a refusal": Made(
+    "a repeat after a refusal": MadeExchange(
         outcome(of=request(trouble=REFUSED_ONCE)), exchanges=[struck(0, "refuse"), exchange(1)]
     ),
-    "a repeat with a renewed token": Made(exchanges=[exchange(0, status=401), exchange(1)]),
-    "another account after 503": Made(
+    "a repeat with a renewed token": MadeExchange(exchanges=[exchange(0, status=401), exchange(1)]),
+    "another account after 503": MadeExchange(
         exchanges=[exchange(0, status=503), exchange(1, user="u_second_user")],
         lines=[line(outcome(), account="second_user")],
     ),
-    "a client that left": Made(outcome("left"), calls=[call(done=False, closed_at=11.2)]),
-    "a client that left before it had arrived": Made(
+    "a client that left": MadeExchange(outcome("left"), calls=[call(done=False, closed_at=11.2)]),
+    "a client that left before it had arrived": MadeExchange(
         outcome("left", text="", ended=10.1), arrivals=[], lines=[], exchanges=[]
     ),
-    "a kill while it ran": Made(
+    "a kill while it ran": MadeExchange(
         outcome("broken", status=200, text="the"), arrivals=BUSY, lines=[], windows=(KILL,)
     ),
-    "a kill right after it, which took the line": Made(
+    "a kill right after it, which took the line": MadeExchange(
         arrivals=[Arrival(PID, 10.0, 10.4)], lines=[], windows=(KILL,)
     ),
-    "a refused connection while it was away": Made(
+    "a refused connection while it was away": MadeExchange(
         outcome("refused"), arrivals=[], lines=[], exchanges=[], windows=(RESTART,)
     ),
-    "turned away at the end": Made(
+    "turned away at the end": MadeExchange(
         outcome("error status", status=503, code="draining"),
         arrivals=[],
         lines=[],
         exchanges=[],
         windows=(RESTART,),
     ),
-    "no account while all pause": Made(
+    "no account while all pause": MadeExchange(
         outcome("error status", status=503, code="no_account_available"),
         exchanges=[],
         outages=outage(*ACCOUNTS),
@@ -93,44 +93,54 @@ def test_nothing_is_wrong_with(name: str) -> None:
 
 BAD = {
     # The client's book.
-    "it never ended": Made(outcome("stuck")),
-    "the client has two requests of this tag": Made(more_outcomes=(outcome(),)),
-    "no connection, though": Made(outcome("refused"), arrivals=[], lines=[], exchanges=[]),
-    "refused, but it arrived": Made(outcome("refused"), windows=(RESTART,)),
-    "no answer, though nothing": Made(outcome("no answer"), arrivals=[], lines=[], exchanges=[]),
-    "no answer, though it had arrived": Made(outcome("no answer"), windows=(RESTART,)),
-    "the answer broke off": Made(outcome("broken", status=200), windows=(RESTART,)),
-    "an error without a cause": Made(outcome("error status")),
-    "the text is": Made(outcome(text="the quick")),
-    "is no beginning of": Made(outcome("left", text="the slow")),
+    "it never ended": MadeExchange(outcome("stuck")),
+    "the client has two requests of this tag": MadeExchange(more_outcomes=(outcome(),)),
+    "no connection, though": MadeExchange(outcome("refused"), arrivals=[], lines=[], exchanges=[]),
+    "refused, but it arrived": MadeExchange(outcome("refused"), windows=(RESTART,)),
+    "no answer, though nothing": MadeExchange(
+        outcome("no answer"), arrivals=[], lines=[], exchanges=[]
+    ),
+    "no answer, though it had arrived": MadeExchange(outcome("no answer"), windows=(RESTART,)),
+    "the answer broke off": MadeExchange(outcome("broken", status=200), windows=(RESTART,)),
+    "an error without a cause": MadeExchange(outcome("error status")),
+    "the text is": MadeExchange(outcome(text="the quick")),
+    "is no beginning of": MadeExchange(outcome("left", text="the slow")),
     # Arrivals.
-    "it arrived 2 times": Made(arrivals=[Arrival(PID, 10.1, 10.2), Arrival(PID, 10.3, 10.4)]),
-    "the gateway never was done": Made(arrivals=BUSY),
-    "never arrived": Made(arrivals=[], lines=[], exchanges=[]),
-    "Fitten was asked for it, but": Made(outcome("no answer"), arrivals=[], windows=(RESTART,)),
+    "it arrived 2 times": MadeExchange(
+        arrivals=[Arrival(PID, 10.1, 10.2), Arrival(PID, 10.3, 10.4)]
+    ),
+    "the gateway never was done": MadeExchange(arrivals=BUSY),
+    "never arrived": MadeExchange(arrivals=[], lines=[], exchanges=[]),
+    "Fitten was asked for it, but": MadeExchange(
+        outcome("no answer"), arrivals=[], windows=(RESTART,)
+    ),
     # The log.
-    "0 log lines for 1 arrivals": Made(lines=[]),
-    "2 log lines": Made(lines=[line(outcome()), line(outcome())]),
-    "nobody sent": Made(lines=[line(outcome()), line(outcome(), request_id="other")]),
-    "the log says 200 client_closed": Made(lines=[line(outcome(), end="client_closed_request")]),
-    "the log says 500": Made(lines=[line(outcome(), status=500)]),
-    "the client had 300 bytes": Made(lines=[line(outcome(), bytes=299)]),
-    "the client was told stop": Made(lines=[line(outcome(), finish_reason="length")]),
-    "the log says second_user": Made(lines=[line(outcome(), account="second_user")]),
-    "the log has": Made(lines=[line(outcome()), {"event": "bug", "level": "error"}]),
-    '"not json"': Made(lines=[line(outcome()), {"event": "not json"}]),
+    "0 log lines for 1 arrivals": MadeExchange(lines=[]),
+    "2 log lines": MadeExchange(lines=[line(outcome()), line(outcome())]),
+    "nobody sent": MadeExchange(lines=[line(outcome()), line(outcome(), request_id="other")]),
+    "the log says 200 client_closed": MadeExchange(
+        lines=[line(outcome(), end="client_closed_request")]
+    ),
+    "the log says 500": MadeExchange(lines=[line(outcome(), status=500)]),
+    "the client had 300 bytes": MadeExchange(lines=[line(outcome(), bytes=299)]),
+    "the client was told stop": MadeExchange(lines=[line(outcome(), finish_reason="length")]),
+    "the log says second_user": MadeExchange(lines=[line(outcome(), account="second_user")]),
+    "the log has": MadeExchange(lines=[line(outcome()), {"event": "bug", "level": "error"}]),
+    '"not json"': MadeExchange(lines=[line(outcome()), {"event": "not json"}]),
     # The proxy's and the emulator's.
-    "asked again": Made(exchanges=[exchange(0), exchange(1)]),
-    "a whole answer, but Fitten was not asked": Made(exchanges=[]),
-    "the last exchange was": Made(exchanges=[exchange(0, status=500)]),
-    "a call at the emulator is still open": Made(calls=[call(done=False, done_at=None)]),
-    "its call went on for 6.0 s": Made(outcome("left"), calls=[call(done=False, closed_at=17.0)]),
-    "its call went on for 3.0 s": Made(outcome("left"), calls=[call(done_at=14.0)]),
-    "was not sent to its end": Made(calls=[call(done=False, closed_at=11.0)]),
-    "never reached the emulator": Made(calls=[]),
-    "that did not pass": Made(calls=[call(0), call(7)]),
-    "the emulator says 500": Made(calls=[call(0, status=500)]),
-    "what nobody asked for": Made(exchanges=[exchange(0), strange := exchange(1)]),
+    "asked again": MadeExchange(exchanges=[exchange(0), exchange(1)]),
+    "a whole answer, but Fitten was not asked": MadeExchange(exchanges=[]),
+    "the last exchange was": MadeExchange(exchanges=[exchange(0, status=500)]),
+    "a call at the emulator is still open": MadeExchange(calls=[call(done=False, done_at=None)]),
+    "its call went on for 6.0 s": MadeExchange(
+        outcome("left"), calls=[call(done=False, closed_at=17.0)]
+    ),
+    "its call went on for 3.0 s": MadeExchange(outcome("left"), calls=[call(done_at=14.0)]),
+    "was not sent to its end": MadeExchange(calls=[call(done=False, closed_at=11.0)]),
+    "never reached the emulator": MadeExchange(calls=[]),
+    "that did not pass": MadeExchange(calls=[call(0), call(7)]),
+    "the emulator says 500": MadeExchange(calls=[call(0, status=500)]),
+    "what nobody asked for": MadeExchange(exchanges=[exchange(0), strange := exchange(1)]),
 }
 strange.tag = ""
 
@@ -143,7 +153,7 @@ def test_the_books_object(sentence: str) -> None:
 
 def test_a_call_that_is_made_twice_is_found_whatever_came_of_the_request() -> None:
     for kind in ("error frame", "left"):
-        made = Made(
+        made = MadeExchange(
             outcome(kind, request(trouble=RESET)),
             exchanges=[exchange(0), struck(1, "reset", status=200)],
         )
@@ -162,23 +172,23 @@ def test_a_call_that_is_made_twice_is_found_whatever_came_of_the_request() -> No
     ids=["lost twice", "silent", "the answer had begun", "the same account", "500"],
 )
 def test_what_must_not_be_repeated_is_not(exchanges: list[Any]) -> None:
-    made = Made(outcome(of=request(trouble=RESET)), exchanges=exchanges)
+    made = MadeExchange(outcome(of=request(trouble=RESET)), exchanges=exchanges)
     assert any("asked again" in fault for fault in made.faults())
 
 
 def test_a_whole_answer_after_a_broken_one_is_a_lie() -> None:
     trouble = Trouble(marker="truncate how=reset after=3", breaks=True)
-    made = Made(outcome(of=request(trouble=trouble)))
+    made = MadeExchange(outcome(of=request(trouble=trouble)))
     assert made.faults() == ["a whole answer, though the upstream's was broken"]
 
 
 def test_a_fault_that_never_came_true_is_no_cause() -> None:
-    made = Made(outcome("error status", request(trouble=RESET)))
+    made = MadeExchange(outcome("error status", request(trouble=RESET)))
     assert made.faults() == ["an error without a cause"]
 
 
 def test_a_fault_that_one_repeat_hides_is_no_cause() -> None:
-    made = Made(
+    made = MadeExchange(
         outcome("error status", request(trouble=REFUSED_ONCE)), exchanges=[struck(0, "refuse")]
     )
     assert made.faults() == ["an error without a cause"]
@@ -186,34 +196,34 @@ def test_a_fault_that_one_repeat_hides_is_no_cause() -> None:
 
 def test_a_mistake_of_the_gateways_own_is_never_excused() -> None:
     seen = outcome("error status", request(trouble=RESET), status=500, code="internal_error")
-    made = Made(seen, exchanges=[struck(0, "reset", status=200)])
+    made = MadeExchange(seen, exchanges=[struck(0, "reset", status=200)])
     assert made.faults() == ["an error without a cause"]
 
 
 def test_a_restart_excuses_no_end_before_its_time() -> None:
     seen = outcome("error frame", code="draining")
-    assert Made(seen, windows=(RESTART,)).faults() == []
+    assert MadeExchange(seen, windows=(RESTART,)).faults() == []
     hasty = replace(RESTART, grace=4.0)
-    assert Made(seen, windows=(hasty,)).faults() == ["an error without a cause"]
+    assert MadeExchange(seen, windows=(hasty,)).faults() == ["an error without a cause"]
 
 
 def test_a_restart_excuses_no_missing_line() -> None:
-    made = Made(lines=[], windows=(RESTART,))
+    made = MadeExchange(lines=[], windows=(RESTART,))
     assert made.faults() == ["0 log lines for 1 arrivals"]
 
 
 def test_a_kill_excuses_only_the_lines_of_its_own_process() -> None:
-    other = Window("kill", 10.5, 12.0, PID + 1)
-    assert Made(lines=[], windows=(other,)).faults() == ["0 log lines for 1 arrivals"]
+    other = RestartWindow("kill", 10.5, 12.0, PID + 1)
+    assert MadeExchange(lines=[], windows=(other,)).faults() == ["0 log lines for 1 arrivals"]
 
 
 @pytest.mark.parametrize(
     "window",
-    [Window("kill", 10.5, 12.0, PID + 1), Window("kill", 15.0, 16.0, PID)],
+    [RestartWindow("kill", 10.5, 12.0, PID + 1), RestartWindow("kill", 15.0, 16.0, PID)],
     ids=["another process", "later"],
 )
-def test_only_the_kill_of_its_own_process_breaks_an_answer(window: Window) -> None:
-    made = Made(outcome("broken", status=200), arrivals=BUSY, windows=(window,))
+def test_only_the_kill_of_its_own_process_breaks_an_answer(window: RestartWindow) -> None:
+    made = MadeExchange(outcome("broken", status=200), arrivals=BUSY, windows=(window,))
     assert made.faults()[:2] == [
         "the gateway never was done with it",
         "the answer broke off without a word",
@@ -221,21 +231,23 @@ def test_only_the_kill_of_its_own_process_breaks_an_answer(window: Window) -> No
 
 
 def test_a_kill_excuses_no_line_that_had_time_to_be_written() -> None:
-    later = Window("kill", 15.0, 16.0, PID)
-    assert Made(lines=[], windows=(later,)).faults() == ["0 log lines for 1 arrivals"]
+    later = RestartWindow("kill", 15.0, 16.0, PID)
+    assert MadeExchange(lines=[], windows=(later,)).faults() == ["0 log lines for 1 arrivals"]
 
 
 @pytest.mark.parametrize("names", [(), ACCOUNTS[:1]], ids=["none", "one of two"])
 def test_no_account_is_no_excuse_while_one_can_serve(names: tuple[str, ...]) -> None:
     seen = outcome("error status", status=503, code="no_account_available")
-    made = Made(seen, exchanges=[], outages=outage(*names))
+    made = MadeExchange(seen, exchanges=[], outages=outage(*names))
     assert made.faults() == ["an error without a cause"]
 
 
 def test_a_line_that_is_too_long_needs_an_account_that_is_out_of_use() -> None:
     seen = outcome("error status", status=503, code="server_is_overloaded")
-    assert Made(seen, exchanges=[], outages=outage("first_user")).faults() == []
-    assert Made(seen, exchanges=[], outages=outage()).faults() == ["an error without a cause"]
+    assert MadeExchange(seen, exchanges=[], outages=outage("first_user")).faults() == []
+    assert MadeExchange(seen, exchanges=[], outages=outage()).faults() == [
+        "an error without a cause"
+    ]
 
 
 @pytest.mark.parametrize(("queued_ms", "excused"), [(3900.0, True), (10.0, False)])
@@ -243,7 +255,7 @@ def test_only_who_waited_long_in_line_may_have_no_time_left(
     queued_ms: float, excused: bool
 ) -> None:
     seen = outcome("error status", status=504, code="upstream_timeout")
-    made = Made(seen, lines=[line(seen, queued_ms=queued_ms)], outages=outage("first_user"))
+    made = MadeExchange(seen, lines=[line(seen, queued_ms=queued_ms)], outages=outage("first_user"))
     assert (made.faults() == []) == excused
 
 

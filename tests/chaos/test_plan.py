@@ -7,7 +7,7 @@ import json
 import pytest
 
 from chaos.blows import BLOWS, KINDS
-from chaos.fault import FAULTS, Fault, read
+from chaos.fault import FAULTS, ChaosFault, read
 from chaos.plan import Planner, events
 from chaos.trouble import mixed, storms
 
@@ -38,7 +38,7 @@ def test_what_asks_for_no_known_fault_gets_none(text: bytes) -> None:
 
 
 def test_a_fault_is_read_as_it_was_written() -> None:
-    fault = Fault("reset", 12, 3)
+    fault = ChaosFault("reset", 12, 3)
     assert read(f"tag=a-1 {fault}".encode()) == ("a-1", fault)
 
 

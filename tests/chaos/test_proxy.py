@@ -18,7 +18,7 @@ ANSWER = HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 GARBAGE = b"\r\n\x00\xffnot HTTP\r\n"
 
 
-class Fitten:
+class PlainFitten:
     """Answers every request alike; knows their heads."""
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ class Fitten:
 
 
 @pytest.fixture
-async def fitten() -> AsyncIterator[tuple[Fitten, Proxy]]:
-    behind = Fitten()
+async def fitten() -> AsyncIterator[tuple[PlainFitten, Proxy]]:
+    behind = PlainFitten()
     server = await asyncio.start_server(behind.serve, "127.0.0.1", 0)
     async with Proxy(server.sockets[0].getsockname()[1]) as proxy:
         yield behind, proxy
@@ -100,7 +100,7 @@ async def received(reader: asyncio.StreamReader, within: float = 2.0) -> tuple[b
     ],
 )
 async def test_a_fault_does_what_it_says(
-    fitten: tuple[Fitten, Proxy], order: str, expected: bytes, ending: str
+    fitten: tuple[PlainFitten, Proxy], order: str, expected: bytes, ending: str
 ) -> None:
     behind, proxy = fitten
     kind = order.partition("=")[2].partition(":")[0]
@@ -118,7 +118,7 @@ async def test_a_fault_does_what_it_says(
 
 
 async def test_the_emulator_is_told_the_number_of_each_exchange(
-    fitten: tuple[Fitten, Proxy],
+    fitten: tuple[PlainFitten, Proxy],
 ) -> None:
     behind, proxy = fitten
     async with connected(proxy) as (reader, writer):
@@ -131,7 +131,7 @@ async def test_the_emulator_is_told_the_number_of_each_exchange(
 
 
 async def test_a_fault_strikes_as_often_as_it_was_asked_for(
-    fitten: tuple[Fitten, Proxy],
+    fitten: tuple[PlainFitten, Proxy],
 ) -> None:
     _, proxy = fitten
     endings = []
@@ -143,7 +143,7 @@ async def test_a_fault_strikes_as_often_as_it_was_asked_for(
     assert [exchange.harmed for exchange in proxy.exchanges] == [True, True, False]
 
 
-async def test_an_order_is_read_in_a_compressed_body_too(fitten: tuple[Fitten, Proxy]) -> None:
+async def test_an_order_is_read_in_a_compressed_body_too(fitten: tuple[PlainFitten, Proxy]) -> None:
     _, proxy = fitten
     async with connected(proxy) as (reader, writer):
         writer.write(asking("fault=reset:10:1", packed=True))
@@ -153,7 +153,7 @@ async def test_an_order_is_read_in_a_compressed_body_too(fitten: tuple[Fitten, P
 
 
 async def test_only_connections_between_two_answers_are_idle(
-    fitten: tuple[Fitten, Proxy],
+    fitten: tuple[PlainFitten, Proxy],
 ) -> None:
     _, proxy = fitten
     async with connected(proxy) as (new, _), connected(proxy) as (used, writer):

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from chaos.exchange import Exchange
+from chaos.exchange import ChaosExchange
 from chaos.processes import Measures
 from chaos.result import compared, of_books, struck
-from tests.chaos.support import Made, exchange, outcome
+from tests.chaos.support import MadeExchange, exchange, outcome
 
 BEFORE = Measures(
     descriptors=15, tasks={"serve": 1}, memory=50_000_000, slots=0, queued=0, accounts={}
@@ -18,7 +18,7 @@ BEFORE = Measures(
 
 
 def test_books_that_agree_make_a_good_run() -> None:
-    result = of_books(Made().books())
+    result = of_books(MadeExchange().books())
     assert result.faults == []
     assert all(row.good for row in result.rows)
 
@@ -26,7 +26,7 @@ def test_books_that_agree_make_a_good_run() -> None:
 def test_a_fault_of_a_request_spoils_the_run_and_its_row(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    result = of_books(Made(outcome(text="other")).books())
+    result = of_books(MadeExchange(outcome(text="other")).books())
     assert [row.name for row in result.rows if not row.good] == ["  stream", "books"]
     assert result.report() == 1
     said = capsys.readouterr()
@@ -59,8 +59,8 @@ def test_a_process_as_before_is_a_good_one() -> None:
     assert compared(BEFORE, BEFORE, memory=True).faults == []
 
 
-def other(target: str, *, status: int = 200) -> Exchange:
-    return Exchange(50, target, forwarded=True, status=status)
+def other(target: str, *, status: int = 200) -> ChaosExchange:
+    return ChaosExchange(50, target, forwarded=True, status=status)
 
 
 LOGIN, REFRESH = "/codeuser/auth/login", "/codeuser/auth/refresh_access_token"
@@ -68,7 +68,7 @@ RENEWED = [exchange(0, status=401), exchange(1)]
 
 
 def test_a_login_for_each_account_and_a_refresh_for_a_refused_token_are_good() -> None:
-    made = Made(exchanges=[*RENEWED, other(LOGIN), other(REFRESH)])
+    made = MadeExchange(exchanges=[*RENEWED, other(LOGIN), other(REFRESH)])
     assert of_books(made.books()).faults == []
 
 
@@ -80,6 +80,6 @@ def test_a_login_for_each_account_and_a_refresh_for_a_refused_token_are_good() -
     ],
 )
 def test_logins_and_refreshes_that_nothing_wanted_spoil_the_run(
-    exchanges: list[Exchange], fault: str
+    exchanges: list[ChaosExchange], fault: str
 ) -> None:
-    assert of_books(Made(exchanges=exchanges).books()).faults == [fault]
+    assert of_books(MadeExchange(exchanges=exchanges).books()).faults == [fault]

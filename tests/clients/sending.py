@@ -14,7 +14,7 @@ MODEL = "fitten-code"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClientAnswer:
     """An answer's status, media type and bytes."""
 
     status: int
@@ -36,7 +36,7 @@ def load(name: str, marker: str = "") -> dict[str, Any]:
     return loaded
 
 
-async def send(gateway: Gateway, name: str, marker: str = "") -> Answer:
+async def send(gateway: Gateway, name: str, marker: str = "") -> ClientAnswer:
     """Send a request; the members of its body go out in the order of the file."""
     request = load(name, marker)
     async with gateway.http.request(
@@ -45,4 +45,4 @@ async def send(gateway: Gateway, name: str, marker: str = "") -> Answer:
         headers=request["headers"],
         data=json.dumps(request["body"]).encode(),
     ) as response:
-        return Answer(response.status, response.content_type, await response.read())
+        return ClientAnswer(response.status, response.content_type, await response.read())

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from emulator import Emulator
-from tests.emulator.support import Caller
+from tests.emulator.support import EmulatorCaller
 
 
 @pytest.fixture
@@ -18,13 +18,13 @@ async def emu() -> AsyncIterator[Emulator]:
 
 
 @pytest.fixture
-async def caller(emu: Emulator) -> AsyncIterator[Caller]:
+async def caller(emu: Emulator) -> AsyncIterator[EmulatorCaller]:
     async with aiohttp.ClientSession() as session:
-        yield Caller(emu.url, session)
+        yield EmulatorCaller(emu.url, session)
 
 
 @pytest.fixture
-async def member(caller: Caller) -> Caller:
+async def member(caller: EmulatorCaller) -> EmulatorCaller:
     """A caller who is logged in."""
     await caller.login()
     return caller

@@ -14,7 +14,7 @@ CHAT = "/codeapi/chat_auth"
 
 
 @dataclass
-class Reply:
+class EmulatorReply:
     """A whole answer."""
 
     status: int
@@ -35,7 +35,7 @@ class Reply:
         return "".join(line.get("delta", "") for line in self.lines)
 
 
-class Caller:
+class EmulatorCaller:
     """What a client of Fitten does, step by step."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
@@ -44,13 +44,15 @@ class Caller:
         self.access = ""
         self.refresh = ""
 
-    async def request(self, method: str, path: str, **options: Any) -> Reply:
+    async def request(self, method: str, path: str, **options: Any) -> EmulatorReply:
         async with self.session.request(
             method, self.url + path, allow_redirects=False, **options
         ) as r:
-            return Reply(r.status, dict(r.headers), await r.read())
+            return EmulatorReply(r.status, dict(r.headers), await r.read())
 
-    async def login(self, username: str = "demo_user", password: str = "correct horse") -> Reply:
+    async def login(
+        self, username: str = "demo_user", password: str = "correct horse"
+    ) -> EmulatorReply:
         """Log in and keep the tokens, if there are any."""
         body = {"username": username, "password": password}
         reply = await self.request("POST", LOGIN, json=body)
@@ -61,7 +63,7 @@ class Caller:
             pass
         return reply
 
-    async def renew(self, **options: Any) -> Reply:
+    async def renew(self, **options: Any) -> EmulatorReply:
         """Ask for a new access token."""
         return await self.request("POST", REFRESH, headers=bearer(self.refresh), **options)
 
@@ -70,7 +72,7 @@ class Caller:
         body = {"inputs": inputs, "ft_token": "u_demo_user", "meta_datas": meta}
         return {"json": body, "headers": bearer(self.access)}
 
-    async def chat(self, text: str, **meta: Any) -> Reply:
+    async def chat(self, text: str, **meta: Any) -> EmulatorReply:
         """Send one user message and read the whole answer."""
         options = self.chat_options(text, **meta)
         return await self.request("POST", f"{CHAT}?ft_token=u_demo_user", **options)

@@ -9,8 +9,8 @@ import time
 import aiohttp
 import pytest
 
-from emulator import Call, Emulator
-from tests.emulator.support import Caller
+from emulator import Emulator, WrittenCall
+from tests.emulator.support import EmulatorCaller
 
 
 async def read_into(got: bytearray, reply: aiohttp.ClientResponse) -> None:
@@ -22,7 +22,7 @@ async def read_into(got: bytearray, reply: aiohttp.ClientResponse) -> None:
 @pytest.mark.parametrize("how", ["reset", "fin"])
 @pytest.mark.parametrize("at", ["middle", "line"])
 async def test_a_truncated_answer_fails_after_its_text(
-    emu: Emulator, member: Caller, framing: str, how: str, at: str
+    emu: Emulator, member: EmulatorCaller, framing: str, how: str, at: str
 ) -> None:
     marker = f"[[truncate framing={framing} how={how} at={at} after=2]]"
     async with member.open_chat(marker) as reply:
@@ -39,7 +39,9 @@ async def test_a_truncated_answer_fails_after_its_text(
 
 # On the wire, because aiohttp's client takes the reset of a close-delimited body for its end.
 @pytest.mark.parametrize("marker", ["reset after=1", "truncate framing=close how=reset"])
-async def test_a_reset_is_a_reset_on_the_wire(emu: Emulator, member: Caller, marker: str) -> None:
+async def test_a_reset_is_a_reset_on_the_wire(
+    emu: Emulator, member: EmulatorCaller, marker: str
+) -> None:
     host, port = emu.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps({"inputs": f"<|user|>\n[[{marker}]]\n<|end|>"}).encode()
@@ -53,7 +55,7 @@ async def test_a_reset_is_a_reset_on_the_wire(emu: Emulator, member: Caller, mar
     writer.close()
 
 
-async def test_no_answer_at_all_before_a_reset(member: Caller) -> None:
+async def test_no_answer_at_all_before_a_reset(member: EmulatorCaller) -> None:
     with pytest.raises(aiohttp.ClientOSError):
         await member.chat("[[reset_before_headers]]")
 
@@ -71,7 +73,11 @@ async def test_no_answer_at_all_before_a_reset(member: Caller) -> None:
     ],
 )
 async def test_a_caller_who_leaves_is_recorded_within_200_ms_and_logs_nothing(
-    emu: Emulator, member: Caller, marker: str, start: bytes, caplog: pytest.LogCaptureFixture
+    emu: Emulator,
+    member: EmulatorCaller,
+    marker: str,
+    start: bytes,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with member.open_chat(f"[[{marker}]]") as reply:
         assert reply.status == 200
@@ -85,7 +91,7 @@ async def test_a_caller_who_leaves_is_recorded_within_200_ms_and_logs_nothing(
 
 
 async def test_a_caller_who_leaves_before_any_head_is_recorded(
-    emu: Emulator, member: Caller
+    emu: Emulator, member: EmulatorCaller
 ) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
@@ -95,7 +101,7 @@ async def test_a_caller_who_leaves_before_any_head_is_recorded(
     assert (call.status, call.bytes_sent) == (0, 0)
 
 
-async def assert_closed_soon(call: Call, left_at: float) -> None:
+async def assert_closed_soon(call: WrittenCall, left_at: float) -> None:
     await asyncio.wait_for(call.closed.wait(), 1)
     assert call.closed_at is not None
     assert call.closed_at - left_at < 0.2
@@ -103,7 +109,7 @@ async def assert_closed_soon(call: Call, left_at: float) -> None:
 
 
 async def test_a_caller_who_does_not_read_holds_the_emulator_back(
-    emu: Emulator, member: Caller
+    emu: Emulator, member: EmulatorCaller
 ) -> None:
     async with member.open_chat("[[endless pace=0 size=100000]]"):
         await asyncio.sleep(0.3)
@@ -112,7 +118,7 @@ async def test_a_caller_who_does_not_read_holds_the_emulator_back(
         assert emu.calls[-1].bytes_sent == sent
 
 
-async def test_a_role_marker_is_cut_over_four_deltas(member: Caller) -> None:
+async def test_a_role_marker_is_cut_over_four_deltas(member: EmulatorCaller) -> None:
     async with member.open_chat("[[role_leak split=1]]") as reply:
         lines = [await reply.content.readline() for _ in range(8)]
     assert lines[3:7] == [
@@ -123,7 +129,7 @@ async def test_a_role_marker_is_cut_over_four_deltas(member: Caller) -> None:
     ]
 
 
-async def test_the_head_of_a_slow_answer_comes_at_once(member: Caller) -> None:
+async def test_the_head_of_a_slow_answer_comes_at_once(member: EmulatorCaller) -> None:
     before = time.perf_counter()
     async with member.open_chat("[[slow first=0.2 gap=0.1 n=3]]") as reply:
         head = time.perf_counter() - before
@@ -135,7 +141,7 @@ async def test_the_head_of_a_slow_answer_comes_at_once(member: Caller) -> None:
     assert time.perf_counter() - before >= 0.4
 
 
-async def test_the_default_answer_keeps_its_pace(caller: Caller) -> None:
+async def test_the_default_answer_keeps_its_pace(caller: EmulatorCaller) -> None:
     async with Emulator(pace=0.005) as emu:
         caller.url = emu.url
         await caller.login()
@@ -145,7 +151,7 @@ async def test_the_default_answer_keeps_its_pace(caller: Caller) -> None:
 
 
 async def test_a_whole_answer_is_recorded_with_what_was_asked(
-    emu: Emulator, member: Caller
+    emu: Emulator, member: EmulatorCaller
 ) -> None:
     reply = await member.chat("[[no_usage]]", model="S2")
     login, chat = emu.calls
@@ -160,7 +166,7 @@ async def test_a_whole_answer_is_recorded_with_what_was_asked(
     assert login.bytes_sent > 100
 
 
-async def test_connections_are_kept_after_whole_answers(member: Caller) -> None:
+async def test_connections_are_kept_after_whole_answers(member: EmulatorCaller) -> None:
     reused: list[bool] = []
     trace = aiohttp.TraceConfig()
 
@@ -175,7 +181,7 @@ async def test_connections_are_kept_after_whole_answers(member: Caller) -> None:
     assert len(reused) == 3
 
 
-async def test_stopping_ends_answers_under_way_at_once(member: Caller) -> None:
+async def test_stopping_ends_answers_under_way_at_once(member: EmulatorCaller) -> None:
     async with Emulator() as emu:
         member.url = emu.url
         await member.login()

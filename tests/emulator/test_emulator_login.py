@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from emulator import Account, Emulator
+from emulator import EmulatedAccount, Emulator
 from emulator.login import duration
-from tests.emulator.support import Caller, bearer
+from tests.emulator.support import EmulatorCaller, bearer
 
 REFRESH_REFRESH = "/codeuser/auth/refresh_refresh_token"
 MODELS = "/codeapi/chat/models"
@@ -21,7 +21,7 @@ def claims(token: str) -> dict[str, Any]:
     return result
 
 
-async def test_login_gives_two_jwts_and_the_user_id(caller: Caller) -> None:
+async def test_login_gives_two_jwts_and_the_user_id(caller: EmulatorCaller) -> None:
     reply = await caller.login()
     assert reply.status == 200
     assert reply.json["user_info"]["user_id"] == "u_demo_user"
@@ -29,7 +29,7 @@ async def test_login_gives_two_jwts_and_the_user_id(caller: Caller) -> None:
     assert abs(claims(caller.refresh)["exp"] - time.time() - 30 * 86400) < 5
 
 
-async def test_two_logins_never_give_the_same_token(caller: Caller) -> None:
+async def test_two_logins_never_give_the_same_token(caller: EmulatorCaller) -> None:
     await caller.login()
     first = caller.access
     await caller.login()
@@ -40,7 +40,7 @@ async def test_two_logins_never_give_the_same_token(caller: Caller) -> None:
     ("user", "password"), [("demo_user", "wrong"), ("nobody", "correct horse")]
 )
 async def test_a_wrong_name_or_password_is_refused_inside_a_200(
-    caller: Caller, user: str, password: str
+    caller: EmulatorCaller, user: str, password: str
 ) -> None:
     reply = await caller.login(user, password)
     assert (reply.status, reply.json["status_code"], reply.json["data"]) == (200, 401, "")
@@ -60,7 +60,7 @@ async def test_a_wrong_name_or_password_is_refused_inside_a_200(
     ],
 )
 async def test_each_login_failure_has_its_status_and_body(
-    emu: Emulator, caller: Caller, scenario: str, status: int, part: bytes
+    emu: Emulator, caller: EmulatorCaller, scenario: str, status: int, part: bytes
 ) -> None:
     emu.account("demo_user").scenarios.add(scenario)
     reply = await caller.login()
@@ -69,13 +69,13 @@ async def test_each_login_failure_has_its_status_and_body(
 
 
 @pytest.mark.parametrize("body", [{"username": "demo_user"}, {"password": 5}, [], "x"])
-async def test_an_incomplete_login_body_is_a_422(caller: Caller, body: Any) -> None:
+async def test_an_incomplete_login_body_is_a_422(caller: EmulatorCaller, body: Any) -> None:
     assert (await caller.request("POST", "/codeuser/auth/login", json=body)).status == 422
 
 
 @pytest.mark.parametrize("options", [{}, {"json": {}}])
 async def test_refresh_gives_a_new_access_token_with_or_without_a_body(
-    member: Caller, options: dict[str, Any]
+    member: EmulatorCaller, options: dict[str, Any]
 ) -> None:
     reply = await member.renew(**options)
     assert reply.status == 200
@@ -98,7 +98,7 @@ async def test_refresh_gives_a_new_access_token_with_or_without_a_body(
     ],
 )
 async def test_each_refresh_failure_has_its_status_and_body(
-    emu: Emulator, member: Caller, scenario: str, status: int, part: bytes
+    emu: Emulator, member: EmulatorCaller, scenario: str, status: int, part: bytes
 ) -> None:
     emu.account("demo_user").scenarios.add(scenario)
     access = await member.renew()
@@ -108,7 +108,9 @@ async def test_each_refresh_failure_has_its_status_and_body(
     assert part in both.raw
 
 
-async def test_a_rotated_refresh_token_replaces_the_old_one(emu: Emulator, member: Caller) -> None:
+async def test_a_rotated_refresh_token_replaces_the_old_one(
+    emu: Emulator, member: EmulatorCaller
+) -> None:
     emu.account("demo_user").scenarios.add("refresh_rotates")
     rotated = (await member.renew()).json["refresh_token"]
     assert (await member.renew()).status == 401
@@ -116,7 +118,9 @@ async def test_a_rotated_refresh_token_replaces_the_old_one(emu: Emulator, membe
     assert (await member.renew()).status == 200
 
 
-async def test_refresh_refresh_token_takes_a_bare_string_and_gives_both(member: Caller) -> None:
+async def test_refresh_refresh_token_takes_a_bare_string_and_gives_both(
+    member: EmulatorCaller,
+) -> None:
     reply = await member.request("POST", REFRESH_REFRESH, json=member.refresh)
     assert reply.status == 200
     assert reply.json["refresh_token_expires"] == "P30D"
@@ -126,7 +130,7 @@ async def test_refresh_refresh_token_takes_a_bare_string_and_gives_both(member: 
 
 
 async def test_refresh_refresh_token_refuses_an_object_and_a_foreign_string(
-    member: Caller,
+    member: EmulatorCaller,
 ) -> None:
     as_object = await member.request("POST", REFRESH_REFRESH, json={"token": member.refresh})
     foreign = await member.request("POST", REFRESH_REFRESH, json="foreign")
@@ -134,13 +138,13 @@ async def test_refresh_refresh_token_refuses_an_object_and_a_foreign_string(
     assert (foreign.status, foreign.json["status_code"]) == (200, 401)
 
 
-async def test_the_access_token_is_no_refresh_token_and_the_reverse(member: Caller) -> None:
+async def test_the_access_token_is_no_refresh_token_and_the_reverse(member: EmulatorCaller) -> None:
     member.access, member.refresh = member.refresh, member.access
     assert (await member.renew()).status == 401
     assert (await member.chat("hi")).status == 401
 
 
-async def test_tokens_expire_by_the_movable_clock(emu: Emulator, member: Caller) -> None:
+async def test_tokens_expire_by_the_movable_clock(emu: Emulator, member: EmulatorCaller) -> None:
     emu.clock.advance(86400 - 60)
     assert (await member.chat("hi")).status == 200
     emu.clock.advance(61)
@@ -153,7 +157,7 @@ async def test_tokens_expire_by_the_movable_clock(emu: Emulator, member: Caller)
 
 
 async def test_revoked_tokens_are_refused_and_new_ones_accepted(
-    emu: Emulator, member: Caller
+    emu: Emulator, member: EmulatorCaller
 ) -> None:
     emu.account("demo_user").revoke_access()
     assert (await member.chat("hi")).status == 401
@@ -166,21 +170,21 @@ async def test_revoked_tokens_are_refused_and_new_ones_accepted(
 @pytest.mark.parametrize(
     "forged", ["", "x", "a.b.c", "a.é.c", "fo_", "fo_!!", "eyJhbGciOiJub25lIn0.e30."]
 )
-async def test_a_forged_token_is_a_401(member: Caller, forged: str) -> None:
+async def test_a_forged_token_is_a_401(member: EmulatorCaller, forged: str) -> None:
     member.access = forged
     reply = await member.chat("hi")
     assert reply.status == 401
     assert reply.json["detail"] == "Invalid token: Signature verification failed."
 
 
-async def test_a_changed_signature_is_a_401(member: Caller) -> None:
+async def test_a_changed_signature_is_a_401(member: EmulatorCaller) -> None:
     member.access = member.access[:-4] + "AAAA"
     assert (await member.chat("hi")).status == 401
 
 
 @pytest.mark.parametrize("scenario", ["token_without_exp", "opaque_token", "clock_ahead"])
 async def test_tokens_of_odd_forms_are_accepted(
-    emu: Emulator, caller: Caller, scenario: str
+    emu: Emulator, caller: EmulatorCaller, scenario: str
 ) -> None:
     emu.account("demo_user").scenarios.add(scenario)
     await caller.login()
@@ -194,7 +198,9 @@ async def test_tokens_of_odd_forms_are_accepted(
     assert (await caller.renew()).status == 200
 
 
-async def test_slow_scenarios_wait_before_they_answer(emu: Emulator, caller: Caller) -> None:
+async def test_slow_scenarios_wait_before_they_answer(
+    emu: Emulator, caller: EmulatorCaller
+) -> None:
     emu.account("demo_user").scenarios.update({"login_slow", "refresh_slow", "models_slow"})
     for step in ("login", "renew", "models"):
         before = time.perf_counter()
@@ -207,7 +213,7 @@ async def test_slow_scenarios_wait_before_they_answer(emu: Emulator, caller: Cal
         assert time.perf_counter() - before >= 0.1, step
 
 
-async def test_user_info_and_notifications_need_the_access_token(member: Caller) -> None:
+async def test_user_info_and_notifications_need_the_access_token(member: EmulatorCaller) -> None:
     info = await member.request("GET", "/codeuser/user_info", headers=bearer(member.access))
     assert info.json["user_id"] == "u_demo_user"
     assert (await member.request("GET", "/codeuser/user_info")).status == 401
@@ -228,7 +234,7 @@ async def test_user_info_and_notifications_need_the_access_token(member: Caller)
     ],
 )
 async def test_each_model_list_has_its_status_and_body(
-    emu: Emulator, member: Caller, scenario: str | None, status: int, part: bytes
+    emu: Emulator, member: EmulatorCaller, scenario: str | None, status: int, part: bytes
 ) -> None:
     if scenario:
         emu.account("demo_user").scenarios.add(scenario)
@@ -240,7 +246,7 @@ async def test_each_model_list_has_its_status_and_body(
 
 def test_a_misspelt_account_scenario_is_refused_with_the_known_names() -> None:
     with pytest.raises(ValueError, match="refresh_401"):
-        Account("a", "b", scenarios={"refresh_402"})
+        EmulatedAccount("a", "b", scenarios={"refresh_402"})
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(86400, "P1D"), (90, "PT90S"), (90000, "PT90000S")])

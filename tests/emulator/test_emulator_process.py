@@ -12,12 +12,12 @@ import pytest
 from emulator import ACCOUNT_SCENARIOS, Emulator
 from emulator.__main__ import main
 from emulator.scenarios import SCENARIOS
-from tests.emulator.support import Caller
+from tests.emulator.support import EmulatorCaller
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_it_prints_its_url_serves_and_ends_cleanly(
-    caller: Caller, number: signal.Signals
+    caller: EmulatorCaller, number: signal.Signals
 ) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "emulator", "--port", "0", "--account", "ann:a:b", "--pace", "0"),
@@ -61,7 +61,7 @@ def test_a_port_in_use_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err.startswith("emulator: ")
 
 
-async def test_the_record_can_be_read_over_http(member: Caller) -> None:
+async def test_the_record_can_be_read_over_http(member: EmulatorCaller) -> None:
     await member.chat("[[empty]]")
     calls = (await member.request("GET", "/_emulator/calls")).json
     chats = (await member.request("GET", "/_emulator/calls?path=/codeapi")).json
@@ -71,7 +71,9 @@ async def test_the_record_can_be_read_over_http(member: Caller) -> None:
     assert (chats[0]["status"], chats[0]["done"], chats[0]["closed_at"]) == (200, True, None)
 
 
-async def test_accounts_and_clock_can_be_changed_over_http(emu: Emulator, member: Caller) -> None:
+async def test_accounts_and_clock_can_be_changed_over_http(
+    emu: Emulator, member: EmulatorCaller
+) -> None:
     order = {"username": "demo_user", "scenarios": ["refresh_401"], "revoke_access": True}
     assert (await member.request("POST", "/_emulator/account", json=order)).status == 200
     assert (await member.chat("hi")).status == 401
@@ -93,11 +95,11 @@ async def test_accounts_and_clock_can_be_changed_over_http(emu: Emulator, member
     ],
 )
 async def test_control_requests_that_do_not_fit_are_refused(
-    caller: Caller, path: str, body: object, status: int
+    caller: EmulatorCaller, path: str, body: object, status: int
 ) -> None:
     assert (await caller.request("POST", f"/_emulator/{path}", json=body)).status == status
 
 
-async def test_health_is_answered_and_not_recorded(emu: Emulator, caller: Caller) -> None:
+async def test_health_is_answered_and_not_recorded(emu: Emulator, caller: EmulatorCaller) -> None:
     assert (await caller.request("GET", "/_emulator/health")).json["status"] == "ok"
     assert len(emu.calls) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from tests.faults.table import MOMENTS, SECTIONS, SERVED, Fault, Told
+from tests.faults.table import MOMENTS, SECTIONS, SERVED, FaultCell, Told
 from tests.faults.upstream import Moment
 
 CODES = {
@@ -97,14 +97,14 @@ def document() -> str:
 
 
 def _rows(
-    faults: Sequence[Fault], moments: Sequence[Moment]
+    faults: Sequence[FaultCell], moments: Sequence[Moment]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Neighbours with the same outcomes share a row."""
     for cells, same in groupby(faults, lambda f: tuple(_cell(f, m) or "–" for m in moments)):
         yield "<br>".join(fault.name for fault in same), cells
 
 
-def _cell(fault: Fault, moment: Moment) -> str:
+def _cell(fault: FaultCell, moment: Moment) -> str:
     outcome = fault.outcome(moment)
     if outcome is None:
         return ""

@@ -18,7 +18,7 @@ import pytest
 from gateway.app import ACCOUNTS
 from tests.faults.connections import TLS, BadRoad, NoNames, install
 from tests.faults.leftovers import held
-from tests.faults.table import Fault
+from tests.faults.table import FaultCell
 from tests.faults.upstream import GOOD, LINES, FaultyFitten, Moment
 from tests.front_door.peer import eventually
 from tests.support import KEY, Gateway, running_gateway
@@ -29,7 +29,7 @@ LOGIN = {"connect": 0.5, "call": 0.5, "first_piece": 1.5}
 USERS = {"demo_user": "u_1", "other_user": "u_2"}  # and what Fitten calls them
 
 
-class Answer(NamedTuple):
+class FaultAnswer(NamedTuple):
     """What a caller got."""
 
     status: int
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class Stage:
+class FaultStage:
     """fault: is to happen at this moment, from `go` on, until `mend`.
 
     names: that were looked for, other than Fitten's own.
@@ -47,7 +47,7 @@ class Stage:
     gateway: Gateway
     fitten: FaultyFitten
     road: BadRoad | None
-    fault: Fault
+    fault: FaultCell
     moment: Moment
     names: list[str]
 
@@ -61,19 +61,19 @@ class Stage:
         """Whether the same gateway can be served afterwards."""
         return self.fault.play not in TLS
 
-    async def ask(self, *, stream: bool) -> Answer:
+    async def ask(self, *, stream: bool) -> FaultAnswer:
         """What a caller gets, by a request that leads to the moment."""
         path, body = asked(self.moment)
         return await ask(self.gateway, path, {**body, "stream": stream})
 
-    async def ask_in_turn(self) -> tuple[Answer, Answer]:
+    async def ask_in_turn(self) -> tuple[FaultAnswer, FaultAnswer]:
         """The same one after another, both with the account that fails, if it still is in use."""
         self.go()
         stream = await self.ask(stream=True)
         assert (await self.ask(stream=False)).status == 200  # the other's turn, or its help
         return stream, await self.ask(stream=False)
 
-    async def ask_twice(self) -> tuple[Answer, Answer]:
+    async def ask_twice(self) -> tuple[FaultAnswer, FaultAnswer]:
         """A stream and a whole answer, both under way when the fault happens."""
         both = asyncio.gather(*(self.ask(stream=stream) for stream in (True, False)))
         try:
@@ -108,7 +108,7 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    fault: Fault,
+    fault: FaultCell,
     moment: Moment,
     folder: Path,
     patch: pytest.MonkeyPatch,
@@ -116,7 +116,7 @@ async def staged(
     times: int = sys.maxsize,
     second: bool = False,
     **fitten_settings: Any,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[FaultStage]:
     """times: how often the fault happens; second: not to a second account, which there is, as
     always at the moment of that name; settings of the section `fitten`."""
     second = second or moment == "second"
@@ -149,7 +149,7 @@ async def staged(
             settings = {**settings_for(fault, moment), "accounts": accounts, **urls}
             settings |= fitten_settings
             async with running_gateway(fitten.url, folder, fitten=settings) as gateway:
-                yield Stage(gateway, fitten, road, fault, moment, elsewhere.asked)
+                yield FaultStage(gateway, fitten, road, fault, moment, elsewhere.asked)
     finally:
         fitten.go.set()
         await fitten.stop()
@@ -160,7 +160,7 @@ def call_of(moment: Moment) -> str:
     return "chat" if moment in ("before", "second", "after") else moment
 
 
-def settings_for(fault: Fault, moment: Moment) -> dict[str, Any]:
+def settings_for(fault: FaultCell, moment: Moment) -> dict[str, Any]:
     """Short limits only where they are what is tested: a busy machine must not meet them."""
     settings: dict[str, Any] = {
         "max_answer_bytes": 300_000,
@@ -197,11 +197,11 @@ def asked(moment: Moment) -> tuple[str, dict[str, Any]]:
     return "/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}
 
 
-async def ask(gateway: Gateway, path: str, body: dict[str, Any]) -> Answer:
+async def ask(gateway: Gateway, path: str, body: dict[str, Any]) -> FaultAnswer:
     """What a caller gets, on a connection that is closed afterwards."""
     headers = {"Authorization": f"Bearer {KEY}", "Connection": "close"}
     async with (
         aiohttp.ClientSession(headers=headers) as http,
         http.post(gateway.url + path, json=body) as response,
     ):
-        return Answer(response.status, response.headers, await response.read())
+        return FaultAnswer(response.status, response.headers, await response.read())

@@ -68,7 +68,7 @@ NO_SESSION = Told(503, "no_account_available", again=False, calls=3)
 
 
 @dataclass(frozen=True)
-class Fault:
+class FaultCell:
     """A fault. play: given what of the body goes out well and what would follow, the steps;
     a word for faults of the connection, which `connections` makes.
 
@@ -121,18 +121,20 @@ _ROADS: list[tuple[str, Kind, Told]] = [
     ("TLS handshake hangs", "handshake", SLOW),
 ]
 CONNECTIONS = [
-    Fault(name, kind, told, told, told, refresh=told, elsewhere=True, lasts=told == SLOW)
+    FaultCell(name, kind, told, told, told, refresh=told, elsewhere=True, lasts=told == SLOW)
     for name, kind, told in _ROADS
 ]
 HEADS = [
-    Fault("reset before headers", bare("reset"), TWICE, TWICE, TWICE),
-    Fault("closed before headers", bare("fin"), TWICE, TWICE, TWICE),
-    Fault("reset in the headers", bare(b"HTTP/1.1 200 OK\r\nCont", "reset"), TWICE, TWICE, TWICE),
-    Fault("not HTTP", bare(b"\x00\x01 made up\r\n\r\n", "fin"), BROKEN, BROKEN, BROKEN),
-    Fault("silent before headers", bare("stall"), SLOW, SLOW, SLOW, lasts=True),
+    FaultCell("reset before headers", bare("reset"), TWICE, TWICE, TWICE),
+    FaultCell("closed before headers", bare("fin"), TWICE, TWICE, TWICE),
+    FaultCell(
+        "reset in the headers", bare(b"HTTP/1.1 200 OK\r\nCont", "reset"), TWICE, TWICE, TWICE
+    ),
+    FaultCell("not HTTP", bare(b"\x00\x01 made up\r\n\r\n", "fin"), BROKEN, BROKEN, BROKEN),
+    FaultCell("silent before headers", bare("stall"), SLOW, SLOW, SLOW, lasts=True),
 ]
 CUTS = [
-    Fault(
+    FaultCell(
         f"{'closed' if how == 'fin' else how} after {place}, {FRAMINGS[framing]}",
         cut(framing, how, place),
         INVALID if framing == "close" else BROKEN,
@@ -145,26 +147,28 @@ CUTS = [
     for place in ("no byte", "one byte", "half a line")
 ]
 SILENCES = [
-    Fault("stall", then("stall"), SLOW, SLOW, SLOW, SLOW, lasts=True),
-    Fault("newline dribble", then("forever:\n"), SLOW, SLOW, SLOW, SLOW, lasts=True),
-    Fault("heartbeats for ever", then("forever:" + BEAT), None, None, SLOW, SLOW, lasts=True),
+    FaultCell("stall", then("stall"), SLOW, SLOW, SLOW, SLOW, lasts=True),
+    FaultCell("newline dribble", then("forever:\n"), SLOW, SLOW, SLOW, SLOW, lasts=True),
+    FaultCell("heartbeats for ever", then("forever:" + BEAT), None, None, SLOW, SLOW, lasts=True),
 ]
 BODIES_200 = [
-    Fault("HTML page with 200", instead(HTML), INVALID, INVALID, INVALID, CUT),
-    Fault("error object with 200", said(500), BROKEN, BROKEN, BROKEN, BROKEN),
-    Fault("detail with 200", instead(b'{"detail": "made up"}\n'), BROKEN, BROKEN, BROKEN, BROKEN),
-    Fault("error object 401 with 200", said(401), NO_ACCOUNT, NO_SESSION, REFUSED, REFUSED),
-    Fault("error object 429 with 200", said(429), LIMITED, LIMITED, LIMITED, LIMITED),
-    Fault("empty body with 200", instead(b""), INVALID, INVALID, INVALID),
-    Fault("heartbeats only", instead(BEAT.encode() * 3), None, None, INVALID),
-    Fault("gzip that ends in mid-line", gzip(True), INVALID, INVALID, CUT, CUT),
-    Fault("gzip that ends after a line", gzip(False), None, None, None, CUT),
-    Fault("endless repetition", then("forever:" + LA), None, None, None, SLOW, lasts=True),
-    Fault("endless quick repetition", then("forever:" + LA * 256), None, None, None, LOOP),
-    Fault("endless flood", flood, None, None, None, LONG),
+    FaultCell("HTML page with 200", instead(HTML), INVALID, INVALID, INVALID, CUT),
+    FaultCell("error object with 200", said(500), BROKEN, BROKEN, BROKEN, BROKEN),
+    FaultCell(
+        "detail with 200", instead(b'{"detail": "made up"}\n'), BROKEN, BROKEN, BROKEN, BROKEN
+    ),
+    FaultCell("error object 401 with 200", said(401), NO_ACCOUNT, NO_SESSION, REFUSED, REFUSED),
+    FaultCell("error object 429 with 200", said(429), LIMITED, LIMITED, LIMITED, LIMITED),
+    FaultCell("empty body with 200", instead(b""), INVALID, INVALID, INVALID),
+    FaultCell("heartbeats only", instead(BEAT.encode() * 3), None, None, INVALID),
+    FaultCell("gzip that ends in mid-line", gzip(True), INVALID, INVALID, CUT, CUT),
+    FaultCell("gzip that ends after a line", gzip(False), None, None, None, CUT),
+    FaultCell("endless repetition", then("forever:" + LA), None, None, None, SLOW, lasts=True),
+    FaultCell("endless quick repetition", then("forever:" + LA * 256), None, None, None, LOOP),
+    FaultCell("endless flood", flood, None, None, None, LONG),
 ]
 REDIRECTS = [
-    Fault(f"redirect {number} to another host", redirect(number), BROKEN, REFUSED, REFUSED)
+    FaultCell(f"redirect {number} to another host", redirect(number), BROKEN, REFUSED, REFUSED)
     for number in (301, 302, 307)
 ]
 
@@ -181,7 +185,7 @@ def _by_status(number: int) -> tuple[Told, Told]:
 
 
 STATUSES = [
-    Fault(
+    FaultCell(
         f"{number}, {body} body",
         status(number, body),
         login,

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from gateway.fitten.model_catalog import Catalogue
+from gateway.fitten.model_catalog import ModelCatalog
 from tests import support
 from tests.faults.connections import HOST
 from tests.faults.leftovers import Held, descriptors, held
-from tests.faults.stage import USERS, Answer, Stage, staged
-from tests.faults.table import CELLS, LIMITED, SERVED, Fault, Outcome, Told, next_outcome
+from tests.faults.stage import USERS, FaultAnswer, FaultStage, staged
+from tests.faults.table import CELLS, LIMITED, SERVED, FaultCell, Outcome, Told, next_outcome
 from tests.faults.upstream import Moment
 from tests.front_door.peer import eventually
 from tests.support import frames
 
-BUILT_IN = [model.id for model in Catalogue().models]
+BUILT_IN = [model.id for model in ModelCatalog().models]
 DEADLINE = 2.0  # seconds, in which every caller is told
 PRIVATE = ("made up", "nginx", "<html", '"detail"', "elsewhere", "127.", HOST, "u_1", *USERS)
 
@@ -36,7 +36,7 @@ def cells() -> list[Any]:
 
 @pytest.mark.parametrize(("fault", "moment", "outcome", "client"), cells())
 async def test_a_fault_is_told_as_documented_and_leaves_nothing(
-    fault: Fault,
+    fault: FaultCell,
     moment: Moment,
     outcome: Outcome,
     client: str,
@@ -67,7 +67,7 @@ async def test_a_fault_is_told_as_documented_and_leaves_nothing(
     assert await descriptors() == open_at_first
 
 
-async def check_what_follows(stage: Stage, outcome: Outcome) -> None:
+async def check_what_follows(stage: FaultStage, outcome: Outcome) -> None:
     """Nothing broken went back to the pool of connections; an account that pauses says so."""
     if stage.moment == "models":
         assert await stage.models() == BUILT_IN
@@ -84,7 +84,7 @@ async def check_what_follows(stage: Stage, outcome: Outcome) -> None:
         assert not following.again or int(answer.headers["Retry-After"]) >= 1
 
 
-def check(answer: Answer, moment: Moment, outcome: Outcome, *, stream: bool) -> None:
+def check(answer: FaultAnswer, moment: Moment, outcome: Outcome, *, stream: bool) -> None:
     """Whether this is what the table says."""
     status, headers, raw = answer
     shown = (raw.decode() + str(dict(headers))).lower()
@@ -110,7 +110,7 @@ def check(answer: Answer, moment: Moment, outcome: Outcome, *, stream: bool) -> 
     assert last["error"]["code"] == outcome.code
 
 
-def count_calls(stage: Stage, outcome: Outcome) -> None:
+def count_calls(stage: FaultStage, outcome: Outcome) -> None:
     """Two requests were made; the login is one for both."""
     if not isinstance(outcome, Told) or isinstance(stage.fault.play, str):
         return

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.plays import status_play
 from tests.faults.stage import staged
-from tests.faults.table import CONNECTIONS, HEADS, SILENCES, Fault
+from tests.faults.table import CONNECTIONS, HEADS, SILENCES, FaultCell
 from tests.faults.upstream import Moment
 from tests.front_door.peer import eventually
 
@@ -22,7 +22,7 @@ REFUSED = CONNECTIONS[0]
 @pytest.mark.parametrize("moment", ["login", "completion", "version", "before"])
 @pytest.mark.parametrize("fault", HEADS[:2], ids=lambda fault: fault.name)
 async def test_a_connection_that_is_lost_once_costs_the_caller_nothing(
-    fault: Fault, moment: Moment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: FaultCell, moment: Moment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The budget of repeats that is usual is enough for that."""
     async with staged(fault, moment, tmp_path, monkeypatch, times=1, pool={}) as stage:

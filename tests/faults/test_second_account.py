@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.stage import staged
-from tests.faults.table import BODIES_200, HEADS, SILENCES, STATUSES, Fault, Told
+from tests.faults.table import BODIES_200, HEADS, SILENCES, STATUSES, FaultCell, Told
 from tests.front_door.peer import eventually
 
 FAULTS = [
@@ -18,7 +18,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_callers_are_served_by_the_account_that_can(
-    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: FaultCell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with staged(fault, "login", tmp_path, monkeypatch, second=True) as stage:
         assert (await stage.ask(stream=True)).status == 200, "while the login is under way"

@@ -7,20 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.fitten.chat.decoder import UpstreamUsage
-from gateway.fitten.chat.usage_estimate import Calibration, Ratio, Weights
+from gateway.fitten.chat.usage_estimate import ModelCalibration, TokenRatio, UsageCalibration
 from gateway.generation.outcome import Usage
-from gateway.generation.stop_sequences import Cutoff
+from gateway.generation.stop_sequences import StopSequenceFilter
 
 
-def learnt(*samples: tuple[int, int]) -> Ratio:
-    ratio = Ratio()
+def learnt(*samples: tuple[int, int]) -> TokenRatio:
+    ratio = TokenRatio()
     for byte_count, token_count in samples:
         ratio.learn(byte_count, token_count)
     return ratio
 
 
 def test_before_anything_is_known_four_bytes_are_a_token() -> None:
-    assert [Ratio().estimate(count) for count in (0, 1, 4, 400)] == [0, 1, 1, 100]
+    assert [TokenRatio().estimate(count) for count in (0, 1, 4, 400)] == [0, 1, 1, 100]
 
 
 def test_a_few_answers_are_believed_and_a_first_one_is_not() -> None:
@@ -64,7 +64,7 @@ def test_an_estimate_stays_within_what_any_language_needs(
 
 
 def test_models_are_apart_and_only_so_many_are_kept() -> None:
-    calibration = Calibration()
+    calibration = UsageCalibration()
     for _ in range(3):
         calibration.of("a").prompt.learn(300, 100)
     assert calibration.of("b").prompt.bytes_per_token == 4
@@ -77,8 +77,8 @@ def test_models_are_apart_and_only_so_many_are_kept() -> None:
     assert calibration.of("a").prompt.bytes_per_token == 4
 
 
-def sent(content: str, reasoning: str = "", **options: int) -> Cutoff:
-    cutoff = Cutoff(max_tokens=options.get("max_tokens"))
+def sent(content: str, reasoning: str = "", **options: int) -> StopSequenceFilter:
+    cutoff = StopSequenceFilter(max_tokens=options.get("max_tokens"))
     cutoff.feed([("reasoning", reasoning)] if reasoning else [])
     cutoff.feed([("content", content)])
     return cutoff
@@ -97,21 +97,21 @@ def sent(content: str, reasoning: str = "", **options: int) -> Cutoff:
 def test_what_is_told_of_an_answer(
     counted: UpstreamUsage | None, whole: bool, usage: Usage
 ) -> None:
-    told = Weights().usage(400, sent("a" * 40), counted, whole=whole, max_tokens=None)
+    told = ModelCalibration().usage(400, sent("a" * 40), counted, whole=whole, max_tokens=None)
     assert told == usage
 
 
 def test_thoughts_are_counted_by_their_share_of_the_text() -> None:
     cutoff = sent("a" * 30, "t" * 90)
     counted = UpstreamUsage(10, 200)
-    told = Weights().usage(1, cutoff, counted, whole=True, max_tokens=None)
+    told = ModelCalibration().usage(1, cutoff, counted, whole=True, max_tokens=None)
     assert (told.completion_tokens, told.reasoning_tokens) == (200, 150)
-    told = Weights().usage(1, cutoff, None, whole=True, max_tokens=None)
+    told = ModelCalibration().usage(1, cutoff, None, whole=True, max_tokens=None)
     assert (told.completion_tokens, told.reasoning_tokens) == (30, 22)
 
 
 def test_no_estimate_is_above_the_limit_that_was_asked_for() -> None:
-    weights = Weights()
+    weights = ModelCalibration()
     for _ in range(3):
         weights.completion.learn(100, 100)
     cut = sent("a" * 400, max_tokens=10)

@@ -12,7 +12,7 @@ import pytest
 from gateway.config import settings as config
 from gateway.errors import UpstreamError, UpstreamTimeout
 from gateway.fitten.client import FittenClient
-from gateway.fitten.http.response_body import Body
+from gateway.fitten.http.response_body import ResponseBody
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = HEAD + b'd\r\n{"delta":"x"}\r\n1\r\n\n\r\n0\r\n\r\n'
@@ -20,7 +20,7 @@ OK = HEAD + b'd\r\n{"delta":"x"}\r\n1\r\n\n\r\n0\r\n\r\n'
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class Upstream:
+class ScriptedUpstream:
     """A bare server whose connections are played by a function."""
 
     def __init__(self) -> None:
@@ -42,8 +42,8 @@ class Upstream:
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        settings = config.Fitten(
-            accounts=(), base_url=url, timeouts=config.Timeouts(first_piece=limit)
+        settings = config.FittenSettings(
+            accounts=(), base_url=url, timeouts=config.TimeoutSettings(first_piece=limit)
         )
         client = FittenClient(settings)
         try:
@@ -64,7 +64,7 @@ class Upstream:
         return await reader.readexactly(length)
 
 
-async def read_all(body: Body) -> bytes:
+async def read_all(body: ResponseBody) -> bytes:
     got = b""
     while not body.at_end():
         got += await body.read()
@@ -72,7 +72,7 @@ async def read_all(body: Body) -> bytes:
 
 
 async def test_one_connection_carries_one_chat_after_another() -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -94,7 +94,7 @@ async def test_one_connection_carries_one_chat_after_another() -> None:
 
 
 async def test_a_connection_closed_while_it_was_idle_costs_one_repeat() -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await upstream.request(reader)
@@ -112,7 +112,7 @@ async def test_a_connection_closed_while_it_was_idle_costs_one_repeat() -> None:
     assert len(upstream.heads) == 3
 
 
-async def stale_everywhere(upstream: Upstream, client: FittenClient) -> None:
+async def stale_everywhere(upstream: ScriptedUpstream, client: FittenClient) -> None:
     """Three pooled connections, each of which closes when it is used again."""
     bodies = await asyncio.gather(*(client.chat("me", "token", b"{}") for _ in range(3)))
     for body in bodies:
@@ -121,7 +121,7 @@ async def stale_everywhere(upstream: Upstream, client: FittenClient) -> None:
     assert upstream.connections == 3
 
 
-def once_each(upstream: Upstream) -> Serve:
+def once_each(upstream: ScriptedUpstream) -> Serve:
     """Answers one request on each connection; the first three at once, so that none is shared."""
     together = asyncio.Barrier(3)
 
@@ -138,7 +138,7 @@ def once_each(upstream: Upstream) -> Serve:
 
 async def test_the_repeat_does_not_meet_another_connection_that_was_closed_meanwhile() -> None:
     """An upstream that restarts closes all pooled connections at once."""
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
     async with upstream.client(once_each(upstream)) as client:
         await stale_everywhere(upstream, client)
         body = await client.chat("me", "token", b"{}")
@@ -148,7 +148,7 @@ async def test_the_repeat_does_not_meet_another_connection_that_was_closed_meanw
 
 
 async def test_a_completion_on_a_connection_that_was_closed_is_repeated_too() -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
     async with upstream.client(once_each(upstream)) as client:
         await stale_everywhere(upstream, client)
         answer = await client.complete("", "me", "token", {"inputs": ""})
@@ -157,7 +157,7 @@ async def test_a_completion_on_a_connection_that_was_closed_is_repeated_too() ->
 
 
 async def test_closing_before_the_end_closes_the_connection() -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await upstream.request(reader)
@@ -173,7 +173,7 @@ async def test_closing_before_the_end_closes_the_connection() -> None:
 
 
 async def test_a_cancelled_wait_for_headers_closes_the_connection() -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
     asked = asyncio.Event()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -192,7 +192,7 @@ async def test_a_cancelled_wait_for_headers_closes_the_connection() -> None:
 
 
 async def test_headers_that_never_come_are_a_timeout() -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -204,7 +204,7 @@ async def test_headers_that_never_come_are_a_timeout() -> None:
 
 
 async def test_an_upstream_that_takes_no_body_is_a_timeout_and_leaves_nothing_open() -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.2)  # without reading
@@ -218,7 +218,7 @@ async def test_an_upstream_that_takes_no_body_is_a_timeout_and_leaves_nothing_op
 
 
 async def test_a_reader_that_pauses_stops_the_upstream_and_loses_nothing() -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
     sent = 0
     total = 30_000_000
 
@@ -246,7 +246,7 @@ async def test_a_reader_that_pauses_stops_the_upstream_and_loses_nothing() -> No
 
 @pytest.mark.parametrize("end", [b"", b"2\r\nab", b"2\r\nabxx", b"zz\r\n"])
 async def test_a_body_that_breaks_off_gives_what_came_and_then_an_error(end: bytes) -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await upstream.request(reader)
@@ -265,7 +265,7 @@ async def test_a_body_that_breaks_off_gives_what_came_and_then_an_error(end: byt
 
 @pytest.mark.parametrize("answer", [b"", b"rubbish\r\n\r\n", b"HTTP/1.1 200"])
 async def test_no_response_at_all_is_an_upstream_error(answer: bytes) -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await upstream.request(reader)
@@ -277,7 +277,7 @@ async def test_no_response_at_all_is_an_upstream_error(answer: bytes) -> None:
 
 
 async def test_what_the_tap_takes_is_not_read_and_what_it_shows_wakes_the_reader() -> None:
-    upstream = Upstream()
+    upstream = ScriptedUpstream()
     step = asyncio.Event()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

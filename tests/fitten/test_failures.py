@@ -17,7 +17,7 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnauthorized,
 )
-from gateway.fitten.auth.session import Session
+from gateway.fitten.auth.session import FittenSession
 from gateway.fitten.error_mapping import (
     error_object,
     login_object_error,
@@ -28,7 +28,7 @@ from gateway.options import Secret
 from gateway.store.token_file import TokenFile
 
 
-class FakeClient:
+class FailureClient:
     """A Fitten whose login fails."""
 
     def __init__(self, error: GatewayError) -> None:
@@ -38,11 +38,11 @@ class FakeClient:
         raise self.error
 
 
-async def after_a_login(error: GatewayError, folder: Path) -> Session:
+async def after_a_login(error: GatewayError, folder: Path) -> FittenSession:
     """A session whose first login failed so."""
-    client: Any = FakeClient(error)
-    account = config.Account("demo_user", Secret("wrong horse"))
-    session = Session(client, account, TokenFile(folder / "fitten.json", "demo_user"))
+    client: Any = FailureClient(error)
+    account = config.AccountSettings("demo_user", Secret("wrong horse"))
+    session = FittenSession(client, account, TokenFile(folder / "fitten.json", "demo_user"))
     with pytest.raises(GatewayError):
         await session.tokens()
     return session

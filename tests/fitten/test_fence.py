@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fitten.json_mode.markdown_fence import Fence, freed
+from gateway.fitten.json_mode.markdown_fence import MarkdownFence, strip_fence
 from gateway.generation.pieces import Piece
 
 
 def streamed(texts: list[str]) -> str:
-    fence = Fence()
+    fence = MarkdownFence()
     out: list[Piece] = []
     for text in texts:
         out += fence.feed([("content", text)])
@@ -47,7 +47,7 @@ AROUND = [
 
 @pytest.mark.parametrize(("text", "left"), AROUND)
 def test_a_fence_round_all_of_the_answer_goes(text: str, left: str) -> None:
-    assert freed(text) == left
+    assert strip_fence(text) == left
     assert streamed([text]) == left
     assert streamed(list(text)) == left
 
@@ -65,7 +65,7 @@ def test_a_fence_round_all_of_the_answer_goes(text: str, left: str) -> None:
 def test_what_is_not_fenced_as_a_whole_is_left_or_keeps_all_but_the_opening(
     text: str, whole: str, stream: str
 ) -> None:
-    assert freed(text) == whole
+    assert strip_fence(text) == whole
     assert streamed(list(text)) == stream
 
 
@@ -85,7 +85,7 @@ def test_every_cut_of_the_text_gives_the_same(parts: list[str], data: st.DataObj
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     expected = streamed([text])
     assert streamed([piece for piece in pieces if piece]) == expected
-    if (whole := freed(text)) != text:
+    if (whole := strip_fence(text)) != text:
         assert whole == expected
     assert text.endswith(expected) or expected in text
 
@@ -95,11 +95,11 @@ def test_only_marks_and_blanks_are_ever_taken_away(text: str) -> None:
     def kept(text: str) -> str:
         return "".join(c for c in text if c not in "` \n")
 
-    assert kept(streamed(list(text))) == kept(text) == kept(freed(text))
+    assert kept(streamed(list(text))) == kept(text) == kept(strip_fence(text))
 
 
 def test_text_is_not_held_back() -> None:
-    fence = Fence()
+    fence = MarkdownFence()
     assert fence.feed([("content", "```json\n")]) == []
     assert fence.feed([("content", '{"a"')]) == [("content", '{"a"')]
     assert fence.feed([("content", ": 1")]) == [("content", ": 1")]
@@ -109,7 +109,7 @@ def test_text_is_not_held_back() -> None:
 
 
 def test_an_answer_without_a_fence_is_passed_on_as_it_comes() -> None:
-    fence = Fence()
+    fence = MarkdownFence()
     pieces: list[Piece] = [("content", '{"a": "'), ("content", "\n```\n"), ("content", "``` ")]
     assert fence.feed(pieces) == pieces
     assert fence.flush() == []

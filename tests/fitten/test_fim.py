@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import UpstreamError
-from gateway.fitten.completion.document import MAX_CHARS, Document, document, insertion, request
+from gateway.fitten.completion.document import (
+    MAX_CHARS,
+    GapDocument,
+    completion_request,
+    gap_document,
+    insertion_of,
+)
 
 TEXT = st.text(
     st.one_of(st.sampled_from("ab\n\r好é😀𝔘"), st.characters(blacklist_categories=["Cs"])),
@@ -27,12 +33,12 @@ def applied(meta: dict[str, Any], old: str) -> str:
 
 
 def test_the_example_of_the_protocol() -> None:
-    of = document("# 你好\ndef add(a, b):\n    return ", "\n")
-    meta = request(of, "demo.py")["meta_datas"]
+    of = gap_document("# 你好\ndef add(a, b):\n    return ", "\n")
+    meta = completion_request(of, "demo.py")["meta_datas"]
     assert (meta["cpos"], meta["bcpos"]) == (31, 35)
     assert meta["nmd5"] == "93e83e8a9619192a5c29b6932fbede16"
-    after = document("# 你好\ndef add(a, b):\n    return a", "\n")
-    meta = request(after, "demo.py", of.text)["meta_datas"]
+    after = gap_document("# 你好\ndef add(a, b):\n    return a", "\n")
+    meta = completion_request(after, "demo.py", of.text)["meta_datas"]
     assert meta == {
         **meta,
         "cpos": 32,
@@ -51,9 +57,9 @@ def test_the_example_of_the_protocol() -> None:
 def test_a_difference_means_the_whole_text_in_units_and_bytes(
     prefix: str, suffix: str, old: str
 ) -> None:
-    of = Document(prefix, suffix)
+    of = GapDocument(prefix, suffix)
     for known in (None, old, prefix, suffix, prefix + suffix):
-        meta = request(of, "f", known)["meta_datas"]
+        meta = completion_request(of, "f", known)["meta_datas"]
         assert applied(meta, known or "") == of.text
         assert len(prefix.encode()) == meta["bcpos"]
         assert len(prefix.encode("utf-16-le")) == 2 * meta["cpos"]
@@ -64,7 +70,7 @@ def test_a_difference_means_the_whole_text_in_units_and_bytes(
 
 
 def test_a_long_text_is_cut_round_the_cursor_between_characters() -> None:
-    of = document("好" * 150_000 + "😀", "𝔘" + "b" * 150_000)
+    of = gap_document("好" * 150_000 + "😀", "𝔘" + "b" * 150_000)
     assert of.cut
     assert len(of.text) == MAX_CHARS
     assert of.prefix.endswith("好😀")
@@ -75,7 +81,7 @@ def test_a_long_text_is_cut_round_the_cursor_between_characters() -> None:
     "mark", ["<fim_prefix>", "<|endoftext|>", "<|user|>", "!FCSUFFIX!", "<fim_middle>", "<|end|>"]
 )
 def test_markers_in_the_text_are_not_sent(mark: str) -> None:
-    of = document(f"a{mark}b", f"c{mark}d")
+    of = gap_document(f"a{mark}b", f"c{mark}d")
     assert (of.prefix, of.suffix) == ("ab", "cd")
 
 
@@ -92,10 +98,10 @@ def test_no_marker_is_left_or_made_however_they_are_nested_or_split(
     parts: list[str], cut: int
 ) -> None:
     text = "".join(parts)
-    assert not MARKERS.search(document(text[:cut], text[cut:]).text)
+    assert not MARKERS.search(gap_document(text[:cut], text[cut:]).text)
 
 
-AT = Document("f(a", "b\nnext line\n")
+AT = GapDocument("f(a", "b\nnext line\n")
 
 
 @pytest.mark.parametrize(
@@ -123,26 +129,26 @@ AT = Document("f(a", "b\nnext line\n")
     ],
 )
 def test_what_is_inserted(answer: dict[str, Any], text: str) -> None:
-    assert insertion(answer, AT) == text
+    assert insertion_of(answer, AT) == text
 
 
 def test_half_of_a_character_is_never_replaced() -> None:
-    of = Document("", "😀")
-    assert insertion({"generated_text": "x😀", "delta_char": 2}, of) == "x"
-    assert insertion({"generated_text": "x😀", "delta_char": 1}, of) == ""
+    of = GapDocument("", "😀")
+    assert insertion_of({"generated_text": "x😀", "delta_char": 2}, of) == "x"
+    assert insertion_of({"generated_text": "x😀", "delta_char": 1}, of) == ""
 
 
 @given(before=TEXT, inserted=TEXT, after=TEXT, replaced=st.integers(0, 10))
 def test_an_insertion_gives_the_text_that_the_upstream_meant(
     before: str, inserted: str, after: str, replaced: int
 ) -> None:
-    of = Document(before, after)
+    of = GapDocument(before, after)
     old = after[:replaced]
     answer = {
         "generated_text": inserted + old,
         "delta_char": len(old.encode("utf-16-le")) // 2,
     }
-    text = insertion(answer, of)
+    text = insertion_of(answer, of)
     clean = inserted.replace("\r\n", "\n").replace("\r", "\n")
     if "\r" not in old and text:
         assert before + text + after == before + clean + old + after[len(old) :]
@@ -151,4 +157,4 @@ def test_an_insertion_gives_the_text_that_the_upstream_meant(
 @pytest.mark.parametrize("answer", [{"generated_text": 1}, {"ex_msg": None}, {"ori_start_line": 0}])
 def test_an_answer_of_another_kind_is_an_error(answer: dict[str, Any]) -> None:
     with pytest.raises(UpstreamError):
-        insertion(answer, AT)
+        insertion_of(answer, AT)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.errors import GatewayError, UpstreamError
-from gateway.fitten.json_mode.answer import StreamedJson, miss
-from gateway.generation.pieces import Direct, Piece
+from gateway.fitten.json_mode.answer import StreamedJsonAnswer, json_mismatch
+from gateway.generation.pieces import Piece, Sink
 from gateway.generation.request import ResponseFormat
 
 
@@ -20,7 +20,7 @@ class Fake:
         self._last = last
         self._error = error
         self.ended = False
-        self.direct: Direct | None = None
+        self.direct: Sink | None = None
         self.closed = False
 
     async def __aenter__(self) -> Fake:
@@ -42,7 +42,7 @@ class Fake:
 
 async def read(fake: Fake) -> tuple[str, list[bool], GatewayError | None]:
     text, ended, failed = "", [], None
-    answer = StreamedJson(fake)
+    answer = StreamedJsonAnswer(fake)
     try:
         async with answer as batches:
             async for batch in batches:
@@ -95,5 +95,5 @@ async def test_the_text_comes_before_the_end_or_the_error(
     ],
 )
 def test_a_miss_is_told_in_words(text: str, wanted: ResponseFormat, words: str | None) -> None:
-    found = miss(text, wanted)
+    found = json_mismatch(text, wanted)
     assert found is None if words is None else words in (found or "")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import NotFound
-from gateway.fitten.model_catalog import DEFAULT, Catalogue, parse
+from gateway.fitten.model_catalog import DEFAULT_MODEL, ModelCatalog, parse_models
 
 
 def item(selection: Any, display: Any = None, **members: Any) -> dict[str, Any]:
@@ -27,13 +27,13 @@ LIST = {
 
 
 def ids(answer: dict[str, Any]) -> list[str]:
-    return [model.id for model in parse(answer)]
+    return [model.id for model in parse_models(answer)]
 
 
 @pytest.fixture
-def catalogue() -> Catalogue:
-    catalogue = Catalogue()
-    catalogue.replace(parse(LIST))
+def catalogue() -> ModelCatalog:
+    catalogue = ModelCatalog()
+    catalogue.replace(parse_models(LIST))
     return catalogue
 
 
@@ -64,13 +64,13 @@ def test_the_default_comes_first_then_the_highest_order() -> None:
     ],
 )
 def test_a_model_is_found_by_id_display_and_selection_name_in_any_case(
-    catalogue: Catalogue, name: str | None, selection: str | None
+    catalogue: ModelCatalog, name: str | None, selection: str | None
 ) -> None:
     assert catalogue.resolve(name).selection_name == selection
 
 
 @pytest.mark.parametrize("name", ["", "gpt-4o", "S9", "DeepSeek", " Default", "x" * 100_000, "\0"])
-def test_an_unknown_model_is_not_found(catalogue: Catalogue, name: str) -> None:
+def test_an_unknown_model_is_not_found(catalogue: ModelCatalog, name: str) -> None:
     with pytest.raises(NotFound) as caught:
         catalogue.resolve(name)
     error = caught.value
@@ -79,7 +79,7 @@ def test_an_unknown_model_is_not_found(catalogue: Catalogue, name: str) -> None:
 
 
 def test_without_a_list_there_is_a_fall_back() -> None:
-    catalogue = Catalogue()
+    catalogue = ModelCatalog()
     assert [model.id for model in catalogue.models] == [
         "fitten-code",
         "Default",
@@ -87,15 +87,15 @@ def test_without_a_list_there_is_a_fall_back() -> None:
         "DeepSeek R1",
         "agent/Default",
     ]
-    assert catalogue.resolve(None) is DEFAULT
+    assert catalogue.resolve(None) is DEFAULT_MODEL
 
 
-def test_a_new_list_replaces_the_old_but_not_the_default(catalogue: Catalogue) -> None:
-    catalogue.replace(parse({"chat": [item("N1", "New")]}))
+def test_a_new_list_replaces_the_old_but_not_the_default(catalogue: ModelCatalog) -> None:
+    catalogue.replace(parse_models({"chat": [item("N1", "New")]}))
     assert [model.id for model in catalogue.models] == ["fitten-code", "New"]
     with pytest.raises(NotFound):
         catalogue.resolve("S1")
-    assert catalogue.resolve("fitten-code") is DEFAULT
+    assert catalogue.resolve("fitten-code") is DEFAULT_MODEL
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ items = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None)
 @given(st.fixed_dictionaries({}, optional={"chat": st.lists(items), "agent": st.lists(items)}))
 def test_any_list_gives_models_that_are_found_by_their_own_id(answer: dict[str, Any]) -> None:
-    catalogue = Catalogue()
-    catalogue.replace(parse(answer))
+    catalogue = ModelCatalog()
+    catalogue.replace(parse_models(answer))
     folded = [model.id.casefold() for model in catalogue.models]
     assert len(set(folded)) == len(folded)
     for model in catalogue.models:

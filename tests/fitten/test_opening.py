@@ -12,7 +12,7 @@ import pytest
 
 from gateway.accounts.account import Account
 from gateway.accounts.health import Health
-from gateway.accounts.pool import Pool
+from gateway.accounts.pool import LocalPool
 from gateway.config import settings as config
 from gateway.errors import (
     AccountRefused,
@@ -22,8 +22,8 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.fitten.error_mapping import status_error
-from gateway.fitten.failover import Opener
-from gateway.fitten.model_catalog import DEFAULT
+from gateway.fitten.failover import FailoverOpener
+from gateway.fitten.model_catalog import DEFAULT_MODEL
 from gateway.generation.outcome import Generation
 from gateway.generation.request import GenerationRequest
 from gateway.options import Secret
@@ -34,7 +34,7 @@ def unreachable() -> GatewayError:
     return UpstreamError("no connection", elsewhere=True)
 
 
-class FakeSession:
+class FailoverSession:
     """A session whose tokens always work, unless a test says otherwise."""
 
     def __init__(self, name: str) -> None:
@@ -54,7 +54,7 @@ class FakeSession:
         return rejected
 
 
-class FakeClient:
+class FailoverClient:
     """A Fitten that answers as `plan` says: None is an answer."""
 
     def __init__(self, plan: Callable[[str], GatewayError | None]) -> None:
@@ -68,17 +68,17 @@ class FakeClient:
         return object()
 
 
-class Bench:
+class FailoverBench:
     """An opener before a fake client."""
 
     def __init__(
         self, plan: Callable[[str], GatewayError | None], names: str = "abc", **pool: Any
     ) -> None:
-        rules = config.Pool(**pool)
+        rules = config.PoolSettings(**pool)
         accounts = [
             Account(
                 name,
-                FakeSession(name),
+                FailoverSession(name),
                 Health(
                     failures=rules.breaker_failures, pause=rules.breaker_pause, clock=time.monotonic
                 ),
@@ -87,14 +87,16 @@ class Bench:
             )
             for name in names
         ]
-        self.pool: Pool[Any] = Pool(
+        self.pool: LocalPool[Any] = LocalPool(
             accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio
         )
-        self.client = FakeClient(plan)
+        self.client = FailoverClient(plan)
         client: Any = self.client
-        settings = config.Fitten(accounts=(config.Account("a", Secret("b")),), pool=rules)
-        self.opener = Opener(client, self.pool, settings)
-        self.generation = Generation(GenerationRequest(()), DEFAULT)
+        settings = config.FittenSettings(
+            accounts=(config.AccountSettings("a", Secret("b")),), pool=rules
+        )
+        self.opener = FailoverOpener(client, self.pool, settings)
+        self.generation = Generation(GenerationRequest(()), DEFAULT_MODEL)
 
     async def ask(self) -> GatewayError | None:
         """One request; its error."""
@@ -134,14 +136,14 @@ def first_fails(error: GatewayError) -> Callable[[str], GatewayError | None]:
 async def test_another_account_is_asked_only_for_what_had_no_effect(
     error: GatewayError, asked: list[str]
 ) -> None:
-    bench = Bench(first_fails(error))
+    bench = FailoverBench(first_fails(error))
     assert (await bench.ask() is None) == (len(asked) == 2)
     assert bench.called == asked
     assert bench.pool.summary().streams == 0
 
 
 async def test_a_login_that_fails_costs_no_budget() -> None:
-    bench = Bench(lambda _: None, retry_ratio=0)
+    bench = FailoverBench(lambda _: None, retry_ratio=0)
     bench.pool.accounts[0].session.fault = UpstreamError("login failed")
     assert await bench.ask() is None
     assert bench.called == ["b"]
@@ -150,7 +152,7 @@ async def test_a_login_that_fails_costs_no_budget() -> None:
 
 
 async def test_at_most_three_accounts_are_asked() -> None:
-    bench = Bench(lambda _: unreachable(), names="abcdef", retry_ratio=1)
+    bench = FailoverBench(lambda _: unreachable(), names="abcdef", retry_ratio=1)
     for _ in range(20):
         bench.pool.budget.earn()
     assert isinstance(await bench.ask(), UpstreamError)
@@ -162,9 +164,10 @@ async def test_the_time_for_the_first_piece_holds_for_all_tries_together() -> No
         time.sleep(0.02)
         return unreachable()
 
-    bench = Bench(slowly, retry_ratio=1)
-    bench.opener._settings = config.Fitten(
-        accounts=(config.Account("a", Secret("b")),), timeouts=config.Timeouts(first_piece=0.01)
+    bench = FailoverBench(slowly, retry_ratio=1)
+    bench.opener._settings = config.FittenSettings(
+        accounts=(config.AccountSettings("a", Secret("b")),),
+        timeouts=config.TimeoutSettings(first_piece=0.01),
     )
     await bench.ask()
     assert len(bench.called) == 1
@@ -180,7 +183,7 @@ async def test_calls_stay_within_the_budget_while_a_third_of_them_fails() -> Non
             return unreachable()
         return status_error(503) if drawn < 0.3 else None
 
-    bench = Bench(plan, breaker_failures=0)
+    bench = FailoverBench(plan, breaker_failures=0)
     failed = requests = 0
     for requests in range(1, 3001):
         failed += await bench.ask() is not None
@@ -191,7 +194,7 @@ async def test_calls_stay_within_the_budget_while_a_third_of_them_fails() -> Non
 
 
 async def test_an_outage_costs_no_more_calls_than_the_budget_allows() -> None:
-    bench = Bench(lambda _: unreachable(), breaker_pause=0.01)
+    bench = FailoverBench(lambda _: unreachable(), breaker_pause=0.01)
     for _ in range(500):
         await bench.ask()
     assert sum(bench.client.calls.values()) <= 1.2 * 500

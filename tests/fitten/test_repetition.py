@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.fitten.chat.runaway import Overrun
+from gateway.fitten.chat.runaway import RunawayDetector
 
 
 def verdict(text: str, *, size: int = 5, max_bytes: int = 2**30) -> GatewayError | None:
     """What is found in a text that comes in pieces of this size."""
-    overrun = Overrun(max_bytes, repetition=True)
+    overrun = RunawayDetector(max_bytes, repetition=True)
     room = overrun.room
     for at in range(0, len(text), size):
         room -= size + 13  # as the upstream wraps a piece

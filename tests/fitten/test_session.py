@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import structlog
 
-from emulator import Account as EmulatedAccount
+from emulator import EmulatedAccount as EmulatedAccount
 from emulator import Emulator
 from gateway.config import settings as config
 from gateway.errors import GatewayError, Unavailable, UpstreamError, UpstreamTimeout
-from gateway.fitten.auth.session import Session
+from gateway.fitten.auth.session import FittenSession
 from gateway.fitten.client import FittenClient
 from gateway.options import Secret
 from gateway.store.token_file import TokenFile, Tokens
@@ -28,7 +28,7 @@ REFRESH = "/codeuser/auth/refresh_access_token"
 NAME, PASSWORD = "demo_user", "correct horse"
 
 
-class Clock:
+class SessionClock:
     """Stands in for the module `time` in the session: it can be moved forward."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Clock:
         return time.monotonic() + self.ahead
 
 
-class Bench:
+class SessionBench:
     """An emulator, and sessions before it."""
 
     def __init__(self, emulator: Emulator, stack: AsyncExitStack, folder: Path) -> None:
@@ -51,17 +51,17 @@ class Bench:
         self._stack = stack
         self.file = folder / "fitten.json"
 
-    async def session(self, *, url: str | None = None, password: str = PASSWORD) -> Session:
-        account = config.Account(NAME, Secret(password))
-        settings = config.Fitten(
+    async def session(self, *, url: str | None = None, password: str = PASSWORD) -> FittenSession:
+        account = config.AccountSettings(NAME, Secret(password))
+        settings = config.FittenSettings(
             accounts=(account,),
             base_url=url or self.emulator.url,
-            timeouts=config.Timeouts(connect=1.0, call=1.0),
+            timeouts=config.TimeoutSettings(connect=1.0, call=1.0),
         )
         client = FittenClient(settings)
         await self._stack.enter_async_context(client.open())
         file = TokenFile(self.file, f"{self.emulator.url} {NAME}")
-        session = Session(client, account, file, on_secret=self.secrets.append)
+        session = FittenSession(client, account, file, on_secret=self.secrets.append)
         await session.start()
         self._stack.push_async_callback(session.close)
         return session
@@ -73,20 +73,20 @@ class Bench:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> SessionClock:
+    clock = SessionClock()
     monkeypatch.setattr("gateway.fitten.auth.session.time", clock)
     return clock
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(tmp_path: Path) -> AsyncIterator[SessionBench]:
     accounts = [EmulatedAccount(NAME, PASSWORD)]
     async with (
         Emulator(accounts=accounts, access_ttl=1000.0, slow=0.1) as emulator,
         AsyncExitStack() as stack,
     ):
-        yield Bench(emulator, stack, tmp_path)
+        yield SessionBench(emulator, stack, tmp_path)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -95,13 +95,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def fault(session: Session) -> GatewayError:
+async def fault(session: FittenSession) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
         await session.tokens()
     return caught.value
 
 
-async def test_the_first_need_logs_in_and_the_next_finds_the_tokens(bench: Bench) -> None:
+async def test_the_first_need_logs_in_and_the_next_finds_the_tokens(bench: SessionBench) -> None:
     session = await bench.session()
     assert (session.ready, session.fault) == (False, None)
     tokens = await session.tokens()
@@ -112,7 +112,7 @@ async def test_the_first_need_logs_in_and_the_next_finds_the_tokens(bench: Bench
     assert bench.emulator.calls_to(LOGIN)[0].body == {"username": NAME, "password": PASSWORD}
 
 
-async def test_fifty_callers_at_once_cause_one_login(bench: Bench) -> None:
+async def test_fifty_callers_at_once_cause_one_login(bench: SessionBench) -> None:
     bench.account.scenarios.add("login_slow")
     session = await bench.session()
     found = await asyncio.gather(*(session.tokens() for _ in range(50)))
@@ -120,7 +120,7 @@ async def test_fifty_callers_at_once_cause_one_login(bench: Bench) -> None:
     assert bench.calls == (1, 0)
 
 
-async def test_fifty_refused_callers_at_once_cause_one_refresh(bench: Bench) -> None:
+async def test_fifty_refused_callers_at_once_cause_one_refresh(bench: SessionBench) -> None:
     session = await bench.session()
     old = await session.tokens()
     bench.account.scenarios.add("refresh_slow")
@@ -133,7 +133,7 @@ async def test_fifty_refused_callers_at_once_cause_one_refresh(bench: Bench) -> 
     assert bench.calls == (1, 1)
 
 
-async def test_the_refresh_token_is_the_bearer_of_a_refresh(bench: Bench) -> None:
+async def test_the_refresh_token_is_the_bearer_of_a_refresh(bench: SessionBench) -> None:
     session = await bench.session()
     old = await session.tokens()
     await session.replace(old, "refresh")
@@ -142,7 +142,9 @@ async def test_the_refresh_token_is_the_bearer_of_a_refresh(bench: Bench) -> Non
     assert call.body in (None, {})
 
 
-async def test_a_caller_that_leaves_does_not_cancel_the_login_of_the_others(bench: Bench) -> None:
+async def test_a_caller_that_leaves_does_not_cancel_the_login_of_the_others(
+    bench: SessionBench,
+) -> None:
     bench.account.scenarios.add("login_slow")
     session = await bench.session()
     callers = [asyncio.create_task(session.tokens()) for _ in range(5)]
@@ -157,7 +159,7 @@ async def test_a_caller_that_leaves_does_not_cancel_the_login_of_the_others(benc
     assert bench.calls == (1, 0)
 
 
-async def test_a_login_goes_on_when_everybody_has_left(bench: Bench) -> None:
+async def test_a_login_goes_on_when_everybody_has_left(bench: SessionBench) -> None:
     bench.account.scenarios.add("login_slow")
     session = await bench.session()
     caller = asyncio.create_task(session.tokens())
@@ -169,7 +171,7 @@ async def test_a_login_goes_on_when_everybody_has_left(bench: Bench) -> None:
 
 
 async def test_a_token_is_refreshed_ahead_of_its_expiry_while_the_old_one_serves(
-    bench: Bench, clock: Clock
+    bench: SessionBench, clock: SessionClock
 ) -> None:
     session = await bench.session()
     old = await session.tokens()
@@ -186,7 +188,7 @@ async def test_a_token_is_refreshed_ahead_of_its_expiry_while_the_old_one_serves
     assert bench.calls == (1, 1)
 
 
-async def test_an_expired_token_is_not_used(bench: Bench, clock: Clock) -> None:
+async def test_an_expired_token_is_not_used(bench: SessionBench, clock: SessionClock) -> None:
     session = await bench.session()
     old = await session.tokens()
     clock.ahead = 1001.0
@@ -195,7 +197,7 @@ async def test_an_expired_token_is_not_used(bench: Bench, clock: Clock) -> None:
 
 
 async def test_a_refresh_ahead_that_fails_leaves_the_old_token_in_use(
-    bench: Bench, clock: Clock
+    bench: SessionBench, clock: SessionClock
 ) -> None:
     session = await bench.session()
     old = await session.tokens()
@@ -209,7 +211,7 @@ async def test_a_refresh_ahead_that_fails_leaves_the_old_token_in_use(
     assert session.ready, "requests are still served"
 
 
-async def test_not_expired_is_never_a_token(bench: Bench, clock: Clock) -> None:
+async def test_not_expired_is_never_a_token(bench: SessionBench, clock: SessionClock) -> None:
     session = await bench.session()
     old = await session.tokens()
     bench.account.scenarios.add("refresh_not_expired")
@@ -224,7 +226,7 @@ async def test_not_expired_is_never_a_token(bench: Bench, clock: Clock) -> None:
 
 @pytest.mark.parametrize("scenario", ["clock_ahead", "token_without_exp", "opaque_token"])
 async def test_a_token_of_doubtful_expiry_is_trusted_until_it_is_refused(
-    bench: Bench, scenario: str
+    bench: SessionBench, scenario: str
 ) -> None:
     bench.account.scenarios.add(scenario)
     session = await bench.session()
@@ -237,7 +239,7 @@ async def test_a_token_of_doubtful_expiry_is_trusted_until_it_is_refused(
 
 
 @pytest.mark.parametrize("scenario", ["refresh_401", "refresh_404", "refresh_error_200"])
-async def test_a_refused_refresh_leads_to_a_login(bench: Bench, scenario: str) -> None:
+async def test_a_refused_refresh_leads_to_a_login(bench: SessionBench, scenario: str) -> None:
     session = await bench.session()
     old = await session.tokens()
     bench.account.scenarios.add(scenario)
@@ -247,7 +249,7 @@ async def test_a_refused_refresh_leads_to_a_login(bench: Bench, scenario: str) -
     assert bench.calls == (2, 1)
 
 
-async def test_a_rotated_refresh_token_is_kept(bench: Bench) -> None:
+async def test_a_rotated_refresh_token_is_kept(bench: SessionBench) -> None:
     bench.account.scenarios.add("refresh_rotates")
     session = await bench.session()
     first = await session.tokens()
@@ -257,7 +259,7 @@ async def test_a_rotated_refresh_token_is_kept(bench: Bench) -> None:
     assert bench.calls == (1, 2)
 
 
-async def test_a_login_is_made_when_that_is_asked_for(bench: Bench) -> None:
+async def test_a_login_is_made_when_that_is_asked_for(bench: SessionBench) -> None:
     session = await bench.session()
     old = await session.tokens()
     new = await session.replace(old, "login")
@@ -267,7 +269,7 @@ async def test_a_login_is_made_when_that_is_asked_for(bench: Bench) -> None:
 
 @pytest.mark.parametrize("scenario", ["wrong_password_200", "wrong_password_401", "banned"])
 async def test_a_wrong_password_is_told_plainly_and_not_repeated(
-    bench: Bench, clock: Clock, scenario: str
+    bench: SessionBench, clock: SessionClock, scenario: str
 ) -> None:
     bench.account.scenarios.add(scenario)
     session = await bench.session()
@@ -292,7 +294,9 @@ async def test_a_wrong_password_is_told_plainly_and_not_repeated(
     assert bench.calls == (1, 0)
 
 
-async def test_waits_after_a_wrong_password_grow_to_an_hour(bench: Bench, clock: Clock) -> None:
+async def test_waits_after_a_wrong_password_grow_to_an_hour(
+    bench: SessionBench, clock: SessionClock
+) -> None:
     session = await bench.session(password="wrong")
     waits = []
     for attempt in range(1, 10):
@@ -304,7 +308,9 @@ async def test_waits_after_a_wrong_password_grow_to_an_hour(bench: Bench, clock:
     assert 3600 <= waits[-1] <= 1.2 * 3600 + 1
 
 
-async def test_a_password_that_is_right_again_ends_the_pause(bench: Bench, clock: Clock) -> None:
+async def test_a_password_that_is_right_again_ends_the_pause(
+    bench: SessionBench, clock: SessionClock
+) -> None:
     bench.account.scenarios.add("wrong_password_200")
     session = await bench.session()
     await fault(session)
@@ -326,7 +332,7 @@ async def test_a_password_that_is_right_again_ends_the_pause(bench: Bench, clock
     ],
 )
 async def test_a_passing_fault_of_the_login_backs_off(
-    bench: Bench, clock: Clock, scenario: str, kind: type[GatewayError]
+    bench: SessionBench, clock: SessionClock, scenario: str, kind: type[GatewayError]
 ) -> None:
     bench.account.scenarios.add(scenario)
     session = await bench.session()
@@ -345,7 +351,7 @@ async def test_a_passing_fault_of_the_login_backs_off(
     assert await session.tokens()
 
 
-async def test_an_outage_of_days_is_survived(bench: Bench, clock: Clock) -> None:
+async def test_an_outage_of_days_is_survived(bench: SessionBench, clock: SessionClock) -> None:
     bench.account.scenarios.add("login_500")
     session = await bench.session()
     session._failures = 5000
@@ -355,33 +361,39 @@ async def test_an_outage_of_days_is_survived(bench: Bench, clock: Clock) -> None
     assert await session.tokens()
 
 
-async def test_a_wrong_password_for_years_is_survived(bench: Bench) -> None:
+async def test_a_wrong_password_for_years_is_survived(bench: SessionBench) -> None:
     session = await bench.session(password="wrong")
     session._failures = 5000
     assert isinstance(await fault(session), Unavailable)
 
 
-async def test_a_login_that_takes_too_long_is_a_timeout(bench: Bench, tmp_path: Path) -> None:
+async def test_a_login_that_takes_too_long_is_a_timeout(
+    bench: SessionBench, tmp_path: Path
+) -> None:
     async with Emulator(accounts=[EmulatedAccount(NAME, PASSWORD)], slow=10.0) as slow:
         slow.account(NAME).scenarios.add("login_slow")
-        account = config.Account(NAME, Secret(PASSWORD))
-        timeouts = config.Timeouts(call=0.1)
+        account = config.AccountSettings(NAME, Secret(PASSWORD))
+        timeouts = config.TimeoutSettings(call=0.1)
         client = FittenClient(
-            config.Fitten(accounts=(account,), base_url=slow.url, timeouts=timeouts)
+            config.FittenSettings(accounts=(account,), base_url=slow.url, timeouts=timeouts)
         )
         async with client.open():
-            session = Session(client, account, TokenFile(tmp_path / "other.json", "a"))
+            session = FittenSession(client, account, TokenFile(tmp_path / "other.json", "a"))
             assert isinstance(await fault(session), UpstreamTimeout)
 
 
-async def test_a_fitten_that_cannot_be_reached_is_told_without_its_address(bench: Bench) -> None:
+async def test_a_fitten_that_cannot_be_reached_is_told_without_its_address(
+    bench: SessionBench,
+) -> None:
     session = await bench.session(url="http://127.0.0.1:9")
     error = await fault(session)
     assert error.status == 502
     assert "127.0.0.1" not in error.message
 
 
-async def test_a_token_that_is_refused_costs_a_login_where_no_refresh_helps(bench: Bench) -> None:
+async def test_a_token_that_is_refused_costs_a_login_where_no_refresh_helps(
+    bench: SessionBench,
+) -> None:
     session = await bench.session()
     old = await session.tokens()
     bench.account.scenarios.add("refresh_500")
@@ -389,7 +401,7 @@ async def test_a_token_that_is_refused_costs_a_login_where_no_refresh_helps(benc
     assert bench.calls == (2, 1)
 
 
-async def test_tokens_survive_a_restart(bench: Bench) -> None:
+async def test_tokens_survive_a_restart(bench: SessionBench) -> None:
     tokens = await (await bench.session()).tokens()
     again = await bench.session()
     assert again.ready
@@ -397,7 +409,9 @@ async def test_tokens_survive_a_restart(bench: Bench) -> None:
     assert bench.calls == (1, 0)
 
 
-async def test_stored_tokens_that_have_expired_are_refreshed(bench: Bench, clock: Clock) -> None:
+async def test_stored_tokens_that_have_expired_are_refreshed(
+    bench: SessionBench, clock: SessionClock
+) -> None:
     old = await (await bench.session()).tokens()
     clock.ahead = 1001.0
     new = await (await bench.session()).tokens()
@@ -405,14 +419,14 @@ async def test_stored_tokens_that_have_expired_are_refreshed(bench: Bench, clock
     assert bench.calls == (1, 1)
 
 
-async def test_a_broken_state_file_costs_a_login_only(bench: Bench) -> None:
+async def test_a_broken_state_file_costs_a_login_only(bench: SessionBench) -> None:
     bench.file.write_text("{")
     assert await (await bench.session()).tokens()
     assert bench.calls == (1, 0)
     assert bench.file.with_name("fitten.json.broken").exists()
 
 
-async def test_a_state_file_that_cannot_be_written_is_only_a_warning(bench: Bench) -> None:
+async def test_a_state_file_that_cannot_be_written_is_only_a_warning(bench: SessionBench) -> None:
     bench.file.mkdir()
     session = await bench.session()
     with structlog.testing.capture_logs() as logged:
@@ -421,7 +435,7 @@ async def test_a_state_file_that_cannot_be_written_is_only_a_warning(bench: Benc
     assert session.ready
 
 
-async def test_every_token_is_told_to_who_masks_them(bench: Bench) -> None:
+async def test_every_token_is_told_to_who_masks_them(bench: SessionBench) -> None:
     session = await bench.session()
     first = await session.tokens()
     second = await session.replace(first, "refresh")
@@ -469,8 +483,8 @@ async def test_a_duration_says_when_a_token_without_exp_expires(
     tmp_path: Path, duration: object, seconds: float | None
 ) -> None:
     puppet: Any = Puppet({"access_token": "a-1", "access_token_expires": duration})
-    account = config.Account(NAME, Secret(PASSWORD))
-    session = Session(puppet, account, TokenFile(tmp_path / "fitten.json", "a"))
+    account = config.AccountSettings(NAME, Secret(PASSWORD))
+    session = FittenSession(puppet, account, TokenFile(tmp_path / "fitten.json", "a"))
     renewed = await session.replace(await session.tokens(), "refresh")
     if seconds is None:
         assert renewed.expires_at is None
@@ -481,8 +495,8 @@ async def test_a_duration_says_when_a_token_without_exp_expires(
 @pytest.mark.parametrize("token", ["", "Not expired", None, 5, "a\r\nb", "tökén", {}])
 async def test_what_cannot_be_a_token_is_not_taken_for_one(tmp_path: Path, token: object) -> None:
     puppet: Any = Puppet({"access_token": token, "refresh_token": token})
-    account = config.Account(NAME, Secret(PASSWORD))
-    session = Session(puppet, account, TokenFile(tmp_path / "fitten.json", "a"))
+    account = config.AccountSettings(NAME, Secret(PASSWORD))
+    session = FittenSession(puppet, account, TokenFile(tmp_path / "fitten.json", "a"))
     old = await session.tokens()
     new = await session.replace(old, "refresh")
     assert (new.access_token, new.refresh_token) == ("a-2", "r-2")

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.accounts.pool import Pool
+from gateway.accounts.pool import LocalPool
 from gateway.errors import GatewayError, UpstreamError, UpstreamUnauthorized
-from gateway.fitten.background_refresh import Tending
+from gateway.fitten.background_refresh import BackgroundRefresh
 from gateway.generation.model import Model
 from gateway.store.token_file import Tokens
 from tests.accounts.support import make_pool
@@ -16,7 +16,7 @@ from tests.accounts.support import make_pool
 LIST = {"chat": [{"selection_name": "S1", "display_name": "One"}]}
 
 
-class FakeSession:
+class RefreshSession:
     """A session that logs in as often as a test allows."""
 
     def __init__(self, name: str) -> None:
@@ -39,7 +39,7 @@ class FakeSession:
         return Tokens(self.name, f"access {self.name}", "refresh")
 
 
-class FakeClient:
+class RefreshClient:
     """A Fitten with a list of models, which it refuses to some."""
 
     def __init__(self) -> None:
@@ -53,15 +53,15 @@ class FakeClient:
         return LIST
 
 
-class Bench:
+class RefreshBench:
     def __init__(self, *, interval: float = 60.0) -> None:
-        self.pool: Pool[Any] = make_pool(1, 1)
+        self.pool: LocalPool[Any] = make_pool(1, 1)
         for account in self.pool.accounts:
-            account.session = FakeSession(account.name)
-        self.client = FakeClient()
+            account.session = RefreshSession(account.name)
+        self.client = RefreshClient()
         client: Any = self.client
         self.found: list[Sequence[Model]] = []
-        self.tending = Tending(client, self.pool, interval=interval)
+        self.tending = BackgroundRefresh(client, self.pool, interval=interval)
 
     async def run(self, until: Callable[[], object]) -> None:
         """Until that is true."""
@@ -74,7 +74,7 @@ class Bench:
 
 
 async def test_every_account_is_logged_in_and_the_models_are_read_once() -> None:
-    bench = Bench()
+    bench = RefreshBench()
     await bench.run(bench.tending.tried.is_set)
     assert [account.ready for account in bench.pool.accounts] == [True, True]
     assert [model.id for model in bench.found[0]] == ["One"]
@@ -83,14 +83,14 @@ async def test_every_account_is_logged_in_and_the_models_are_read_once() -> None
 
 
 async def test_the_list_is_asked_for_with_another_account_where_one_is_refused() -> None:
-    bench = Bench()
+    bench = RefreshBench()
     bench.client.refused.add("access a")
     await bench.run(lambda: bench.found)
     assert bench.client.asked == ["access a", "access b"]
 
 
 async def test_the_first_try_is_over_when_all_accounts_have_failed() -> None:
-    bench = Bench()
+    bench = RefreshBench()
     first, second = (account.session for account in bench.pool.accounts)
     first.fails = second.fails = 1
     await bench.run(bench.tending.tried.is_set)
@@ -98,7 +98,7 @@ async def test_the_first_try_is_over_when_all_accounts_have_failed() -> None:
 
 
 async def test_a_login_that_failed_is_tried_again_at_its_time() -> None:
-    bench = Bench()
+    bench = RefreshBench()
     session = bench.pool.accounts[0].session
     session.fails = 1
     began = asyncio.get_running_loop().time()
@@ -107,7 +107,7 @@ async def test_a_login_that_failed_is_tried_again_at_its_time() -> None:
 
 
 async def test_who_is_retired_ends() -> None:
-    bench = Bench(interval=0.01)
+    bench = RefreshBench(interval=0.01)
     task = asyncio.create_task(bench.tending.run(bench.found.append))
     await bench.tending.tried.wait()
     bench.tending.retire()
@@ -116,7 +116,7 @@ async def test_who_is_retired_ends() -> None:
 
 
 async def test_a_bug_ends_nothing() -> None:
-    bench = Bench(interval=0.01)
+    bench = RefreshBench(interval=0.01)
     bench.pool.accounts[0].session.tokens = None
     await bench.run(lambda: bench.found)
     assert bench.pool.accounts[1].ready

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.notations import NOTATIONS, written
-from emulator.tooluse import Made
+from emulator.tooluse import MadeCall
 from gateway.fitten.chat.prompt import ROLE_MARKERS
-from gateway.fitten.tools.stop_sequences import ToolCutoff
+from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.generation.pieces import FinishReason, Piece
 from gateway.generation.request import Tool
 from tests.fitten.test_toolparse import cut, said
@@ -22,7 +22,7 @@ Outcome = tuple[list[tuple[str, object]], FinishReason, int]
 
 
 def run(texts: Sequence[str], stop: Sequence[str] = (), max_tokens: int | None = None) -> Outcome:
-    cutoff = ToolCutoff(
+    cutoff = ToolStopSequenceFilter(
         TOOLS, parallel=True, stop=stop, markers=ROLE_MARKERS, max_tokens=max_tokens
     )
     out: list[Piece] = []
@@ -34,7 +34,7 @@ def run(texts: Sequence[str], stop: Sequence[str] = (), max_tokens: int | None =
 
 calls = st.builds(
     lambda made, notation: written([made], notation),
-    st.sampled_from([Made("clock", {}), Made("find", {"a": "STOP <b> 好"})]),
+    st.sampled_from([MadeCall("clock", {}), MadeCall("find", {"a": "STOP <b> 好"})]),
     st.sampled_from(NOTATIONS),
 )
 shards = st.sampled_from(["STOP", "ST", "OP", "\n", "text", "<|end|>", "<|", "<tool_call>", "好"])

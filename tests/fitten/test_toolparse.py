@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from emulator.notations import NOTATIONS, QUIRKS, Notation, Quirk, written
-from emulator.tooluse import Made
+from emulator.tooluse import MadeCall
 from gateway.fitten.tools.parser import PIECE, ToolParser
 from gateway.fitten.tools.text_reader import MAX_HELD
 from gateway.generation.pieces import Piece
@@ -54,9 +54,9 @@ ARGUMENTS: dict[str, Any] = {
     "area": {"radius": 2.5},
     "tags": ["a", "b"],
 }
-PLAIN = Made("get_weather", {"city": "Paris", "days": 3})
-RICH = Made("get_weather", ARGUMENTS)
-FILE = Made("write_file", {"path": "a.c", "content": 'if (a < b && c) { puts("hi"); }\n'})
+PLAIN = MadeCall("get_weather", {"city": "Paris", "days": 3})
+RICH = MadeCall("get_weather", ARGUMENTS)
+FILE = MadeCall("write_file", {"path": "a.c", "content": 'if (a < b && c) { puts("hi"); }\n'})
 
 
 Said = list[tuple[str, Any]]
@@ -101,7 +101,7 @@ def text_of(result: Said) -> str:
 
 @pytest.mark.parametrize("notation", NOTATIONS)
 @pytest.mark.parametrize("made", [PLAIN, RICH], ids=["plain", "rich"])
-def test_every_notation_is_understood(notation: Notation, made: Made) -> None:
+def test_every_notation_is_understood(notation: Notation, made: MadeCall) -> None:
     text = written([made], notation)
     assert parsed([text]) == [(made.tool, made.arguments)]
     assert parsed(list(text)) == [(made.tool, made.arguments)]
@@ -114,7 +114,7 @@ def test_every_notation_carries_code(notation: Notation) -> None:
 
 @pytest.mark.parametrize("notation", NOTATIONS)
 def test_several_calls_in_every_notation(notation: Notation) -> None:
-    text = written([PLAIN, Made("clock", {}), FILE], notation)
+    text = written([PLAIN, MadeCall("clock", {}), FILE], notation)
     assert [name for name, _ in parsed([text])] == ["get_weather", "clock", "write_file"]
 
 
@@ -197,7 +197,7 @@ def cut(text: str, places: Sequence[int]) -> list[str]:
     return [text[a:b] for a, b in pairwise(bounds)]
 
 
-made = st.sampled_from([PLAIN, RICH, FILE, Made("clock", {}), Made("other", {"a": "b"})])
+made = st.sampled_from([PLAIN, RICH, FILE, MadeCall("clock", {}), MadeCall("other", {"a": "b"})])
 blocks = st.builds(
     written, st.lists(made, min_size=1, max_size=3), st.sampled_from(NOTATIONS),
     st.sampled_from(QUIRKS),
@@ -243,7 +243,7 @@ def test_text_before_a_call_goes_out_at_once_and_only_a_beginning_is_held_back()
 
 
 def test_arguments_come_in_pieces_of_bounded_size() -> None:
-    text = written([Made("write_file", {"path": "a", "content": "x" * 1000})], "tool_call")
+    text = written([MadeCall("write_file", {"path": "a", "content": "x" * 1000})], "tool_call")
     parser = ToolParser(TOOLS)
     pieces = parser.feed([("content", text)]) + parser.flush()
     assert pieces[0] == ("call", "write_file")
@@ -253,14 +253,14 @@ def test_arguments_come_in_pieces_of_bounded_size() -> None:
 
 
 def test_the_same_call_twice_is_one_and_another_is_another() -> None:
-    text = written([PLAIN, PLAIN, Made("get_weather", {"city": "Rome"}), PLAIN], "tool_call")
+    text = written([PLAIN, PLAIN, MadeCall("get_weather", {"city": "Rome"}), PLAIN], "tool_call")
     assert [members["city"] for _, members in parsed([text])] == ["Paris", "Rome"]
-    swapped = Made("get_weather", dict(reversed(PLAIN.arguments.items())))
+    swapped = MadeCall("get_weather", dict(reversed(PLAIN.arguments.items())))
     assert len(parsed([written([PLAIN, swapped], "tool_call")])) == 1
 
 
 def test_without_parallel_calls_the_first_is_the_only_one() -> None:
-    text = written([PLAIN, Made("clock", {})], "attributes") + "\nBye."
+    text = written([PLAIN, MadeCall("clock", {})], "attributes") + "\nBye."
     assert parsed([text], parallel=False) == [
         ("get_weather", PLAIN.arguments),
         ("content", "\nBye."),
@@ -268,7 +268,7 @@ def test_without_parallel_calls_the_first_is_the_only_one() -> None:
 
 
 def test_text_and_calls_keep_their_order() -> None:
-    text = f"One. {written([PLAIN], 'lone')} Two. {written([Made('clock', {})], 'tool_call')}"
+    text = f"One. {written([PLAIN], 'lone')} Two. {written([MadeCall('clock', {})], 'tool_call')}"
     assert [name for name, _ in parsed([text + "Three."])] == [
         "content",
         "get_weather",
@@ -289,7 +289,7 @@ def test_a_tool_may_have_any_name(name: str) -> None:
     tool = Tool(name, "", {"type": "object", "properties": {"a": {"type": "integer"}}})
     for notation in NOTATIONS:
         parser = ToolParser([tool])
-        text = written([Made(name, {"a": 1})], notation)
+        text = written([MadeCall(name, {"a": 1})], notation)
         out = parser.feed([("content", text)]) + parser.flush()
         assert said(out) == [(name, {"a": 1})], notation
 
@@ -343,7 +343,7 @@ def test_results_made_up_after_a_call_are_not_shown(text: str) -> None:
 
 
 def test_a_block_beyond_the_limit_is_text() -> None:
-    big = written([Made("write_file", {"path": "a", "content": "x" * MAX_HELD})], "tool_call")
+    big = written([MadeCall("write_file", {"path": "a", "content": "x" * MAX_HELD})], "tool_call")
     text = f"{big}\n{written([PLAIN], 'tool_call')}"
     pieces = [text[start : start + 5000] for start in range(0, len(text), 5000)]
     for result in (parsed([text]), parsed(pieces)):

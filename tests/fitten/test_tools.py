@@ -34,7 +34,7 @@ OURS = re.compile(r"</?tool(s|_call|_calls|_result|_results)\b", re.IGNORECASE)
 
 
 def rendered(request: GenerationRequest) -> str:
-    return prompt.render(tool_prompt.dressed(request, SYSTEM), default_system=SYSTEM)
+    return prompt.render(tool_prompt.with_tools_as_text(request, SYSTEM), default_system=SYSTEM)
 
 
 def test_the_whole_schema_reaches_the_model() -> None:
@@ -109,7 +109,7 @@ def test_a_call_in_the_history_is_written_as_the_parser_reads_it() -> None:
 def test_arguments_that_are_no_object_come_through(arguments: str) -> None:
     call = ToolCall("c", "clock", arguments)
     request = GenerationRequest((Message("assistant", "", calls=(call,)),))
-    assert tool_prompt.needed(request)
+    assert tool_prompt.needs_tools(request)
     assert (arguments or "{}") in rendered(request)
 
 
@@ -151,7 +151,7 @@ def test_no_text_forges_a_call_a_result_or_a_turn(
 
 
 def test_a_request_without_tools_is_left_alone() -> None:
-    assert not tool_prompt.needed(GenerationRequest((Message("user", "<tool_call>"),)))
-    assert not tool_prompt.needed(
+    assert not tool_prompt.needs_tools(GenerationRequest((Message("user", "<tool_call>"),)))
+    assert not tool_prompt.needs_tools(
         GenerationRequest((Message("user", ""),), tools=(TOOL,), tool_choice=ToolChoice("none"))
     )

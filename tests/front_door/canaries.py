@@ -15,12 +15,12 @@ from urllib.parse import quote, quote_plus
 import pytest
 import structlog
 
-from emulator import Account
+from emulator import EmulatedAccount
 from emulator.accounts import AccountBook, TokenKind
-from gateway.config.settings import Log
+from gateway.config.settings import LogSettings
 from gateway.observability import logging as log
 from gateway.observability.redaction import Redactor
-from tests.front_door.peer import Answer
+from tests.front_door.peer import RawAnswer
 
 PASSWORD = 'canary pass"w/rd&é 7c1d'
 USERNAME = "demo_user"
@@ -77,7 +77,7 @@ class Net:
         for answer in answers:
             self.put(f"answer to {scenario}", answer)
 
-    def judge(self, scenario: str, answer: Answer) -> None:
+    def judge(self, scenario: str, answer: RawAnswer) -> None:
         """A scenario that must have ended in a failure which its caller was told."""
         told = shown(answer)
         assert told, f"{scenario} did not fail: {answer}"
@@ -138,7 +138,7 @@ def net(monkeypatch: pytest.MonkeyPatch) -> Net:
     net = Net()
     issue = AccountBook.issue
 
-    def recorded(self: AccountBook, account: Account, kind: TokenKind) -> str:
+    def recorded(self: AccountBook, account: EmulatedAccount, kind: TokenKind) -> str:
         token = issue(self, account, kind)
         net.secrets[f"{kind} token {len(net.secrets)}"] = token
         return token
@@ -153,7 +153,7 @@ def everything_logged(net: Net, place: str, redactor: Redactor) -> Iterator[None
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     stream = io.StringIO()
-    outputs = log.configure(Log(level="debug", format="json"), redactor, stream)
+    outputs = log.configure_logging(LogSettings(level="debug", format="json"), redactor, stream)
     root.setLevel(logging.DEBUG)
     logging.getLogger("asyncio").setLevel(logging.DEBUG)
     try:
@@ -166,7 +166,7 @@ def everything_logged(net: Net, place: str, redactor: Redactor) -> Iterator[None
         net.put(f"log of {place}", stream.getvalue())
 
 
-def shown(answer: Answer) -> list[str | bytes]:
+def shown(answer: RawAnswer) -> list[str | bytes]:
     """What a failed answer says of the failure; the pieces before are the caller's own."""
     if answer.status >= 400:
         return [answer.body]

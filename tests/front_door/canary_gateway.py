@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from emulator import Account, Emulator
+from emulator import EmulatedAccount, Emulator
 from gateway.config import settings as config
 from gateway.observability.redaction import Redactor
 from gateway.server import single_process
@@ -27,21 +27,21 @@ from tests.front_door.canaries import (
     Net,
     everything_logged,
 )
-from tests.front_door.peer import CHAT, Answer, Peer
+from tests.front_door.peer import CHAT, Peer, RawAnswer
 
 
 @asynccontextmanager
 async def listening(net: Net, place: str, path: Path) -> AsyncIterator[str]:
     """The URL of a gateway with that configuration, whose every log line ends in the net."""
-    settings = config.load(path, {})
+    settings = config.load_config(path, {})
     net.put("settings", repr(settings))
     redactor = Redactor(settings.secrets())
     with everything_logged(net, place, redactor):
-        door = await single_process.start(settings, on_secret=redactor.add)
+        door = await single_process.start_entrypoint(settings, on_secret=redactor.add)
         try:
-            yield single_process.address(door)
+            yield single_process.url_of_entrypoint(door)
         finally:
-            await single_process.stop(door, 0.1, grace=0)
+            await single_process.stop_entrypoint(door, 0.1, grace=0)
     if settings.state_file.exists():
         assert stat.S_IMODE(settings.state_file.stat().st_mode) == 0o600
         assert stat.S_IMODE(settings.state_file.parent.stat().st_mode) == 0o700
@@ -53,8 +53,8 @@ async def watched_gateway(
 ) -> AsyncIterator[tuple[str, Emulator]]:
     """The same before an emulator, whose accounts have these scenarios."""
     accounts = [
-        Account(USERNAME, PASSWORD, USER_ID, scenarios=set(scenarios)),
-        Account(OTHER_USERNAME, OTHER_PASSWORD, OTHER_USER_ID, scenarios=set(scenarios)),
+        EmulatedAccount(USERNAME, PASSWORD, USER_ID, scenarios=set(scenarios)),
+        EmulatedAccount(OTHER_USERNAME, OTHER_PASSWORD, OTHER_USER_ID, scenarios=set(scenarios)),
     ]
     async with Emulator(accounts=accounts, slow=0.3) as emulator:
         path = config_file(folder, emulator.url, **sections)
@@ -107,14 +107,14 @@ def head(path: str = CHAT, key: str = API_KEY) -> str:
     )
 
 
-async def post(url: str, path: str, body: Any, key: str = API_KEY) -> Answer:
+async def post(url: str, path: str, body: Any, key: str = API_KEY) -> RawAnswer:
     """One answer, on a connection of its own; cut short is what a failed stream may be."""
     raw = (body if isinstance(body, str) else json.dumps(body)).encode()
     length = f"Content-Length: {len(raw)}\r\n\r\n"
     return await exchange(url, (head(path, key) + length).encode() + raw)
 
 
-async def exchange(url: str, raw: bytes) -> Answer:
+async def exchange(url: str, raw: bytes) -> RawAnswer:
     """The answer to these bytes."""
     peer = await Peer.connect(url)
     try:

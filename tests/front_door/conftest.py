@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from emulator import Account, Emulator
+from emulator import EmulatedAccount, Emulator
 from tests import support
 from tests.front_door.peer import Peer
 from tests.support import Gateway
@@ -41,7 +41,9 @@ def chat_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
     """A Fitten with one account, whose `*_slow` scenarios take a third of a second."""
-    async with Emulator(accounts=[Account("demo_user", "correct horse")], slow=0.3) as running:
+    async with Emulator(
+        accounts=[EmulatedAccount("demo_user", "correct horse")], slow=0.3
+    ) as running:
         yield running
 
 

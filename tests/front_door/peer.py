@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from emulator import Call, Emulator
+from emulator import Emulator, WrittenCall
 from tests.support import KEY
 
 CHAT = "/v1/chat/completions"
@@ -21,7 +21,7 @@ REFRESH = "/codeuser/auth/refresh_access_token"
 
 
 @dataclass
-class Answer:
+class RawAnswer:
     """An HTTP answer, its body decoded from chunks."""
 
     status: int
@@ -77,7 +77,7 @@ class Peer:
         pairs = (line.split(": ", 1) for line in lines if line)
         return int(status), {name.lower(): value for name, value in pairs}
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> RawAnswer:
         """The next answer, whole."""
         status, headers = await self.head()
         async with asyncio.timeout(10):
@@ -87,7 +87,7 @@ class Peer:
                 body = await self._chunks()
             else:
                 body = b"" if status in (204, 304) or status < 200 else await self._reader.read()
-        return Answer(status, headers, body)
+        return RawAnswer(status, headers, body)
 
     async def _chunks(self) -> bytes:
         parts = []
@@ -160,9 +160,9 @@ async def eventually(happened: Callable[[], Any], *, within: float = 2.0) -> Any
             await asyncio.sleep(0.003)
 
 
-async def upstream_call(emulator: Emulator) -> Call:
+async def upstream_call(emulator: Emulator) -> WrittenCall:
     """The one chat call that the emulator got, as soon as it is there."""
     calls = await eventually(lambda: emulator.calls_to(UPSTREAM_CHAT))
     assert len(calls) == 1
-    call: Call = calls[0]
+    call: WrittenCall = calls[0]
     return call

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from emulator import Account, Call, Emulator
+from emulator import EmulatedAccount, Emulator, WrittenCall
 from tests.conftest import StartGateway
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import LOGIN, UPSTREAM_CHAT, chat_request, eventually
@@ -30,7 +30,7 @@ TWO_KEYS: list[Any] = [
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
     """A Fitten with three accounts."""
-    accounts = [Account(name, f"{name}'s password") for name in NAMES]
+    accounts = [EmulatedAccount(name, f"{name}'s password") for name in NAMES]
     async with Emulator(accounts=accounts, slow=0.3) as running:
         yield running
 
@@ -49,13 +49,13 @@ async def logged_in(emulator: Emulator, count: int) -> None:
     await asyncio.sleep(0.02)
 
 
-def served_by(call: Call) -> str:
+def served_by(call: WrittenCall) -> str:
     name: str = call.body["ft_token"].removeprefix("u_")
     return name
 
 
-def chats(emulator: Emulator) -> list[Call]:
-    found: list[Call] = emulator.calls_to(UPSTREAM_CHAT)
+def chats(emulator: Emulator) -> list[WrittenCall]:
+    found: list[WrittenCall] = emulator.calls_to(UPSTREAM_CHAT)
     return found
 
 

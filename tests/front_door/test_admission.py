@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from gateway.server import single_process
-from gateway.server.connection_limit import Admission, raise_descriptors
+from gateway.server.connection_limit import ConnectionLimit, raise_descriptor_limit
 from tests.conftest import StartGateway
 from tests.front_door.conftest import Connect
 from tests.front_door.lag import never_blocked
@@ -61,7 +61,7 @@ async def test_idle_connections_make_room_for_others_after_a_second(
 async def test_a_thousand_connections_at_once_do_not_block_the_loop(
     gateway: Gateway, connect: Connect
 ) -> None:
-    raise_descriptors()  # of this process, which has both ends
+    raise_descriptor_limit()  # of this process, which has both ends
     async with never_blocked():
         for _ in range(1000):
             await connect(gateway.url)
@@ -70,7 +70,7 @@ async def test_a_thousand_connections_at_once_do_not_block_the_loop(
 
 
 def test_whoever_is_let_in_has_a_second_descriptor() -> None:
-    admission = Admission()
+    admission = ConnectionLimit()
     admission.limit(descriptors=64 + 10)
     filled = []
     for count in (0, 4, 5, 6):
@@ -96,11 +96,11 @@ async def test_callers_that_are_turned_away_do_not_delay_the_end(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
     gateway = await start_gateway(server={"max_connections": 1})
-    door = await single_process.start(gateway.config)
-    await connect(single_process.address(door))
-    refused = await connect(single_process.address(door))
+    door = await single_process.start_entrypoint(gateway.config)
+    await connect(single_process.url_of_entrypoint(door))
+    refused = await connect(single_process.url_of_entrypoint(door))
     assert (await refused.answer()).status == 503
     before = time.monotonic()
-    await single_process.stop(door, 1, grace=0)
+    await single_process.stop_entrypoint(door, 1, grace=0)
     assert await refused.rest() == b""
     assert time.monotonic() - before < 0.5

@@ -14,12 +14,12 @@ from urllib.parse import quote
 import pytest
 
 from gateway.apis.openai.chat_request import ChatCompletions
-from gateway.apis.openai.chat_response import ChatReply
-from gateway.fitten.auth.session import Session
+from gateway.apis.openai.chat_response import ChatResponseEncoder
+from gateway.fitten.auth.session import FittenSession
 from gateway.fitten.chat.decoder import AnswerDecoder
-from gateway.fitten.failover import Opener
+from gateway.fitten.failover import FailoverOpener
 from gateway.fitten.upstream import FittenUpstream
-from gateway.http.in_flight import Lifecycle
+from gateway.http.in_flight import InFlightRequests
 from tests.front_door.canaries import API_KEY, PASSWORD, SAID, Net, net, shown
 from tests.front_door.canary_gateway import chat, post, watched_gateway
 from tests.front_door.peer import CHAT
@@ -183,15 +183,15 @@ def quoting(heard: Any) -> Any:
 # Where, and in which answers: whole ones, streams.
 BUGS: dict[str, tuple[type, str, set[bool]]] = {
     "parsing": (ChatCompletions, "parse", {False, True}),
-    "opening": (Opener, "open", {False, True}),
+    "opening": (FailoverOpener, "open", {False, True}),
     "generating": (FittenUpstream, "generate", {False, True}),
     "reading": (AnswerDecoder, "feed", {False, True}),
-    "writing": (ChatReply, "pieces", {True}),
-    "writing it whole": (ChatReply, "whole", {False}),
-    "ending": (ChatReply, "end", {True}),
-    "a login": (Session, "_obtain", {False, True}),
-    "adopting tokens": (Session, "_adopt", {False, True}),
-    "counting": (Lifecycle, "request", {False, True}),
+    "writing": (ChatResponseEncoder, "pieces", {True}),
+    "writing it whole": (ChatResponseEncoder, "whole", {False}),
+    "ending": (ChatResponseEncoder, "end", {True}),
+    "a login": (FittenSession, "_obtain", {False, True}),
+    "adopting tokens": (FittenSession, "_adopt", {False, True}),
+    "counting": (InFlightRequests, "request", {False, True}),
 }
 
 

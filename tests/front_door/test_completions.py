@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from emulator import Account, Emulator
+from emulator import EmulatedAccount, Emulator
 from tests.conftest import StartGateway
 from tests.front_door.peer import eventually
 from tests.support import Gateway, content, frames, running_gateway
@@ -401,7 +401,7 @@ async def test_a_replacement_that_ends_with_what_it_replaces_is_an_insertion(
 
 async def test_a_completion_without_an_account_says_so(tmp_path: Path) -> None:
     async with (
-        Emulator(accounts=[Account("demo_user", "another")]) as emulator,
+        Emulator(accounts=[EmulatedAccount("demo_user", "another")]) as emulator,
         running_gateway(emulator.url, tmp_path) as gateway,
     ):
         status, error = await refused(gateway, prompt="x")

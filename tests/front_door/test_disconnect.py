@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator import Account, Emulator
+from emulator import EmulatedAccount, Emulator
 from tests.conftest import StartGateway
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import LOGIN, Peer, chat_request, eventually, upstream_call
@@ -214,7 +214,7 @@ async def test_a_caller_that_leaves_while_the_session_is_renewed_is_only_logged(
 ) -> None:
     gateway = await start_gateway()
     assert (await gateway.whole("[[say]]"))[0] == 200
-    account: Account = emulator.account("demo_user")
+    account: EmulatedAccount = emulator.account("demo_user")
     account.scenarios.add("refresh_slow")
     account.revoke_access()
     peer = await connect(gateway.url)

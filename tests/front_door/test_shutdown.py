@@ -24,7 +24,7 @@ STREAM = chat_request("[[slow first=0 gap=0.8 n=2]]", stream=True)
 ENDLESS = chat_request("[[endless]]", stream=True)
 
 
-class Process:
+class ServeProcess:
     """A running gateway; what it logs is JSON lines."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -54,7 +54,9 @@ class Process:
 
 
 @asynccontextmanager
-async def process(emulator: Emulator, folder: Path, drain_timeout: float) -> AsyncIterator[Process]:
+async def process(
+    emulator: Emulator, folder: Path, drain_timeout: float
+) -> AsyncIterator[ServeProcess]:
     config = {
         "server": {"port": 0, "drain_timeout": drain_timeout},
         "fitten": {
@@ -70,7 +72,7 @@ async def process(emulator: Emulator, folder: Path, drain_timeout: float) -> Asy
     path.write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(path)]
     child = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    running = Process(child)
+    running = ServeProcess(child)
     try:
         running.url = (await running.event("listening"))["url"]
         yield running
@@ -81,7 +83,7 @@ async def process(emulator: Emulator, folder: Path, drain_timeout: float) -> Asy
         child._transport.close()  # type: ignore[attr-defined]  # else it warns when collected
 
 
-Serve = Callable[..., Awaitable[Process]]
+Serve = Callable[..., Awaitable[ServeProcess]]
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ async def serve(emulator: Emulator, tmp_path: Path) -> AsyncIterator[Serve]:
     """Starts a gateway as a process of its own."""
     async with AsyncExitStack() as stack:
 
-        async def start(*, drain_timeout: float = 5.0) -> Process:
+        async def start(*, drain_timeout: float = 5.0) -> ServeProcess:
             return await stack.enter_async_context(process(emulator, tmp_path, drain_timeout))
 
         yield start

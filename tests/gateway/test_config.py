@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config.settings import Config, ConfigError, load
+from gateway.config.settings import Config, ConfigError, load_config
 from gateway.options import Secret
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -48,7 +48,7 @@ class Files:
     def load(self, text: str, name: str = "config.yaml", **environ: str) -> Config:
         path = self.folder / name
         path.write_text(text, "utf-8")
-        return load(path, environ)
+        return load_config(path, environ)
 
     def mistakes(self, text: str, name: str = "config.yaml", **environ: str) -> list[str]:
         """The mistakes, with the file's name in place of its path."""
@@ -94,11 +94,11 @@ def test_only_accounts_and_middlewares_have_no_default(files: Files) -> None:
 def test_the_file_in_the_tree_is_the_contract() -> None:
     here = Path(__file__).parents[2] / "config.yaml"
     assert yaml.safe_load(here.read_text("utf-8")) == yaml.safe_load(CONTRACT)
-    load(here, ENVIRON)
+    load_config(here, ENVIRON)
 
 
 def test_the_effective_configuration_is_golden() -> None:
-    config = load(GOLDEN / "config.yaml", ENVIRON)
+    config = load_config(GOLDEN / "config.yaml", ENVIRON)
     assert config.as_data() == yaml.safe_load((GOLDEN / "effective.yaml").read_text("utf-8"))
 
 
@@ -442,14 +442,14 @@ def test_a_file_must_be_a_mapping(files: Files, text: str) -> None:
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path, tmp_path / "none" / "none.ini"):
         with pytest.raises(ConfigError, match="cannot be read: ") as caught:
-            load(path, {})
+            load_config(path, {})
         assert len(caught.value.mistakes) == 1
 
 
 def test_a_file_that_is_not_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(b"server: \xff")
     with pytest.raises(ConfigError, match="is not text in UTF-8"):
-        load(tmp_path / "config.yaml", {})
+        load_config(tmp_path / "config.yaml", {})
 
 
 def test_no_mistake_shows_a_secret_in_the_wrong_place(files: Files) -> None:

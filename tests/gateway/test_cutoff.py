@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from gateway.generation import token_estimate
 from gateway.generation.pieces import FinishReason, Piece
-from gateway.generation.stop_sequences import Cutoff
+from gateway.generation.stop_sequences import StopSequenceFilter
 
 MARKERS = ("<|a|>", "<|ab")
 
 Outcome = tuple[str, str, FinishReason | None]
 
 
-def run(cutoff: Cutoff, pieces: Sequence[Piece], *, together: bool = False) -> Outcome:
+def run(cutoff: StopSequenceFilter, pieces: Sequence[Piece], *, together: bool = False) -> Outcome:
     """The joined content, the joined reasoning and the finish reason."""
     out: list[Piece] = []
     for batch in [list(pieces)] if together else [[piece] for piece in pieces]:
@@ -80,7 +80,7 @@ def test_any_split_ends_where_reading_character_by_character_would_end(
 ) -> None:
     pieces: list[Piece] = [("reasoning", part) for part in cut(reasoning, where)]
     pieces += [("content", part) for part in cut(content, where)]
-    cutoff = Cutoff(stop=stop, markers=MARKERS, max_tokens=max_tokens)
+    cutoff = StopSequenceFilter(stop=stop, markers=MARKERS, max_tokens=max_tokens)
     assert run(cutoff, pieces, together=together) == reference(reasoning, content, stop, max_tokens)
 
 
@@ -96,7 +96,9 @@ def test_content_and_reasoning_taking_turns_can_be_split_anywhere(
 ) -> None:
     whole: list[Piece] = [(kind, text) for kind, text in runs if text]
     split: list[Piece] = [(kind, part) for kind, text in whole for part in cut(text, where)]
-    cutoffs = [Cutoff(stop=stop, markers=MARKERS, max_tokens=max_tokens) for _ in range(2)]
+    cutoffs = [
+        StopSequenceFilter(stop=stop, markers=MARKERS, max_tokens=max_tokens) for _ in range(2)
+    ]
     assert run(cutoffs[0], whole) == run(cutoffs[1], split)
 
 
@@ -105,7 +107,7 @@ def test_content_and_reasoning_taking_turns_can_be_split_anywhere(
 def test_the_counts_are_those_of_what_went_out(
     text: str, stop: list[str], max_tokens: int | None
 ) -> None:
-    cutoff = Cutoff(stop=stop, markers=MARKERS, max_tokens=max_tokens)
+    cutoff = StopSequenceFilter(stop=stop, markers=MARKERS, max_tokens=max_tokens)
     content, _, _ = run(cutoff, [("content", text)] if text else [])
     assert cutoff.content_bytes == len(content.encode())
     if max_tokens is not None:
@@ -141,12 +143,12 @@ def test_the_counts_are_those_of_what_went_out(
 def test_an_answer_ends_at_what_is_completed_first(
     pieces: list[str], stop: list[str], content: str, reason: FinishReason | None
 ) -> None:
-    cutoff = Cutoff(stop=stop, markers=("<|end|>", "<|user|>"))
+    cutoff = StopSequenceFilter(stop=stop, markers=("<|end|>", "<|user|>"))
     assert run(cutoff, [("content", piece) for piece in pieces]) == (content, "", reason)
 
 
 def test_only_what_may_begin_a_stop_string_is_held_back() -> None:
-    cutoff = Cutoff(stop=["STOP"])
+    cutoff = StopSequenceFilter(stop=["STOP"])
     assert cutoff.feed([("content", "one ST")]) == [("content", "one ")]
     assert cutoff.feed([("content", "AY")]) == [("content", "STAY")]
     assert cutoff.feed([("content", "more S")]) == [("content", "more ")]
@@ -155,13 +157,13 @@ def test_only_what_may_begin_a_stop_string_is_held_back() -> None:
 
 
 def test_text_that_needs_no_look_goes_out_as_it_came() -> None:
-    cutoff = Cutoff(markers=MARKERS)
+    cutoff = StopSequenceFilter(markers=MARKERS)
     pieces: list[Piece] = [("content", "plain"), ("reasoning", "<|a|>"), ("content", "text")]
     assert cutoff.feed(pieces) == pieces
 
 
 def test_stop_strings_and_markers_are_not_looked_for_in_reasoning() -> None:
-    cutoff = Cutoff(stop=["STOP"], markers=MARKERS)
+    cutoff = StopSequenceFilter(stop=["STOP"], markers=MARKERS)
     assert run(cutoff, [("reasoning", "STOP <|a|>"), ("content", "yes")]) == (
         "yes",
         "STOP <|a|>",
@@ -187,12 +189,12 @@ def test_a_token_limit_never_cuts_a_character(
     text: str, max_tokens: int, content: str, reason: FinishReason | None
 ) -> None:
     for pieces in ([text] if text else [], list(text)):
-        cutoff = Cutoff(max_tokens=max_tokens)
+        cutoff = StopSequenceFilter(max_tokens=max_tokens)
         assert run(cutoff, [("content", piece) for piece in pieces]) == (content, "", reason)
 
 
 def test_reasoning_counts_towards_the_limit() -> None:
-    cutoff = Cutoff(max_tokens=2)
+    cutoff = StopSequenceFilter(max_tokens=2)
     assert run(cutoff, [("reasoning", "think"), ("content", "answer")]) == (
         "ans",
         "think",
@@ -202,14 +204,19 @@ def test_reasoning_counts_towards_the_limit() -> None:
 
 
 def test_held_text_counts_towards_the_limit_when_it_is_released() -> None:
-    cutoff = Cutoff(stop=["bbbX"], max_tokens=1)
+    cutoff = StopSequenceFilter(stop=["bbbX"], max_tokens=1)
     assert run(cutoff, [("content", "aaa"), ("content", "bbb")]) == ("aaab", "", "length")
 
 
 @pytest.mark.parametrize(
-    "cutoff", [Cutoff(stop=["."]), Cutoff(max_tokens=1), Cutoff(markers=("<|end|>",))]
+    "cutoff",
+    [
+        StopSequenceFilter(stop=["."]),
+        StopSequenceFilter(max_tokens=1),
+        StopSequenceFilter(markers=("<|end|>",)),
+    ],
 )
-def test_nothing_comes_out_after_the_finish(cutoff: Cutoff) -> None:
+def test_nothing_comes_out_after_the_finish(cutoff: StopSequenceFilter) -> None:
     cutoff.feed([("content", "aaaa.<|end|>b")])
     assert cutoff.finish_reason is not None
     assert cutoff.feed([("content", "more"), ("reasoning", "more")]) == []

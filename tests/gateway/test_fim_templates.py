@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.apis.fim_templates import TEMPLATES, Template, read
+from gateway.apis.fim_templates import TEMPLATES, FimTemplate, parse_fim_prompt
 
 P, S = "def add(a, b):\n    return ", "\n\nprint(add(1, 2))\n"
 
@@ -42,7 +42,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize(("prompt", "filename"), WRITTEN.values(), ids=WRITTEN)
 def test_a_notation_is_known_by_its_markers(prompt: str, filename: str | None) -> None:
-    found = read(prompt)
+    found = parse_fim_prompt(prompt)
     assert found is not None
     fill, sentinels = found
     assert (fill.prefix, fill.suffix, fill.filename) == (P, S, filename)
@@ -64,11 +64,11 @@ def test_a_notation_is_known_by_its_markers(prompt: str, filename: str | None) -
     ],
 )
 def test_what_is_no_notation_is_a_plain_prompt(prompt: str) -> None:
-    assert read(prompt) is None
+    assert parse_fim_prompt(prompt) is None
 
 
 def test_an_answer_that_was_begun_belongs_to_the_prefix() -> None:
-    found = read(f"<fim_prefix>{P}<fim_suffix>{S}<fim_middle>a +")
+    found = parse_fim_prompt(f"<fim_prefix>{P}<fim_suffix>{S}<fim_middle>a +")
     assert found is not None
     assert found[0].prefix == P + "a +"
 
@@ -80,18 +80,20 @@ def test_an_answer_that_was_begun_belongs_to_the_prefix() -> None:
     suffix_first=st.booleans(),
 )
 def test_both_sides_come_back_exactly(
-    template: Template, prefix: str, suffix: str, suffix_first: bool
+    template: FimTemplate, prefix: str, suffix: str, suffix_first: bool
 ) -> None:
     pre, suf, mid = template.prefix, template.suffix, template.middle
     if suffix_first or not mid:
         prompt = suf + suffix + pre + prefix + mid
     else:
         prompt = pre + prefix + suf + suffix + mid
-    found = read(prompt)
+    found = parse_fim_prompt(prompt)
     assert found is not None
     assert (found[0].prefix, found[0].suffix) == (prefix, suffix)
 
 
 @given(st.text(max_size=200), st.lists(st.sampled_from([t.prefix for t in TEMPLATES]), max_size=4))
 def test_rubbish_is_never_an_error(text: str, marks: list[str]) -> None:
-    read(text.join([*marks, *(t.suffix for t in TEMPLATES[:2]), *(t.middle for t in TEMPLATES)]))
+    parse_fim_prompt(
+        text.join([*marks, *(t.suffix for t in TEMPLATES[:2]), *(t.middle for t in TEMPLATES)])
+    )

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
 from gateway.generation.request import Image, RemoteImage
-from gateway.images.sniff import ImageLimits, check, from_bytes, from_url, header
+from gateway.images.sniff import (
+    ImageLimits,
+    check_image,
+    image_from_bytes,
+    image_from_url,
+    read_header,
+)
 from tests.pictures import data_url, gif, jpeg, png, webp
 
 LIMITS = ImageLimits(max_bytes=1000, max_pixels=10_000)
@@ -28,8 +34,8 @@ PICTURES = {
 
 @pytest.mark.parametrize(("raw", "mime"), PICTURES.values(), ids=PICTURES)
 def test_kind_and_size_are_read_from_the_bytes(raw: bytes, mime: str) -> None:
-    assert header(raw) == (mime, 2, 3)
-    assert from_bytes(raw, LIMITS, "p") == Image(mime, base64.b64encode(raw).decode())
+    assert read_header(raw) == (mime, 2, 3)
+    assert image_from_bytes(raw, LIMITS, "p") == Image(mime, base64.b64encode(raw).decode())
 
 
 @pytest.mark.parametrize(("raw", "mime"), PICTURES.values(), ids=PICTURES)
@@ -37,12 +43,12 @@ def test_a_picture_cut_anywhere_is_refused_or_whole_enough_to_be_known(
     raw: bytes, mime: str
 ) -> None:
     for end in range(len(raw)):
-        assert header(raw[:end]) in (None, (mime, 2, 3))
+        assert read_header(raw[:end]) in (None, (mime, 2, 3))
 
 
 @given(st.binary(max_size=80), st.sampled_from([b"", *(raw[:24] for raw, _ in PICTURES.values())]))
 def test_rubbish_is_never_an_error(rubbish: bytes, begin: bytes) -> None:
-    header(begin + rubbish)
+    read_header(begin + rubbish)
 
 
 @pytest.mark.parametrize(
@@ -57,12 +63,12 @@ def test_rubbish_is_never_an_error(rubbish: bytes, begin: bytes) -> None:
     ],
 )
 def test_a_data_url_is_read(url: str) -> None:
-    assert from_url(url, LIMITS, "p") == Image("image/png", base64.b64encode(png()).decode())
+    assert image_from_url(url, LIMITS, "p") == Image("image/png", base64.b64encode(png()).decode())
 
 
 @pytest.mark.parametrize("url", ["https://example.org/a.png", "HTTP://example.org/a.png"])
 def test_an_address_is_something_to_fetch(url: str) -> None:
-    assert from_url(url, LIMITS, "p") == RemoteImage(url, "p")
+    assert image_from_url(url, LIMITS, "p") == RemoteImage(url, "p")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +97,7 @@ def test_an_address_is_something_to_fetch(url: str) -> None:
 )
 def test_what_is_no_picture_or_too_large_is_refused_with_its_place(url: str, code: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        from_url(url, LIMITS, "messages[0].content[1].image_url.url")
+        image_from_url(url, LIMITS, "messages[0].content[1].image_url.url")
     assert (caught.value.code, caught.value.status) == (code, 400)
     assert caught.value.param == "messages[0].content[1].image_url.url"
     assert len(caught.value.message) < 300
@@ -99,4 +105,4 @@ def test_what_is_no_picture_or_too_large_is_refused_with_its_place(url: str, cod
 
 def test_the_limits_themselves_are_allowed() -> None:
     raw = png(100, 100)
-    check(raw, ImageLimits(len(raw), 10_000), "p")
+    check_image(raw, ImageLimits(len(raw), 10_000), "p")

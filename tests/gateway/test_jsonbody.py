@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.apis.json_body import parse_object, shape
+from gateway.apis.json_body import convert, parse_object
 from gateway.errors import InvalidRequest, word
 
 
@@ -203,10 +203,10 @@ def test_a_wrong_shape_is_refused_with_the_path_of_the_fault(
     value: dict[str, Any], code: str, path: str
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        shape(value, Outer)
+        convert(value, Outer)
     assert (caught.value.code, caught.value.param) == (code, path)
     assert path in caught.value.message
 
 
 def test_unknown_members_are_left_to_the_api() -> None:
-    assert shape({"items": [], "else": 1}, Outer) == Outer([])
+    assert convert({"items": [], "else": 1}, Outer) == Outer([])

@@ -23,9 +23,9 @@ from urllib.parse import quote
 import pytest
 import structlog
 
-from gateway.config.settings import Log
+from gateway.config.settings import LogSettings
 from gateway.observability import logging as log
-from gateway.observability.log_sinks import Stream
+from gateway.observability.log_sinks import StreamTarget
 from gateway.observability.redaction import Redactor
 
 SECRETS = {
@@ -49,7 +49,7 @@ class Lines:
         self.redactor = Redactor()
 
     def configure(self, **settings: Any) -> None:
-        self.outputs = log.configure(Log(**settings), self.redactor, self.stream)
+        self.outputs = log.configure_logging(LogSettings(**settings), self.redactor, self.stream)
 
     @property
     def text(self) -> str:
@@ -359,7 +359,7 @@ def test_a_sink_that_hangs_stops_nobody_and_tells_afterwards_how_many_lines_were
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     with pipe.open("w") as stuck:
-        outputs = log.configure(Log(format="json"), lines.redactor, stuck)
+        outputs = log.configure_logging(LogSettings(format="json"), lines.redactor, stuck)
         logger = structlog.get_logger("test")
         started = time.monotonic()
         count = 30_000
@@ -386,7 +386,7 @@ def test_lines_of_several_processes_on_one_pipe_stay_whole() -> None:
     reader, writer = os.pipe()
     lengths = [10, 300]
     with os.fdopen(writer, "w") as pipe:
-        writers = [Stream(pipe, shared=True) for _ in range(4)]
+        writers = [StreamTarget(pipe, shared=True) for _ in range(4)]
         got = bytearray()
 
         def write(number: int) -> None:
@@ -425,8 +425,8 @@ def test_another_file_gets_the_lines_after_it_was_set(lines: Lines, tmp_path: Pa
     logger = structlog.get_logger("test")
     bound = logger.bind(request=1)
     logger.info("one")
-    settings = Log(format="json", file=str(second), level="warning")
-    log.configure(settings, lines.redactor, outputs=lines.outputs)
+    settings = LogSettings(format="json", file=str(second), level="warning")
+    log.configure_logging(settings, lines.redactor, outputs=lines.outputs)
     logger.info("below the level")
     logger.warning("two")
     bound.warning("three")  # a logger that was taken before
@@ -442,8 +442,8 @@ def test_another_file_gets_the_lines_after_it_was_set(lines: Lines, tmp_path: Pa
 def test_a_file_that_cannot_be_opened_changes_nothing(lines: Lines, tmp_path: Path) -> None:
     lines.configure(format="json", file=str(tmp_path / "log"))
     with pytest.raises(OSError, match="none"):
-        log.configure(
-            Log(level="error", file=str(tmp_path / "none" / "log")),
+        log.configure_logging(
+            LogSettings(level="error", file=str(tmp_path / "none" / "log")),
             lines.redactor,
             outputs=lines.outputs,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from gateway.observability.logging import Flood
+from gateway.observability.logging import FloodFilter
 
 EMFILE = "socket.accept() out of system resource"
 
@@ -15,7 +15,7 @@ def record(name: str, text: str) -> logging.LogRecord:
 
 def test_a_flood_of_one_kind_is_cut_and_others_are_heard() -> None:
     now = 0.0
-    flood = Flood(lambda: now)
+    flood = FloodFilter(lambda: now)
     heard = [flood.filter(record("asyncio", EMFILE)) for _ in range(5000)]
     assert heard.count(True) == 5
     assert heard[0]
@@ -26,6 +26,6 @@ def test_a_flood_of_one_kind_is_cut_and_others_are_heard() -> None:
 
 
 def test_endless_kinds_are_not_kept() -> None:
-    flood = Flood(lambda: 0.0)
+    flood = FloodFilter(lambda: 0.0)
     assert all(flood.filter(record("asyncio", f"kind {i}")) for i in range(10_000))
     assert len(flood._kinds) <= 256

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.middleware import Step, read_chain
+from gateway.middleware import MiddlewareEntry, read_middlewares
 from gateway.options import Mistakes, Secret
 
 MODULE = """\
@@ -60,16 +60,16 @@ def install(folder: Path, entry_points: str) -> None:
     importlib.invalidate_caches()
 
 
-def good(data: Any) -> tuple[Step, ...]:
+def good(data: Any) -> tuple[MiddlewareEntry, ...]:
     mistakes: Mistakes = {}
-    steps = read_chain(data, "middlewares", mistakes)
+    steps = read_middlewares(data, "middlewares", mistakes)
     assert mistakes == {}
     return steps
 
 
 def bad(data: Any) -> Mistakes:
     mistakes: Mistakes = {}
-    read_chain(data, "middlewares", mistakes)
+    read_middlewares(data, "middlewares", mistakes)
     return mistakes
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.config.settings import Config
 from gateway.server import single_process
-from gateway.server.reload import Refused, reload
+from gateway.server.reload import ReloadRefused, reload_entrypoint
 from tests.support import Gateway
 
 
@@ -50,7 +50,7 @@ async def test_nothing_keeps_a_former_application_in_memory(gateway: Gateway) ->
     for _ in range(3):
         former.append(weakref.ref(gateway.door.app))
         await gateway.stream("[[say]]")
-        await reload(gateway.door, settings)
+        await reload_entrypoint(gateway.door, settings)
     await gateway.stream("[[say]]")
     await left(gateway)
     gc.collect()
@@ -60,7 +60,7 @@ async def test_nothing_keeps_a_former_application_in_memory(gateway: Gateway) ->
 async def test_an_application_stays_until_its_last_request_is_answered(gateway: Gateway) -> None:
     async with gateway.post_chat("[[slow first=0 gap=0.2 n=3]]", stream=True) as response:
         await response.content.readany()
-        await reload(gateway.door, Settings(gateway.config))
+        await reload_entrypoint(gateway.door, Settings(gateway.config))
         await asyncio.sleep(0.1)
         assert gateway.door.leaving == 1
         assert (await response.read()).endswith(b"data: [DONE]\n\n")
@@ -69,14 +69,14 @@ async def test_an_application_stays_until_its_last_request_is_answered(gateway: 
 
 
 async def test_a_stop_ends_former_applications_too(gateway: Gateway) -> None:
-    door = await single_process.start(gateway.config)
+    door = await single_process.start_entrypoint(gateway.config)
     body = {"messages": [{"role": "user", "content": "[[endless]]"}], "stream": True}
-    url = f"{single_process.address(door)}/v1/chat/completions"
+    url = f"{single_process.url_of_entrypoint(door)}/v1/chat/completions"
     async with gateway.http.post(url, json=body) as response:
         await response.content.readany()
-        await reload(door, Settings(gateway.config))
+        await reload_entrypoint(door, Settings(gateway.config))
         assert door.leaving == 1
-        await single_process.stop(door, 0.1, grace=0)
+        await single_process.stop_entrypoint(door, 0.1, grace=0)
         assert b'"code":"draining"' in await response.read()
     assert door.leaving == 0
 
@@ -88,15 +88,15 @@ async def test_what_fails_in_the_last_step_leaves_the_former_application(
     settings = Settings(gateway.config)
     settings.fault = fault
     before = gateway.door.app
-    with pytest.raises(Refused):
-        await reload(gateway.door, settings)
+    with pytest.raises(ReloadRefused):
+        await reload_entrypoint(gateway.door, settings)
     assert gateway.door.app is before
     assert (await gateway.whole("[[say]]"))[0] == 200
 
 
 async def test_a_cancelled_reload_leaves_the_former_application(gateway: Gateway) -> None:
     before = gateway.door.app
-    task = asyncio.create_task(reload(gateway.door, Settings(gateway.config)))
+    task = asyncio.create_task(reload_entrypoint(gateway.door, Settings(gateway.config)))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.config.settings import Images
+from gateway.config.settings import ImageSettings
 from gateway.errors import InvalidRequest
 from gateway.generation.request import Image, Message, RemoteImage
-from gateway.images.fetch import Allowed, RemoteImages, is_public
+from gateway.images.fetch import AddressFilter, ImageFetcher, is_public
 from tests.pictures import png
 
 REFUSED = [
@@ -140,8 +140,8 @@ def anywhere(_: str) -> bool:
 SETTINGS = {"remote": True, "remote_http": True, "timeout": 0.3, "max_bytes": 100_000}
 
 
-async def fetch(url: str, allowed: Allowed = anywhere, **settings: Any) -> Image:
-    images = RemoteImages(Images(**(SETTINGS | settings)), allowed=allowed)
+async def fetch(url: str, allowed: AddressFilter = anywhere, **settings: Any) -> Image:
+    images = ImageFetcher(ImageSettings(**(SETTINGS | settings)), allowed=allowed)
     async with images.open():
         (message,) = await images.fetched(
             [Message("user", "look", images=(RemoteImage(url, "messages[0].content[0]"),))]

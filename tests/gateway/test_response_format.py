@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.apis.openai.response_format import parse
+from gateway.apis.openai.response_format import parse_response_format
 from gateway.errors import InvalidRequest
 
 JSON = st.recursive(
@@ -42,7 +42,7 @@ CODES = ("invalid_type", "missing_required_parameter", "unsupported_value")
 def test_any_value_is_understood_or_refused_by_name(value: dict[str, Any]) -> None:
     refusal: InvalidRequest | None = None
     try:
-        found = parse(value)
+        found = parse_response_format(value)
     except InvalidRequest as error:
         refusal = error
     if refusal is not None:

@@ -20,7 +20,7 @@ SAID = "canary prompt"
 def told(fails: Callable[[], Any]) -> str:
     with pytest.raises(BaseException) as caught:  # noqa: PT011  any will do
         fails()
-    return tracebacks.text(caught.value)
+    return tracebacks.format_exception(caught.value)
 
 
 class Own(Exception):
@@ -120,7 +120,7 @@ def test_an_exception_that_causes_itself_ends() -> None:
     error = ValueError(SAID)
     error.__cause__ = other = KeyError(SAID)
     other.__cause__ = error
-    assert tracebacks.text(error).count("characters that are not logged") == 2
+    assert tracebacks.format_exception(error).count("characters that are not logged") == 2
 
 
 def test_what_threads_and_finalizers_raise_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_what_threads_and_finalizers_raise_is_logged(monkeypatch: pytest.MonkeyP
     def fails() -> None:
         raise ValueError(SAID)
 
-    tracebacks.log_strays()
+    tracebacks.log_uncaught_exceptions()
     with capture_logs() as events:
         thread = threading.Thread(target=fails)
         thread.start()

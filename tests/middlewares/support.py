@@ -10,10 +10,10 @@ import aiohttp
 from aiohttp import web
 
 from gateway.apis.openai import errors
-from gateway.http.error_handler import Boundary
-from gateway.http.in_flight import Lifecycle
-from gateway.middleware import WINDOWS, Handler, Middleware, as_step
-from gateway.store.rate_windows import SlidingWindows, Windows
+from gateway.http.error_handler import ErrorHandler
+from gateway.http.in_flight import InFlightRequests
+from gateway.middleware import WINDOWS, Handler, Middleware, as_aiohttp_middleware
+from gateway.store.rate_windows import RateWindows, SlidingWindows
 
 
 class App:
@@ -25,12 +25,12 @@ class App:
 
     async def call(
         self, headers: dict[str, str] | None = None, *, method: str = "POST", path: str = "/here"
-    ) -> Reply:
+    ) -> MiddlewareReply:
         async with self.http.request(method, self.url + path, headers=headers) as response:
-            return Reply(response.status, response.headers, await response.text())
+            return MiddlewareReply(response.status, response.headers, await response.text())
 
 
-class Reply:
+class MiddlewareReply:
     """A whole answer."""
 
     def __init__(self, status: int, headers: Any, text: str) -> None:
@@ -45,12 +45,12 @@ async def ok(_: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def running(
-    *chain: Middleware, handler: Handler = ok, windows: Windows | None = None
+    *chain: Middleware, handler: Handler = ok, windows: RateWindows | None = None
 ) -> AsyncIterator[App]:
     """The chain inside the boundary, as in the gateway."""
-    boundary = Boundary(errors.error_body, Lifecycle(), frozenset())
+    boundary = ErrorHandler(errors.error_body, InFlightRequests(), frozenset())
     steps: list[Middleware] = [boundary, *chain]
-    app = web.Application(middlewares=[as_step(step) for step in steps])
+    app = web.Application(middlewares=[as_aiohttp_middleware(step) for step in steps])
     app[WINDOWS] = windows or SlidingWindows()
     app.on_response_prepare.append(boundary.on_response_prepare)
     app.router.add_post("/here", handler)

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from gateway import KEY_NAME
-from gateway.middleware import read_chain
+from gateway.middleware import read_middlewares
 from gateway.options import Mistakes, Secret
 from middlewares.api_key import Key, api_key
 from tests.middlewares.support import App, running
@@ -161,6 +161,6 @@ async def test_no_keys_let_nobody_in() -> None:
 )
 def test_a_malformed_digest_stops_the_start(key: str) -> None:
     mistakes: Mistakes = {}
-    read_chain([{"api_key": {"keys": [{"name": "a", "key": key}]}}], "middlewares", mistakes)
+    read_middlewares([{"api_key": {"keys": [{"name": "a", "key": key}]}}], "middlewares", mistakes)
     assert list(mistakes) == ["middlewares[0].api_key.keys[0].key"]
     assert "64 hexadecimal digits" in mistakes["middlewares[0].api_key.keys[0].key"]

@@ -24,7 +24,7 @@ REMAINING = "x-ratelimit-remaining-requests"
 RESET = "x-ratelimit-reset-requests"
 
 
-class Clock:
+class WindowClock:
     """Monotonic seconds, moved by hand, and windows that go by them."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ async def test_a_key_cannot_pass_for_an_address() -> None:
 
 async def test_the_window_slides() -> None:
     limiter = rate_limit(requests_per_minute=2)
-    clock = Clock()
+    clock = WindowClock()
     async with running(limiter, windows=clock.windows) as app:
         found = []
         for at in (0, 30, 59.9, 60, 60.1, 89.9, 90, 119.9, 120):
@@ -86,7 +86,7 @@ async def test_the_window_slides() -> None:
 
 async def test_refused_requests_do_not_count() -> None:
     limiter = rate_limit(requests_per_minute=1)
-    clock = Clock()
+    clock = WindowClock()
     async with running(limiter, windows=clock.windows) as app:
         assert await statuses(app, 1) == [200]
         clock.now += 59
@@ -106,7 +106,7 @@ async def test_requests_that_fail_later_do_count() -> None:
 
 async def test_headers_tell_limit_remainder_and_reset() -> None:
     limiter = rate_limit(requests_per_minute=2)
-    clock = Clock()
+    clock = WindowClock()
     async with running(limiter, windows=clock.windows) as app:
         told = []
         for at in (0, 10, 10.5, 59.9, 60):
@@ -124,7 +124,7 @@ async def test_headers_tell_limit_remainder_and_reset() -> None:
 
 async def test_a_refusal_says_when_to_try_again() -> None:
     limiter = rate_limit(requests_per_minute=1)
-    clock = Clock()
+    clock = WindowClock()
     async with running(limiter, windows=clock.windows) as app:
         await app.call()
         clock.now += 19.5
@@ -168,7 +168,7 @@ async def test_a_caller_costs_no_more_memory_than_its_limit() -> None:
     assert len(admitted) == 3
 
 
-class Request(dict[Any, Any]):
+class FakeRequest(dict[Any, Any]):
     """Enough of a request for the limiter."""
 
     remote = "192.0.2.1"
@@ -196,7 +196,7 @@ def test_no_sixty_seconds_ever_hold_more_than_the_limit(
         return web.Response()
 
     async def call() -> None:
-        request: Any = Request({RESPONSE_HEADERS: {}})
+        request: Any = FakeRequest({RESPONSE_HEADERS: {}})
         request.app = {WINDOWS: windows}
         with contextlib.suppress(RateLimited):
             await limiter(request, handler)
@@ -215,7 +215,7 @@ def test_no_sixty_seconds_ever_hold_more_than_the_limit(
 async def test_the_rounding_of_the_clock_never_makes_the_remainder_negative(first: float) -> None:
     """At these times a minute is over, and not yet over, depending on how one adds."""
     limiter = rate_limit(requests_per_minute=1)
-    clock = Clock()
+    clock = WindowClock()
     async with running(limiter, windows=clock.windows) as app:
         for clock.now in (first, first + 60):
             assert (await app.call()).headers[REMAINING] == "0"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.sdk.support import Fitten, Gateway, running_emulator, running_gateway
+from tests.sdk.support import FittenProcess, SdkGateway, running_emulator, running_gateway
 
 # Its library is in an environment of its own; elsewhere there is nothing to collect.
 collect_ignore = [] if find_spec("pydantic_ai") else ["test_agents.py"]
@@ -19,20 +19,24 @@ LIMITED_KEYS = [f"limited-key-{number}" for number in range(4)]
 
 
 @pytest.fixture(scope="session")
-def fitten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fitten]:
+def fitten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FittenProcess]:
     with running_emulator(tmp_path_factory.mktemp("emulator")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def gateway(fitten: Fitten, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(
+    fitten: FittenProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SdkGateway]:
     folder = tmp_path_factory.mktemp("gateway")
     with running_gateway(fitten, folder, keys=[KEY], requests_per_minute=10_000) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def limited_gateway(fitten: Fitten, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def limited_gateway(
+    fitten: FittenProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SdkGateway]:
     """A gateway that grants each key two requests a minute."""
     folder = tmp_path_factory.mktemp("limited")
     with running_gateway(fitten, folder, keys=LIMITED_KEYS, requests_per_minute=2) as running:
@@ -45,14 +49,14 @@ def _unused_keys() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def client(gateway: Gateway) -> Iterator[OpenAI]:
+def client(gateway: SdkGateway) -> Iterator[OpenAI]:
     """A client that repeats nothing by itself; shared, because its TLS context takes long."""
     with OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10) as client:
         yield client
 
 
 @pytest.fixture
-def lone_client(fitten: Fitten, tmp_path: Path) -> Iterator[OpenAI]:
+def lone_client(fitten: FittenProcess, tmp_path: Path) -> Iterator[OpenAI]:
     """The same before a gateway of its own, for what makes the account pause."""
     with (
         running_gateway(fitten, tmp_path, keys=[KEY], requests_per_minute=10_000) as gateway,
@@ -62,7 +66,7 @@ def lone_client(fitten: Fitten, tmp_path: Path) -> Iterator[OpenAI]:
 
 
 @pytest.fixture
-async def async_client(gateway: Gateway) -> AsyncIterator[AsyncOpenAI]:
+async def async_client(gateway: SdkGateway) -> AsyncIterator[AsyncOpenAI]:
     """The same for asyncio."""
     async with AsyncOpenAI(
         base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10
@@ -71,7 +75,7 @@ async def async_client(gateway: Gateway) -> AsyncIterator[AsyncOpenAI]:
 
 
 @pytest.fixture
-def limited_client(limited_gateway: Gateway, _unused_keys: Iterator[str]) -> Iterator[OpenAI]:
+def limited_client(limited_gateway: SdkGateway, _unused_keys: Iterator[str]) -> Iterator[OpenAI]:
     """A client with a key of its own, good for two requests."""
     with OpenAI(
         base_url=limited_gateway.base_url, api_key=next(_unused_keys), max_retries=0, timeout=10

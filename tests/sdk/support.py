@@ -25,7 +25,7 @@ _START_LIMIT = 15.0
 _CHAT = "/codeapi/chat_auth"
 
 
-class Question:
+class SdkQuestion:
     """A user message that can be found again among the emulator's calls."""
 
     def __init__(self, text: str) -> None:
@@ -36,18 +36,18 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Fitten:
+class FittenProcess:
     """The emulator's URL, and what it received."""
 
     url: str
 
-    def calls(self, question: Question) -> list[dict[str, Any]]:
+    def calls(self, question: SdkQuestion) -> list[dict[str, Any]]:
         """The chat calls that a question has caused so far."""
         with urlopen(f"{self.url}/_emulator/calls?path={_CHAT}") as answer:
             calls: list[dict[str, Any]] = json.load(answer)
         return [call for call in calls if question.tag in call["body"]["inputs"]]
 
-    def wait_until_closed(self, question: Question) -> None:
+    def wait_until_closed(self, question: SdkQuestion) -> None:
         """Return when the question's only call was given up by the gateway; fail in 2 s."""
 
         def closed() -> bool:
@@ -57,24 +57,24 @@ class Fitten:
 
 
 @dataclass(frozen=True)
-class Gateway:
+class SdkGateway:
     """A running gateway: the base URL that the SDK wants."""
 
     base_url: str
 
 
 @contextmanager
-def running_emulator(folder: Path) -> Iterator[Fitten]:
+def running_emulator(folder: Path) -> Iterator[FittenProcess]:
     """An emulator without pauses between its pieces."""
     output = folder / "emulator.log"
     with _running(["emulator", "--port", "0", "--pace", "0"], output):
-        yield Fitten(_wait_for_url(output))
+        yield FittenProcess(_wait_for_url(output))
 
 
 @contextmanager
 def running_gateway(
-    fitten: Fitten, folder: Path, *, keys: list[str], requests_per_minute: int
-) -> Iterator[Gateway]:
+    fitten: FittenProcess, folder: Path, *, keys: list[str], requests_per_minute: int
+) -> Iterator[SdkGateway]:
     """A gateway before the emulator, logged in. Fails if it logged an error meanwhile."""
     settings = {
         "server": {"drain_timeout": 1.0},
@@ -100,7 +100,7 @@ def running_gateway(
     with _running(["gateway", "serve", "--config", str(config), "--port", "0"], output):
         url = _wait_for_url(output)
         wait_until(lambda: _is_ready(url), _START_LIMIT, f"not ready: {output}")
-        yield Gateway(f"{url}/v1")
+        yield SdkGateway(f"{url}/v1")
     text = output.read_text("utf-8")
     assert '"level":"error"' not in text.replace(" ", ""), text
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from openai import APITimeoutError, AsyncOpenAI, OpenAI
 
-from tests.sdk.support import MODEL, Fitten, Question
+from tests.sdk.support import MODEL, FittenProcess, SdkQuestion
 
 
 def test_a_chat_is_answered_whole(client: OpenAI) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     answer = client.chat.completions.create(model=MODEL, messages=question.messages)
     assert answer.id.startswith("chatcmpl-")
     assert (answer.object, answer.model) == ("chat.completion", MODEL)
@@ -25,7 +25,7 @@ def test_a_chat_is_answered_whole(client: OpenAI) -> None:
 
 
 async def test_a_chat_is_answered_whole_to_the_async_client(async_client: AsyncOpenAI) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     answer = await async_client.chat.completions.create(model=MODEL, messages=question.messages)
     assert answer.choices[0].message.content == "Hello, world!\n"
     assert answer.choices[0].finish_reason == "stop"
@@ -33,7 +33,7 @@ async def test_a_chat_is_answered_whole_to_the_async_client(async_client: AsyncO
 
 async def test_parallel_chats_get_their_own_answers(async_client: AsyncOpenAI) -> None:
     async def ask(number: int) -> str | None:
-        question = Question(f"[[say text=answer-{number} pace=0.005]]")
+        question = SdkQuestion(f"[[say text=answer-{number} pace=0.005]]")
         answer = await async_client.chat.completions.create(model=MODEL, messages=question.messages)
         return answer.choices[0].message.content
 
@@ -42,7 +42,7 @@ async def test_parallel_chats_get_their_own_answers(async_client: AsyncOpenAI) -
 
 
 def test_the_usage_is_the_upstreams(client: OpenAI) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     usage = client.chat.completions.create(model=MODEL, messages=question.messages).usage
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (42, 5, 47)
@@ -50,8 +50,10 @@ def test_the_usage_is_the_upstreams(client: OpenAI) -> None:
     assert usage.completion_tokens_details.reasoning_tokens == 0
 
 
-def test_every_role_and_text_parts_reach_the_upstream(client: OpenAI, fitten: Fitten) -> None:
-    question = Question("[[complete]]")
+def test_every_role_and_text_parts_reach_the_upstream(
+    client: OpenAI, fitten: FittenProcess
+) -> None:
+    question = SdkQuestion("[[complete]]")
     answer = client.chat.completions.create(
         model=MODEL,
         messages=[
@@ -71,7 +73,7 @@ def test_every_role_and_text_parts_reach_the_upstream(client: OpenAI, fitten: Fi
 
 @pytest.mark.parametrize("marker", ["[[reasoning]]", "[[thinking]]"])
 def test_reasoning_is_readable_as_an_extra_attribute(client: OpenAI, marker: str) -> None:
-    question = Question(marker)
+    question = SdkQuestion(marker)
     answer = client.chat.completions.create(model=MODEL, messages=question.messages)
     message: Any = answer.choices[0].message
     expected = {"[[reasoning]]": "First, greet. Done.", "[[thinking]]": "Hm."}
@@ -81,9 +83,9 @@ def test_reasoning_is_readable_as_an_extra_attribute(client: OpenAI, marker: str
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_a_token_limit_ends_the_answer_with_length(
-    client: OpenAI, fitten: Fitten, name: str
+    client: OpenAI, fitten: FittenProcess, name: str
 ) -> None:
-    question = Question("[[endless]]")
+    question = SdkQuestion("[[endless]]")
     limit: dict[str, Any] = {name: 5}
     answer = client.chat.completions.create(model=MODEL, messages=question.messages, **limit)
     (choice,) = answer.choices
@@ -97,30 +99,30 @@ def test_a_token_limit_ends_the_answer_with_length(
 
 @pytest.mark.parametrize("stop", ["STOP", ["never", "STOP"]])
 def test_a_stop_string_ends_the_answer_before_it(client: OpenAI, stop: str | list[str]) -> None:
-    question = Question("[[say text=one%20STOP%20two piece=2]]")
+    question = SdkQuestion("[[say text=one%20STOP%20two piece=2]]")
     answer = client.chat.completions.create(model=MODEL, messages=question.messages, stop=stop)
     (choice,) = answer.choices
     assert (choice.message.content, choice.finish_reason) == ("one ", "stop")
 
 
-def test_a_stop_string_closes_the_upstream(client: OpenAI, fitten: Fitten) -> None:
-    question = Question("[[endless]]")
+def test_a_stop_string_closes_the_upstream(client: OpenAI, fitten: FittenProcess) -> None:
+    question = SdkQuestion("[[endless]]")
     answer = client.chat.completions.create(model=MODEL, messages=question.messages, stop="w2 w3")
     assert answer.choices[0].message.content == "w0 w1 "
     fitten.wait_until_closed(question)
 
 
-def test_a_caller_that_gives_up_closes_the_upstream(client: OpenAI, fitten: Fitten) -> None:
-    question = Question("[[no_headers]]")
+def test_a_caller_that_gives_up_closes_the_upstream(client: OpenAI, fitten: FittenProcess) -> None:
+    question = SdkQuestion("[[no_headers]]")
     with pytest.raises(APITimeoutError):
         client.chat.completions.create(model=MODEL, messages=question.messages, timeout=0.3)
     fitten.wait_until_closed(question)
 
 
 async def test_a_cancelled_task_closes_the_upstream(
-    async_client: AsyncOpenAI, fitten: Fitten
+    async_client: AsyncOpenAI, fitten: FittenProcess
 ) -> None:
-    question = Question("[[endless]]")
+    question = SdkQuestion("[[endless]]")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(
             async_client.chat.completions.create(model=MODEL, messages=question.messages), 0.3
@@ -129,7 +131,7 @@ async def test_a_cancelled_task_closes_the_upstream(
 
 
 def test_the_request_id_is_that_of_the_header(client: OpenAI) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     raw = client.chat.completions.with_raw_response.create(
         model=MODEL,
         messages=question.messages,
@@ -140,7 +142,7 @@ def test_the_request_id_is_that_of_the_header(client: OpenAI) -> None:
 
 
 def test_each_request_gets_an_id_of_its_own(client: OpenAI) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     ids = {
         client.chat.completions.create(model=MODEL, messages=question.messages)._request_id
         for _ in range(3)
@@ -150,7 +152,7 @@ def test_each_request_gets_an_id_of_its_own(client: OpenAI) -> None:
 
 
 def test_raw_headers_tell_limits_version_and_time(client: OpenAI) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=question.messages)
     assert raw.headers["openai-version"] == "2020-10-01"
     assert int(raw.headers["openai-processing-ms"]) >= 0
@@ -161,7 +163,7 @@ def test_raw_headers_tell_limits_version_and_time(client: OpenAI) -> None:
 
 
 def test_parameters_that_cannot_be_forwarded_are_named_in_a_header(client: OpenAI) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     raw = client.chat.completions.with_raw_response.create(
         model=MODEL,
         messages=question.messages,

@@ -17,7 +17,7 @@ from openai import (
     RateLimitError,
 )
 
-from tests.sdk.support import MODEL, Fitten, Gateway, Question
+from tests.sdk.support import MODEL, FittenProcess, SdkGateway, SdkQuestion
 
 CONTEXT = 307_200
 
@@ -61,7 +61,7 @@ FAILING = [
 def test_a_bad_body_is_refused_with_the_field_at_fault(
     client: OpenAI, fault: dict[str, Any], param: str, code: str | None, stream: bool
 ) -> None:
-    body: Any = {"model": MODEL, "messages": Question("[[complete]]").messages, **fault}
+    body: Any = {"model": MODEL, "messages": SdkQuestion("[[complete]]").messages, **fault}
     with pytest.raises(BadRequestError) as caught:
         client.chat.completions.create(**body, stream=stream)
     assert (caught.value.status_code, caught.value.type) == (400, "invalid_request_error")
@@ -71,8 +71,8 @@ def test_a_bad_body_is_refused_with_the_field_at_fault(
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
-def test_a_prompt_just_below_the_limit_passes_whole(client: OpenAI, fitten: Fitten) -> None:
-    question = Question("[[complete]]" + "x" * (CONTEXT - 1000))
+def test_a_prompt_just_below_the_limit_passes_whole(client: OpenAI, fitten: FittenProcess) -> None:
+    question = SdkQuestion("[[complete]]" + "x" * (CONTEXT - 1000))
     answer = client.chat.completions.create(model=MODEL, messages=question.messages)
     assert answer.choices[0].finish_reason == "stop"
     (call,) = fitten.calls(question)
@@ -81,9 +81,9 @@ def test_a_prompt_just_below_the_limit_passes_whole(client: OpenAI, fitten: Fitt
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_beyond_the_limit_is_refused_not_cut(
-    client: OpenAI, fitten: Fitten, stream: bool
+    client: OpenAI, fitten: FittenProcess, stream: bool
 ) -> None:
-    question = Question("x" * CONTEXT)
+    question = SdkQuestion("x" * CONTEXT)
     create: Any = client.chat.completions.create
     with pytest.raises(BadRequestError) as caught:
         create(model=MODEL, messages=question.messages, stream=stream)
@@ -94,9 +94,9 @@ def test_a_prompt_beyond_the_limit_is_refused_not_cut(
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_wrong_key_is_refused_and_not_tried_again(
-    gateway: Gateway, fitten: Fitten, stream: bool
+    gateway: SdkGateway, fitten: FittenProcess, stream: bool
 ) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     with (
         OpenAI(
             base_url=gateway.base_url, api_key="sk-not-known-here-1234", max_retries=2
@@ -114,7 +114,7 @@ def test_a_wrong_key_is_refused_and_not_tried_again(
     assert fitten.calls(question) == []
 
 
-async def test_a_wrong_key_is_refused_to_the_async_client(gateway: Gateway) -> None:
+async def test_a_wrong_key_is_refused_to_the_async_client(gateway: SdkGateway) -> None:
     async with AsyncOpenAI(base_url=gateway.base_url, api_key="sk-not-known-here-1234") as client:
         with pytest.raises(AuthenticationError) as caught:
             await client.models.list()
@@ -141,7 +141,7 @@ def test_an_upstream_that_fails_before_the_first_piece_is_a_502(
 ) -> None:
     create: Any = client.chat.completions.create
     with pytest.raises(InternalServerError) as caught:
-        create(model=MODEL, messages=Question(marker).messages, stream=stream)
+        create(model=MODEL, messages=SdkQuestion(marker).messages, stream=stream)
     error = caught.value
     assert (error.status_code, error.type, error.code) == (502, "server_error", code)
     assert error.request_id == error.response.headers["x-request-id"]
@@ -153,26 +153,28 @@ def test_an_upstream_that_fails_before_the_first_piece_is_a_502(
 )
 def test_a_broken_answer_is_never_a_whole_one(client: OpenAI, marker: str) -> None:
     with pytest.raises(InternalServerError) as caught:
-        client.chat.completions.create(model=MODEL, messages=Question(marker).messages)
+        client.chat.completions.create(model=MODEL, messages=SdkQuestion(marker).messages)
     assert caught.value.status_code == 502
 
 
 def test_a_504_of_the_upstream_stays_one(client: OpenAI) -> None:
     with pytest.raises(InternalServerError) as caught:
         client.chat.completions.create(
-            model=MODEL, messages=Question("[[status code=504]]").messages
+            model=MODEL, messages=SdkQuestion("[[status code=504]]").messages
         )
     assert (caught.value.status_code, caught.value.code) == (504, "upstream_timeout")
 
 
-def test_beyond_the_rate_limit_requests_are_refused(limited_client: OpenAI, fitten: Fitten) -> None:
+def test_beyond_the_rate_limit_requests_are_refused(
+    limited_client: OpenAI, fitten: FittenProcess
+) -> None:
     for remaining in ("1", "0"):
         raw = limited_client.chat.completions.with_raw_response.create(
-            model=MODEL, messages=Question("[[complete]]").messages
+            model=MODEL, messages=SdkQuestion("[[complete]]").messages
         )
         assert raw.headers["x-ratelimit-limit-requests"] == "2"
         assert raw.headers["x-ratelimit-remaining-requests"] == remaining
-    refused = Question("[[complete]]")
+    refused = SdkQuestion("[[complete]]")
     with pytest.raises(RateLimitError) as caught:
         limited_client.chat.completions.create(model=MODEL, messages=refused.messages)
     error = caught.value

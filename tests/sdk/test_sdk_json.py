@@ -10,7 +10,7 @@ import pytest
 from openai import OpenAI
 from pydantic import BaseModel, Field
 
-from tests.sdk.support import MODEL, Fitten, Question
+from tests.sdk.support import MODEL, FittenProcess, SdkQuestion
 
 
 class Kind(Enum):
@@ -18,10 +18,10 @@ class Kind(Enum):
     RIVER = "river"
 
 
-class Place(BaseModel):
+class JsonPlace(BaseModel):
     name: str
     kind: Kind
-    near: list[Place] = Field(default_factory=list)
+    near: list[JsonPlace] = Field(default_factory=list)
     people: int | None
 
 
@@ -32,15 +32,15 @@ RIGHT = (
 WRONG = '{"name": "Köln", "kind": "town", "people": 1, "near": []}'
 
 
-def question(value: str, **arguments: str) -> Question:
+def question(value: str, **arguments: str) -> SdkQuestion:
     words = " ".join(f"{name}={quote(given)}" for name, given in arguments.items())
-    return Question(f"[[json_answer value={quote(value)} {words}]]")
+    return SdkQuestion(f"[[json_answer value={quote(value)} {words}]]")
 
 
 @pytest.mark.parametrize("form", ["plain", "fence", "bare"])
 def test_an_answer_is_parsed_into_a_model(client: OpenAI, form: str) -> None:
     answer = client.chat.completions.parse(
-        model=MODEL, messages=question(RIGHT, form=form).messages, response_format=Place
+        model=MODEL, messages=question(RIGHT, form=form).messages, response_format=JsonPlace
     )
     place = answer.choices[0].message.parsed
     assert place is not None
@@ -53,21 +53,21 @@ def test_an_answer_is_parsed_into_a_model(client: OpenAI, form: str) -> None:
     ids=["no JSON", "does not fit"],
 )
 def test_a_miss_is_put_right_by_one_repeat(
-    client: OpenAI, fitten: Fitten, value: str, arguments: dict[str, str]
+    client: OpenAI, fitten: FittenProcess, value: str, arguments: dict[str, str]
 ) -> None:
     asked = question(value, **arguments)
     answer = client.chat.completions.parse(
-        model=MODEL, messages=asked.messages, response_format=Place
+        model=MODEL, messages=asked.messages, response_format=JsonPlace
     )
-    assert answer.choices[0].message.parsed == Place.model_validate_json(RIGHT)
+    assert answer.choices[0].message.parsed == JsonPlace.model_validate_json(RIGHT)
     assert len(fitten.calls(asked)) == 2
 
 
-def test_a_second_miss_is_the_text_with_a_header(client: OpenAI, fitten: Fitten) -> None:
+def test_a_second_miss_is_the_text_with_a_header(client: OpenAI, fitten: FittenProcess) -> None:
     asked = question(WRONG)
     schema: Any = {
         "type": "json_schema",
-        "json_schema": {"name": "place", "schema": Place.model_json_schema()},
+        "json_schema": {"name": "place", "schema": JsonPlace.model_json_schema()},
     }
     raw = client.chat.completions.with_raw_response.create(
         model=MODEL, messages=asked.messages, response_format=schema
@@ -79,10 +79,10 @@ def test_a_second_miss_is_the_text_with_a_header(client: OpenAI, fitten: Fitten)
 
 def test_a_streamed_answer_is_parsed_at_its_end(client: OpenAI) -> None:
     with client.chat.completions.stream(
-        model=MODEL, messages=question(RIGHT, form="fence").messages, response_format=Place
+        model=MODEL, messages=question(RIGHT, form="fence").messages, response_format=JsonPlace
     ) as stream:
         answer = stream.get_final_completion()
-    assert answer.choices[0].message.parsed == Place.model_validate_json(RIGHT)
+    assert answer.choices[0].message.parsed == JsonPlace.model_validate_json(RIGHT)
 
 
 def test_any_object_can_be_asked_for(client: OpenAI) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from openai import AsyncOpenAI, NotFoundError, OpenAI
 
-from tests.sdk.support import MODEL, Fitten, Question
+from tests.sdk.support import MODEL, FittenProcess, SdkQuestion
 
 
 def test_the_models_are_listed(client: OpenAI) -> None:
@@ -37,8 +37,10 @@ def test_an_unknown_model_is_not_retrieved(client: OpenAI) -> None:
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
-def test_a_chat_with_an_unknown_model_is_not_answered(client: OpenAI, fitten: Fitten) -> None:
-    question = Question("[[complete]]")
+def test_a_chat_with_an_unknown_model_is_not_answered(
+    client: OpenAI, fitten: FittenProcess
+) -> None:
+    question = SdkQuestion("[[complete]]")
     with pytest.raises(NotFoundError) as caught:
         client.chat.completions.create(model="gpt-99", messages=question.messages)
     assert (caught.value.status_code, caught.value.code) == (404, "model_not_found")
@@ -49,9 +51,9 @@ def test_a_chat_with_an_unknown_model_is_not_answered(client: OpenAI, fitten: Fi
 
 @pytest.mark.parametrize("name", ["DeepSeek V3", "S2"])
 def test_a_model_is_chosen_by_either_of_its_names(
-    client: OpenAI, fitten: Fitten, name: str
+    client: OpenAI, fitten: FittenProcess, name: str
 ) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     answer = client.chat.completions.create(model=name, messages=question.messages)
     assert answer.model == name
     (call,) = fitten.calls(question)

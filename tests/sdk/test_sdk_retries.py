@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI, InternalServerError, OpenAI, RateLimitError
 
-from tests.sdk.support import MODEL, Fitten, Question
+from tests.sdk.support import MODEL, FittenProcess, SdkQuestion
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_failing_upstream_is_asked_again_max_retries_times(
-    client: OpenAI, fitten: Fitten, stream: bool
+    client: OpenAI, fitten: FittenProcess, stream: bool
 ) -> None:
-    question = Question("[[status code=500]]")
+    question = SdkQuestion("[[status code=500]]")
     create: Any = client.with_options(max_retries=2).chat.completions.create
     with pytest.raises(InternalServerError) as caught:
         create(model=MODEL, messages=question.messages, stream=stream)
@@ -26,9 +26,9 @@ def test_a_failing_upstream_is_asked_again_max_retries_times(
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_failure_that_passes_is_not_seen_by_the_caller(
-    client: OpenAI, fitten: Fitten, stream: bool
+    client: OpenAI, fitten: FittenProcess, stream: bool
 ) -> None:
-    question = Question("[[status code=503 times=1]]")
+    question = SdkQuestion("[[status code=503 times=1]]")
     create: Any = client.with_options(max_retries=1).chat.completions.create
     answer = create(model=MODEL, messages=question.messages, stream=stream)
     text = (
@@ -40,8 +40,10 @@ def test_a_failure_that_passes_is_not_seen_by_the_caller(
     assert len(fitten.calls(question)) == 2
 
 
-async def test_the_async_client_asks_again_too(async_client: AsyncOpenAI, fitten: Fitten) -> None:
-    question = Question("[[status code=500 times=1]]")
+async def test_the_async_client_asks_again_too(
+    async_client: AsyncOpenAI, fitten: FittenProcess
+) -> None:
+    question = SdkQuestion("[[status code=500 times=1]]")
     answer = await async_client.with_options(max_retries=1).chat.completions.create(
         model=MODEL, messages=question.messages
     )
@@ -50,9 +52,9 @@ async def test_the_async_client_asks_again_too(async_client: AsyncOpenAI, fitten
 
 
 def test_a_request_that_the_upstream_refuses_is_not_repeated(
-    client: OpenAI, fitten: Fitten
+    client: OpenAI, fitten: FittenProcess
 ) -> None:
-    question = Question("[[status code=400]]")
+    question = SdkQuestion("[[status code=400]]")
     with pytest.raises(InternalServerError) as caught:
         client.with_options(max_retries=2).chat.completions.create(
             model=MODEL, messages=question.messages
@@ -61,8 +63,8 @@ def test_a_request_that_the_upstream_refuses_is_not_repeated(
     assert len(fitten.calls(question)) == 1
 
 
-def test_a_broken_stream_is_not_repeated(client: OpenAI, fitten: Fitten) -> None:
-    question = Question("[[reset after=3]]")
+def test_a_broken_stream_is_not_repeated(client: OpenAI, fitten: FittenProcess) -> None:
+    question = SdkQuestion("[[reset after=3]]")
     stream = client.with_options(max_retries=2).chat.completions.create(
         model=MODEL, messages=question.messages, stream=True
     )
@@ -71,9 +73,9 @@ def test_a_broken_stream_is_not_repeated(client: OpenAI, fitten: Fitten) -> None
     assert len(fitten.calls(question)) == 1
 
 
-def test_the_wait_that_the_upstream_asks_for_is_kept(client: OpenAI, fitten: Fitten) -> None:
+def test_the_wait_that_the_upstream_asks_for_is_kept(client: OpenAI, fitten: FittenProcess) -> None:
     """Without the header the SDK would wait half a second at most."""
-    question = Question("[[status code=429 retry_after=1 times=1]]")
+    question = SdkQuestion("[[status code=429 retry_after=1 times=1]]")
     started = time.monotonic()
     answer = client.with_options(max_retries=1).chat.completions.create(
         model=MODEL, messages=question.messages
@@ -86,15 +88,17 @@ def test_the_wait_that_the_upstream_asks_for_is_kept(client: OpenAI, fitten: Fit
 def test_an_upstream_at_its_limit_is_told_apart(lone_client: OpenAI) -> None:
     with pytest.raises(RateLimitError) as caught:
         lone_client.chat.completions.create(
-            model=MODEL, messages=Question("[[status code=429 retry_after=2]]").messages
+            model=MODEL, messages=SdkQuestion("[[status code=429 retry_after=2]]").messages
         )
     assert (caught.value.code, caught.value.type) == ("upstream_rate_limited", "requests")
     assert caught.value.response.headers["retry-after"] == "2"
     assert caught.value.response.headers["retry-after-ms"] == "2000"
 
 
-def test_a_wait_of_over_a_minute_is_left_to_the_caller(lone_client: OpenAI, fitten: Fitten) -> None:
-    question = Question("[[status code=429 retry_after=90]]")
+def test_a_wait_of_over_a_minute_is_left_to_the_caller(
+    lone_client: OpenAI, fitten: FittenProcess
+) -> None:
+    question = SdkQuestion("[[status code=429 retry_after=90]]")
     with pytest.raises(RateLimitError) as caught:
         lone_client.with_options(max_retries=2).chat.completions.create(
             model=MODEL, messages=question.messages

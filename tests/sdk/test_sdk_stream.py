@@ -11,7 +11,7 @@ import pytest
 from openai import APIError, APIStatusError, AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from tests.sdk.support import MODEL, Fitten, Question
+from tests.sdk.support import MODEL, FittenProcess, SdkQuestion
 
 COUNTED = "w0 w1 w2 w3 w4 "
 
@@ -45,7 +45,7 @@ async def _collect_async(
 
 
 def test_a_chat_is_streamed(client: OpenAI) -> None:
-    question = Question("[[count n=5]]")
+    question = SdkQuestion("[[count n=5]]")
     chunks = list(
         client.chat.completions.create(model=MODEL, messages=question.messages, stream=True)
     )
@@ -63,7 +63,7 @@ def test_a_chat_is_streamed(client: OpenAI) -> None:
 
 
 async def test_a_chat_is_streamed_to_the_async_client(async_client: AsyncOpenAI) -> None:
-    question = Question("[[count n=5]]")
+    question = SdkQuestion("[[count n=5]]")
     stream = await async_client.chat.completions.create(
         model=MODEL, messages=question.messages, stream=True
     )
@@ -74,8 +74,10 @@ async def test_a_chat_is_streamed_to_the_async_client(async_client: AsyncOpenAI)
     assert len({chunk.id for chunk in chunks}) == 1
 
 
-def test_the_first_piece_arrives_before_the_last_exists(client: OpenAI, fitten: Fitten) -> None:
-    question = Question("[[endless]]")
+def test_the_first_piece_arrives_before_the_last_exists(
+    client: OpenAI, fitten: FittenProcess
+) -> None:
+    question = SdkQuestion("[[endless]]")
     with client.chat.completions.create(
         model=MODEL, messages=question.messages, stream=True
     ) as stream:
@@ -86,7 +88,7 @@ def test_the_first_piece_arrives_before_the_last_exists(client: OpenAI, fitten: 
 
 
 def test_the_usage_comes_once_and_last(client: OpenAI) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     *earlier, last = client.chat.completions.create(
         model=MODEL,
         messages=question.messages,
@@ -103,7 +105,7 @@ def test_the_usage_comes_once_and_last(client: OpenAI) -> None:
 
 
 def test_reasoning_is_streamed_as_an_extra_attribute(client: OpenAI) -> None:
-    question = Question("[[reasoning]]")
+    question = SdkQuestion("[[reasoning]]")
     stream = client.chat.completions.create(model=MODEL, messages=question.messages, stream=True)
     deltas: list[Any] = [chunk.choices[0].delta for chunk in stream]
     reasoning = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
@@ -111,8 +113,8 @@ def test_reasoning_is_streamed_as_an_extra_attribute(client: OpenAI) -> None:
     assert "".join(delta.content or "" for delta in deltas) == "Hello, world!\n"
 
 
-def test_a_token_limit_ends_a_stream_with_length(client: OpenAI, fitten: Fitten) -> None:
-    question = Question("[[endless]]")
+def test_a_token_limit_ends_a_stream_with_length(client: OpenAI, fitten: FittenProcess) -> None:
+    question = SdkQuestion("[[endless]]")
     chunks = list(
         client.chat.completions.create(
             model=MODEL, messages=question.messages, stream=True, max_tokens=5
@@ -125,7 +127,7 @@ def test_a_token_limit_ends_a_stream_with_length(client: OpenAI, fitten: Fitten)
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 50])
 def test_a_stop_string_ends_a_stream_however_it_is_split(client: OpenAI, piece: int) -> None:
-    question = Question(f"[[say text=one%20STO%20STOP%20two piece={piece}]]")
+    question = SdkQuestion(f"[[say text=one%20STO%20STOP%20two piece={piece}]]")
     chunks = list(
         client.chat.completions.create(
             model=MODEL, messages=question.messages, stream=True, stop=["STOP"]
@@ -139,7 +141,7 @@ def test_a_stop_string_ends_a_stream_however_it_is_split(client: OpenAI, piece: 
 def test_a_broken_upstream_raises_after_the_text_that_came(
     client: OpenAI, marker: str, text: str, code: str
 ) -> None:
-    question = Question(marker)
+    question = SdkQuestion(marker)
     chunks: list[ChatCompletionChunk] = []
     stream = client.chat.completions.create(model=MODEL, messages=question.messages, stream=True)
     with pytest.raises(APIError) as caught:
@@ -152,7 +154,7 @@ def test_a_broken_upstream_raises_after_the_text_that_came(
 
 
 async def test_a_broken_upstream_raises_in_the_async_client(async_client: AsyncOpenAI) -> None:
-    question = Question("[[truncate framing=chunked how=reset after=3]]")
+    question = SdkQuestion("[[truncate framing=chunked how=reset after=3]]")
     chunks: list[ChatCompletionChunk] = []
     stream = await async_client.chat.completions.create(
         model=MODEL, messages=question.messages, stream=True
@@ -164,16 +166,16 @@ async def test_a_broken_upstream_raises_in_the_async_client(async_client: AsyncO
 
 
 def test_the_clients_connection_is_good_after_an_error_frame(client: OpenAI) -> None:
-    broken = Question("[[error_middle]]")
+    broken = SdkQuestion("[[error_middle]]")
     with pytest.raises(APIError):
         list(client.chat.completions.create(model=MODEL, messages=broken.messages, stream=True))
-    whole = Question("[[complete]]")
+    whole = SdkQuestion("[[complete]]")
     answer = client.chat.completions.create(model=MODEL, messages=whole.messages)
     assert answer.choices[0].message.content == "Hello, world!\n"
 
 
-def test_an_abandoned_stream_closes_the_upstream(client: OpenAI, fitten: Fitten) -> None:
-    question = Question("[[endless]]")
+def test_an_abandoned_stream_closes_the_upstream(client: OpenAI, fitten: FittenProcess) -> None:
+    question = SdkQuestion("[[endless]]")
     with client.chat.completions.create(
         model=MODEL, messages=question.messages, stream=True
     ) as stream:
@@ -182,9 +184,9 @@ def test_an_abandoned_stream_closes_the_upstream(client: OpenAI, fitten: Fitten)
 
 
 async def test_a_stream_abandoned_by_the_async_client_closes_the_upstream(
-    async_client: AsyncOpenAI, fitten: Fitten
+    async_client: AsyncOpenAI, fitten: FittenProcess
 ) -> None:
-    question = Question("[[endless]]")
+    question = SdkQuestion("[[endless]]")
     async with await async_client.chat.completions.create(
         model=MODEL, messages=question.messages, stream=True
     ) as stream:
@@ -193,7 +195,7 @@ async def test_a_stream_abandoned_by_the_async_client_closes_the_upstream(
 
 
 def test_a_stream_has_a_request_id_and_the_usual_headers(client: OpenAI) -> None:
-    question = Question("[[count n=2]]")
+    question = SdkQuestion("[[count n=2]]")
     with client.chat.completions.create(
         model=MODEL, messages=question.messages, stream=True, temperature=0.5
     ) as stream:
@@ -231,7 +233,7 @@ def test_this_major_has_the_helper() -> None:
 
 @pytest.mark.parametrize("place", HELPERS)
 def test_the_stream_helper_puts_the_answer_together(client: OpenAI, place: str) -> None:
-    question = Question("[[complete]]")
+    question = SdkQuestion("[[complete]]")
     with _helper(client, place).stream(
         model=MODEL, messages=question.messages, stream_options={"include_usage": True}
     ) as stream:
@@ -248,7 +250,7 @@ def test_the_stream_helper_puts_the_answer_together(client: OpenAI, place: str) 
 async def test_the_async_stream_helper_puts_the_answer_together(
     async_client: AsyncOpenAI, place: str
 ) -> None:
-    question = Question("[[count n=5]]")
+    question = SdkQuestion("[[count n=5]]")
     async with _helper(async_client, place).stream(
         model=MODEL, messages=question.messages
     ) as stream:
@@ -259,7 +261,7 @@ async def test_the_async_stream_helper_puts_the_answer_together(
 
 @pytest.mark.parametrize("place", HELPERS)
 def test_the_stream_helper_raises_for_a_truncated_answer(client: OpenAI, place: str) -> None:
-    question = Question("[[reset after=3]]")
+    question = SdkQuestion("[[reset after=3]]")
     with (
         pytest.raises(APIError) as caught,
         _helper(client, place).stream(model=MODEL, messages=question.messages) as stream,
@@ -270,9 +272,9 @@ def test_the_stream_helper_raises_for_a_truncated_answer(client: OpenAI, place: 
 
 @pytest.mark.parametrize("place", HELPERS)
 def test_leaving_the_stream_helper_closes_the_upstream(
-    client: OpenAI, fitten: Fitten, place: str
+    client: OpenAI, fitten: FittenProcess, place: str
 ) -> None:
-    question = Question("[[endless]]")
+    question = SdkQuestion("[[endless]]")
     with _helper(client, place).stream(model=MODEL, messages=question.messages) as stream:
         next(iter(stream))
     fitten.wait_until_closed(question)

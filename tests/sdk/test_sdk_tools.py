@@ -9,7 +9,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from tests.sdk.support import MODEL, Fitten, Question
+from tests.sdk.support import MODEL, FittenProcess, SdkQuestion
 
 PARAMETERS: dict[str, object] = {
     "type": "object",
@@ -41,8 +41,10 @@ def run(name: str, arguments: str) -> str:
 
 
 @pytest.mark.parametrize("marker", CALLS)
-def test_an_agent_loop_ends_with_an_answer(client: OpenAI, fitten: Fitten, marker: str) -> None:
-    question = Question(f"{ASKED} {marker}")
+def test_an_agent_loop_ends_with_an_answer(
+    client: OpenAI, fitten: FittenProcess, marker: str
+) -> None:
+    question = SdkQuestion(f"{ASKED} {marker}")
     messages: list[ChatCompletionMessageParam] = question.messages
     for _ in range(3):
         answer = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS)
@@ -62,7 +64,7 @@ def test_an_agent_loop_ends_with_an_answer(client: OpenAI, fitten: Fitten, marke
 
 @pytest.mark.parametrize("marker", CALLS)
 def test_a_streamed_agent_loop_ends_with_an_answer(client: OpenAI, marker: str) -> None:
-    messages: list[Any] = Question(f"{ASKED} {marker}").messages
+    messages: list[Any] = SdkQuestion(f"{ASKED} {marker}").messages
     calls: dict[int, Any] = {}
     for chunk in client.chat.completions.create(
         model=MODEL, messages=messages, tools=TOOLS, stream=True
@@ -93,7 +95,7 @@ async def test_the_sdks_own_collector_understands_streamed_calls(
     stream_helper: Any = getattr(async_client.chat.completions, "stream", None)
     if stream_helper is None:
         stream_helper = async_client.beta.chat.completions.stream
-    question = Question(f"{ASKED} [[call quirk=prose_after]]")
+    question = SdkQuestion(f"{ASKED} [[call quirk=prose_after]]")
     async with stream_helper(model=MODEL, messages=question.messages, tools=strict) as stream:
         kinds = {event.type async for event in stream}
         answer = await stream.get_final_completion()
@@ -107,7 +109,7 @@ async def test_the_sdks_own_collector_understands_streamed_calls(
 
 
 def test_several_calls_in_one_turn_are_answered_together(client: OpenAI) -> None:
-    messages: list[Any] = Question(f"{ASKED} [[call n=2 notation=attributes]]").messages
+    messages: list[Any] = SdkQuestion(f"{ASKED} [[call n=2 notation=attributes]]").messages
     first = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS)
     calls: Any = first.choices[0].message.tool_calls
     assert [call.function.name for call in calls] == ["get_weather", "clock"]
@@ -122,7 +124,7 @@ def test_several_calls_in_one_turn_are_answered_together(client: OpenAI) -> None
 
 
 def test_required_but_ignored_is_an_ordinary_answer(client: OpenAI) -> None:
-    question = Question("[[ignore_tools]]")
+    question = SdkQuestion("[[ignore_tools]]")
     answer = client.chat.completions.create(
         model=MODEL, messages=question.messages, tools=TOOLS, tool_choice="required"
     )

@@ -11,15 +11,15 @@ import yaml
 
 from emulator import Emulator
 from tests.front_door.conftest import connect as connect
-from tests.supervised.supervisor import Supervisor
+from tests.supervised.supervisor import FakeSystemd
 from tests.support import KEY
 
 Configure = Callable[..., None]
 
 
 @pytest.fixture
-async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
-    running = Supervisor(tmp_path)
+async def supervisor(tmp_path: Path) -> AsyncIterator[FakeSystemd]:
+    running = FakeSystemd(tmp_path)
     yield running
     await running.close()
 

@@ -25,7 +25,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 _CREDENTIALS = struct.Struct("3i")
 
 
-class Service:
+class GatewayService:
     """One run of the gateway. `datagrams` has what it told, `lines` what it logged."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -70,7 +70,7 @@ class Service:
         self.process._transport.close()  # type: ignore[attr-defined]  # else it warns
 
 
-class Supervisor:
+class FakeSystemd:
     """Holds the listening socket and the notify socket; starts and stops services.
 
     address: of the notify socket; an abstract one begins with @.
@@ -89,7 +89,7 @@ class Supervisor:
         self.senders: set[int] = set()
         self._arrived = asyncio.Event()
         asyncio.get_running_loop().add_reader(self.notify, self._receive)
-        self._services: list[Service] = []
+        self._services: list[GatewayService] = []
 
     @property
     def url(self) -> str:
@@ -119,7 +119,7 @@ class Supervisor:
         environ: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         wait: bool = True,
-    ) -> Service:
+    ) -> GatewayService:
         """Start the gateway; with `wait`, until it has said that it is ready.
 
         prefix: a command that starts the one after it.
@@ -145,7 +145,7 @@ class Supervisor:
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=[handed.fileno()],
             )
-        service = Service(process)
+        service = GatewayService(process)
         self._services.append(service)
         if wait:
             ready = asyncio.create_task(self.told("READY=1", since=since))
@@ -156,7 +156,7 @@ class Supervisor:
             await ready
         return service
 
-    async def reload(self, service: Service) -> str:
+    async def reload(self, service: GatewayService) -> str:
         """SIGHUP, and what the service says when it is done."""
         since = len(self.datagrams)
         service.signal(signal.SIGHUP)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from emulator import Account, Emulator
+from emulator import EmulatedAccount, Emulator
 from tests.front_door.canaries import (
     API_KEY,
     OTHER_PASSWORD,
@@ -31,7 +31,7 @@ from tests.front_door.canaries import (
 from tests.front_door.canary_gateway import chat, config_data, exchange, post
 from tests.front_door.canary_scenarios import BAD_BODIES, BROKEN_HTTP
 from tests.front_door.peer import CHAT, Peer, chat_head
-from tests.supervised.supervisor import ROOT, Service, Supervisor
+from tests.supervised.supervisor import ROOT, FakeSystemd, GatewayService
 
 __all__ = ["net"]
 
@@ -130,8 +130,8 @@ class Place:
 async def place(net: Net, tmp_path: Path) -> AsyncIterator[Place]:
     net.secrets |= SECRETS
     accounts = [
-        Account(USERNAME, PASSWORD, USER_ID),
-        Account(OTHER_USERNAME, OTHER_PASSWORD, OTHER_USER_ID),
+        EmulatedAccount(USERNAME, PASSWORD, USER_ID),
+        EmulatedAccount(OTHER_USERNAME, OTHER_PASSWORD, OTHER_USER_ID),
     ]
     async with Emulator(accounts=accounts) as emulator:
         yield Place(tmp_path, emulator)
@@ -139,7 +139,7 @@ async def place(net: Net, tmp_path: Path) -> AsyncIterator[Place]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_no_secret_comes_out_of_a_process_through_its_whole_life(
-    net: Net, supervisor: Supervisor, place: Place, workers: int
+    net: Net, supervisor: FakeSystemd, place: Place, workers: int
 ) -> None:
     place.workers = workers
     place.configure("acme:bugs")
@@ -198,7 +198,9 @@ async def fail(net: Net, url: str) -> None:
         net.judge(f"a bug in {bug}", await exchange(url, chat_head(head) + refused))
 
 
-async def reload_badly(net: Net, supervisor: Supervisor, service: Service, place: Place) -> None:
+async def reload_badly(
+    net: Net, supervisor: FakeSystemd, service: GatewayService, place: Place
+) -> None:
     new = {"api_key": {"keys": [{"name": "n", "key": NEW_KEY}]}}
     bad: dict[str, dict[str, Any]] = {
         "text for keys": {"middlewares": [{"api_key": {"keys": NEW_KEY}}]},
@@ -216,14 +218,14 @@ async def reload_badly(net: Net, supervisor: Supervisor, service: Service, place
     assert "reload refused" in await supervisor.reload(service)
 
 
-async def reload_well(supervisor: Supervisor, service: Service, place: Place) -> None:
+async def reload_well(supervisor: FakeSystemd, service: GatewayService, place: Place) -> None:
     place.configure(middlewares=[{"api_key": {"keys": [{"name": "n", "key": NEW_KEY}]}}])
     assert "refused" not in await supervisor.reload(service)
     assert (await post(supervisor.url, CHAT, chat("[[say]]"), API_KEY)).status == 401
     assert (await post(supervisor.url, CHAT, chat("[[say]]"), NEW_KEY)).status == 200
 
 
-async def stop_with_a_stream(net: Net, supervisor: Supervisor, service: Service) -> None:
+async def stop_with_a_stream(net: Net, supervisor: FakeSystemd, service: GatewayService) -> None:
     body = b'{"stream":true,"messages":[{"role":"user","content":"[[endless]]"}]}'
     head = {"Authorization": f"Bearer {NEW_KEY}", "Content-Length": str(len(body))}
     peer = await Peer.connect(supervisor.url)
@@ -238,7 +240,7 @@ async def stop_with_a_stream(net: Net, supervisor: Supervisor, service: Service)
 
 
 async def test_no_secret_comes_out_of_a_process_that_cannot_start(
-    net: Net, supervisor: Supervisor, place: Place
+    net: Net, supervisor: FakeSystemd, place: Place
 ) -> None:
     place.configure("acme:no_start")
     service = await supervisor.start(environ=place.environ, wait=False)
@@ -253,7 +255,7 @@ async def test_no_secret_comes_out_of_a_process_that_cannot_start(
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_step_that_cannot_be_built_is_a_mistake_without_its_secret(
-    net: Net, supervisor: Supervisor, place: Place, workers: int
+    net: Net, supervisor: FakeSystemd, place: Place, workers: int
 ) -> None:
     place.workers = workers
     place.configure({"acme:no_build": {"word": NEW_KEY}})

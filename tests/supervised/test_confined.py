@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.supervised.conftest import Configure
-from tests.supervised.supervisor import ROOT, Supervisor
+from tests.supervised.supervisor import ROOT, FakeSystemd
 from tests.supervised.test_reload import ask
 
 pytestmark = pytest.mark.skipif("CONFINED" in os.environ, reason="it is confined already")
@@ -21,7 +21,7 @@ CONFINED = [sys.executable, str(ROOT / "deploy/confined.py")]
 
 
 async def test_the_gateway_works_under_the_restrictions_of_its_unit(
-    supervisor: Supervisor, configure: Configure, tmp_path: Path
+    supervisor: FakeSystemd, configure: Configure, tmp_path: Path
 ) -> None:
     service = await supervisor.start(prefix=[*CONFINED, "--writable", str(tmp_path)])
     assert (await ask(supervisor)).status == 200

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from emulator import Emulator
-from gateway.server.connection_limit import raise_descriptors
+from gateway.server.connection_limit import raise_descriptor_limit
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import Peer, chat_head, chat_request, chunked, eventually
 from tests.supervised.conftest import Configure, keys
-from tests.supervised.supervisor import Service, Supervisor
+from tests.supervised.supervisor import FakeSystemd, GatewayService
 from tests.support import KEY
 
 MB = 1024 * 1024
@@ -28,10 +28,10 @@ UPLOAD = chat_head({"Content-Type": "application/json", "Transfer-Encoding": "ch
 @pytest.fixture(autouse=True)
 def many_files() -> None:
     """More descriptors than the usual 1024 for this process, too."""
-    raise_descriptors()
+    raise_descriptor_limit()
 
 
-def memory(service: Service, what: str = "VmRSS") -> int:
+def memory(service: GatewayService, what: str = "VmRSS") -> int:
     """Bytes of a process: now, or at its highest (`VmHWM`)."""
     status = Path(f"/proc/{service.pid}/status").read_text()
     found = re.search(rf"^{what}:\s+(\d+) kB", status, re.M)
@@ -39,7 +39,7 @@ def memory(service: Service, what: str = "VmRSS") -> int:
     return int(found[1]) * 1024
 
 
-def files(service: Service) -> int:
+def files(service: GatewayService) -> int:
     """How many descriptors it has."""
     return len(list(Path(f"/proc/{service.pid}/fd").iterdir()))
 
@@ -51,7 +51,7 @@ async def works(url: str, connect: Connect) -> bool:
 
 
 async def test_with_256_descriptors_a_thousand_callers_are_served_or_told(
-    supervisor: Supervisor, configure: Configure, connect: Connect
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     configure(fitten={"pool": {"max_concurrent": 1000}})
     service = await supervisor.start(prefix=FEW_FILES)
@@ -78,7 +78,7 @@ async def test_with_256_descriptors_a_thousand_callers_are_served_or_told(
 
 
 async def test_a_thousand_idle_connections_are_borne_and_cost_little(
-    supervisor: Supervisor, configure: Configure, connect: Connect
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     service = await supervisor.start()
     assert await works(supervisor.url, connect)
@@ -96,7 +96,7 @@ async def test_a_thousand_idle_connections_are_borne_and_cost_little(
 
 
 async def test_uploads_without_a_length_are_bounded_in_memory(
-    supervisor: Supervisor, configure: Configure, connect: Connect
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     """Forty of 8 MB each, of which 2 MB are allowed, two at a time; and what connections hold."""
     configure(server={"max_body_bytes": 2 * MB, "large_bodies": 2})
@@ -124,7 +124,7 @@ async def test_uploads_without_a_length_are_bounded_in_memory(
 
 
 async def test_a_hundred_readers_that_stall_cost_little_and_are_dropped(
-    supervisor: Supervisor, configure: Configure, connect: Connect, emulator: Emulator
+    supervisor: FakeSystemd, configure: Configure, connect: Connect, emulator: Emulator
 ) -> None:
     configure(stream={"write_timeout": 1.0}, fitten={"pool": {"max_concurrent": 100}})
     service = await supervisor.start()
@@ -143,7 +143,7 @@ async def test_a_hundred_readers_that_stall_cost_little_and_are_dropped(
 
 @pytest.mark.parametrize("stop", ["not read", "too late"])
 async def test_what_the_kernel_holds_is_bounded_on_a_socket_that_was_handed_over(
-    supervisor: Supervisor, configure: Configure, connect: Connect, stop: str
+    supervisor: FakeSystemd, configure: Configure, connect: Connect, stop: str
 ) -> None:
     """Also on a connection that had been waiting in the socket's queue."""
     configure(
@@ -161,7 +161,7 @@ async def test_what_the_kernel_holds_is_bounded_on_a_socket_that_was_handed_over
 
 
 async def test_the_limits_of_connections_follow_a_reload(
-    supervisor: Supervisor, configure: Configure, connect: Connect
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     configure(server={"max_connections": 1})
     service = await supervisor.start()
@@ -178,7 +178,7 @@ async def test_the_limits_of_connections_follow_a_reload(
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_the_limit_of_heads_follows_a_reload(
-    supervisor: Supervisor, configure: Configure, connect: Connect, workers: int
+    supervisor: FakeSystemd, configure: Configure, connect: Connect, workers: int
 ) -> None:
     configure(server={"header_timeout": 30, "workers": workers})
     service = await supervisor.start()
@@ -196,7 +196,7 @@ async def test_the_limit_of_heads_follows_a_reload(
 
 
 async def test_a_head_that_was_sent_before_the_process_looked_has_its_limit(
-    supervisor: Supervisor, configure: Configure, connect: Connect
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     configure(server={"header_timeout": 0.1})
     early: list[Peer] = [await connect(supervisor.url) for _ in range(20)]

@@ -8,12 +8,12 @@ from tests.front_door.conftest import Connect
 from tests.front_door.peer import CHAT, eventually
 from tests.front_door.test_corpora import naughty_strings, sent
 from tests.supervised.conftest import Configure, keys
-from tests.supervised.supervisor import Supervisor
+from tests.supervised.supervisor import FakeSystemd
 from tests.support import KEY
 
 
 async def test_no_naughty_string_forges_a_line(
-    supervisor: Supervisor, configure: Configure, connect: Connect
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     configure(middlewares=["request_id", "request_log", keys(KEY)], log={"level": "debug"})
     service = await supervisor.start()

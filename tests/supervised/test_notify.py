@@ -16,13 +16,13 @@ from gateway.server import systemd, watchdog
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import chat_request
 from tests.supervised.conftest import Configure
-from tests.supervised.supervisor import Supervisor, monotonic_usec
+from tests.supervised.supervisor import FakeSystemd, monotonic_usec
 
 READY = "READY=1\nSTATUS=serving: 0 requests open, 1 of 1 accounts healthy"
 
 
 async def test_ready_is_told_first_of_all_and_by_the_main_process(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     service = await supervisor.start()
     assert supervisor.datagrams[0] == READY
@@ -31,7 +31,7 @@ async def test_ready_is_told_first_of_all_and_by_the_main_process(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 async def test_an_idle_service_says_that_it_stops_and_ends_within_a_second(
-    supervisor: Supervisor, configure: Configure, number: int
+    supervisor: FakeSystemd, configure: Configure, number: int
 ) -> None:
     service = await supervisor.start()
     since = len(supervisor.datagrams)
@@ -43,7 +43,7 @@ async def test_an_idle_service_says_that_it_stops_and_ends_within_a_second(
 
 
 async def test_ready_is_told_although_fitten_cannot_be_reached(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     dead = "http://127.0.0.1:9"
     configure(fitten={"base_url": dead, "models_url": dead})
@@ -54,7 +54,7 @@ async def test_ready_is_told_although_fitten_cannot_be_reached(
 
 
 async def test_an_abstract_socket_is_found(tmp_path: Path, configure: Configure) -> None:
-    supervisor = Supervisor(tmp_path, f"@fitten-gateway-test-{time.monotonic_ns()}")
+    supervisor = FakeSystemd(tmp_path, f"@fitten-gateway-test-{time.monotonic_ns()}")
     try:
         await supervisor.start()
         assert READY in supervisor.datagrams
@@ -63,7 +63,7 @@ async def test_an_abstract_socket_is_found(tmp_path: Path, configure: Configure)
 
 
 async def test_the_watchdog_is_fed_twice_in_its_time(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     await supervisor.start(environ={"WATCHDOG_USEC": "400000"})
     arrivals = []
@@ -76,14 +76,14 @@ async def test_the_watchdog_is_fed_twice_in_its_time(
 
 
 async def test_a_watchdog_of_another_process_is_not_fed(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     await supervisor.start(environ={"WATCHDOG_USEC": "40000", "WATCHDOG_PID": "1"})
     await asyncio.sleep(0.2)
     assert "WATCHDOG=1" not in supervisor.datagrams
 
 
-class Heard(systemd.Supervisor):
+class Heard(systemd.SystemdNotifier):
     """Notes when the watchdog was fed."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Heard(systemd.Supervisor):
 
 async def test_an_event_loop_that_is_always_late_does_not_feed_the_watchdog() -> None:
     supervisor = Heard()
-    beating = asyncio.create_task(watchdog.beat(supervisor, lambda: "serving"))
+    beating = asyncio.create_task(watchdog.keep_alive(supervisor, lambda: "serving"))
     await asyncio.sleep(0)
     assert supervisor.fed == 1
     until = time.monotonic() + 0.5
@@ -110,7 +110,7 @@ async def test_an_event_loop_that_is_always_late_does_not_feed_the_watchdog() ->
 
 
 async def test_draining_is_told_with_time_to_wait_for_it(
-    supervisor: Supervisor, configure: Configure, connect: Connect
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     service = await supervisor.start()
     peer = await connect(supervisor.url)
@@ -133,7 +133,7 @@ async def test_draining_is_told_with_time_to_wait_for_it(
 
 
 async def test_the_second_signal_ends_a_draining_service_at_once(
-    supervisor: Supervisor, configure: Configure, connect: Connect
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     configure(server={"drain_timeout": 60.0})
     service = await supervisor.start()
@@ -149,7 +149,7 @@ async def test_the_second_signal_ends_a_draining_service_at_once(
 
 
 async def test_a_reload_is_told_with_its_time_in_one_datagram(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     service = await supervisor.start()
     since, before = len(supervisor.datagrams), monotonic_usec()
@@ -160,7 +160,7 @@ async def test_a_reload_is_told_with_its_time_in_one_datagram(
 
 
 async def test_the_end_can_be_asked_for_before_the_start_is_done(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     """Fitten takes the login and does not answer it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -184,7 +184,7 @@ def test_the_variables_are_not_for_children() -> None:
         "LISTEN_FDNAMES": "http",
         "HOME": "/root",
     }
-    supervisor = systemd.Supervisor.of(environ)
+    supervisor = systemd.SystemdNotifier.of(environ)
     assert supervisor.watchdog is None
     supervisor.close()
     assert systemd.inherited_sockets(environ) == []
@@ -193,13 +193,13 @@ def test_the_variables_are_not_for_children() -> None:
 
 @pytest.mark.parametrize("address", ["", "vsock:2:9", "relative/socket"])
 def test_where_nobody_listens_nothing_is_told(address: str) -> None:
-    supervisor = systemd.Supervisor.of({"NOTIFY_SOCKET": address})
+    supervisor = systemd.SystemdNotifier.of({"NOTIFY_SOCKET": address})
     assert not supervisor.there
     supervisor.ready("")
 
 
 def test_a_supervisor_that_is_gone_does_no_harm(tmp_path: Path) -> None:
-    supervisor = systemd.Supervisor(str(tmp_path / "gone"))
+    supervisor = systemd.SystemdNotifier(str(tmp_path / "gone"))
     supervisor.ready("serving")
     supervisor.alive()
     supervisor.close()

@@ -13,17 +13,17 @@ from typing import Any
 import aiohttp
 import pytest
 
-from emulator import Account, Emulator
+from emulator import EmulatedAccount, Emulator
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import chat_request
 from tests.supervised.conftest import Configure, keys, limit
-from tests.supervised.supervisor import Service, Supervisor
+from tests.supervised.supervisor import FakeSystemd, GatewayService
 from tests.support import KEY
 
 OTHER = "other-key-9876543210"
 
 
-async def ask(supervisor: Supervisor, key: str = KEY) -> aiohttp.ClientResponse:
+async def ask(supervisor: FakeSystemd, key: str = KEY) -> aiohttp.ClientResponse:
     """A chat that is not streamed, its body read."""
     headers = {"Authorization": f"Bearer {key}"}
     body = {"messages": [{"role": "user", "content": "[[say]]"}]}
@@ -35,7 +35,7 @@ async def ask(supervisor: Supervisor, key: str = KEY) -> aiohttp.ClientResponse:
         return response
 
 
-async def test_keys_are_reloaded(supervisor: Supervisor, configure: Configure) -> None:
+async def test_keys_are_reloaded(supervisor: FakeSystemd, configure: Configure) -> None:
     service = await supervisor.start()
     assert (await ask(supervisor, OTHER)).status == 401
     configure(middlewares=[keys(OTHER)])
@@ -45,7 +45,7 @@ async def test_keys_are_reloaded(supervisor: Supervisor, configure: Configure) -
 
 
 async def test_limits_are_reloaded_and_what_was_used_still_counts(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     configure(middlewares=[keys(KEY), limit(3)])
     service = await supervisor.start()
@@ -66,12 +66,12 @@ async def test_limits_are_reloaded_and_what_was_used_still_counts(
 
 
 async def test_accounts_and_where_fitten_is_are_reloaded(
-    supervisor: Supervisor, configure: Configure, emulator: Emulator
+    supervisor: FakeSystemd, configure: Configure, emulator: Emulator
 ) -> None:
     service = await supervisor.start()
     assert (await ask(supervisor)).status == 200
     before = len(emulator.calls_to("/codeapi/chat_auth"))
-    async with Emulator(accounts=[Account("second", "other horse")]) as other:
+    async with Emulator(accounts=[EmulatedAccount("second", "other horse")]) as other:
         account = {"username": "second", "password": "other horse"}
         configure(fitten={"base_url": other.url, "models_url": other.url, "accounts": [account]})
         await supervisor.reload(service)
@@ -80,7 +80,7 @@ async def test_accounts_and_where_fitten_is_are_reloaded(
     assert len(emulator.calls_to("/codeapi/chat_auth")) == before
 
 
-async def test_steps_are_reloaded(supervisor: Supervisor, configure: Configure) -> None:
+async def test_steps_are_reloaded(supervisor: FakeSystemd, configure: Configure) -> None:
     service = await supervisor.start()
     assert "x-request-id" not in (await ask(supervisor)).headers
     configure(middlewares=["request_id", keys(KEY)])
@@ -89,7 +89,7 @@ async def test_steps_are_reloaded(supervisor: Supervisor, configure: Configure) 
 
 
 async def test_two_limits_in_one_chain_count_apart_and_go_on_counting(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     configure(middlewares=[limit(3), keys(KEY), limit(2), limit(5)])
     service = await supervisor.start()
@@ -101,7 +101,7 @@ async def test_two_limits_in_one_chain_count_apart_and_go_on_counting(
 
 
 async def test_an_account_never_has_more_chats_than_its_limit_over_a_reload(
-    supervisor: Supervisor, configure: Configure, connect: Connect, emulator: Emulator
+    supervisor: FakeSystemd, configure: Configure, connect: Connect, emulator: Emulator
 ) -> None:
     configure(fitten={"pool": {"max_concurrent": 1}})
     service = await supervisor.start()
@@ -119,7 +119,7 @@ async def test_an_account_never_has_more_chats_than_its_limit_over_a_reload(
 
 
 async def test_the_tokens_are_taken_over(
-    supervisor: Supervisor, configure: Configure, emulator: Emulator, tmp_path: Path
+    supervisor: FakeSystemd, configure: Configure, emulator: Emulator, tmp_path: Path
 ) -> None:
     service = await supervisor.start()
     state = json.loads((tmp_path / "fitten.json").read_text())
@@ -133,7 +133,7 @@ async def test_the_tokens_are_taken_over(
 
 
 async def test_the_models_stay_known_although_the_new_account_cannot_ask_for_them(
-    supervisor: Supervisor, configure: Configure, emulator: Emulator
+    supervisor: FakeSystemd, configure: Configure, emulator: Emulator
 ) -> None:
     async def models() -> bytes:
         headers = {"Authorization": f"Bearer {KEY}"}
@@ -151,7 +151,7 @@ async def test_the_models_stay_known_although_the_new_account_cannot_ask_for_the
 
 
 async def test_a_running_stream_goes_on_and_its_connection_then_meets_the_new_settings(
-    supervisor: Supervisor, configure: Configure, connect: Connect
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     service = await supervisor.start()
     peer = await connect(supervisor.url)
@@ -182,7 +182,7 @@ BAD: dict[str, Any] = {
 
 @pytest.mark.parametrize("sections", BAD.values(), ids=BAD.keys())
 async def test_a_bad_file_changes_nothing_and_is_named(
-    supervisor: Supervisor, configure: Configure, tmp_path: Path, sections: dict[str, Any]
+    supervisor: FakeSystemd, configure: Configure, tmp_path: Path, sections: dict[str, Any]
 ) -> None:
     (tmp_path / "acme.py").write_text("def broken():\n    raise RuntimeError('no')\n")
     service = await supervisor.start(environ={"PYTHONPATH": f"{Path.cwd()}:{tmp_path}"})
@@ -200,7 +200,7 @@ async def test_a_bad_file_changes_nothing_and_is_named(
 
 
 async def test_a_file_that_is_gone_or_no_yaml_changes_nothing(
-    supervisor: Supervisor, configure: Configure, tmp_path: Path
+    supervisor: FakeSystemd, configure: Configure, tmp_path: Path
 ) -> None:
     service = await supervisor.start()
     (tmp_path / "config.yaml").write_text("a: [")
@@ -211,7 +211,7 @@ async def test_a_file_that_is_gone_or_no_yaml_changes_nothing(
 
 
 async def test_a_secret_of_a_bad_file_is_neither_logged_nor_told(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     service = await supervisor.start()
     secret = "sk-canary-1234567890"
@@ -224,7 +224,7 @@ async def test_a_secret_of_a_bad_file_is_neither_logged_nor_told(
 
 
 async def test_keys_cannot_be_taken_away_from_a_socket_that_is_open_to_the_world(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     with socket.create_server(("0.0.0.0", 0)) as listening:
         service = await supervisor.start(sockets=listening)
@@ -233,7 +233,7 @@ async def test_keys_cannot_be_taken_away_from_a_socket_that_is_open_to_the_world
 
 
 async def test_the_log_is_reloaded(
-    supervisor: Supervisor, configure: Configure, tmp_path: Path
+    supervisor: FakeSystemd, configure: Configure, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first.log", tmp_path / "second.log"
     configure(log={"file": str(first), "level": "warning"})
@@ -250,7 +250,7 @@ async def test_the_log_is_reloaded(
 
 
 async def test_a_log_file_survives_its_renaming_and_is_opened_anew(
-    supervisor: Supervisor, configure: Configure, tmp_path: Path
+    supervisor: FakeSystemd, configure: Configure, tmp_path: Path
 ) -> None:
     file, aside = tmp_path / "gateway.log", tmp_path / "gateway.log.1"
     configure(log={"file": str(file)}, middlewares=["request_log", keys(KEY)])
@@ -271,7 +271,7 @@ async def test_a_log_file_survives_its_renaming_and_is_opened_anew(
 
 
 async def test_a_reload_under_way_does_not_keep_the_process_alive(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     """Its new upstream does not answer."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -288,7 +288,7 @@ async def test_a_reload_under_way_does_not_keep_the_process_alive(
 RELOADS = int(os.environ.get("RELOADS", "16"))
 
 
-async def load(supervisor: Supervisor, failed: list[Any], done: list[int]) -> None:
+async def load(supervisor: FakeSystemd, failed: list[Any], done: list[int]) -> None:
     """Requests without end, one after the other, on a connection that is kept."""
     headers = {"Authorization": f"Bearer {KEY}"}
     body = {"messages": [{"role": "user", "content": "[[say]]"}], "stream": True}
@@ -309,7 +309,7 @@ async def load(supervisor: Supervisor, failed: list[Any], done: list[int]) -> No
 @pytest.mark.timeout(60 + 2 * RELOADS)
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_reloads_under_load_fail_no_request_and_keep_no_memory(
-    supervisor: Supervisor, configure: Configure, workers: int
+    supervisor: FakeSystemd, configure: Configure, workers: int
 ) -> None:
     """Half of them are of a bad file."""
     server = {"workers": workers}
@@ -338,7 +338,7 @@ async def test_reloads_under_load_fail_no_request_and_keep_no_memory(
     assert settled[-1] - settled[0] < 2 * 1024 * workers, sizes
 
 
-def memory(service: Service) -> int:
+def memory(service: GatewayService) -> int:
     """KiB that are resident, of all its processes."""
     children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
     statuses = [Path(f"/proc/{pid}/status").read_text() for pid in (service.pid, *children)]

@@ -14,7 +14,7 @@ import pytest
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import Peer, chat_request
 from tests.supervised.conftest import Configure, keys
-from tests.supervised.supervisor import Service, Supervisor
+from tests.supervised.supervisor import FakeSystemd, GatewayService
 from tests.support import KEY
 
 RESTARTS = int(os.environ.get("RESTARTS", "2"))
@@ -25,7 +25,7 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 SHORT = "[[slow first=0 gap=0.1 n=5]]"  # ends within the drain time
 
 
-class Load:
+class RestartLoad:
     """Callers that note what became of each request: `ok`, or what went wrong."""
 
     def __init__(self, url: str) -> None:
@@ -58,7 +58,7 @@ class Load:
                     await asyncio.sleep(1 / REQUESTS_PER_SECOND)
 
 
-async def restarted(supervisor: Supervisor, service: Service, long: Peer) -> Service:
+async def restarted(supervisor: FakeSystemd, service: GatewayService, long: Peer) -> GatewayService:
     """Stop and start again; a stream that outlasts the drain time is told so."""
     service.signal(signal.SIGTERM)
     rest = await long.rest()
@@ -72,7 +72,7 @@ async def restarted(supervisor: Supervisor, service: Service, long: Peer) -> Ser
 @pytest.mark.timeout(60 + 10 * RESTARTS)
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_restarts_under_load_lose_no_request(
-    supervisor: Supervisor, configure: Configure, connect: Connect, workers: int
+    supervisor: FakeSystemd, configure: Configure, connect: Connect, workers: int
 ) -> None:
     configure(
         server={"drain_timeout": DRAIN, "workers": workers},
@@ -80,7 +80,7 @@ async def test_restarts_under_load_lose_no_request(
         fitten={"pool": {"max_concurrent": 1000}},  # the load is for the gateway to bear
     )
     service = await supervisor.start()
-    load = Load(supervisor.url)
+    load = RestartLoad(supervisor.url)
     enough = asyncio.Event()
     async with AsyncExitStack() as stack:
         sessions = [

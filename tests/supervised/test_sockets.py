@@ -13,14 +13,14 @@ import aiohttp
 import pytest
 
 from tests.supervised.conftest import Configure, keys, limit
-from tests.supervised.supervisor import ROOT, Supervisor
+from tests.supervised.supervisor import ROOT, FakeSystemd
 from tests.support import KEY
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
 async def test_a_socket_that_is_handed_over_is_served(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     service = await supervisor.start()
     async with (
@@ -32,14 +32,14 @@ async def test_a_socket_that_is_handed_over_is_served(
 
 
 async def test_a_socket_for_another_process_is_left_alone(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     service = await supervisor.start(environ={"LISTEN_PID": "1"})
     assert (await service.event("listening"))["url"] != supervisor.url
 
 
 async def test_a_unix_socket_can_be_handed_over(
-    supervisor: Supervisor, configure: Configure, tmp_path: Path
+    supervisor: FakeSystemd, configure: Configure, tmp_path: Path
 ) -> None:
     configure(middlewares=[keys(KEY), limit(60)])
     path = str(tmp_path / "http")
@@ -57,7 +57,7 @@ async def test_a_unix_socket_can_be_handed_over(
 
 
 async def test_what_is_no_listening_socket_stops_the_start_with_a_word(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         service = await supervisor.start(sockets=datagrams, wait=False)
@@ -66,7 +66,7 @@ async def test_what_is_no_listening_socket_stops_the_start_with_a_word(
 
 
 async def test_a_socket_open_to_the_world_wants_a_key(
-    supervisor: Supervisor, configure: Configure
+    supervisor: FakeSystemd, configure: Configure
 ) -> None:
     """Although `server.host` is loopback: what counts is the socket."""
     configure(middlewares=[limit(60)])

@@ -19,7 +19,7 @@ from emulator import Emulator
 from tests.front_door.conftest import Connect
 from tests.front_door.peer import LOGIN, UPSTREAM_CHAT, chat_request, eventually
 from tests.supervised.conftest import Configure, keys, limit
-from tests.supervised.supervisor import Service, Supervisor
+from tests.supervised.supervisor import FakeSystemd, GatewayService
 from tests.support import KEY
 
 OTHER = "other-key-9876543210"
@@ -50,7 +50,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def ask(
-    http: aiohttp.ClientSession, supervisor: Supervisor, text: str = "[[say]]", **more: Any
+    http: aiohttp.ClientSession, supervisor: FakeSystemd, text: str = "[[say]]", **more: Any
 ) -> tuple[int, bytes]:
     body = {"messages": [{"role": "user", "content": text}], **more}
     async with http.post(supervisor.url + "/v1/chat/completions", json=body) as response:
@@ -72,7 +72,7 @@ def alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()]
 
 
-def served(service: Service) -> Counter[int]:
+def served(service: GatewayService) -> Counter[int]:
     """How many requests each worker has logged."""
     return Counter(line["worker"] for line in service.lines if line["event"] == "request")
 
@@ -82,7 +82,7 @@ async def log_is_written() -> None:
 
 
 async def test_they_are_ready_when_all_are_and_the_status_counts_them(
-    supervisor: Supervisor, with_workers: Configure
+    supervisor: FakeSystemd, with_workers: Configure
 ) -> None:
     service = await supervisor.start()
     assert supervisor.datagrams[0] == (
@@ -96,7 +96,7 @@ async def test_they_are_ready_when_all_are_and_the_status_counts_them(
 
 
 async def test_a_rate_limit_admits_exactly_its_number_over_all_workers(
-    supervisor: Supervisor, with_workers: Configure, http: aiohttp.ClientSession
+    supervisor: FakeSystemd, with_workers: Configure, http: aiohttp.ClientSession
 ) -> None:
     with_workers(
         middlewares=["request_log", keys(KEY), limit(40)],
@@ -110,7 +110,7 @@ async def test_a_rate_limit_admits_exactly_its_number_over_all_workers(
 
 
 async def test_an_account_has_never_more_chats_than_its_limit_over_all_workers(
-    supervisor: Supervisor,
+    supervisor: FakeSystemd,
     with_workers: Configure,
     http: aiohttp.ClientSession,
     emulator: Emulator,
@@ -134,7 +134,7 @@ async def test_an_account_has_never_more_chats_than_its_limit_over_all_workers(
 
 
 async def test_all_workers_use_one_login_and_answer_everything(
-    supervisor: Supervisor,
+    supervisor: FakeSystemd,
     with_workers: Configure,
     http: aiohttp.ClientSession,
     emulator: Emulator,
@@ -154,7 +154,7 @@ async def test_all_workers_use_one_login_and_answer_everything(
 
 
 async def test_tokens_that_fitten_refuses_are_renewed_once_for_all(
-    supervisor: Supervisor,
+    supervisor: FakeSystemd,
     with_workers: Configure,
     http: aiohttp.ClientSession,
     emulator: Emulator,
@@ -168,7 +168,7 @@ async def test_tokens_that_fitten_refuses_are_renewed_once_for_all(
 
 
 async def test_ready_tells_the_truth_when_no_account_can_serve(
-    supervisor: Supervisor, with_workers: Configure, http: aiohttp.ClientSession
+    supervisor: FakeSystemd, with_workers: Configure, http: aiohttp.ClientSession
 ) -> None:
     accounts = [{"username": "demo_user", "password": "wrong"}]
     with_workers(fitten={"accounts": accounts})
@@ -182,7 +182,7 @@ async def test_ready_tells_the_truth_when_no_account_can_serve(
 
 
 async def test_a_worker_that_is_killed_costs_its_own_streams_only_and_is_replaced(
-    supervisor: Supervisor,
+    supervisor: FakeSystemd,
     with_workers: Configure,
     connect: Connect,
     http: aiohttp.ClientSession,
@@ -217,7 +217,7 @@ async def test_a_worker_that_is_killed_costs_its_own_streams_only_and_is_replace
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 async def test_idle_ones_end_within_a_second_and_leave_nobody(
-    supervisor: Supervisor, with_workers: Configure, number: int
+    supervisor: FakeSystemd, with_workers: Configure, number: int
 ) -> None:
     service = await supervisor.start()
     pids = children(service.pid)
@@ -230,7 +230,7 @@ async def test_idle_ones_end_within_a_second_and_leave_nobody(
 
 
 async def test_streams_finish_within_the_drain_time_or_are_told(
-    supervisor: Supervisor, with_workers: Configure, connect: Connect
+    supervisor: FakeSystemd, with_workers: Configure, connect: Connect
 ) -> None:
     with_workers(server={"drain_timeout": 1.5}, fitten={"pool": {"max_concurrent": 20}})
     service = await supervisor.start()
@@ -252,7 +252,7 @@ async def test_streams_finish_within_the_drain_time_or_are_told(
 
 
 async def test_the_second_signal_ends_all_of_them_at_once(
-    supervisor: Supervisor, with_workers: Configure, connect: Connect
+    supervisor: FakeSystemd, with_workers: Configure, connect: Connect
 ) -> None:
     with_workers(server={"drain_timeout": 60})
     service = await supervisor.start()
@@ -268,7 +268,7 @@ async def test_the_second_signal_ends_all_of_them_at_once(
 
 
 async def test_without_their_parent_they_finish_what_they_have_begun_and_end(
-    supervisor: Supervisor, with_workers: Configure, connect: Connect
+    supervisor: FakeSystemd, with_workers: Configure, connect: Connect
 ) -> None:
     service = await supervisor.start()
     peer = await connect(supervisor.url)
@@ -281,7 +281,7 @@ async def test_without_their_parent_they_finish_what_they_have_begun_and_end(
 
 
 async def test_a_reload_reaches_every_worker_and_touches_no_stream_and_no_connection(
-    supervisor: Supervisor, with_workers: Configure, connect: Connect, http: aiohttp.ClientSession
+    supervisor: FakeSystemd, with_workers: Configure, connect: Connect, http: aiohttp.ClientSession
 ) -> None:
     service = await supervisor.start()
     peer = await connect(supervisor.url)
@@ -298,7 +298,7 @@ async def test_a_reload_reaches_every_worker_and_touches_no_stream_and_no_connec
 
 
 async def test_a_reload_changes_the_number_of_workers(
-    supervisor: Supervisor, with_workers: Configure, connect: Connect, http: aiohttp.ClientSession
+    supervisor: FakeSystemd, with_workers: Configure, connect: Connect, http: aiohttp.ClientSession
 ) -> None:
     with_workers(fitten={"pool": {"max_concurrent": 20}})
     service = await supervisor.start()
@@ -318,7 +318,7 @@ async def test_a_reload_changes_the_number_of_workers(
 
 
 async def test_a_bad_file_changes_nothing_for_workers_either(
-    supervisor: Supervisor, with_workers: Configure, http: aiohttp.ClientSession
+    supervisor: FakeSystemd, with_workers: Configure, http: aiohttp.ClientSession
 ) -> None:
     service = await supervisor.start()
     before = children(service.pid)
@@ -334,7 +334,7 @@ async def test_a_bad_file_changes_nothing_for_workers_either(
 
 
 async def test_limits_hold_over_a_reload_of_workers(
-    supervisor: Supervisor,
+    supervisor: FakeSystemd,
     with_workers: Configure,
     connect: Connect,
     http: aiohttp.ClientSession,
@@ -356,7 +356,7 @@ async def test_limits_hold_over_a_reload_of_workers(
 
 
 async def test_workers_that_cannot_start_keep_the_gateway_from_starting(
-    supervisor: Supervisor, with_workers: Configure, tmp_path: Path
+    supervisor: FakeSystemd, with_workers: Configure, tmp_path: Path
 ) -> None:
     (tmp_path / "acme.py").write_text(
         "class broken:\n"
@@ -373,7 +373,7 @@ async def test_workers_that_cannot_start_keep_the_gateway_from_starting(
 
 
 async def test_a_log_file_is_one_for_all_and_is_opened_anew(
-    supervisor: Supervisor, with_workers: Configure, http: aiohttp.ClientSession, tmp_path: Path
+    supervisor: FakeSystemd, with_workers: Configure, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     path = tmp_path / "gateway.log"
     with_workers(log={"file": str(path)}, fitten={"pool": {"max_concurrent": 50}})
@@ -390,7 +390,7 @@ async def test_a_log_file_is_one_for_all_and_is_opened_anew(
 
 
 async def test_workers_killed_under_load_cost_their_own_requests_and_no_slot(
-    supervisor: Supervisor,
+    supervisor: FakeSystemd,
     with_workers: Configure,
     http: aiohttp.ClientSession,
     emulator: Emulator,

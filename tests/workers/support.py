@@ -8,19 +8,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gateway.accounts.pool import Pool
-from gateway.config.settings import Account, Config, Fitten
+from gateway.accounts.pool import LocalPool
+from gateway.config.settings import AccountSettings, Config, FittenSettings
 from gateway.errors import GatewayError
 from gateway.options import Secret
 from gateway.store.token_file import Tokens
-from gateway.workers.rpc.channel import telling
-from gateway.workers.rpc.client import Asking
-from gateway.workers.rpc.messages import Outdated
-from gateway.workers.rpc.server import Commons, Desk
-from gateway.workers.services.remote_state import Remote, RemotePool, RemoteTurns
+from gateway.workers.rpc.channel import master_channel
+from gateway.workers.rpc.client import RpcClient
+from gateway.workers.rpc.messages import CompletionSuperseded
+from gateway.workers.rpc.server import MasterState, RpcServer
+from gateway.workers.services.remote_state import RemoteNewestCompletions, RemotePool, RemoteState
 from tests.accounts.support import FakeSession, make_pool
 
-CONFIG = Config(fitten=Fitten(accounts=(Account("a", Secret("secret")),)))
+CONFIG = Config(fitten=FittenSettings(accounts=(AccountSettings("a", Secret("secret")),)))
 
 
 class KeptSession(FakeSession):
@@ -59,7 +59,7 @@ class KeptSession(FakeSession):
         return GatewayError("refused")
 
 
-def kept_pool(*limits: int, **options: Any) -> Pool[Any]:
+def kept_pool(*limits: int, **options: Any) -> LocalPool[Any]:
     """A pool of the parent's with accounts a, b, c ..."""
     pool = make_pool(*limits, **options)
     for account in pool.accounts:
@@ -70,13 +70,13 @@ def kept_pool(*limits: int, **options: Any) -> Pool[Any]:
 class Line:
     """One worker: `desk` is the parent's end, `remote` and `pool` the worker's."""
 
-    def __init__(self, pool: Pool[Any], commons: Commons) -> None:
-        self.link = telling(self._take, lambda: self.desk.close())
-        self.desk = Desk(commons, self.link.send)
+    def __init__(self, pool: LocalPool[Any], commons: MasterState) -> None:
+        self.link = master_channel(self._take, lambda: self.desk.close())
+        self.desk = RpcServer(commons, self.link.send)
         self.desk.pools[1] = pool
-        self.asking = Asking(self._told, lambda: None)
-        self.turns = RemoteTurns(self.asking)
-        self.remote = Remote(self.asking, 1, self.turns)
+        self.asking = RpcClient(self._told, lambda: None)
+        self.turns = RemoteNewestCompletions(self.asking)
+        self.remote = RemoteState(self.asking, 1, self.turns)
         self.secrets: list[str] = []
         client: Any = None
         accounts = self.remote.accounts(CONFIG, client, self.secrets.append)
@@ -86,7 +86,7 @@ class Line:
         self.desk.take(message)
 
     def _told(self, message: Any) -> None:
-        if isinstance(message, Outdated):
+        if isinstance(message, CompletionSuperseded):
             self.turns.outdated(message.turn)
         else:
             self.remote.told(message)
@@ -104,10 +104,10 @@ class Line:
 
 @asynccontextmanager
 async def lines(
-    pool: Pool[Any], count: int = 1, commons: Commons | None = None
+    pool: LocalPool[Any], count: int = 1, commons: MasterState | None = None
 ) -> AsyncIterator[list[Line]]:
     """So many workers with one parent."""
-    commons = commons or Commons()
+    commons = commons or MasterState()
     opened = [Line(pool, commons) for _ in range(count)]
     for line in opened:
         await line.open()

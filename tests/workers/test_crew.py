@@ -19,26 +19,26 @@ import pytest
 import structlog
 
 from emulator import Emulator
-from gateway.config.settings import Account, Config, Fitten, Server
+from gateway.config.settings import AccountSettings, Config, FittenSettings, ServerSettings
 from gateway.options import Secret
 from gateway.server import listeners
-from gateway.workers import supervisor as crew_module
-from gateway.workers.process import CannotServe, WorkerProcess
-from gateway.workers.rpc.server import Commons
-from gateway.workers.services.accounts import Office
-from gateway.workers.supervisor import Crew
+from gateway.workers import supervisor as supervisor_module
+from gateway.workers.process import WorkerNotReady, WorkerProcess
+from gateway.workers.rpc.server import MasterState
+from gateway.workers.services.accounts import AccountService
+from gateway.workers.supervisor import WorkerSupervisor
 from tests.front_door.peer import eventually
 
 
-class Bench:
+class SupervisorBench:
     """A crew at work, for an office whose accounts the emulator has."""
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         self.config = config
-        self.left: list[Office] = []
-        self.office = Office(1, config, lambda _: None)
-        self.crew = Crew(sockets, Commons(), self.left.append)
-        self.url = listeners.url(sockets[0].getsockname())
+        self.left: list[AccountService] = []
+        self.office = AccountService(1, config, lambda _: None)
+        self.crew = WorkerSupervisor(sockets, MasterState(), self.left.append)
+        self.url = listeners.url_of(sockets[0].getsockname())
 
     @property
     def workers(self) -> dict[int, WorkerProcess]:
@@ -53,7 +53,7 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(emulator: Emulator, tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(emulator: Emulator, tmp_path: Path) -> AsyncIterator[SupervisorBench]:
     async with at_work(settings(emulator, tmp_path)) as bench:
         await bench.crew.start(bench.office, bench.config)
         yield bench
@@ -61,33 +61,33 @@ async def bench(emulator: Emulator, tmp_path: Path) -> AsyncIterator[Bench]:
 
 def settings(emulator: Emulator, folder: Path, **server: Any) -> Config:
     return Config(
-        fitten=Fitten(
-            accounts=(Account("demo_user", Secret("correct horse")),),
+        fitten=FittenSettings(
+            accounts=(AccountSettings("demo_user", Secret("correct horse")),),
             base_url=emulator.url,
             models_url=emulator.url,
             state_file=str(folder / "fitten.json"),
         ),
-        server=Server(workers=2, **server),
+        server=ServerSettings(workers=2, **server),
     )
 
 
 @asynccontextmanager
-async def at_work(config: Config) -> AsyncIterator[Bench]:
-    sockets = listeners.listen("127.0.0.1", 0)
-    bench = Bench(config, sockets)
+async def at_work(config: Config) -> AsyncIterator[SupervisorBench]:
+    sockets = listeners.open_listeners("127.0.0.1", 0)
+    bench = SupervisorBench(config, sockets)
     async with bench.office.open():
         try:
             yield bench
         finally:
             await bench.crew.stop(0.5)
-            listeners.close(sockets)
+            listeners.close_listeners(sockets)
 
 
 async def test_a_worker_that_hangs_is_killed_and_replaced(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew_module, "_HANGS", 1.2)
-    monkeypatch.setattr(crew_module, "_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(supervisor_module, "_SILENCE_TIMEOUT", 1.2)
+    monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.0, 0.0))
     first = bench.workers[1]
     with structlog.testing.capture_logs() as logs:
         # The watch sleeps by the former limit still; a death makes it look anew.
@@ -105,9 +105,9 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(
 
 
 async def test_one_that_dies_young_again_and_again_is_given_pauses(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew_module, "_PAUSES", (0.2, 0.4))
+    monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.2, 0.4))
     died = []
     for _ in range(3):
         worker = bench.workers[1]
@@ -118,7 +118,7 @@ async def test_one_that_dies_young_again_and_again_is_given_pauses(
     assert time.monotonic() - died[0] >= 0.2 + 0.4 + 0.4
 
 
-def replaced(bench: Bench, worker: WorkerProcess) -> Callable[[], bool]:
+def replaced(bench: SupervisorBench, worker: WorkerProcess) -> Callable[[], bool]:
     def is_replaced() -> bool:
         present = bench.workers.get(worker.number)
         return present is not None and present is not worker and present.serving
@@ -127,9 +127,9 @@ def replaced(bench: Bench, worker: WorkerProcess) -> Callable[[], bool]:
 
 
 async def test_a_place_that_cannot_be_filled_is_tried_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew_module, "_PAUSES", (0.1, 0.1))
+    monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.1, 0.1))
     tries = 0
 
     async def start(self: WorkerProcess, sockets: list[socket.socket]) -> None:
@@ -157,9 +157,9 @@ async def test_a_place_that_cannot_be_filled_is_tried_again(
 
 
 async def test_more_workers_that_cannot_be_started_at_once_come_later(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew_module, "_PAUSES", (0.1, 0.1))
+    monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.1, 0.1))
     more = replace(bench.config, server=replace(bench.config.server, workers=3))
     fails = True
 
@@ -170,7 +170,7 @@ async def test_more_workers_that_cannot_be_started_at_once_come_later(
 
     started = WorkerProcess.start
     monkeypatch.setattr(WorkerProcess, "start", start)
-    other = Office(2, more, lambda _: None)
+    other = AccountService(2, more, lambda _: None)
     async with other.open():
         await bench.crew.prepare(other, more)
         other.take_over(bench.office)
@@ -182,9 +182,9 @@ async def test_more_workers_that_cannot_be_started_at_once_come_later(
 
 
 async def test_a_prepared_office_is_left_by_all_when_it_is_not_to_be(
-    bench: Bench, emulator: Emulator, tmp_path: Path
+    bench: SupervisorBench, emulator: Emulator, tmp_path: Path
 ) -> None:
-    other = Office(2, bench.config, lambda _: None)
+    other = AccountService(2, bench.config, lambda _: None)
     async with other.open():
         await bench.crew.prepare(other, bench.config)
         assert bench.crew.serves(other)
@@ -195,8 +195,10 @@ async def test_a_prepared_office_is_left_by_all_when_it_is_not_to_be(
     assert await bench.health() == 200
 
 
-async def test_the_former_office_is_left_once_other_settings_are_served(bench: Bench) -> None:
-    other = Office(2, bench.config, lambda _: None)
+async def test_the_former_office_is_left_once_other_settings_are_served(
+    bench: SupervisorBench,
+) -> None:
+    other = AccountService(2, bench.config, lambda _: None)
     async with other.open():
         await bench.crew.prepare(other, bench.config)
         other.take_over(bench.office)
@@ -211,10 +213,10 @@ async def test_the_former_office_is_left_once_other_settings_are_served(bench: B
 
 
 async def test_a_worker_that_came_after_the_others_got_ready_takes_the_settings_too(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew_module, "_PAUSES", (0.0, 0.0))
-    other = Office(2, bench.config, lambda _: None)
+    monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.0, 0.0))
+    other = AccountService(2, bench.config, lambda _: None)
     async with other.open():
         await bench.crew.prepare(other, bench.config)
         worker = bench.workers[1]
@@ -228,14 +230,16 @@ async def test_a_worker_that_came_after_the_others_got_ready_takes_the_settings_
         await bench.crew.stop(0.5)
 
 
-async def test_a_worker_that_dies_while_it_gets_ready_refuses_the_settings(bench: Bench) -> None:
-    other = Office(2, bench.config, lambda _: None)
+async def test_a_worker_that_dies_while_it_gets_ready_refuses_the_settings(
+    bench: SupervisorBench,
+) -> None:
+    other = AccountService(2, bench.config, lambda _: None)
     async with other.open():
         os.kill(bench.workers[2].pid, signal.SIGSTOP)
         preparing = asyncio.create_task(bench.crew.prepare(other, bench.config))
         await asyncio.sleep(0.05)
         os.kill(bench.workers[2].pid, signal.SIGKILL)
-        with pytest.raises(CannotServe):
+        with pytest.raises(WorkerNotReady):
             await preparing
         assert not bench.crew.serves(other)
         await eventually(lambda: bench.crew.serving == 2, within=10)
@@ -246,7 +250,7 @@ async def test_nothing_is_left_when_a_worker_cannot_be_started(
 ) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
     async with at_work(settings(emulator, tmp_path)) as bench:
-        with pytest.raises(CannotServe):
+        with pytest.raises(WorkerNotReady):
             await bench.crew.start(bench.office, bench.config)
         await bench.crew.stop(0.1)
         assert not bench.crew.serves(bench.office)

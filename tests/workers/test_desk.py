@@ -17,11 +17,11 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnauthorized,
 )
-from gateway.fitten.auth.reauthenticate import authorised
-from gateway.fitten.completion.supersede import Place
+from gateway.fitten.auth.reauthenticate import call_with_tokens
+from gateway.fitten.completion.supersede import CompletionKey
 from gateway.store.rate_windows import Window
 from gateway.store.token_file import Tokens
-from gateway.workers.rpc.server import Commons
+from gateway.workers.rpc.server import MasterState
 from tests.workers.support import Line, kept_pool, lines, settled
 
 MINUTE = Window(limit=10, seconds=60.0, callers=100)
@@ -186,7 +186,7 @@ async def test_refused_tokens_are_replaced_by_the_parent_and_refused_ones_report
             raise UpstreamUnauthorized("401")
 
         with pytest.raises(AccountRefused):
-            await authorised(slot.account.session, call)
+            await call_with_tokens(slot.account.session, call)
         await settled()
         assert used == ["access 1", "access 2", "access 3"]
         assert [way for _, way in session.replaced] == ["refresh", "login"]
@@ -223,7 +223,7 @@ async def test_requests_are_counted_over_all_workers() -> None:
         assert 59 < other.first <= 60
 
 
-async def completing(line: Line, place: Place, seconds: float = 5.0) -> str:
+async def completing(line: Line, place: CompletionKey, seconds: float = 5.0) -> str:
     """How a completion ends that takes so long."""
     try:
         async with line.turns.turn(place, 10.0):
@@ -234,7 +234,7 @@ async def completing(line: Line, place: Place, seconds: float = 5.0) -> str:
 
 
 async def test_a_newer_completion_ends_an_older_one_in_whichever_worker() -> None:
-    commons = Commons()
+    commons = MasterState()
     async with lines(kept_pool(1), 3, commons) as (one, two, three):
         place = ("alice", "main.py")
         older = asyncio.create_task(completing(one, place))

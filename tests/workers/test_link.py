@@ -16,37 +16,40 @@ from hypothesis import strategies as st
 from gateway import errors
 from gateway.errors import GatewayError, MethodNotAllowed, Unavailable
 from gateway.workers.rpc import channel, client
-from gateway.workers.rpc.channel import Link
+from gateway.workers.rpc.channel import Channel
 from gateway.workers.rpc.messages import (
-    Acquire,
-    Beat,
-    Failure,
+    AcquireSlot,
+    ErrorRecord,
     FromWorker,
-    Message,
-    Ready,
-    error_of,
-    failure_of,
+    Heartbeat,
+    RevisionReady,
+    RpcMessage,
+    error_from_record,
+    error_record,
 )
-from gateway.workers.rpc.server import Desk
+from gateway.workers.rpc.server import RpcServer
 from tests.workers.support import kept_pool, lines, settled
 
 MESSAGES: list[Any] = [
-    Beat(3, 4),
-    Acquire(1, 1, "key", 2.5),
-    Acquire(2, 1, None, 0.0),
-    Ready(1, "why"),
-    Beat(0, 0),
+    Heartbeat(3, 4),
+    AcquireSlot(1, 1, "key", 2.5),
+    AcquireSlot(2, 1, None, 0.0),
+    RevisionReady(1, "why"),
+    Heartbeat(0, 0),
 ]
 
 
-def raw(*messages: Message) -> bytes:
-    encoded = [msgspec.msgpack.encode(message) for message in messages]
-    return b"".join(len(one).to_bytes(4, "big") + one for one in encoded)
+def framed(message: bytes) -> bytes:
+    return len(message).to_bytes(4, "big") + message
 
 
-def received() -> tuple[Link[Any], list[Message]]:
-    taken: list[Message] = []
-    return Link(FromWorker, taken.append, lambda: None), taken
+def raw(*messages: RpcMessage) -> bytes:
+    return b"".join(framed(msgspec.msgpack.encode(message)) for message in messages)
+
+
+def received() -> tuple[Channel[Any], list[RpcMessage]]:
+    taken: list[RpcMessage] = []
+    return Channel(FromWorker, taken.append, lambda: None), taken
 
 
 @given(st.lists(st.integers(0, len(raw(*MESSAGES))), max_size=12))
@@ -75,8 +78,7 @@ class Transport:
         (17 * 1024 * 1024).to_bytes(4, "big"),
         (3).to_bytes(4, "big") + b"\xc1\xc1\xc1",
         (1).to_bytes(4, "big") + b"\x01",
-        raw(Beat(1, 2))[:4]
-        + msgspec.msgpack.encode(["Beat", "x", 1, 2])[: len(raw(Beat(1, 2))) - 4],
+        framed(msgspec.msgpack.encode(["Heartbeat", "x", 2])),
     ],
     ids=["too long", "no msgpack", "another thing", "another type"],
 )
@@ -90,14 +92,14 @@ async def test_a_line_that_brings_nonsense_is_cut(data: bytes) -> None:
 
 
 async def test_a_line_that_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "_MOST_WAITING", 100_000)
+    monkeypatch.setattr(channel, "_MAX_UNREAD", 100_000)
     lost = asyncio.Event()
-    end: Link[Any] = Link(FromWorker, lambda _: None, lost.set)
+    end: Channel[Any] = Channel(FromWorker, lambda _: None, lost.set)
     ours, theirs = socket.socketpair()
     with theirs:
         await end.open(ours)
         for _ in range(100):
-            end.send(Ready(1, "x" * 10_000))
+            end.send(RevisionReady(1, "x" * 10_000))
         await asyncio.wait_for(lost.wait(), 2)
 
 
@@ -105,7 +107,7 @@ async def test_what_is_told_after_the_end_is_lost_without_a_complaint() -> None:
     async with lines(kept_pool(1)) as (line,):
         line.link.close()
         await settled()
-        line.asking.tell(Beat(1, 2))
+        line.asking.tell(Heartbeat(1, 2))
         with pytest.raises(Unavailable):
             await line.pool.acquire("key", 1.0)
 
@@ -113,8 +115,8 @@ async def test_what_is_told_after_the_end_is_lost_without_a_complaint() -> None:
 async def test_a_parent_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client, "_PATIENCE", 0.05)
-    monkeypatch.setattr(Desk, "take", lambda *_: None)
+    monkeypatch.setattr(client, "_ANSWER_MARGIN", 0.05)
+    monkeypatch.setattr(RpcServer, "take", lambda *_: None)
     async with lines(kept_pool(1)) as (line,):
         with pytest.raises(Unavailable):
             await line.pool.acquire_small()
@@ -146,13 +148,13 @@ def test_an_error_is_the_same_at_the_other_end(
     error = kind.__new__(kind)
     GatewayError.__init__(error, message, param="p", retry_after=retry_after)
     error.code, error.retryable, error.elsewhere = code, retryable, elsewhere
-    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(failure_of(error)), type=Failure)
-    found = error_of(sent)
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(error_record(error)), type=ErrorRecord)
+    found = error_from_record(sent)
     assert type(found) is kind
     assert (str(found), vars(found)) == (str(error), vars(error))
     assert found.status == error.status
 
 
 def test_an_error_of_a_kind_that_is_not_known_is_an_error_still() -> None:
-    found = error_of(Failure("os", "m", "c", None, None, True, False))
+    found = error_from_record(ErrorRecord("os", "m", "c", None, None, True, False))
     assert type(found) is GatewayError

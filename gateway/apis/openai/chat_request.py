@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gateway.apis.json_body import parse_object, shape
+from gateway.apis.json_body import convert, parse_object
 from gateway.apis.openai import content_parts, response_format, tool_calls
-from gateway.apis.openai.chat_response import ChatReply
-from gateway.apis.openai.parameters import StreamOptions, ignored, stop_strings
+from gateway.apis.openai.chat_response import ChatResponseEncoder
+from gateway.apis.openai.parameters import StreamOptions, ignored_parameters, stop_strings
 from gateway.errors import InvalidRequest
 from gateway.generation.outcome import Generation
 from gateway.generation.request import GenerationRequest, Image, Message, RemoteImage
@@ -18,22 +18,22 @@ from gateway.images.sniff import ImageLimits
 _MAX_STOP = 4
 
 
-class _Message(msgspec.Struct):
+class _ChatMessage(msgspec.Struct):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[content_parts.Part] | None = None
+    content: str | list[content_parts.ContentPart] | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: list[tool_calls.Called] | None = None
+    tool_calls: list[tool_calls.MessageToolCall] | None = None
 
 
 _Count = Annotated[int, msgspec.Meta(ge=-1)]  # -1 is llama.vscode's word for no limit
 
 
-class _Body(msgspec.Struct):
+class _ChatBody(msgspec.Struct):
     """The parameters whose types are checked; those from `frequency_penalty` on have no
     counterpart in the upstream."""
 
-    messages: list[_Message]
+    messages: list[_ChatMessage]
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -44,8 +44,8 @@ class _Body(msgspec.Struct):
     user: str | None = None
     metadata: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
-    tools: list[tool_calls.ToolSpec] | None = None
-    tool_choice: str | tool_calls.Choice | None = None
+    tools: list[tool_calls.ToolDefinition] | None = None
+    tool_choice: str | tool_calls.NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None
 
     frequency_penalty: float | None = None
@@ -88,7 +88,7 @@ class ChatCompletions:
     def parse(self, body: bytes) -> GenerationRequest:
         """What the body asks for. Raises InvalidRequest that names the field at fault."""
         data = parse_object(body)
-        given = shape(data, _Body)
+        given = convert(data, _ChatBody)
         if not given.messages:
             raise InvalidRequest("'messages' must not be empty.", param="messages")
         if given.n not in (None, 1):
@@ -98,7 +98,7 @@ class ChatCompletions:
                 param="n",
             )
         options = given.stream_options
-        tools = tool_calls.offered(given.tools)
+        tools = tool_calls.parse_tools(given.tools)
         return GenerationRequest(
             messages=tuple(
                 _message(m, f"messages[{i}]", self._images) for i, m in enumerate(given.messages)
@@ -108,18 +108,18 @@ class ChatCompletions:
             max_tokens=_limit(given),
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
-            response_format=response_format.parse(given.response_format),
-            ignored=ignored(data, _CARRIED_OUT),
+            response_format=response_format.parse_response_format(given.response_format),
+            ignored=ignored_parameters(data, _CARRIED_OUT),
             tools=tools,
-            tool_choice=tool_calls.choice(given.tool_choice, tools),
+            tool_choice=tool_calls.parse_tool_choice(given.tool_choice, tools),
             parallel_tool_calls=given.parallel_tool_calls is not False,
         )
 
-    def reply(self, generation: Generation) -> ChatReply:
-        return ChatReply(generation)
+    def reply(self, generation: Generation) -> ChatResponseEncoder:
+        return ChatResponseEncoder(generation)
 
 
-def _message(given: _Message, path: str, limits: ImageLimits) -> Message:
+def _message(given: _ChatMessage, path: str, limits: ImageLimits) -> Message:
     role = given.role
     here = f"{path}.content"
     images: tuple[Image | RemoteImage, ...] = ()
@@ -139,12 +139,14 @@ def _message(given: _Message, path: str, limits: ImageLimits) -> Message:
         return Message("tool", text, given.tool_call_id or given.name, images=images)
     if role == "assistant":
         return Message(
-            "assistant", text, calls=tool_calls.history(given.tool_calls, f"{path}.tool_calls")
+            "assistant",
+            text,
+            calls=tool_calls.parse_tool_calls(given.tool_calls, f"{path}.tool_calls"),
         )
     return Message("user", text, images=images)
 
 
-def _limit(given: _Body) -> int | None:
+def _limit(given: _ChatBody) -> int | None:
     limits = {
         "max_completion_tokens": given.max_completion_tokens,
         "max_tokens": given.max_tokens,

@@ -22,7 +22,7 @@ _KIND = operator.itemgetter(0)
 _encode = msgspec.json.Encoder().encode
 
 
-class ChatReply:
+class ChatResponseEncoder:
     """One answer, as chunks or as an object; id, created and model are the same in all of it."""
 
     def __init__(self, generation: Generation) -> None:
@@ -39,7 +39,7 @@ class ChatReply:
             "content": opening + b'"content":',
             "reasoning": opening + b'"reasoning_content":',
         }
-        self._calls = tool_calls.CallFrames()
+        self._calls = tool_calls.ToolCallFrames()
 
     def begin(self) -> bytes:
         return self._opening + b'"role":"assistant","content":""' + self._tail
@@ -85,7 +85,7 @@ class ChatReply:
         }
         if reasoning := "".join(text for kind, text in pieces if kind == "reasoning"):
             message["reasoning_content"] = reasoning
-        if calls := tool_calls.collected(pieces):
+        if calls := tool_calls.tool_call_objects(pieces):
             message["content"] = message["content"] or None
             message["tool_calls"] = calls
         choice = {

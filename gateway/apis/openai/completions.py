@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import msgspec
 
 from gateway.apis import fim_templates
-from gateway.apis.json_body import parse_object, shape
+from gateway.apis.json_body import convert, parse_object
 from gateway.apis.openai.errors import error_object
-from gateway.apis.openai.parameters import StreamOptions, ignored, stop_strings
+from gateway.apis.openai.parameters import StreamOptions, ignored_parameters, stop_strings
 from gateway.apis.openai.usage import usage_object
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation.outcome import Generation, Usage
@@ -28,7 +28,7 @@ _MAX_STOP = 64
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class _Body(msgspec.Struct):
+class _CompletionBody(msgspec.Struct):
     """The parameters whose types are checked."""
 
     prompt: str | list[str | int | list[int]]
@@ -44,13 +44,13 @@ class _Body(msgspec.Struct):
     user: str | None = None
 
 
-class Completions:
+class TextCompletions:
     """POST /v1/completions, and the same under other names."""
 
     def parse(self, body: bytes) -> GenerationRequest:
         """What the body asks for. Raises InvalidRequest that names the field at fault."""
         data = parse_object(body)
-        given = shape(data, _Body)
+        given = convert(data, _CompletionBody)
         for name, value in (("n", given.n), ("best_of", given.best_of)):
             if value not in (None, 1):
                 raise InvalidRequest(
@@ -72,14 +72,14 @@ class Completions:
             max_tokens=DEFAULT_MAX_TOKENS if given.max_tokens is None else given.max_tokens,
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
-            ignored=ignored(data, frozenset(_Body.__struct_fields__)),
+            ignored=ignored_parameters(data, frozenset(_CompletionBody.__struct_fields__)),
         )
 
-    def reply(self, generation: Generation) -> CompletionReply:
-        return CompletionReply(generation)
+    def reply(self, generation: Generation) -> TextCompletionEncoder:
+        return TextCompletionEncoder(generation)
 
 
-class CompletionReply:
+class TextCompletionEncoder:
     """One answer, as chunks or as an object; a choice for each prompt."""
 
     def __init__(self, generation: Generation) -> None:
@@ -174,4 +174,4 @@ def _fill(prompt: str, suffix: str | None) -> tuple[Fill, tuple[str, ...]]:
     """Wire rules D4: a suffix first, then a notation, else the prompt is all there is."""
     if suffix:
         return Fill(prompt, suffix), ()
-    return fim_templates.read(prompt) or (Fill(prompt, ""), ())
+    return fim_templates.parse_fim_prompt(prompt) or (Fill(prompt, ""), ())

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.apis.openai.parameters import missing
+from gateway.apis.openai.parameters import missing_parameter
 from gateway.errors import InvalidRequest, word
 from gateway.generation.request import Image, RemoteImage
-from gateway.images.sniff import ImageLimits, from_url
+from gateway.images.sniff import ImageLimits, image_from_url
 
 
 class ImageUrl(msgspec.Struct):
@@ -18,7 +18,7 @@ class ImageUrl(msgspec.Struct):
     url: str
 
 
-class Part(msgspec.Struct):
+class ContentPart(msgspec.Struct):
     """An item of `content`; unknown members are left alone."""
 
     type: str
@@ -26,7 +26,7 @@ class Part(msgspec.Struct):
     image_url: ImageUrl | str | None = None
 
 
-def text(parts: Sequence[Part], path: str) -> str:
+def text(parts: Sequence[ContentPart], path: str) -> str:
     """The text of a message's parts, a line feed between two. Raises InvalidRequest."""
     texts = []
     for index, part in enumerate(parts):
@@ -40,13 +40,13 @@ def text(parts: Sequence[Part], path: str) -> str:
                 param=f"{here}.type",
             )
         if part.text is None:
-            raise missing(f"{here}.text")
+            raise missing_parameter(f"{here}.text")
         texts.append(part.text)
     return "\n".join(texts)
 
 
 def images(
-    parts: Sequence[Part], path: str, limits: ImageLimits, *, allowed: bool
+    parts: Sequence[ContentPart], path: str, limits: ImageLimits, *, allowed: bool
 ) -> tuple[Image | RemoteImage, ...]:
     """The pictures of a message's parts. Raises InvalidRequest, where not `allowed` for any."""
     found: list[Image | RemoteImage] = []
@@ -61,9 +61,9 @@ def images(
                 param=f"{here}.type",
             )
         if part.image_url is None:
-            raise missing(f"{here}.image_url")
+            raise missing_parameter(f"{here}.image_url")
         if isinstance(part.image_url, str):
-            found.append(from_url(part.image_url, limits, f"{here}.image_url"))
+            found.append(image_from_url(part.image_url, limits, f"{here}.image_url"))
         else:
-            found.append(from_url(part.image_url.url, limits, f"{here}.image_url.url"))
+            found.append(image_from_url(part.image_url.url, limits, f"{here}.image_url.url"))
     return tuple(found)

@@ -33,7 +33,7 @@ def stop_strings(given: str | list[str] | None, *, most: int) -> tuple[str, ...]
     return stop
 
 
-def ignored(data: dict[str, Any], carried_out: frozenset[str]) -> tuple[str, ...]:
+def ignored_parameters(data: dict[str, Any], carried_out: frozenset[str]) -> tuple[str, ...]:
     """The given parameters that have no effect; only names that fit into a header."""
     names = [
         name
@@ -46,7 +46,7 @@ def ignored(data: dict[str, Any], carried_out: frozenset[str]) -> tuple[str, ...
     return tuple(names[:_MAX_IGNORED_NAMES])
 
 
-def missing(param: str) -> InvalidRequest:
+def missing_parameter(param: str) -> InvalidRequest:
     """What to raise for a parameter that is not there."""
     return InvalidRequest(
         f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param

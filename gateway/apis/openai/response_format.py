@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gateway.apis.openai.parameters import missing
+from gateway.apis.openai.parameters import missing_parameter
 from gateway.errors import InvalidRequest
 from gateway.generation.request import ResponseFormat
 
@@ -15,13 +15,13 @@ _TYPES = ("text", "json_object", "json_schema")
 _HERE = "response_format"
 
 
-def parse(given: dict[str, Any] | None) -> ResponseFormat | None:
+def parse_response_format(given: dict[str, Any] | None) -> ResponseFormat | None:
     """What is asked for; None for text. Raises InvalidRequest that names the field at fault."""
     if given is None:
         return None
     kind = given.get("type")
     if kind is None:
-        raise missing(f"{_HERE}.type")
+        raise missing_parameter(f"{_HERE}.type")
     if kind not in _TYPES:
         raise InvalidRequest(
             f"'{_HERE}.type' must be one of {', '.join(_TYPES)}.",
@@ -38,12 +38,12 @@ def parse(given: dict[str, Any] | None) -> ResponseFormat | None:
 def _json_schema(given: Any) -> ResponseFormat:
     here = f"{_HERE}.json_schema"
     if given is None:
-        raise missing(here)
+        raise missing_parameter(here)
     if not isinstance(given, dict):
         raise _wrong(here, "an object")
     name, schema = given.get("name"), given.get("schema")
     if name is None:
-        raise missing(f"{here}.name")
+        raise missing_parameter(f"{here}.name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _wrong(f"{here}.name", "1 to 64 letters, digits, '_' or '-'")
     if schema is not None and not isinstance(schema, dict):

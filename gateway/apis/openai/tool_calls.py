@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.apis.openai.parameters import missing
+from gateway.apis.openai.parameters import missing_parameter
 from gateway.errors import InvalidRequest, word
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Tool, ToolCall, ToolChoice
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _ID_CHARACTERS = string.ascii_letters + string.digits
 
 
-class Function(msgspec.Struct):
+class FunctionDefinition(msgspec.Struct):
     """A function that may be called."""
 
     name: str
@@ -31,42 +31,42 @@ class Function(msgspec.Struct):
     strict: bool | None = None
 
 
-class ToolSpec(msgspec.Struct):
+class ToolDefinition(msgspec.Struct):
     """An item of `tools`."""
 
     type: str
-    function: Function | None = None
+    function: FunctionDefinition | None = None
 
 
-class Named(msgspec.Struct):
+class NamedFunction(msgspec.Struct):
     """The function of a `tool_choice`."""
 
     name: str
 
 
-class Choice(msgspec.Struct):
+class NamedToolChoice(msgspec.Struct):
     """A `tool_choice` that names a function."""
 
     type: str
-    function: Named | None = None
+    function: NamedFunction | None = None
 
 
-class CalledFunction(msgspec.Struct):
+class ToolCallFunction(msgspec.Struct):
     """The function of a call in the history."""
 
     name: str
     arguments: str | dict[str, Any] | None = None
 
 
-class Called(msgspec.Struct):
+class MessageToolCall(msgspec.Struct):
     """An item of a message's `tool_calls`."""
 
-    function: CalledFunction | None = None
+    function: ToolCallFunction | None = None
     id: str | None = None
     type: str | None = None
 
 
-def offered(specs: Sequence[ToolSpec] | None) -> tuple[Tool, ...]:
+def parse_tools(specs: Sequence[ToolDefinition] | None) -> tuple[Tool, ...]:
     """The tools of a request. Raises InvalidRequest that names the one at fault."""
     specs = specs or ()
     if len(specs) > MAX_TOOLS:
@@ -88,7 +88,7 @@ def offered(specs: Sequence[ToolSpec] | None) -> tuple[Tool, ...]:
     return tuple(tools.values())
 
 
-def choice(given: str | Choice | None, tools: Sequence[Tool]) -> ToolChoice:
+def parse_tool_choice(given: str | NamedToolChoice | None, tools: Sequence[Tool]) -> ToolChoice:
     """The `tool_choice` of a request. Raises InvalidRequest for what cannot be chosen."""
     if given is None or given == "auto":
         return ToolChoice()
@@ -96,7 +96,11 @@ def choice(given: str | Choice | None, tools: Sequence[Tool]) -> ToolChoice:
         return ToolChoice("none")
     if given == "required" and tools:
         return ToolChoice("required")
-    if isinstance(given, Choice) and given.type == "function" and given.function is not None:
+    if (
+        isinstance(given, NamedToolChoice)
+        and given.type == "function"
+        and given.function is not None
+    ):
         name = given.function.name
         if any(tool.name == name for tool in tools):
             return ToolChoice("named", name)
@@ -113,13 +117,13 @@ def choice(given: str | Choice | None, tools: Sequence[Tool]) -> ToolChoice:
     )
 
 
-def history(calls: Iterable[Called] | None, path: str) -> tuple[ToolCall, ...]:
+def parse_tool_calls(calls: Iterable[MessageToolCall] | None, path: str) -> tuple[ToolCall, ...]:
     """The calls of an assistant's message. Raises InvalidRequest for one without a function."""
     made = []
     for index, call in enumerate(calls or ()):
         if call.function is None:
             where = f"{path}[{index}].function"
-            raise missing(where)
+            raise missing_parameter(where)
         arguments = call.function.arguments
         if isinstance(arguments, dict):
             arguments = json.dumps(arguments, ensure_ascii=False)
@@ -127,7 +131,7 @@ def history(calls: Iterable[Called] | None, path: str) -> tuple[ToolCall, ...]:
     return tuple(made)
 
 
-class CallFrames:
+class ToolCallFrames:
     """The `delta`s of an answer's calls, each numbered and with an id of its own."""
 
     def __init__(self) -> None:
@@ -138,19 +142,19 @@ class CallFrames:
         kind, text = piece
         if kind == "call":
             self._index += 1
-            call = {"index": self._index, **_call(text)}
+            call = {"index": self._index, **_tool_call_object(text)}
         else:
             call = {"index": self._index, "function": {"arguments": text}}
         return b'"tool_calls":' + msgspec.json.encode([call])
 
 
-def collected(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
+def tool_call_objects(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
     """The `tool_calls` of a whole answer."""
     calls: list[dict[str, Any]] = []
     arguments: list[list[str]] = []
     for kind, text in pieces:
         if kind == "call":
-            calls.append(_call(text))
+            calls.append(_tool_call_object(text))
             arguments.append([])
         elif kind == "arguments":
             arguments[-1].append(text)
@@ -159,7 +163,7 @@ def collected(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
     return calls
 
 
-def _call(name: str) -> dict[str, Any]:
+def _tool_call_object(name: str) -> dict[str, Any]:
     word = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(24))
     return {
         "id": f"call_{word}",
@@ -168,7 +172,7 @@ def _call(name: str) -> dict[str, Any]:
     }
 
 
-def _tool(spec: ToolSpec, path: str) -> Tool:
+def _tool(spec: ToolDefinition, path: str) -> Tool:
     if spec.type != "function":
         raise InvalidRequest(
             f"Tools of type '{word(spec.type)}' are not supported; offer functions.",
@@ -177,7 +181,7 @@ def _tool(spec: ToolSpec, path: str) -> Tool:
         )
     function = spec.function
     if function is None:
-        raise missing(f"{path}.function")
+        raise missing_parameter(f"{path}.function")
     if not _NAME.fullmatch(function.name):
         raise InvalidRequest(
             f"'{path}.function.name' takes 1 to 128 letters, digits and any of _-.: only.",

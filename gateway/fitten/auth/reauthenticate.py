@@ -13,7 +13,7 @@ from gateway.store.token_file import Tokens
 _log = structlog.get_logger("session")
 
 # How tokens are renewed: by login; by refresh, or else by login; ahead of expiry.
-Way = Literal["ahead", "refresh", "login"]
+Renewal = Literal["ahead", "refresh", "login"]
 _Result = TypeVar("_Result")
 
 
@@ -27,7 +27,7 @@ class TokenSource(Protocol):
         """Tokens to use now. Raises a GatewayError when there is no way to get any."""
         ...
 
-    async def replace(self, rejected: Tokens, way: Way) -> Tokens:
+    async def replace(self, rejected: Tokens, way: Renewal) -> Tokens:
         """Other tokens than these, which the upstream refused."""
         ...
 
@@ -36,18 +36,20 @@ class TokenSource(Protocol):
         ...
 
 
-def refused_session() -> AccountRefused:
+def session_refused_error() -> AccountRefused:
     """What `TokenSource.refused` gives."""
     return AccountRefused("Fitten refuses the gateway's session even after a new login.")
 
 
-async def authorised(source: TokenSource, call: Callable[[Tokens], Awaitable[_Result]]) -> _Result:
+async def call_with_tokens(
+    source: TokenSource, call: Callable[[Tokens], Awaitable[_Result]]
+) -> _Result:
     """What a call gives, after at most one refresh and one login (protocol 3.4).
 
     call: raises UpstreamUnauthorized when the upstream does not take the tokens.
     """
     current = await source.tokens()
-    ways: list[Way] = ["login", "refresh"]
+    ways: list[Renewal] = ["login", "refresh"]
     while True:
         try:
             return await call(current)

@@ -16,15 +16,15 @@ from typing import Any
 import msgspec
 import structlog
 
-from gateway.config.settings import Account
+from gateway.config.settings import AccountSettings
 from gateway.errors import AccountRefused, GatewayError, UpstreamError, UpstreamUnauthorized
-from gateway.fitten.auth.reauthenticate import Way, refused_session
+from gateway.fitten.auth.reauthenticate import Renewal, session_refused_error
 from gateway.fitten.client import FittenClient
 from gateway.store.token_file import TokenFile, Tokens
 
 _log = structlog.get_logger("session")
 
-_AHEAD = 60.0  # seconds before expiry at which a token is renewed (protocol 3.4)
+_RENEW_BEFORE = 60.0  # seconds before expiry at which a token is renewed (protocol 3.4)
 _REFUSED_PAUSE = 30.0  # the shortest wait after refused credentials
 _NOT_A_TOKEN = "Not expired"  # trap 13: means "keep the one you have"
 _DURATION = re.compile(
@@ -33,14 +33,14 @@ _DURATION = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class SessionPause:
     """No further try before `until` (monotonic), because of `reason`."""
 
     reason: GatewayError
     until: float
 
 
-class Session:
+class FittenSession:
     """Valid tokens for one account, from the cheapest source that has them.
 
     However many requests wait, one login or refresh is in flight; a caller that leaves
@@ -53,7 +53,7 @@ class Session:
     def __init__(
         self,
         client: FittenClient,
-        account: Account,
+        account: AccountSettings,
         file: TokenFile,
         *,
         on_secret: Callable[[str], None] = lambda _: None,
@@ -65,7 +65,7 @@ class Session:
         self._tokens: Tokens | None = None
         self._renewal: asyncio.Task[Tokens] | None = None
         self._saving = asyncio.Lock()
-        self._pause: Pause | None = None
+        self._pause: SessionPause | None = None
         self._failures = 0
 
     async def start(self) -> None:
@@ -112,7 +112,7 @@ class Session:
         """The account's."""
         return self._account.username
 
-    def learn(self, former: Session) -> None:
+    def learn(self, former: FittenSession) -> None:
         """Know what another session of the account knows, if the password is the same."""
         if former._account.password == self._account.password:
             self._tokens = former._tokens
@@ -128,7 +128,7 @@ class Session:
             left = tokens.expires_at - time.time()
             if left <= 0:
                 return None
-            if left <= _AHEAD and self._renewal is None and not self._paused():
+            if left <= _RENEW_BEFORE and self._renewal is None and not self._paused():
                 self._start_renewal("ahead")
         return tokens
 
@@ -136,7 +136,7 @@ class Session:
         """Tokens to use now. Raises a GatewayError when there is no way to get any."""
         return self.at_hand() or await self._renew("refresh")
 
-    async def replace(self, rejected: Tokens, way: Way) -> Tokens:
+    async def replace(self, rejected: Tokens, way: Renewal) -> Tokens:
         """Other tokens than these, which the upstream refused."""
         if self._tokens is not None and self._tokens != rejected:
             return self._tokens  # somebody else was refused first
@@ -151,25 +151,25 @@ class Session:
 
         They stay in use, since the cause may lie in one request alone.
         """
-        error = refused_session()
+        error = session_refused_error()
         self._pause_after(error, _REFUSED_PAUSE)
         return error
 
     def _paused(self) -> bool:
         return self._pause is not None and time.monotonic() < self._pause.until
 
-    async def _renew(self, way: Way) -> Tokens:
+    async def _renew(self, way: Renewal) -> Tokens:
         if self._pause is not None and self._paused():
             raise _with_wait(self._pause)
         # Shielded: a caller that is cancelled must not take the others' renewal with it.
         return await asyncio.shield(self._renewal or self._start_renewal(way))
 
-    def _start_renewal(self, way: Way) -> asyncio.Task[Tokens]:
+    def _start_renewal(self, way: Renewal) -> asyncio.Task[Tokens]:
         self._renewal = asyncio.create_task(self._run_renewal(way))
         self._renewal.add_done_callback(_seen)
         return self._renewal
 
-    async def _run_renewal(self, way: Way) -> Tokens:
+    async def _run_renewal(self, way: Renewal) -> Tokens:
         try:
             tokens = await self._obtain(way)
         except GatewayError as error:
@@ -187,7 +187,7 @@ class Session:
                 _log.warning("token_file_not_written", reason=error.strerror)
         return tokens
 
-    async def _obtain(self, way: Way) -> Tokens:
+    async def _obtain(self, way: Renewal) -> Tokens:
         if way != "login" and self._tokens is not None:
             try:
                 if refreshed := await self._refresh(self._tokens):
@@ -239,7 +239,7 @@ class Session:
         return error
 
     def _pause_after(self, error: GatewayError, seconds: float) -> None:
-        self._pause = Pause(error, time.monotonic() + seconds)
+        self._pause = SessionPause(error, time.monotonic() + seconds)
         _log.log(
             logging.WARNING if error.retryable else logging.ERROR,
             "session_failed" if error.retryable else "session_credentials_refused",
@@ -256,7 +256,7 @@ def _seen(task: asyncio.Task[Tokens]) -> None:
         task.exception()
 
 
-def _with_wait(pause: Pause) -> GatewayError:
+def _with_wait(pause: SessionPause) -> GatewayError:
     """The error of the last try, saying when the next may be made."""
     error = pause.reason
     repeated = type(error)(error.message, code=error.code, retryable=error.retryable)
@@ -291,7 +291,7 @@ def _expiry(token: str, duration: object) -> float | None:
     if expires is None and isinstance(duration, str) and (m := _DURATION.fullmatch(duration)):
         days, hours, minutes, seconds = (int(part or 0) for part in m.groups())
         expires = time.time() + ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    return expires if expires is not None and expires > time.time() + _AHEAD else None
+    return expires if expires is not None and expires > time.time() + _RENEW_BEFORE else None
 
 
 def _jwt_expiry(token: str) -> float | None:

@@ -8,33 +8,33 @@ from collections.abc import Awaitable, Callable, Sequence
 import aiohttp
 import structlog
 
-from gateway.accounts.interface import Slot
-from gateway.config.settings import Fitten
+from gateway.accounts.interface import Lease
+from gateway.config.settings import FittenSettings
 from gateway.errors import GatewayError
 from gateway.fitten.auth.reauthenticate import TokenSource
 from gateway.fitten.chat import prompt
 from gateway.fitten.chat.decoder import AnswerDecoder
-from gateway.fitten.chat.runaway import Overrun
-from gateway.fitten.chat.timeouts import Watch
-from gateway.fitten.chat.usage_estimate import Weights
-from gateway.fitten.error_mapping import truncated
-from gateway.fitten.http.connection_errors import translated
-from gateway.fitten.http.response_body import Body
+from gateway.fitten.chat.runaway import RunawayDetector
+from gateway.fitten.chat.timeouts import AnswerTimeouts
+from gateway.fitten.chat.usage_estimate import ModelCalibration
+from gateway.fitten.error_mapping import truncated_error
+from gateway.fitten.http.connection_errors import from_client_error
+from gateway.fitten.http.response_body import ResponseBody
 from gateway.fitten.tools import prompt as tool_prompt
-from gateway.fitten.tools.stop_sequences import ToolCutoff
+from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.generation import token_estimate
 from gateway.generation.outcome import Generation
-from gateway.generation.pieces import Direct, FinishReason, Piece, Silence
+from gateway.generation.pieces import FinishReason, Piece, Silence, Sink
 from gateway.generation.request import GenerationRequest, inline_images
-from gateway.generation.stop_sequences import Cutoff
+from gateway.generation.stop_sequences import StopSequenceFilter
 
 _log = structlog.get_logger("fitten")
 
 # Opens the response to a prompt, with the slot of an account that it holds.
-Open = Callable[[str, Generation], Awaitable[tuple[Body, Slot[TokenSource]]]]
+OpenResponse = Callable[[str, Generation], Awaitable[tuple[ResponseBody, Lease[TokenSource]]]]
 
 
-class Answer:
+class ChatAnswer:
     """Batches of pieces from one response, within the time limits.
 
     The end of the body that is there already is part of the last batch, so that both can
@@ -43,11 +43,11 @@ class Answer:
 
     def __init__(
         self,
-        open_response: Open,
-        weights: Weights,
+        open_response: OpenResponse,
+        weights: ModelCalibration,
         generation: Generation,
         silence: Silence | None,
-        settings: Fitten,
+        settings: FittenSettings,
         request: GenerationRequest,
     ) -> None:
         self._open = open_response
@@ -57,23 +57,25 @@ class Answer:
         self._settings = settings
         system = settings.default_system
         messages = request.messages
-        if tool_prompt.needed(request):
-            messages = tool_prompt.dressed(request, system)
+        if tool_prompt.needs_tools(request):
+            messages = tool_prompt.with_tools_as_text(request, system)
         self._prompt = prompt.render(messages, default_system=system)
         self._pictures = sum(len(image.data) for image in inline_images(messages))
         self._decoder = AnswerDecoder()
-        self._cutoff = _cutoff(request)
-        self._body: Body | None = None
-        self._lease: Slot[TokenSource]
+        self._cutoff = _stop_filter(request)
+        self._body: ResponseBody | None = None
+        self._lease: Lease[TokenSource]
         self._late: GatewayError | None = None
-        self._overrun = Overrun(settings.max_answer_bytes, repetition=settings.stop_repetition)
+        self._overrun = RunawayDetector(
+            settings.max_answer_bytes, repetition=settings.stop_repetition
+        )
         self._room = self._overrun.room
         self._taken: list[Piece] = []  # by the tap, for the reader
-        self.direct: Direct | None = None
+        self.direct: Sink | None = None
         self.ended = False
 
-    async def __aenter__(self) -> Answer:
-        self._watch = Watch(self._settings.timeouts, self._silence, self._expire)
+    async def __aenter__(self) -> ChatAnswer:
+        self._watch = AnswerTimeouts(self._settings.timeouts, self._silence, self._expire)
         try:
             # All of the opening, since a renewed session and a repeat have limits of their own.
             async with asyncio.timeout(self._settings.timeouts.first_piece):
@@ -84,7 +86,7 @@ class Answer:
                 self._body.fail(self._late)
         except TimeoutError:
             await self._watch.close()
-            raise translated(TimeoutError()) from None
+            raise from_client_error(TimeoutError()) from None
         except BaseException:
             await self._watch.close()
             raise
@@ -111,7 +113,7 @@ class Answer:
         )
         await self._watch.close()
 
-    def __aiter__(self) -> Answer:
+    def __aiter__(self) -> ChatAnswer:
         return self
 
     async def __anext__(self) -> Sequence[Piece]:
@@ -123,7 +125,7 @@ class Answer:
             except aiohttp.ClientPayloadError:
                 return self._broken()
             except (aiohttp.ClientError, OSError) as error:
-                raise translated(error) from None
+                raise from_client_error(error) from None
             batch, self._taken = self._taken, []
             if data and not self.ended:
                 batch += self._take(data)
@@ -160,7 +162,11 @@ class Answer:
             self._decoder.error = self._decoder.error or error
             self._room = self._overrun.room
         batch = self._cutoff.feed(pieces)
-        if not batch and isinstance(self._cutoff, ToolCutoff) and self._cutoff.advanced():
+        if (
+            not batch
+            and isinstance(self._cutoff, ToolStopSequenceFilter)
+            and self._cutoff.advanced()
+        ):
             self._watch.held()
         self.ended = self._cutoff.finish_reason is not None
         if self._decoder.error is not None and not self.ended:
@@ -170,7 +176,7 @@ class Answer:
             self._decoder.error = None  # what follows the cut is not part of the answer
         return batch
 
-    def _finish(self, body: Body) -> list[Piece]:
+    def _finish(self, body: ResponseBody) -> list[Piece]:
         whole = self._settings.accept_unproven_end or body.framed
         batch = self._cutoff.feed(self._decoder.finish(whole=whole))
         batch += self._cutoff.flush()
@@ -182,7 +188,7 @@ class Answer:
     def _broken(self) -> Sequence[Piece]:
         """The connection broke inside the answer: what is held back goes out before the error."""
         self.ended = True
-        self._decoder.error = truncated()
+        self._decoder.error = truncated_error()
         if batch := self._cutoff.flush():
             return batch
         raise self._decoder.error
@@ -195,14 +201,14 @@ class Answer:
         return None
 
 
-def _cutoff(request: GenerationRequest) -> Cutoff | ToolCutoff:
+def _stop_filter(request: GenerationRequest) -> StopSequenceFilter | ToolStopSequenceFilter:
     """What ends the answer; where tools are offered, it finds the calls too."""
     limits = {"stop": request.stop, "markers": prompt.ROLE_MARKERS}
     if offered := request.offered:
-        return ToolCutoff(
+        return ToolStopSequenceFilter(
             offered,
             parallel=request.parallel_tool_calls,
             max_tokens=request.max_tokens,
             **limits,
         )
-    return Cutoff(max_tokens=request.max_tokens, **limits)
+    return StopSequenceFilter(max_tokens=request.max_tokens, **limits)

@@ -18,7 +18,7 @@ from gateway.errors import (
     GatewayError,
     UpstreamError,
 )
-from gateway.fitten.error_mapping import error_object, truncated
+from gateway.fitten.error_mapping import error_object, truncated_error
 from gateway.generation.pieces import Kind, Piece
 
 MAX_LINE = 16 * 1024 * 1024
@@ -33,11 +33,11 @@ _BOM = b"\xef\xbb\xbf"
 _ESCAPED_PADDING = re.compile(rb"\\u(?:0000|[fF][eE][fF][fF])")
 
 
-class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _PlainLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     delta: str
 
 
-_PLAIN = msgspec.json.Decoder(_Plain)
+_PLAIN_LINES = msgspec.json.Decoder(_PlainLine)
 
 _MEMBERS: tuple[tuple[str, Kind], ...] = (
     ("reasoning_delta", "reasoning"),
@@ -119,7 +119,7 @@ class AnswerDecoder:
         if _BOM in block or (b"\\u" in block and _ESCAPED_PADDING.search(block)):
             return None
         try:
-            lines = _PLAIN.decode_lines(block)
+            lines = _PLAIN_LINES.decode_lines(block)
         except (ValueError, RecursionError):
             return None
         if len(lines) != block.count(b"\n"):
@@ -150,9 +150,9 @@ class AnswerDecoder:
         if self.error is None and last.strip(_BLANK):
             self._line(last)
             if self._derailed and (last.lstrip(_BLANK).startswith(b"{") or self.error is None):
-                self.error = truncated()  # a line that breaks off
+                self.error = truncated_error()  # a line that breaks off
         if self.error is None and not self.complete and (self._derailed or not whole):
-            self.error = truncated()
+            self.error = truncated_error()
         for kind in self._half:
             self._pieces.append((kind, "\ufffd"))
             self.spoke = True

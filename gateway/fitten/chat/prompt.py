@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from gateway.fitten.prompt_limit import EXCESS, MAX_CHARS, too_long
+from gateway.fitten.prompt_limit import MAX_CHARS, MAX_EXAMINED_CHARS, too_long_error
 from gateway.generation.request import Image, Message, RemoteImage, inline
 
 # What would open or close a turn; anything in that form is kept from meaning anything.
@@ -34,15 +34,15 @@ def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX
     size = 0
     for message in messages:
         size += len(message.text)
-    if size > EXCESS:
-        raise too_long(size, messages, limit)
+    if size > MAX_EXAMINED_CHARS:
+        raise too_long_error(size, messages, limit)
     system = "\n\n".join(m.text for m in messages if m.role == "system" and m.text)
     blocks = [_block("system", system or default_system)]
     blocks.extend(_turns(m for m in messages if m.role != "system"))
     blocks.append("<|assistant|>")
     prompt = "\n".join(blocks)
     if len(prompt) > limit:
-        raise too_long(len(prompt), messages, limit)
+        raise too_long_error(len(prompt), messages, limit)
     return prompt
 
 

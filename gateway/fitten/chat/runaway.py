@@ -14,7 +14,7 @@ _SHARE = 0.8  # of a sample's windows (protocol 7, the rule of the service's own
 _SAMPLES = 4  # in a row, of one and the same loop: long lists and tables repeat themselves too
 
 
-class Overrun:
+class RunawayDetector:
     """Looks at an answer now and then, so that a piece costs no more than a subtraction.
 
     max_bytes: the longest answer, as bytes from the upstream. repetition: whether loops are

@@ -6,12 +6,12 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from gateway.config.settings import Timeouts
+from gateway.config.settings import TimeoutSettings
 from gateway.errors import GatewayError, UpstreamTimeout
 from gateway.generation.pieces import Silence
 
 
-class Watch:
+class AnswerTimeouts:
     """Looks after one answer, from its making until `close`.
 
     Calls `expire` once, with what to tell, when the first piece, the next one, or all of the
@@ -21,7 +21,7 @@ class Watch:
 
     def __init__(
         self,
-        timeouts: Timeouts,
+        timeouts: TimeoutSettings,
         silence: Silence | None,
         expire: Callable[[GatewayError], None],
     ) -> None:

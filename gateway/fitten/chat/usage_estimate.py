@@ -11,10 +11,10 @@ import statistics
 from collections import OrderedDict, deque
 
 from gateway.fitten.chat.decoder import UpstreamUsage
-from gateway.fitten.tools.stop_sequences import ToolCutoff
+from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.generation import token_estimate
 from gateway.generation.outcome import Usage
-from gateway.generation.stop_sequences import Cutoff
+from gateway.generation.stop_sequences import StopSequenceFilter
 
 _KEPT = 31  # answers remembered; half of them may be nonsense without effect on the median
 _TRUSTED = 3  # answers before what was learnt is believed
@@ -23,7 +23,7 @@ _PLAUSIBLE = (1.0, 12.0)  # bytes a token, in any language and with any vocabula
 _MODELS = 64
 
 
-class Ratio:
+class TokenRatio:
     """Bytes per token: the median of the latest plausible answers, a fixed guess before."""
 
     def __init__(self) -> None:
@@ -50,17 +50,17 @@ class Ratio:
         return max(1, round(byte_count / self.bytes_per_token))
 
 
-class Weights:
+class ModelCalibration:
     """What is known of one model; prompts and answers apart, since they differ in kind."""
 
     def __init__(self) -> None:
-        self.prompt = Ratio()
-        self.completion = Ratio()
+        self.prompt = TokenRatio()
+        self.completion = TokenRatio()
 
     def usage(
         self,
         prompt_bytes: int,
-        cutoff: Cutoff | ToolCutoff,
+        cutoff: StopSequenceFilter | ToolStopSequenceFilter,
         counted: UpstreamUsage | None,
         *,
         whole: bool,
@@ -89,7 +89,9 @@ class Weights:
             estimated=True,
         )
 
-    def _completion(self, cutoff: Cutoff | ToolCutoff, sent: int, max_tokens: int | None) -> int:
+    def _completion(
+        self, cutoff: StopSequenceFilter | ToolStopSequenceFilter, sent: int, max_tokens: int | None
+    ) -> int:
         """An estimate that contradicts no limit: what reached it has as many tokens as it."""
         if max_tokens is None:
             return self.completion.estimate(sent)
@@ -98,17 +100,17 @@ class Weights:
         return min(self.completion.estimate(sent), max_tokens)
 
 
-class Calibration:
+class UsageCalibration:
     """The weights of the models in use; those unused for longest are forgotten."""
 
     def __init__(self) -> None:
-        self._models: OrderedDict[str, Weights] = OrderedDict()
+        self._models: OrderedDict[str, ModelCalibration] = OrderedDict()
 
-    def of(self, model: str) -> Weights:
+    def of(self, model: str) -> ModelCalibration:
         """What is known of a model, by its id; what is learnt there is kept."""
         weights = self._models.get(model)
         if weights is None:
-            weights = self._models[model] = Weights()
+            weights = self._models[model] = ModelCalibration()
             if len(self._models) > _MODELS:
                 self._models.popitem(last=False)
         else:
@@ -116,6 +118,6 @@ class Calibration:
         return weights
 
 
-def _reasoning(cutoff: Cutoff | ToolCutoff, sent: int, count: int) -> int:
+def _reasoning(cutoff: StopSequenceFilter | ToolStopSequenceFilter, sent: int, count: int) -> int:
     """The thoughts' share of a count, by size."""
     return round(count * cutoff.reasoning_bytes / sent) if cutoff.reasoning_bytes else 0

@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from gateway.accounts.interface import Slots
-from gateway.config.settings import Completion
+from gateway.accounts.interface import AccountPool
+from gateway.config.settings import CompletionSettings
 from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout
-from gateway.fitten.auth.reauthenticate import TokenSource, authorised
-from gateway.fitten.buffered_answer import ReadyBatches
+from gateway.fitten.auth.reauthenticate import TokenSource, call_with_tokens
+from gateway.fitten.buffered_answer import BufferedAnswer
 from gateway.fitten.client import FittenClient
 from gateway.fitten.completion import document as fim
-from gateway.fitten.completion.supersede import Turns
+from gateway.fitten.completion.supersede import NewestCompletions
 from gateway.generation import token_estimate
 from gateway.generation.outcome import Generation, Usage
 from gateway.generation.pieces import FinishReason
 from gateway.generation.request import Fill
-from gateway.generation.stop_sequences import Cutoff
+from gateway.generation.stop_sequences import StopSequenceFilter
 from gateway.store.token_file import Tokens
 
 _log = structlog.get_logger("fitten")
@@ -31,7 +31,7 @@ _VERSIONS = {"0": "", "1": "2_1", "2": "2_2", "3": "2_3"}
 _FILES = 64  # whose last text is remembered, each up to fim.MAX_CHARS
 
 
-class _Known(NamedTuple):
+class _KnownText(NamedTuple):
     """A text that the upstream has, from whom, and with which account."""
 
     caller: str | None
@@ -39,7 +39,7 @@ class _Known(NamedTuple):
     text: str
 
 
-class Completions:
+class Completer:
     """Fills gaps, with the accounts of a pool.
 
     diff: whether only what changed is sent of a file that Fitten has seen, which takes being
@@ -49,9 +49,9 @@ class Completions:
     def __init__(
         self,
         client: FittenClient,
-        pool: Slots[TokenSource],
-        turns: Turns,
-        settings: Completion,
+        pool: AccountPool[TokenSource],
+        turns: NewestCompletions,
+        settings: CompletionSettings,
         *,
         diff: bool,
     ) -> None:
@@ -61,12 +61,12 @@ class Completions:
         self._diff = diff
         self._version: tuple[str, float] | None = None
         self._asking = asyncio.Lock()
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: OrderedDict[str, _KnownText] = OrderedDict()
         self._turns = turns
-        self._asked: dict[str, set[_Asked]] = {}
+        self._asked: dict[str, set[_OpenRequest]] = {}
 
-    def generate(self, generation: Generation) -> Completed:
-        return Completed(self, generation)
+    def generate(self, generation: Generation) -> CompletionAnswer:
+        return CompletionAnswer(self, generation)
 
     async def insertion(self, fill: Fill, generation: Generation) -> str:
         """The text for a gap. Raises a GatewayError, `Superseded` for the sake of a newer one."""
@@ -78,7 +78,7 @@ class Completions:
             return await self._ask(fill, generation)
 
     async def _ask(self, fill: Fill, generation: Generation) -> str:
-        document = fim.document(fill.prefix, fill.suffix)
+        document = fim.gap_document(fill.prefix, fill.suffix)
         filename = fill.filename or self._settings.filename
         known = self._take_known(fill.filename, generation.caller)
         self._pool.budget.earn()
@@ -87,7 +87,7 @@ class Completions:
         generation.account = account.name
         if known is not None and (known.account != account.name or document.cut):
             known = None
-        asked = _Asked(self._asked, fill.filename)
+        asked = _OpenRequest(self._asked, fill.filename)
         try:
             inserted = await self._fill(account.session, document, filename, known)
         except BaseException as error:
@@ -97,22 +97,28 @@ class Completions:
             sure = asked.leave()
         lease.release("good")
         if fill.filename is not None and sure and not document.cut and self._diff:
-            self._keep_known(fill.filename, _Known(generation.caller, account.name, document.text))
+            self._keep_known(
+                fill.filename, _KnownText(generation.caller, account.name, document.text)
+            )
         return inserted
 
     async def _fill(
-        self, session: TokenSource, document: fim.Document, filename: str, known: _Known | None
+        self,
+        session: TokenSource,
+        document: fim.GapDocument,
+        filename: str,
+        known: _KnownText | None,
     ) -> str:
         if known is not None:
             try:
-                body = fim.request(document, filename, known.text)
-                return fim.insertion(await self._call(session, body), document)
+                body = fim.completion_request(document, filename, known.text)
+                return fim.insertion_of(await self._call(session, body), document)
             except UpstreamError as error:
                 if error.elsewhere:
                     raise  # the service is down, which has nothing to do with the text
                 # Else what it has may not be what we think: all of it, then.
-        answer = await self._call(session, fim.request(document, filename))
-        return fim.insertion(answer, document)
+        answer = await self._call(session, fim.completion_request(document, filename))
+        return fim.insertion_of(answer, document)
 
     async def _call(self, session: TokenSource, body: dict[str, Any]) -> dict[str, Any]:
         async def call(tokens: Tokens) -> dict[str, Any]:
@@ -126,7 +132,7 @@ class Completions:
             )
 
         try:
-            return await authorised(session, call)
+            return await call_with_tokens(session, call)
         except UpstreamError as error:
             if not error.retryable:
                 self._version = None  # the path may have gone with its version
@@ -146,7 +152,7 @@ class Completions:
                 self._version = _VERSIONS[name], time.monotonic() + _VERSION_LIFE
             return self._version[0]
 
-    def _take_known(self, filename: str | None, caller: str | None) -> _Known | None:
+    def _take_known(self, filename: str | None, caller: str | None) -> _KnownText | None:
         """The last text of a file that the upstream certainly has.
 
         It is forgotten until this request has gone well; and another caller's file of the
@@ -157,17 +163,17 @@ class Completions:
         known = self._known.pop(filename, None)
         return known if known is not None and known.caller == caller else None
 
-    def _keep_known(self, filename: str, known: _Known) -> None:
+    def _keep_known(self, filename: str, known: _KnownText) -> None:
         self._known[filename] = known
         if len(self._known) > _FILES:
             self._known.popitem(last=False)
 
 
-class _Asked:
+class _OpenRequest:
     """One request while it runs. Of two for files of one name at the same time, nobody knows
     which the upstream had last."""
 
-    def __init__(self, asked: dict[str, set[_Asked]], filename: str | None) -> None:
+    def __init__(self, asked: dict[str, set[_OpenRequest]], filename: str | None) -> None:
         self._asked = asked
         self._filename = filename
         self._sure = True
@@ -188,21 +194,21 @@ class _Asked:
         return self._sure
 
 
-class Completed(ReadyBatches):
+class CompletionAnswer(BufferedAnswer):
     """The answers to a request's fills, as one batch."""
 
-    def __init__(self, completions: Completions, generation: Generation) -> None:
+    def __init__(self, completions: Completer, generation: Generation) -> None:
         super().__init__()
         self._completions = completions
         self._generation = generation
         self._reasons: list[FinishReason] = []
 
-    async def __aenter__(self) -> Completed:
+    async def __aenter__(self) -> CompletionAnswer:
         generation = self._generation
         asked = generation.request
         prompt = completion = 0
         for index, fill in enumerate(asked.fills):
-            cutoff = Cutoff(stop=asked.stop, max_tokens=asked.max_tokens)
+            cutoff = StopSequenceFilter(stop=asked.stop, max_tokens=asked.max_tokens)
             try:
                 text = "" if asked.max_tokens == 0 else await self._insertion(fill)
             finally:
@@ -224,7 +230,7 @@ class Completed(ReadyBatches):
         generation.finish_reason = self._reasons[0]
         return self
 
-    def __aiter__(self) -> Completed:
+    def __aiter__(self) -> CompletionAnswer:
         return self
 
     async def _insertion(self, fill: Fill) -> str:

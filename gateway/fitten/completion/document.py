@@ -26,7 +26,7 @@ _ENDS = re.compile(r"<[|｜]end[_▁]?of[_▁]?text[|｜]>")
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class GapDocument:
     """What Fitten is told: the text round the cursor, without markers.
 
     cut: whether it is only a part of the file.
@@ -41,7 +41,7 @@ class Document:
         return self.prefix + self.suffix
 
 
-def document(prefix: str, suffix: str) -> Document:
+def gap_document(prefix: str, suffix: str) -> GapDocument:
     """The text that may be sent. Python's characters are whole ones, so a cut splits none."""
     whole = len(prefix) + len(suffix)
     # Of what lies farther off nothing would be left, and looking through it takes long.
@@ -51,8 +51,8 @@ def document(prefix: str, suffix: str) -> Document:
     while across := _marker_across(prefix, suffix):
         suffix = suffix[across:]
     if len(prefix) + len(suffix) <= MAX_CHARS:
-        return Document(prefix, suffix, cut)
-    return Document(prefix[-_HALF:], suffix[:_HALF], cut=True)
+        return GapDocument(prefix, suffix, cut)
+    return GapDocument(prefix[-_HALF:], suffix[:_HALF], cut=True)
 
 
 def _without_markers(text: str) -> str:
@@ -76,17 +76,17 @@ def digest(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def units(text: str) -> int:
+def utf16_units(text: str) -> int:
     """Length in UTF-16 units."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
-def size(text: str) -> int:
+def utf16_size(text: str) -> int:
     """Length in bytes of UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
-def request(of: Document, filename: str, known: str | None = None) -> dict[str, Any]:
+def completion_request(of: GapDocument, filename: str, known: str | None = None) -> dict[str, Any]:
     """The body of a request.
 
     known: a text of the same file that the upstream has; only the difference is sent then.
@@ -97,13 +97,13 @@ def request(of: Document, filename: str, known: str | None = None) -> dict[str, 
     return {
         "inputs": "",
         "meta_datas": {
-            "cpos": units(of.prefix),
-            "bcpos": size(of.prefix),
+            "cpos": utf16_units(of.prefix),
+            "bcpos": utf16_size(of.prefix),
             "diff": text[head:end],
-            "plen": units(text[:head]),
-            "slen": units(text[end:]),
-            "bplen": size(text[:head]),
-            "bslen": size(text[end:]),
+            "plen": utf16_units(text[:head]),
+            "slen": utf16_units(text[end:]),
+            "bplen": utf16_size(text[:head]),
+            "bslen": utf16_size(text[end:]),
             "pmd5": "" if known is None else digest(known),
             "nmd5": digest(text),
             "filename": filename,
@@ -114,7 +114,7 @@ def request(of: Document, filename: str, known: str | None = None) -> dict[str, 
     }
 
 
-def insertion(answer: dict[str, Any], of: Document) -> str:
+def insertion_of(answer: dict[str, Any], of: GapDocument) -> str:
     """What belongs at the cursor; "" where the upstream has no suggestion.
 
     The caller keeps all that stands after the cursor. Where the upstream means to replace
@@ -142,7 +142,7 @@ def _replaced(answer: dict[str, Any], suffix: str) -> str | None:
     if type(count) is not int or count < 0 or lines:
         return None
     replaced = suffix.encode("utf-16-le")[: count * 2].decode("utf-16-le", "replace")
-    return replaced if suffix.startswith(replaced) and units(replaced) == count else None
+    return replaced if suffix.startswith(replaced) and utf16_units(replaced) == count else None
 
 
 def _alike(old: str, new: str) -> tuple[int, int]:

@@ -7,39 +7,39 @@ from typing import Any
 
 from gateway.errors import Superseded
 
-Place = tuple[str | None, str]  # a caller and a file of theirs
+CompletionKey = tuple[str | None, str]  # a caller and a file of theirs
 
 
-class Turns:
+class NewestCompletions:
     """The newest completion of each place; who is not the newest any more is ended."""
 
     def __init__(self) -> None:
-        self._current: dict[Place, Turn] = {}
+        self._current: dict[CompletionKey, ActiveCompletion] = {}
 
-    def turn(self, place: Place, limit: float) -> Turn:
+    def turn(self, place: CompletionKey, limit: float) -> ActiveCompletion:
         """The time of one completion, at most so many seconds; to be entered once."""
-        return Turn(self, place, limit)
+        return ActiveCompletion(self, place, limit)
 
-    def begin(self, turn: Turn) -> None:
+    def begin(self, turn: ActiveCompletion) -> None:
         """It is the newest from now on."""
         older = self._current.get(turn.place)
         self._current[turn.place] = turn
         if older is not None:
             older.end()
 
-    def over(self, turn: Turn) -> None:
+    def over(self, turn: ActiveCompletion) -> None:
         """It is done, whether it is the newest or not."""
         if self._current.get(turn.place) is turn:
             del self._current[turn.place]
 
 
-class Turn:
+class ActiveCompletion:
     """The time in which one completion is the newest of its place, within a limit.
 
     Leaving raises Superseded if a newer one ended it, TimeoutError if the time is up.
     """
 
-    def __init__(self, turns: Turns, place: Place, limit: float) -> None:
+    def __init__(self, turns: NewestCompletions, place: CompletionKey, limit: float) -> None:
         self.place = place
         self._turns = turns
         self._clock = asyncio.timeout(limit)

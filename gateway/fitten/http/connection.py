@@ -18,7 +18,7 @@ from gateway.fitten.http.response_parser import BadResponse, ResponseParser
 _HIGH_WATER = 128 * 1024  # bytes that wait for a reader before the upstream has to
 
 
-class Exchange(asyncio.Protocol):
+class ChatConnection(asyncio.Protocol):
     """A response while it arrives; `await exchange.start(...)` first, `close()` in the end.
 
     tap: what is offered data in the moment it comes, as long as a reader waits for it. It

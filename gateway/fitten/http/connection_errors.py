@@ -11,7 +11,7 @@ from gateway.errors import (
 )
 
 
-def translated(error: Exception) -> GatewayError:
+def from_client_error(error: Exception) -> GatewayError:
     """What a failure of the connection means for a caller."""
     if isinstance(error, TimeoutError):
         unasked = isinstance(error, aiohttp.ConnectionTimeoutError)
@@ -27,7 +27,7 @@ def translated(error: Exception) -> GatewayError:
     return UpstreamError("The connection to Fitten broke; please try again.")
 
 
-def worth_repeating(error: Exception) -> bool:
+def is_worth_repeating(error: Exception) -> bool:
     """Whether it may have been a pooled connection that the upstream had just closed.
 
     Nothing was answered then, so once more is safe; aiohttp itself repeats only methods

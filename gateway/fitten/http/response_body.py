@@ -10,7 +10,7 @@ import aiohttp
 from gateway.errors import GatewayError
 
 
-class Body(Protocol):
+class ResponseBody(Protocol):
     """A response whose headers are there. See `exchange.Exchange` for each member."""
 
     tap: Callable[[bytes], bool] | None
@@ -32,7 +32,7 @@ class Body(Protocol):
     def close(self) -> None: ...
 
 
-class SessionBody:
+class AiohttpResponseBody:
     """The plain way: a ClientResponse, which serves proxies too. It has no use for a tap."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:

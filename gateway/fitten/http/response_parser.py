@@ -48,7 +48,7 @@ class ResponseParser:
         self._in_trailers = False
         # A function, since a bound method would be a circle for the collector to find.
         self._body: Callable[[ResponseParser, bytes], bytes] = ResponseParser._until_close
-        self._inflate: _Inflate | None = None
+        self._inflate: _Decompressor | None = None
 
     def feed(self, data: bytes) -> bytes:
         """The bytes of the body in what arrived. Raises BadResponse."""
@@ -129,7 +129,7 @@ class ResponseParser:
             return
         encoding = headers.get(b"content-encoding", b"identity").lower()
         if encoding in (b"gzip", b"x-gzip", b"deflate"):
-            self._inflate = _Inflate()
+            self._inflate = _Decompressor()
         elif encoding != b"identity":
             raise BadResponse("an encoding that nobody asked for")
 
@@ -201,7 +201,7 @@ class ResponseParser:
         self.complete = True
 
 
-class _Inflate:
+class _Decompressor:
     """A body that is compressed; `ended` says that it came to its own end."""
 
     def __init__(self) -> None:

@@ -13,15 +13,15 @@ import aiohttp
 from yarl import URL
 
 from gateway import __version__
-from gateway.fitten.http.connection import Exchange
-from gateway.fitten.http.response_body import Body, SessionBody
+from gateway.fitten.http.connection import ChatConnection
+from gateway.fitten.http.response_body import AiohttpResponseBody, ResponseBody
 
-AGENT = f"fitten-gateway/{__version__}"
+USER_AGENT = f"fitten-gateway/{__version__}"
 
 _LARGE = 1024 * 1024  # bytes beyond which aiohttp wants a body it can send piece by piece
 
 
-class ChatCall(Protocol):
+class ChatTransport(Protocol):
     """One way to ask."""
 
     async def post(
@@ -31,12 +31,12 @@ class ChatCall(Protocol):
         access_token: str,
         body: bytes,
         limit: float,
-    ) -> Body:
+    ) -> ResponseBody:
         """The response, whose head has come within `limit` seconds; to be closed."""
         ...
 
 
-class PlainCall:
+class AiohttpTransport:
     """As aiohttp does it, by a proxy too. base: the address of Fitten."""
 
     def __init__(self, base: str) -> None:
@@ -49,8 +49,8 @@ class PlainCall:
         access_token: str,
         body: bytes,
         limit: float,
-    ) -> Body:
-        """See `ChatCall`."""
+    ) -> ResponseBody:
+        """See `ChatTransport`."""
         async with asyncio.timeout(limit):
             response = await http.post(
                 _url(self._base, user_id),
@@ -61,10 +61,10 @@ class PlainCall:
                 },
                 allow_redirects=False,
             )
-        return SessionBody(response)
+        return AiohttpResponseBody(response)
 
 
-class LeanCall:
+class LeanTransport:
     """The same request on a connection of the session's pool, without its ceremony."""
 
     def __init__(self, base: str) -> None:
@@ -79,8 +79,8 @@ class LeanCall:
         access_token: str,
         body: bytes,
         limit: float,
-    ) -> Body:
-        """See `ChatCall`."""
+    ) -> ResponseBody:
+        """See `ChatTransport`."""
         connector = http.connector
         if connector is None:
             raise aiohttp.ClientConnectionError("the gateway is shutting down")
@@ -90,7 +90,7 @@ class LeanCall:
                 connection = await connector.connect(route, [], http.timeout)
         except TimeoutError as error:  # ClientSession tells it apart likewise: nothing was sent
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
-        exchange = Exchange(connection)
+        exchange = ChatConnection(connection)
         try:
             head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
             await exchange.start(head, body, limit)
@@ -110,7 +110,7 @@ class LeanCall:
         if route is None or token != access_token:
             url = _url(self._base, user_id)
             headers = {
-                "User-Agent": AGENT,
+                "User-Agent": USER_AGENT,
                 # A compressed stream waits in the compressor.
                 "Accept-Encoding": "identity",
                 "Content-Type": "application/json",

@@ -16,11 +16,11 @@ import msgspec
 import structlog
 
 from gateway.errors import GatewayError
-from gateway.fitten.buffered_answer import ReadyBatches
+from gateway.fitten.buffered_answer import BufferedAnswer
 from gateway.fitten.json_mode import schema_check
-from gateway.fitten.json_mode.markdown_fence import Fence, freed
+from gateway.fitten.json_mode.markdown_fence import MarkdownFence, strip_fence
 from gateway.generation.outcome import Generation, Usage
-from gateway.generation.pieces import Batches, Direct, Piece
+from gateway.generation.pieces import Answer, Piece, Sink
 from gateway.generation.request import GenerationRequest, Message, ResponseFormat
 
 _log = structlog.get_logger("fitten")
@@ -28,10 +28,12 @@ _log = structlog.get_logger("fitten")
 _ONLY_JSON = "Write nothing else: no words before or after the JSON, no Markdown and no code fence."
 _LONGEST_REASON = 300
 
-Open = Callable[[GenerationRequest], Batches]
+OpenAnswer = Callable[[GenerationRequest], Answer]
 
 
-def asking(request: GenerationRequest, *, default_system: str, miss: str = "") -> GenerationRequest:
+def with_json_instructions(
+    request: GenerationRequest, *, default_system: str, miss: str = ""
+) -> GenerationRequest:
     """The request with the wish for JSON at the end of its system block.
 
     miss: what was wrong with an earlier answer.
@@ -59,7 +61,7 @@ def _instruction(wanted: ResponseFormat) -> str:
     )
 
 
-def miss(text: str, wanted: ResponseFormat) -> str | None:
+def json_mismatch(text: str, wanted: ResponseFormat) -> str | None:
     """What keeps a text from being the JSON that is wanted; None when nothing is found."""
     try:
         value: Any = msgspec.json.decode(text)
@@ -67,29 +69,29 @@ def miss(text: str, wanted: ResponseFormat) -> str | None:
         return f"it is not valid JSON ({str(error).removeprefix('JSON is malformed: ')})"
     if wanted.is_object and not isinstance(value, dict):
         return "it is JSON, but not an object"
-    if wanted.schema is not None and (found := schema_check.fault(value, wanted.schema)):
+    if wanted.schema is not None and (found := schema_check.schema_fault(value, wanted.schema)):
         return f"in it, {found}"
     return None
 
 
-class StreamedJson:
+class StreamedJsonAnswer:
     """The batches of a streamed answer without the fence round it."""
 
-    def __init__(self, answer: Batches) -> None:
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._fence = Fence()
+        self._fence = MarkdownFence()
         self._error: GatewayError | None = None
         self.ended = False
-        self.direct: Direct | None = None  # never made use of: all comes by the iteration
+        self.direct: Sink | None = None  # never made use of: all comes by the iteration
 
-    async def __aenter__(self) -> StreamedJson:
+    async def __aenter__(self) -> StreamedJsonAnswer:
         await self._answer.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._answer.__aexit__(*exc)
 
-    def __aiter__(self) -> StreamedJson:
+    def __aiter__(self) -> StreamedJsonAnswer:
         return self
 
     async def __anext__(self) -> Sequence[Piece]:
@@ -111,7 +113,7 @@ class StreamedJson:
         return await self._answer.__anext__()  # the error that follows the last batch, or the end
 
 
-class WholeJson(ReadyBatches):
+class WholeJsonAnswer(BufferedAnswer):
     """A whole answer, checked before it is given, and asked for once more if it does not fit.
 
     open: a new answer to a request. Sets the generation's `format_missed`; its usage
@@ -119,7 +121,7 @@ class WholeJson(ReadyBatches):
     since the next would be too; and when the second one fails, the first is given.
     """
 
-    def __init__(self, generation: Generation, open: Open, *, default_system: str) -> None:
+    def __init__(self, generation: Generation, open: OpenAnswer, *, default_system: str) -> None:
         super().__init__()
         wanted = generation.request.response_format
         assert wanted is not None
@@ -129,9 +131,9 @@ class WholeJson(ReadyBatches):
         self._default_system = default_system
         self._pieces: list[Piece] = []
         self.ended = False
-        self.direct: Direct | None = None  # there is one batch only
+        self.direct: Sink | None = None  # there is one batch only
 
-    async def __aenter__(self) -> WholeJson:
+    async def __aenter__(self) -> WholeJsonAnswer:
         pieces = await self._answer()
         if reason := self._miss(pieces):
             if self._generation.finish_reason != "length":
@@ -140,7 +142,7 @@ class WholeJson(ReadyBatches):
         self._pieces = pieces
         return self
 
-    def __aiter__(self) -> WholeJson:
+    def __aiter__(self) -> WholeJsonAnswer:
         return self
 
     async def _once_more(self, first: list[Piece], reason: str) -> tuple[list[Piece], str | None]:
@@ -163,7 +165,9 @@ class WholeJson(ReadyBatches):
 
     async def _answer(self, reason: str = "") -> list[Piece]:
         generation = self._generation
-        request = asking(generation.request, default_system=self._default_system, miss=reason)
+        request = with_json_instructions(
+            generation.request, default_system=self._default_system, miss=reason
+        )
         pieces: list[Piece] = []
         async with self._open(request) as batches:
             async for batch in batches:
@@ -173,13 +177,15 @@ class WholeJson(ReadyBatches):
         if not _is_text(pieces):
             return pieces
         thoughts = [piece for piece in pieces if piece[0] == "reasoning"]
-        text = freed("".join([text for kind, text in pieces if kind == "content"]))
+        text = strip_fence("".join([text for kind, text in pieces if kind == "content"]))
         return [*thoughts, ("content", text)] if text else thoughts
 
     def _miss(self, pieces: list[Piece]) -> str | None:
         if not _is_text(pieces):
             return None
-        return miss("".join([text for kind, text in pieces if kind == "content"]), self._wanted)
+        return json_mismatch(
+            "".join([text for kind, text in pieces if kind == "content"]), self._wanted
+        )
 
 
 def _is_text(pieces: list[Piece]) -> bool:

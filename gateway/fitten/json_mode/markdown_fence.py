@@ -13,7 +13,7 @@ _BLANK = " \t\r\n"
 _STARTS = frozenset('{["-0123456789tfn')
 
 
-class Fence:
+class MarkdownFence:
     """Pieces of an answer in, the same without the fence around it out.
 
     An opening is three or more backticks, perhaps with the word `json`, before what can
@@ -65,7 +65,7 @@ class Fence:
         return text[:keep]
 
 
-def freed(text: str) -> str:
+def strip_fence(text: str) -> str:
     """A whole answer without the fence, if one surrounds all of it; else as it is."""
     opening = _opening(text[:_LONGEST])
     if not opening:

@@ -21,13 +21,13 @@ _DEPTH = 64
 _SHOWN = 80
 
 
-def fault(value: Any, schema: Any) -> str | None:
+def schema_fault(value: Any, schema: Any) -> str | None:
     """The first thing about the value that does not fit, and where; None where nothing is found.
 
     value, schema: as a JSON decoder gives them. A check that takes too long finds nothing.
     """
     try:
-        return _Check(schema).fault(value, schema, "$", 0)
+        return _SchemaChecker(schema).fault(value, schema, "$", 0)
     except _TooLong:
         return None
 
@@ -36,7 +36,7 @@ class _TooLong(Exception):
     """The check costs more than it is worth."""
 
 
-class _Check:
+class _SchemaChecker:
     """One value's check against one schema."""
 
     def __init__(self, root: Any) -> None:
@@ -182,7 +182,9 @@ _SIMPLE: dict[str, Callable[[Any, Any], str | None]] = {
 }
 
 
-def _enum(check: _Check, value: Any, rule: Any, _: Any, path: str, depth: int) -> str | None:
+def _enum(
+    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+) -> str | None:
     if not isinstance(rule, list):
         return None
     check.spend(len(rule))
@@ -191,7 +193,9 @@ def _enum(check: _Check, value: Any, rule: Any, _: Any, path: str, depth: int) -
     return f"{path} is none of the values that are allowed"
 
 
-def _required(check: _Check, value: Any, rule: Any, _: Any, path: str, depth: int) -> str | None:
+def _required(
+    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+) -> str | None:
     if isinstance(value, dict) and isinstance(rule, list):
         check.spend(len(rule))
         for name in rule:
@@ -200,7 +204,9 @@ def _required(check: _Check, value: Any, rule: Any, _: Any, path: str, depth: in
     return None
 
 
-def _properties(check: _Check, value: Any, rule: Any, _: Any, path: str, depth: int) -> str | None:
+def _properties(
+    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+) -> str | None:
     if isinstance(value, dict) and isinstance(rule, dict):
         check.spend(len(rule))
         for name, schema in rule.items():
@@ -212,7 +218,7 @@ def _properties(check: _Check, value: Any, rule: Any, _: Any, path: str, depth: 
 
 
 def _additional(
-    check: _Check, value: Any, rule: Any, schema: Any, path: str, depth: int
+    check: _SchemaChecker, value: Any, rule: Any, schema: Any, path: str, depth: int
 ) -> str | None:
     if not isinstance(value, dict) or "patternProperties" in schema:
         return None
@@ -225,7 +231,9 @@ def _additional(
     return None
 
 
-def _items(check: _Check, value: Any, rule: Any, schema: Any, path: str, depth: int) -> str | None:
+def _items(
+    check: _SchemaChecker, value: Any, rule: Any, schema: Any, path: str, depth: int
+) -> str | None:
     if not isinstance(value, list):
         return None
     if isinstance(rule, list):  # until draft 2019-09 the other's name
@@ -239,7 +247,7 @@ def _items(check: _Check, value: Any, rule: Any, schema: Any, path: str, depth: 
 
 
 def _prefix_items(
-    check: _Check, value: Any, rule: Any, _: Any, path: str, depth: int
+    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
 ) -> str | None:
     if isinstance(value, list) and isinstance(rule, list):
         for index, (item, schema) in enumerate(zip(value, rule, strict=False)):
@@ -248,14 +256,18 @@ def _prefix_items(
     return None
 
 
-def _all_of(check: _Check, value: Any, rule: Any, _: Any, path: str, depth: int) -> str | None:
+def _all_of(
+    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+) -> str | None:
     for schema in rule if isinstance(rule, list) else ():
         if found := check.fault(value, schema, path, depth):
             return found
     return None
 
 
-def _any_of(check: _Check, value: Any, rule: Any, _: Any, path: str, depth: int) -> str | None:
+def _any_of(
+    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+) -> str | None:
     if not isinstance(rule, list) or not rule:
         return None
     faults = []
@@ -268,13 +280,13 @@ def _any_of(check: _Check, value: Any, rule: Any, _: Any, path: str, depth: int)
     return max(faults, key=lambda text: len(text.partition(" ")[0]))
 
 
-def _ref(check: _Check, value: Any, rule: Any, _: Any, path: str, depth: int) -> str | None:
+def _ref(check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int) -> str | None:
     if not isinstance(rule, str):
         return None
     return check.fault(value, check.referred(rule), path, depth)
 
 
-_NESTED: dict[str, Callable[[_Check, Any, Any, Any, str, int], str | None]] = {
+_NESTED: dict[str, Callable[[_SchemaChecker, Any, Any, Any, str, int], str | None]] = {
     "enum": _enum,
     "required": _required,
     "properties": _properties,

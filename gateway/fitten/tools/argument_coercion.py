@@ -20,13 +20,13 @@ _NUMBER = re.compile(r"\s*-?\d{1,300}(\.\d{1,300})?([eE][+-]?\d{1,3})?\s*", re.A
 _CONSTANTS: dict[str, Any] = {"true": True, "false": False}
 _CHOICES = ("anyOf", "oneOf")
 
-Schema = Mapping[str, Any]
+JsonSchema = Mapping[str, Any]
 
 
-class Fitter:
+class ArgumentCoercion:
     """Fits values to one tool's schema; `$ref` is followed within it."""
 
-    def __init__(self, root: Schema) -> None:
+    def __init__(self, root: JsonSchema) -> None:
         self._root = root
         self._steps = 0  # a schema that refers to itself in every branch would never end
 
@@ -55,7 +55,7 @@ class Fitter:
             return [self.fit(item, items, depth + 1) for item in value]
         return value
 
-    def member(self, name: str) -> Schema:
+    def member(self, name: str) -> JsonSchema:
         """The schema of a member of the root, or an empty one."""
         properties = self._resolved(self._root).get("properties")
         found = properties.get(name) if isinstance(properties, Mapping) else None
@@ -73,7 +73,7 @@ class Fitter:
             return ("object",)
         return ()
 
-    def _fit_members(self, value: dict[str, Any], schema: Schema, depth: int) -> dict[str, Any]:
+    def _fit_members(self, value: dict[str, Any], schema: JsonSchema, depth: int) -> dict[str, Any]:
         properties = schema.get("properties")
         properties = properties if isinstance(properties, Mapping) else {}
         others = schema.get("additionalProperties")
@@ -162,7 +162,7 @@ def _plain(number: str) -> str:
     return sign + (stripped if stripped[:1].isdigit() else "0" + stripped)
 
 
-def _of_enum(value: Any, schema: Schema) -> Any:
+def _of_enum(value: Any, schema: JsonSchema) -> Any:
     """A word of the list written as another type: `"1"` where 1 may stand."""
     allowed = schema.get("enum")
     if not isinstance(allowed, list) or value in allowed or not isinstance(value, str):

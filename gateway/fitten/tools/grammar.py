@@ -1,6 +1,6 @@
 """Where a call begins and ends in an answer: readers for each notation (protocol 4.6).
 
-Each reader starts at the position of a `Source`, leaves it behind what it has read and
+Each reader starts at the position of a `TextReader`, leaves it behind what it has read and
 returns calls. It raises NoCall as soon as the text cannot be a call of an offered tool.
 """
 
@@ -17,11 +17,11 @@ from gateway.fitten.tools.interpretation import (
     NESTED,
     RESULTS,
     WRAPPERS,
-    Call,
-    Offer,
-    load,
+    ParsedCall,
+    ToolInterpreter,
+    load_lenient_json,
 )
-from gateway.fitten.tools.text_reader import NoCall, Reading, Source
+from gateway.fitten.tools.text_reader import NotFoundHere, Reading, TextReader
 
 MAX_CALLS = 128
 
@@ -30,23 +30,23 @@ _DATA_FENCES = ("", "json", "xml", "text", "tool", "tools", "tool_code", *WRAPPE
 _WORD = re.compile(r"[a-z_]+\Z")
 
 
-class Blocks:
+class CallGrammar:
     """Readers of calls of the offered tools."""
 
-    def __init__(self, offer: Offer) -> None:
+    def __init__(self, offer: ToolInterpreter) -> None:
         self._offer = offer
         self._words = frozenset((*WRAPPERS, *CALLS, *RESULTS))
         self._all_words = self._words | offer.tags
 
     def block(
         self,
-        source: Source,
+        source: TextReader,
         *,
         bare: bool = True,
         lone: bool = True,
         json: bool = True,
         depth: int = 0,
-    ) -> Reading[list[Call]]:
+    ) -> Reading[list[ParsedCall]]:
         """A call, or several in a wrapper, in any notation.
 
         bare: no wrapper stands round it; then, lone: it may be no more than the tag of a
@@ -60,17 +60,17 @@ class Blocks:
             return (yield from self._wrapped(source, depth))
         if json and character and character in "{[":
             text = yield from self._json(source, depth)
-            return self._offer.from_json(load(text), bare=bare)
-        raise NoCall
+            return self._offer.from_json(load_lenient_json(text), bare=bare)
+        raise NotFoundHere
 
-    def results(self, source: Source) -> Reading[bool]:
+    def results(self, source: TextReader) -> Reading[bool]:
         """Go past a block of results, which only the caller can have.
 
         False when it is unfinished at the end of the text. Raises NoCall where there is none.
         """
         opening = yield from source.peek()
         if opening not in ("<", "["):
-            raise NoCall
+            raise NotFoundHere
         source.at += 1
         word = yield from self._word(source, frozenset(RESULTS))
         if opening == "<":
@@ -82,14 +82,14 @@ class Blocks:
             yield from source.search(end, len(word) + 11)
             while (yield from self._follows_closing(source, (word,))):
                 pass  # seen nested twice
-        except NoCall:
+        except NotFoundHere:
             if len(source.text) >= source.limit:
                 raise
             source.at = len(source.text)
             return False
         return True
 
-    def fenced(self, source: Source, ticks: int) -> Reading[list[Call]]:
+    def fenced(self, source: TextReader, ticks: int) -> Reading[list[ParsedCall]]:
         """What follows the ticks of a fence, if it holds calls and nothing else.
 
         The lone tag of a tool is not taken for a call there, nor anything in a fence of a
@@ -97,11 +97,11 @@ class Blocks:
         """
         info = yield from source.while_in(lambda c: c.isalnum() or c in "_- \t", 32)
         if info.strip().lower() not in _DATA_FENCES:
-            raise NoCall
+            raise NotFoundHere
         if (yield from source.peek()) == "\r":
             source.at += 1
         yield from source.expect("\n")
-        calls: list[Call] = []
+        calls: list[ParsedCall] = []
         while True:
             yield from source.skip_blank()
             character = yield from source.peek()
@@ -111,60 +111,60 @@ class Blocks:
                 break
             calls += yield from self.block(source, lone=False)
             if len(calls) > MAX_CALLS:
-                raise NoCall
+                raise NotFoundHere
         if len((yield from source.while_in("`".__eq__, 64))) < ticks:
-            raise NoCall
+            raise NotFoundHere
         yield from source.while_in(" \t\r".__contains__, 64)
         if (yield from source.peek()) not in ("\n", ""):
-            raise NoCall
+            raise NotFoundHere
         return calls
 
     def _tagged(
-        self, source: Source, words: frozenset[str], *, bare: bool, depth: int
-    ) -> Reading[list[Call]]:
+        self, source: TextReader, words: frozenset[str], *, bare: bool, depth: int
+    ) -> Reading[list[ParsedCall]]:
         source.at += 1
         word = yield from self._word(source, words)
         if word in RESULTS:
-            raise NoCall
+            raise NotFoundHere
         if word in WRAPPERS:
             opened = yield from markup.tag(source, word)
             if opened.empty:
-                raise NoCall
+                raise NotFoundHere
             return (yield from self._items(source, depth + 1))
         opened = yield from markup.tag(source, word)
         element = yield from markup.element(source, opened, ARGUMENTS if word in CALLS else ())
         return self._offer.from_element(element, bare=bare)
 
-    def _word(self, source: Source, words: frozenset[str]) -> Reading[str]:
+    def _word(self, source: TextReader, words: frozenset[str]) -> Reading[str]:
         """One of these words, in lower case. Raises NoCall with the first wrong character."""
         start = source.at
         while (character := (yield from source.peek())) and markup.is_name_character(character):
             source.at += 1
             begun = source.text[start : source.at].lower()
             if not any(word.startswith(begun) for word in words):
-                raise NoCall
+                raise NotFoundHere
         word = source.text[start : source.at].lower()
         if word not in words:
-            raise NoCall
+            raise NotFoundHere
         return word
 
-    def _is_bracketed(self, source: Source) -> Reading[bool]:
+    def _is_bracketed(self, source: TextReader) -> Reading[bool]:
         for word in WRAPPERS:
             if (yield from source.follows(f"[{word}]")):
                 return True
         return False
 
-    def _wrapped(self, source: Source, depth: int) -> Reading[list[Call]]:
+    def _wrapped(self, source: TextReader, depth: int) -> Reading[list[ParsedCall]]:
         source.at += 1
         yield from self._word(source, frozenset(WRAPPERS))
         yield from source.expect("]")
         return (yield from self._items(source, depth + 1))
 
-    def _items(self, source: Source, depth: int) -> Reading[list[Call]]:
+    def _items(self, source: TextReader, depth: int) -> Reading[list[ParsedCall]]:
         """Calls up to the wrapper's end, whichever way it is written, or the text's."""
         if depth > _MAX_NESTING:
-            raise NoCall
-        calls: list[Call] = []
+            raise NotFoundHere
+        calls: list[ParsedCall] = []
         while len(calls) <= MAX_CALLS:
             yield from source.skip_blank()
             character = yield from source.peek()
@@ -174,9 +174,9 @@ class Blocks:
                 calls += yield from self._listed(source)
             else:
                 calls += yield from self.block(source, bare=False, depth=depth)
-        raise NoCall
+        raise NotFoundHere
 
-    def _follows_closing(self, source: Source, words: tuple[str, ...]) -> Reading[bool]:
+    def _follows_closing(self, source: TextReader, words: tuple[str, ...]) -> Reading[bool]:
         start = source.at
         yield from source.skip_blank()
         opening = yield from source.peek()
@@ -192,7 +192,7 @@ class Blocks:
         source.at = start
         return False
 
-    def _listed(self, source: Source) -> Reading[list[Call]]:
+    def _listed(self, source: TextReader) -> Reading[list[ParsedCall]]:
         """Lines such as `- name: T` and `- arguments: {...}`; one call, up to the next name."""
         found: dict[str, str] = {}
         while True:
@@ -210,14 +210,14 @@ class Blocks:
             if source.text[source.at - 1] != ":":
                 yield from source.expect(":")
             if key not in MEMBERS:
-                raise NoCall
+                raise NotFoundHere
             yield from source.while_in(" \t".__contains__, 64)
             found[kind] = yield from self._listed_value(source)
         if "name" not in found:
-            raise NoCall
+            raise NotFoundHere
         return [self._offer.call(found["name"], found.get("arguments"))]
 
-    def _listed_value(self, source: Source) -> Reading[str]:
+    def _listed_value(self, source: TextReader) -> Reading[str]:
         character = yield from source.peek()
         if character and character in "{[":
             return (yield from source.json())
@@ -226,10 +226,10 @@ class Blocks:
             source.at += 1
         return source.text[start : source.at].strip().strip("\"'`")
 
-    def _json(self, source: Source, depth: int) -> Reading[str]:
+    def _json(self, source: TextReader, depth: int) -> Reading[str]:
         """An object of a call, or a list of them, given up at the first foreign member."""
         if depth > _MAX_NESTING:
-            raise NoCall
+            raise NotFoundHere
         start = source.at
         opening = yield from source.peek()
         source.at += 1
@@ -237,7 +237,7 @@ class Blocks:
             yield from source.skip_blank()
             if opening == "[":
                 if (yield from source.peek()) != "{":
-                    raise NoCall
+                    raise NotFoundHere
                 yield from self._json(source, depth + 1)
             else:
                 yield from self._member(source, depth)
@@ -247,12 +247,12 @@ class Blocks:
             if character == ("]" if opening == "[" else "}"):
                 return source.text[start : source.at]
             if character != ",":
-                raise NoCall
+                raise NotFoundHere
 
-    def _member(self, source: Source, depth: int) -> Reading[None]:
-        key = load((yield from source.string()))
+    def _member(self, source: TextReader, depth: int) -> Reading[None]:
+        key = load_lenient_json((yield from source.string()))
         if key not in MEMBERS:
-            raise NoCall
+            raise NotFoundHere
         yield from source.skip_blank()
         yield from source.expect(":")
         yield from source.skip_blank()
@@ -262,5 +262,5 @@ class Blocks:
             yield from self._json(source, depth + 1)
             return
         value = yield from source.json_value()
-        if key in NAMES and self._offer.known(load(value)) is None:
-            raise NoCall
+        if key in NAMES and self._offer.known(load_lenient_json(value)) is None:
+            raise NotFoundHere

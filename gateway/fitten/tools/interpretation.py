@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gateway.fitten.tools import markup
-from gateway.fitten.tools.argument_coercion import Fitter
-from gateway.fitten.tools.text_reader import MAX_DEPTH, NoCall
+from gateway.fitten.tools.argument_coercion import ArgumentCoercion
+from gateway.fitten.tools.text_reader import MAX_DEPTH, NotFoundHere
 from gateway.generation.request import Tool
 
 WRAPPERS = ("function_calls", "tool_calls")
@@ -34,14 +34,14 @@ _STRAIGHT = str.maketrans("“”＂", '"""')
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ParsedCall:
     """A call of an offered tool; `arguments` is the text of a JSON object."""
 
     name: str
     arguments: str
 
 
-class Offer:
+class ToolInterpreter:
     """The offered tools, and how calls of them are understood.
 
     Each method raises NoCall for what is no call of an offered tool.
@@ -49,7 +49,7 @@ class Offer:
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._tools = {tool.name: tool for tool in tools}
-        self._fitters = {tool.name: Fitter(tool.parameters) for tool in tools}
+        self._fitters = {tool.name: ArgumentCoercion(tool.parameters) for tool in tools}
         self._folded: dict[str, str | None] = {}
         for name in self._tools:
             folded = name.lower()
@@ -65,34 +65,34 @@ class Offer:
         name = name.strip()
         return name if name in self._tools else self._folded.get(name.lower())
 
-    def call(self, name: object, arguments: object) -> Call:
+    def call(self, name: object, arguments: object) -> ParsedCall:
         """The call of a tool with arguments, given as an object or as its JSON."""
         tool = self.known(name)
         if tool is None:
-            raise NoCall
+            raise NotFoundHere
         if isinstance(arguments, str):
             arguments = _object(arguments)
         if arguments is None:
             arguments = {}
         if not isinstance(arguments, dict) or not _is_shallow(arguments):
-            raise NoCall
+            raise NotFoundHere
         if arguments and arguments in (self._tools[tool].parameters, NO_PARAMETERS):
-            raise NoCall  # the list of tools, repeated from the prompt
+            raise NotFoundHere  # the list of tools, repeated from the prompt
         try:
             fitted = self._fitters[tool].fit_arguments(arguments)
             text = json.dumps(fitted, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (ValueError, RecursionError):
-            raise NoCall from None
+            raise NotFoundHere from None
         if not text.isascii():  # half of a surrogate pair, written as an escape
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return Call(tool, text)
+        return ParsedCall(tool, text)
 
-    def from_json(self, value: object, *, bare: bool = False) -> list[Call]:
+    def from_json(self, value: object, *, bare: bool = False) -> list[ParsedCall]:
         """The calls in a JSON value. bare: it stands alone, so it must say that it is a call."""
         if isinstance(value, list) and value:
             return [call for item in value for call in self.from_json(item, bare=bare)]
         if not isinstance(value, dict) or not MEMBERS.issuperset(value):
-            raise NoCall
+            raise NotFoundHere
         nested = value.get("function")
         if len(inner := [key for key in NESTED if key in value]) == 1 and len(value) == 1:
             nested = value[inner[0]]
@@ -101,20 +101,20 @@ class Offer:
         names = [key for key in NAMES if key in value]
         arguments = [key for key in ARGUMENTS if key in value]
         if len(names) != 1 or len(arguments) > 1 or (bare and not arguments):
-            raise NoCall
+            raise NotFoundHere
         return [self.call(value[names[0]], value[arguments[0]] if arguments else None)]
 
-    def from_element(self, element: markup.Element, *, bare: bool = False) -> list[Call]:
+    def from_element(self, element: markup.Element, *, bare: bool = False) -> list[ParsedCall]:
         """The calls in an element. bare: it stands alone, so a tool's tag must fit its schema."""
         name = element.tag.name.lower()
         if name in self.tags:
             return [self._from_tool_tag(element, bare=bare)]
         if name not in CALLS:
-            raise NoCall
+            raise NotFoundHere
         members = _members(element)
         tool = _taken(members, NAMES)
         if tool is None and element.json is not None:
-            return self.from_json(load(element.json))
+            return self.from_json(load_lenient_json(element.json))
         if element.json is not None:
             return [self.call(tool, element.json)]
         if isinstance(tool, str) and tool.lower() in _USE_TOOL and self.known(tool) is None:
@@ -126,12 +126,12 @@ class Offer:
             given = {key: value for key, value in members.items() if key not in LABELS}
         return [self.call(tool, self._with_children(tool, given))]
 
-    def _from_tool_tag(self, element: markup.Element, *, bare: bool) -> Call:
+    def _from_tool_tag(self, element: markup.Element, *, bare: bool) -> ParsedCall:
         tool = self.known(element.tag.name)
         if tool is None:
-            raise NoCall
+            raise NotFoundHere
         if element.json is not None:
-            given: object = load(element.json)
+            given: object = load_lenient_json(element.json)
         else:
             given = _members(element)
         properties, required = self._shape(tool)
@@ -142,11 +142,11 @@ class Offer:
             if key in ARGUMENTS and key not in (properties or ()):
                 given = _object(given[key]) if isinstance(given[key], str) else given[key]
         if not isinstance(given, dict):
-            raise NoCall
+            raise NotFoundHere
         if bare and not (
             required <= given.keys() and (properties is None or properties >= set(given))
         ):
-            raise NoCall
+            raise NotFoundHere
         return self.call(tool, self._with_children(tool, given))
 
     def _shape(self, tool: str) -> tuple[set[str] | None, set[str]]:
@@ -185,7 +185,7 @@ class Offer:
         return shaped
 
 
-def load(text: str) -> Any:
+def load_lenient_json(text: str) -> Any:
     """A JSON value as models write it: raw line ends in strings, full-width quotes, entities.
 
     Raises NoCall.
@@ -196,7 +196,7 @@ def load(text: str) -> Any:
             return json.loads(reading(text), strict=False, parse_constant=_refuse)
         except (ValueError, RecursionError):
             continue
-    raise NoCall
+    raise NotFoundHere
 
 
 def _is_shallow(value: object) -> bool:
@@ -227,8 +227,8 @@ def _object(text: str) -> object:
     """The object in a text, which may itself be written as a string of JSON."""
     if not text.strip():
         return {}
-    value = load(text)
-    return load(value) if isinstance(value, str) else value
+    value = load_lenient_json(text)
+    return load_lenient_json(value) if isinstance(value, str) else value
 
 
 def _members(element: markup.Element) -> dict[str, object]:

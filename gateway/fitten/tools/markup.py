@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.fitten.tools.text_reader import NoCall, Reading, Source, TooLong
+from gateway.fitten.tools.text_reader import NotFoundHere, Reading, TextReader, TooLongToHold
 
 _T = TypeVar("_T")
 
@@ -62,12 +62,12 @@ def is_name_character(character: str) -> bool:
     return character.isalnum() or character in "_-.:"
 
 
-def name(source: Source) -> Reading[str]:
+def name(source: TextReader) -> Reading[str]:
     """A name of letters, digits and `_-.:`; possibly empty."""
     return (yield from source.while_in(is_name_character, MAX_NAME))
 
 
-def tag(source: Source, tag_name: str) -> Reading[Tag]:
+def tag(source: TextReader, tag_name: str) -> Reading[Tag]:
     """The rest of a tag whose `<` and name are read. Raises NoCall where it is none."""
     found = Tag(tag_name)
     while len(found.attributes) <= MAX_MEMBERS:
@@ -81,10 +81,10 @@ def tag(source: Source, tag_name: str) -> Reading[Tag]:
             found.empty = True
             return found
         found.attributes.append((yield from _attribute(source)))
-    raise NoCall
+    raise NotFoundHere
 
 
-def closing(source: Source, tag_name: str) -> Reading[bool]:
+def closing(source: TextReader, tag_name: str) -> Reading[bool]:
     """Go past `</name>`, if it stands here."""
     start = source.at
     if not (yield from source.follows(f"</{tag_name.lower()}")):
@@ -98,7 +98,7 @@ def closing(source: Source, tag_name: str) -> Reading[bool]:
     return False
 
 
-def element(source: Source, opened: Tag, last: Collection[str] = ()) -> Reading[Element]:
+def element(source: TextReader, opened: Tag, last: Collection[str] = ()) -> Reading[Element]:
     """What is in a tag, and its closing tag. Raises NoCall for anything but JSON or elements.
 
     Where the text ends, the closing tag may be missing after JSON, and after a child with a
@@ -113,14 +113,14 @@ def element(source: Source, opened: Tag, last: Collection[str] = ()) -> Reading[
         found.json = yield from source.json()
         yield from source.skip_blank()
         if (yield from source.peek()) and not (yield from closing(source, opened.name)):
-            raise NoCall
+            raise NotFoundHere
         return found
     while not (yield from closing(source, opened.name)):
         complete = found.children and found.children[-1][0].name.lower() in last
         if complete and not (yield from source.peek()):
             break
         if len(found.children) > MAX_MEMBERS:
-            raise NoCall
+            raise NotFoundHere
         found.children.append((yield from _child(source)))
         yield from source.skip_blank()
     return found
@@ -131,7 +131,7 @@ def children(text: str) -> dict[str, object] | None:
 
     A name that comes again makes a list.
     """
-    source = Source()
+    source = TextReader()
     source.text, source.ended = text, True
     found: dict[str, object] = {}
     try:
@@ -142,7 +142,7 @@ def children(text: str) -> dict[str, object] | None:
             child, inner = _run(_child(source))
             key = dict(child.attributes).get("name", child.name)
             add(found, key, children(inner) or content(inner))
-    except (NoCall, RecursionError):
+    except (NotFoundHere, RecursionError):
         return None
 
 
@@ -157,18 +157,18 @@ def add(members: dict[str, object], key: str, value: object) -> None:
         members[key] = [before, value]
 
 
-def _child(source: Source) -> Reading[tuple[Tag, str]]:
+def _child(source: TextReader) -> Reading[tuple[Tag, str]]:
     yield from source.expect("<")
     child_name = yield from name(source)
     if not child_name:
-        raise NoCall
+        raise NotFoundHere
     child = yield from tag(source, child_name)
     if child.empty:
         return child, ""
     return child, (yield from _inner(source, child_name))
 
 
-def _inner(source: Source, tag_name: str) -> Reading[str]:
+def _inner(source: TextReader, tag_name: str) -> Reading[str]:
     """Up to the closing tag, which may also stand inside of a string of JSON."""
     start = source.at
     yield from source.skip_blank()
@@ -179,9 +179,9 @@ def _inner(source: Source, tag_name: str) -> Reading[str]:
             yield from source.skip_blank()
             if (yield from closing(source, tag_name)):
                 return text
-        except TooLong:
+        except TooLongToHold:
             raise
-        except NoCall:
+        except NotFoundHere:
             pass
         source.back(start)
     end = re.compile(rf"</{re.escape(tag_name)}\s{{0,8}}>", re.IGNORECASE)
@@ -189,10 +189,10 @@ def _inner(source: Source, tag_name: str) -> Reading[str]:
     return source.text[start : match.start()]
 
 
-def _attribute(source: Source) -> Reading[tuple[str, str]]:
+def _attribute(source: TextReader) -> Reading[tuple[str, str]]:
     key = yield from name(source)
     if not key:
-        raise NoCall
+        raise NotFoundHere
     yield from source.skip_blank()
     yield from source.expect("=")
     yield from source.skip_blank()
@@ -206,11 +206,11 @@ def _attribute(source: Source) -> Reading[tuple[str, str]]:
             break
         source.at += 1
     if source.at == start:
-        raise NoCall
+        raise NotFoundHere
     return key, unescape(source.text[start : source.at])
 
 
-def _quoted(source: Source, closers: str) -> Reading[str]:
+def _quoted(source: TextReader, closers: str) -> Reading[str]:
     """A value up to its quote: the one that an attribute or the tag's end follows."""
     start = source.at
     if (yield from source.peek()) in ("{", "["):
@@ -220,9 +220,9 @@ def _quoted(source: Source, closers: str) -> Reading[str]:
             if quote and quote in closers and (yield from _ends_value(source)):
                 source.at += 1
                 return text
-        except TooLong:
+        except TooLongToHold:
             raise
-        except NoCall:
+        except NotFoundHere:
             pass
         source.back(start)
     wanted = re.compile(f"[{closers}]")
@@ -235,7 +235,7 @@ def _quoted(source: Source, closers: str) -> Reading[str]:
         source.at += 1
 
 
-def _ends_value(source: Source) -> Reading[bool]:
+def _ends_value(source: TextReader) -> Reading[bool]:
     """Whether the quote at the position ends a value, judged by what follows it."""
     start = source.at
     source.at += 1

@@ -10,9 +10,16 @@ import json
 import re
 from collections.abc import Sequence
 
-from gateway.fitten.tools.grammar import Blocks
-from gateway.fitten.tools.interpretation import Call, Offer
-from gateway.fitten.tools.text_reader import MAX_HELD, PATIENCE, NoCall, Reading, Source, TooLong
+from gateway.fitten.tools.grammar import CallGrammar
+from gateway.fitten.tools.interpretation import ParsedCall, ToolInterpreter
+from gateway.fitten.tools.text_reader import (
+    MAX_HELD,
+    MAX_WASTED,
+    NotFoundHere,
+    Reading,
+    TextReader,
+    TooLongToHold,
+)
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Tool
 
@@ -36,9 +43,9 @@ class ToolParser:
     """
 
     def __init__(self, tools: Sequence[Tool], *, parallel: bool = True) -> None:
-        self._blocks = Blocks(Offer(tools))
+        self._blocks = CallGrammar(ToolInterpreter(tools))
         self._parallel = parallel
-        self._source = Source()
+        self._source = TextReader()
         self._reading = self._read()
         self._out: list[Piece] = []
         self._text: list[str] = []
@@ -102,7 +109,7 @@ class ToolParser:
 
     def _may_begin(self, sign: str) -> bool:
         """Whether a call, a result or a fence may begin with this sign at this place."""
-        if self._source.vain > PATIENCE:
+        if self._source.vain > MAX_WASTED:
             return False
         if sign == "`":
             return not self._line.strip()
@@ -124,28 +131,28 @@ class ToolParser:
                 if sign == "<":
                     yield from self._look_for_document()
                 self._call((yield from self._calls_or_results(start)))
-        except TooLong:
+        except TooLongToHold:
             source.at = start
             self._emit(MAX_HELD)
-        except NoCall:
+        except NotFoundHere:
             source.vain += source.at - start
             source.at = start
             return False
         return True
 
-    def _calls_or_results(self, start: int) -> Reading[list[Call]]:
+    def _calls_or_results(self, start: int) -> Reading[list[ParsedCall]]:
         source = self._source
         # Between other tags, or set in from the margin, it is part of a document.
         lone = self._lone_tags and (self._at_margin or bool(self._line.strip(" \t>")))
         try:
             return (yield from self._blocks.block(source, lone=lone, json=self._at_margin))
-        except TooLong:
+        except TooLongToHold:
             raise
-        except NoCall:
+        except NotFoundHere:
             source.back(start)
         finished = yield from self._blocks.results(source)
         if not finished and not self._seen:
-            raise NoCall
+            raise NotFoundHere
         return []
 
     def _look_for_document(self) -> Reading[None]:
@@ -165,9 +172,9 @@ class ToolParser:
             try:
                 self._call((yield from self._blocks.fenced(source, ticks)))
                 return
-            except NoCall as failure:
+            except NotFoundHere as failure:
                 self._fence = ticks
-                if isinstance(failure, TooLong):
+                if isinstance(failure, TooLongToHold):
                     raise
                 source.vain += source.at - start
         source.at = start
@@ -195,7 +202,7 @@ class ToolParser:
             text, self._blank = self._blank, None
         self._text.append(text)
 
-    def _call(self, calls: Sequence[Call]) -> None:
+    def _call(self, calls: Sequence[ParsedCall]) -> None:
         """Let calls go out that are new; white space next to them goes with them."""
         for call in calls:
             same = json.dumps(json.loads(call.arguments), sort_keys=True)

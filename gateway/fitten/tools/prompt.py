@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gateway.fitten.prompt_limit import EXCESS, too_long
+from gateway.fitten.prompt_limit import MAX_EXAMINED_CHARS, too_long_error
 from gateway.fitten.tools.interpretation import NO_PARAMETERS
 from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall
 
-_OURS = re.compile(r"<(?=\s{0,8}/?\s{0,8}tool(?:s|_calls?|_results?)\b)", re.IGNORECASE)
+_OUR_TAGS = re.compile(r"<(?=\s{0,8}/?\s{0,8}tool(?:s|_calls?|_results?)\b)", re.IGNORECASE)
 _IN_JSON = re.compile(r"<(?=[|/]|tool)", re.IGNORECASE)
 _LEAST = len('<tool_call>\n{"name": "", "arguments": }\n</tool_call>')
 _SPACE = re.compile(r"\s+")
@@ -51,12 +51,12 @@ _NAMED = "This time you must call the tool {name}; do not answer without that ca
 _FORMAT = "The form asked for above is that of an answer without calls."
 
 
-def needed(request: GenerationRequest) -> bool:
+def needs_tools(request: GenerationRequest) -> bool:
     """Whether a request has anything to do with tools."""
     return bool(request.tools and request.offered) or any(m.calls for m in request.messages)
 
 
-def dressed(request: GenerationRequest, default_system: str) -> tuple[Message, ...]:
+def with_tools_as_text(request: GenerationRequest, default_system: str) -> tuple[Message, ...]:
     """The request's messages with tools, calls and results written out as text.
 
     default_system: the system text where there is none.
@@ -76,9 +76,9 @@ def dressed(request: GenerationRequest, default_system: str) -> tuple[Message, .
     return tuple(written)
 
 
-def break_up(text: str) -> str:
+def escape_tags(text: str) -> str:
     """The text with a blank behind each `<` that would begin a tag of our notation."""
-    return _OURS.sub("< ", text) if "<" in text else text
+    return _OUR_TAGS.sub("< ", text) if "<" in text else text
 
 
 def _introduction(request: GenerationRequest) -> str:
@@ -108,12 +108,12 @@ def _described(tool: Tool) -> str:
 
 def _refuse_excess(size: int, request: GenerationRequest) -> None:
     """Before texts are looked through that will not be sent."""
-    if size > EXCESS:
-        raise too_long(size, request.messages)
+    if size > MAX_EXAMINED_CHARS:
+        raise too_long_error(size, request.messages)
 
 
 def _written(message: Message, names: Mapping[str, str]) -> Message:
-    text = break_up(message.text)
+    text = escape_tags(message.text)
     if message.role == "tool":
         label = _attribute("id", message.call_id or "")
         if name := names.get(message.call_id or ""):

@@ -12,11 +12,11 @@ from gateway.fitten.tools.parser import ToolParser
 from gateway.generation import token_estimate
 from gateway.generation.pieces import FinishReason, Piece
 from gateway.generation.request import Tool
-from gateway.generation.stop_sequences import Cutoff
+from gateway.generation.stop_sequences import StopSequenceFilter
 
 
-class ToolCutoff:
-    """A `Cutoff` for an answer whose model was offered tools; calls come out as pieces.
+class ToolStopSequenceFilter:
+    """A `StopSequenceFilter` for an answer whose model was offered tools; calls come out as pieces.
 
     A call that `max_tokens` breaks off comes out as text. What the upstream wrote after a
     stop string is not part of the answer, calls neither.
@@ -31,9 +31,9 @@ class ToolCutoff:
         markers: Sequence[str],
         max_tokens: int | None,
     ) -> None:
-        self._written = Cutoff(markers=markers, max_tokens=max_tokens)
+        self._written = StopSequenceFilter(markers=markers, max_tokens=max_tokens)
         self._parser = ToolParser(tools, parallel=parallel)
-        self._text = Cutoff(stop=stop)
+        self._text = StopSequenceFilter(stop=stop)
         self._called = False
         self._call_bytes = 0
         self._noticed = 0

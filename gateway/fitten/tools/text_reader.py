@@ -18,7 +18,7 @@ Reading: TypeAlias = Generator[None, None, _T]
 MAX_HELD = 256 * 1024
 """The most characters that one call, with what stands round it, may have."""
 
-PATIENCE = 16 * MAX_HELD
+MAX_WASTED = 16 * MAX_HELD
 """How many characters of an answer may be read in vain; more cost too much."""
 
 MAX_DEPTH = 64
@@ -30,15 +30,15 @@ _IN_STRING = {'"': re.compile(r'["\\]'), "”": re.compile(r'[”"\\]')}
 _SCALAR_END = re.compile(r"[,\]}\s]")
 
 
-class NoCall(Exception):
+class NotFoundHere(Exception):
     """What is being read is not, or not wholly, what was looked for."""
 
 
-class TooLong(NoCall):
+class TooLongToHold(NotFoundHere):
     """It is longer than may be held back."""
 
 
-class Source:
+class TextReader:
     """The text, the position reached in it, and how far it may be read."""
 
     def __init__(self) -> None:
@@ -59,13 +59,13 @@ class Source:
         """Return to where reading began, in vain. Raises NoCall when that was too often."""
         self.vain += self.at - start
         self.at = start
-        if self.vain > PATIENCE:
-            raise NoCall
+        if self.vain > MAX_WASTED:
+            raise NotFoundHere
 
     def more(self) -> Reading[bool]:
         """Wait for text; False when none will come. Raises TooLong at the limit."""
         if len(self.text) >= self.limit:
-            raise TooLong
+            raise TooLongToHold
         if self.ended:
             return False
         yield
@@ -76,7 +76,7 @@ class Source:
         where = self.at + ahead
         while where >= self.limit or where >= len(self.text):
             if where >= self.limit:
-                raise TooLong
+                raise TooLongToHold
             if not (yield from self.more()):
                 return ""
         return self.text[where]
@@ -96,7 +96,7 @@ class Source:
     def expect(self, word: str) -> Reading[None]:
         """Go past the word, given in lower case. Raises NoCall where it is not."""
         if not (yield from self.follows(word)):
-            raise NoCall
+            raise NotFoundHere
         self.at += len(word)
 
     def while_in(self, allowed: Callable[[str], bool], most: int) -> Reading[str]:
@@ -105,7 +105,7 @@ class Source:
         while (character := (yield from self.peek())) and allowed(character):
             self.at += 1
             if self.at - start > most:
-                raise NoCall
+                raise NotFoundHere
         return self.text[start : self.at]
 
     def search(self, wanted: re.Pattern[str], width: int = 1) -> Reading[re.Match[str]]:
@@ -122,7 +122,7 @@ class Source:
             start = max(start, end - width + 1)
             if not (yield from self.more()):
                 self.at = end
-                raise NoCall
+                raise NotFoundHere
 
     def json(self) -> Reading[str]:
         """Go past a JSON object or array and return its text.
@@ -141,9 +141,9 @@ class Source:
                 open_brackets -= 1
                 self.at += 1
             else:
-                raise NoCall
+                raise NotFoundHere
             if open_brackets > MAX_DEPTH:
-                raise NoCall
+                raise NotFoundHere
             if not open_brackets:
                 return self.text[start : self.at]
             yield from self.search(_IN_JSON)
@@ -154,7 +154,7 @@ class Source:
         start = self.at
         close = _QUOTES.get((yield from self.peek()))
         if close is None:
-            raise NoCall
+            raise NotFoundHere
         self.at += 1
         while (yield from self.search(_IN_STRING[close]))[0] == "\\":
             yield from self.peek()

@@ -10,22 +10,19 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import structlog
 
-from gateway.workers.rpc.messages import (
-    FromWorker,
-    Message,
-)
+from gateway.workers.rpc.messages import FromWorker, RpcMessage
 
 _log = structlog.get_logger("workers")
 
-_LENGTH = 4  # bytes that say how long a message is
-_LONGEST = 16 * 1024 * 1024  # bytes of one message
-_MOST_WAITING = 64 * 1024 * 1024  # bytes that the other end may leave unread
+_LENGTH_BYTES = 4  # bytes that say how long a message is
+_MAX_MESSAGE = 16 * 1024 * 1024  # bytes of one message
+_MAX_UNREAD = 64 * 1024 * 1024  # bytes that the other end may leave unread
 
-M = TypeVar("M", bound=Message)
+M = TypeVar("M", bound=RpcMessage)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Link(asyncio.Protocol, Generic[M]):
+class Channel(asyncio.Protocol, Generic[M]):
     """One end of the line. Messages come in the order in which they were sent.
 
     kinds: the messages that this end takes. on_message: given each of them. on_lost: told
@@ -51,16 +48,16 @@ class Link(asyncio.Protocol, Generic[M]):
     def data_received(self, data: bytes) -> None:
         self._data += data
         begin = 0
-        while len(self._data) - begin >= _LENGTH:
-            length = int.from_bytes(self._data[begin : begin + _LENGTH], "big")
-            end = begin + _LENGTH + length
-            if length > _LONGEST:
+        while len(self._data) - begin >= _LENGTH_BYTES:
+            length = int.from_bytes(self._data[begin : begin + _LENGTH_BYTES], "big")
+            end = begin + _LENGTH_BYTES + length
+            if length > _MAX_MESSAGE:
                 self._cut("a message is too long")
                 return
             if len(self._data) < end:
                 break
             try:
-                message = self._decode(memoryview(self._data)[begin + _LENGTH : end])
+                message = self._decode(memoryview(self._data)[begin + _LENGTH_BYTES : end])
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 self._cut(f"a message cannot be understood: {error}")
                 return
@@ -72,13 +69,13 @@ class Link(asyncio.Protocol, Generic[M]):
         self._transport = None
         self._on_lost()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: RpcMessage) -> None:
         """Tell the other end; what is told to nobody is lost."""
         if self._transport is None:
             return
         raw = _encode(message)
-        self._transport.write(len(raw).to_bytes(_LENGTH, "big") + raw)
-        if self._transport.get_write_buffer_size() > _MOST_WAITING:
+        self._transport.write(len(raw).to_bytes(_LENGTH_BYTES, "big") + raw)
+        if self._transport.get_write_buffer_size() > _MAX_UNREAD:
             self._cut("the other end does not read")
 
     def close(self) -> None:
@@ -92,6 +89,8 @@ class Link(asyncio.Protocol, Generic[M]):
             self._transport.abort()
 
 
-def telling(on_message: Callable[[FromWorker], None], on_lost: Callable[[], None]) -> Link[Any]:
+def master_channel(
+    on_message: Callable[[FromWorker], None], on_lost: Callable[[], None]
+) -> Channel[Any]:
     """The parent's end."""
-    return Link(FromWorker, on_message, on_lost)
+    return Channel(FromWorker, on_message, on_lost)

@@ -7,18 +7,18 @@ from typing import Any
 import msgspec
 
 from gateway import errors
-from gateway.accounts.health import Outcome
+from gateway.accounts.health import CallOutcome
 from gateway.errors import GatewayError
-from gateway.fitten.auth.reauthenticate import Way
+from gateway.fitten.auth.reauthenticate import Renewal
 from gateway.generation.model import Model
 from gateway.store.token_file import Tokens
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class RpcMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Anything that is told."""
 
 
-class Failure(msgspec.Struct, frozen=True, array_like=True):
+class ErrorRecord(msgspec.Struct, frozen=True, array_like=True):
     """A GatewayError on its way."""
 
     kind: str
@@ -33,7 +33,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 # A worker asks; each has the number of a call, which its answer bears too.
 
 
-class Question(Message, frozen=True):
+class RpcRequest(RpcMessage, frozen=True):
     """What wants an answer. call: its number, no other question's of this worker. shift: of
     the settings under which it is asked."""
 
@@ -41,14 +41,14 @@ class Question(Message, frozen=True):
     shift: int
 
 
-class Acquire(Question, frozen=True):
+class AcquireSlot(RpcRequest, frozen=True):
     """A slot for this key, after at most `wait` seconds in line."""
 
     key: str | None
     wait: float
 
 
-class Another(Question, frozen=True):
+class AcquireOtherSlot(RpcRequest, frozen=True):
     """A slot of an account that was not tried yet."""
 
     key: str | None
@@ -56,27 +56,27 @@ class Another(Question, frozen=True):
     tried: tuple[str, ...]
 
 
-class AcquireSmall(Question, frozen=True):
+class AcquireCompletionSlot(RpcRequest, frozen=True):
     """A slot for a small call, with that account if it has one."""
 
     prefer: str | None
 
 
-class FetchTokens(Question, frozen=True):
+class FetchTokens(RpcRequest, frozen=True):
     """An account's tokens, when they are there."""
 
     account: str
 
 
-class Replace(Question, frozen=True):
+class ReplaceTokens(RpcRequest, frozen=True):
     """Other tokens than these, which the upstream refused."""
 
     account: str
     rejected: Tokens
-    way: Way
+    way: Renewal
 
 
-class Admit(Question, frozen=True):
+class CountRequest(RpcRequest, frozen=True):
     """May this caller make one more request in this window?"""
 
     name: str
@@ -89,34 +89,34 @@ class Admit(Question, frozen=True):
 # A worker tells.
 
 
-class Withdraw(Message, frozen=True):
+class CancelRequest(RpcMessage, frozen=True):
     """Nobody waits for the answer of this call any more; a slot it brought comes back."""
 
     call: int
 
 
-class Answered(Message, frozen=True):
+class ProbeAnswered(RpcMessage, frozen=True):
     """The upstream began to answer the call that holds this slot, a probe."""
 
     slot: int
 
 
-class Release(Message, frozen=True):
+class ReleaseSlot(RpcMessage, frozen=True):
     """A slot is given back."""
 
     slot: int
-    outcome: Outcome
-    failure: Failure | None
+    outcome: CallOutcome
+    failure: ErrorRecord | None
 
 
-class Refused(Message, frozen=True):
+class SessionRefused(RpcMessage, frozen=True):
     """Even new tokens of this account were refused."""
 
     shift: int
     account: str
 
 
-class TurnBegan(Message, frozen=True):
+class CompletionBegan(RpcMessage, frozen=True):
     """A completion of this caller and file is the newest. turn: its number in this worker."""
 
     turn: int
@@ -124,32 +124,32 @@ class TurnBegan(Message, frozen=True):
     filename: str
 
 
-class TurnOver(Message, frozen=True):
+class CompletionEnded(RpcMessage, frozen=True):
     """A completion is done."""
 
     turn: int
 
 
-class Ready(Message, frozen=True):
+class RevisionReady(RpcMessage, frozen=True):
     """The worker could serve under these settings. fault: why it cannot, else empty."""
 
     shift: int
     fault: str
 
 
-class Serving(Message, frozen=True):
+class RevisionServing(RpcMessage, frozen=True):
     """What comes from now on is served under these settings."""
 
     shift: int
 
 
-class Left(Message, frozen=True):
+class RevisionDrained(RpcMessage, frozen=True):
     """The last request under these settings is done."""
 
     shift: int
 
 
-class Beat(Message, frozen=True):
+class Heartbeat(RpcMessage, frozen=True):
     """The worker's event loop turns. requests, connections: how many there are."""
 
     requests: int
@@ -159,13 +159,13 @@ class Beat(Message, frozen=True):
 # The parent answers.
 
 
-class Answer(Message, frozen=True):
+class RpcResponse(RpcMessage, frozen=True):
     """What a call brought."""
 
     call: int
 
 
-class Lent(Answer, frozen=True):
+class SlotGranted(RpcResponse, frozen=True):
     """A slot, named by the number of its call. tokens: None when they have to be fetched."""
 
     account: str
@@ -173,17 +173,17 @@ class Lent(Answer, frozen=True):
     tokens: Tokens | None
 
 
-class NoSlot(Answer, frozen=True):
+class NoOtherSlot(RpcResponse, frozen=True):
     """There is no other account to be had now."""
 
 
-class Fetched(Answer, frozen=True):
+class TokensFetched(RpcResponse, frozen=True):
     """Tokens."""
 
     tokens: Tokens
 
 
-class Admitted(Answer, frozen=True):
+class RequestCounted(RpcResponse, frozen=True):
     """What came of a request in its window; see `Admission`."""
 
     admitted: bool
@@ -192,23 +192,23 @@ class Admitted(Answer, frozen=True):
     last: float
 
 
-class Failed(Answer, frozen=True):
+class RpcFailed(RpcResponse, frozen=True):
     """The call failed."""
 
-    failure: Failure
+    failure: ErrorRecord
 
 
 # The parent tells.
 
 
-class Start(Message, frozen=True):
+class StartWorker(RpcMessage, frozen=True):
     """What the worker is to be."""
 
     number: int
 
 
-class Prepare(Message, frozen=True):
-    """Make everything ready to serve under these settings, and say `Ready`.
+class PrepareRevision(RpcMessage, frozen=True):
+    """Make everything ready to serve under these settings, and say `RevisionReady`.
 
     settings: a pickled `Config`, from the parent's own memory.
     """
@@ -217,50 +217,50 @@ class Prepare(Message, frozen=True):
     settings: bytes
 
 
-class Serve(Message, frozen=True):
-    """Serve what comes from now on under the settings that were prepared, and say `Serving`."""
+class ServeRevision(RpcMessage, frozen=True):
+    """Serve new requests under the settings that were prepared; answer `RevisionServing`."""
 
     shift: int
 
 
-class Forget(Message, frozen=True):
+class DropRevision(RpcMessage, frozen=True):
     """The settings that were prepared are not to be."""
 
     shift: int
 
 
-class Mean(Message, frozen=True):
+class MeanConnections(RpcMessage, frozen=True):
     """How many connections a worker has on the average."""
 
     connections: float
 
 
-class Stop(Message, frozen=True):
+class StopWorker(RpcMessage, frozen=True):
     """Take no more connections; requests may go on for so long, without an end if None."""
 
     seconds: float | None
 
 
-class Reopen(Message, frozen=True):
+class ReopenLogs(RpcMessage, frozen=True):
     """Open log files anew."""
 
 
-class Outdated(Message, frozen=True):
+class CompletionSuperseded(RpcMessage, frozen=True):
     """There is a newer completion of the same caller and file in another worker."""
 
     turn: int
 
 
-class State(Message, frozen=True):
+class AccountsState(RpcMessage, frozen=True):
     """How the accounts are. fault: why no request can be served now."""
 
     shift: int
-    fault: Failure | None
+    fault: ErrorRecord | None
     serving: int
     accounts: int
 
 
-class Models(Message, frozen=True):
+class ModelsChanged(RpcMessage, frozen=True):
     """The models that are offered."""
 
     shift: int
@@ -268,45 +268,45 @@ class Models(Message, frozen=True):
 
 
 FromWorker = (
-    Acquire
-    | Another
-    | AcquireSmall
+    AcquireSlot
+    | AcquireOtherSlot
+    | AcquireCompletionSlot
     | FetchTokens
-    | Replace
-    | Admit
-    | Withdraw
-    | Answered
-    | Release
-    | Refused
-    | TurnBegan
-    | TurnOver
-    | Ready
-    | Serving
-    | Left
-    | Beat
+    | ReplaceTokens
+    | CountRequest
+    | CancelRequest
+    | ProbeAnswered
+    | ReleaseSlot
+    | SessionRefused
+    | CompletionBegan
+    | CompletionEnded
+    | RevisionReady
+    | RevisionServing
+    | RevisionDrained
+    | Heartbeat
 )
-FromParent = (
-    Lent
-    | NoSlot
-    | Fetched
-    | Admitted
-    | Failed
-    | Start
-    | Prepare
-    | Serve
-    | Forget
-    | Mean
-    | Stop
-    | Reopen
-    | Outdated
-    | State
-    | Models
+FromMaster = (
+    SlotGranted
+    | NoOtherSlot
+    | TokensFetched
+    | RequestCounted
+    | RpcFailed
+    | StartWorker
+    | PrepareRevision
+    | ServeRevision
+    | DropRevision
+    | MeanConnections
+    | StopWorker
+    | ReopenLogs
+    | CompletionSuperseded
+    | AccountsState
+    | ModelsChanged
 )
 
 
-def failure_of(error: GatewayError) -> Failure:
+def error_record(error: GatewayError) -> ErrorRecord:
     """An error, to be sent."""
-    return Failure(
+    return ErrorRecord(
         type(error).__name__,
         error.message,
         error.code,
@@ -317,7 +317,7 @@ def failure_of(error: GatewayError) -> Failure:
     )
 
 
-def error_of(failure: Failure) -> GatewayError:
+def error_from_record(failure: ErrorRecord) -> GatewayError:
     """The error that was sent. One of a kind that is not known here is a GatewayError."""
     kind: Any = getattr(errors, failure.kind, None)
     if not (isinstance(kind, type) and issubclass(kind, GatewayError)):

@@ -8,65 +8,65 @@ from typing import TypeVar
 
 import structlog
 
-from gateway.accounts.account import Account, Lease
-from gateway.accounts.pool import Pool
+from gateway.accounts.account import Account, LocalLease
+from gateway.accounts.pool import LocalPool
 from gateway.errors import GatewayError, InternalError
-from gateway.fitten.auth.session import Session
-from gateway.fitten.completion.supersede import Place
+from gateway.fitten.auth.session import FittenSession
+from gateway.fitten.completion.supersede import CompletionKey
 from gateway.store.rate_windows import SlidingWindows, Window
 from gateway.workers.rpc.messages import (
-    Acquire,
-    AcquireSmall,
-    Admit,
-    Admitted,
-    Another,
-    Answered,
-    Failed,
-    Fetched,
+    AcquireCompletionSlot,
+    AcquireOtherSlot,
+    AcquireSlot,
+    CancelRequest,
+    CompletionBegan,
+    CompletionEnded,
+    CompletionSuperseded,
+    CountRequest,
     FetchTokens,
     FromWorker,
-    Lent,
-    Message,
-    NoSlot,
-    Outdated,
-    Question,
-    Refused,
-    Release,
-    Replace,
-    TurnBegan,
-    TurnOver,
-    Withdraw,
-    error_of,
-    failure_of,
+    NoOtherSlot,
+    ProbeAnswered,
+    ReleaseSlot,
+    ReplaceTokens,
+    RequestCounted,
+    RpcFailed,
+    RpcMessage,
+    RpcRequest,
+    SessionRefused,
+    SlotGranted,
+    TokensFetched,
+    error_from_record,
+    error_record,
 )
 
 _log = structlog.get_logger("workers")
 
-Q = TypeVar("Q", bound=Question)
+Q = TypeVar("Q", bound=RpcRequest)
 
 
-class Commons:
+class MasterState:
     """What workers have in common whatever the settings are: windows, and whose completion of
     a caller and file is the newest."""
 
     def __init__(self) -> None:
         self.windows = SlidingWindows()
-        self.newest: dict[Place, tuple[Desk, int]] = {}
+        self.newest: dict[CompletionKey, tuple[RpcServer, int]] = {}
 
 
-class Desk:
+class RpcServer:
     """Answers one worker, and knows what it holds: all of it comes back when it is gone.
 
     reply: sends it an answer. pools: by the shift under which a question is asked; whoever
         owns the desk puts them there and takes them away.
     """
 
-    def __init__(self, commons: Commons, reply: Callable[[Message], None]) -> None:
-        self.pools: dict[int, Pool[Session]] = {}
+    def __init__(self, commons: MasterState, reply: Callable[[RpcMessage], None]) -> None:
+        self.pools: dict[int, LocalPool[FittenSession]] = {}
         self._commons = commons
-        self._turns: dict[int, Place] = {}
+        self._turns: dict[int, CompletionKey] = {}
         self.reply = reply
-        self._slots: dict[int, Lease[Session]] = {}
+        self._slots: dict[int, LocalLease[FittenSession]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._closed = False
 
@@ -75,42 +75,44 @@ class Desk:
         if self._closed:
             return
         match message:
-            case Admit():
+            case CountRequest():
                 window = Window(message.limit, message.seconds, message.callers)
                 found = self._commons.windows.admit_now(message.name, message.caller, window)
                 self.reply(
-                    Admitted(message.call, found.admitted, found.count, found.first, found.last)
+                    RequestCounted(
+                        message.call, found.admitted, found.count, found.first, found.last
+                    )
                 )
-            case Acquire():
+            case AcquireSlot():
                 pool = self.pools.get(message.shift)
                 if pool is not None and (lease := pool.take()):
                     self._lend(message.call, lease)
                 else:
                     self._begin(message, self._acquire)
-            case AcquireSmall() | Another() | FetchTokens() | Replace():
+            case AcquireCompletionSlot() | AcquireOtherSlot() | FetchTokens() | ReplaceTokens():
                 self._begin(message, self._answer)
-            case Release():
+            case ReleaseSlot():
                 if held := self._slots.pop(message.slot, None):
-                    error = error_of(message.failure) if message.failure else None
+                    error = error_from_record(message.failure) if message.failure else None
                     held.release(message.outcome, error)
-            case Answered():
+            case ProbeAnswered():
                 if held := self._slots.get(message.slot):
                     held.answered()
-            case Withdraw():
+            case CancelRequest():
                 # First the slot: a task that has brought one may be remembered a moment longer.
                 if held := self._slots.pop(message.call, None):
                     held.release("unknown")
                 elif task := self._tasks.get(message.call):
                     task.cancel()
-            case TurnBegan():
+            case CompletionBegan():
                 self._turns[message.turn] = place = message.caller, message.filename
                 older = self._commons.newest.get(place)
                 self._commons.newest[place] = self, message.turn
                 if older is not None and older[0] is not self:
-                    older[0].reply(Outdated(older[1]))
-            case TurnOver():
+                    older[0].reply(CompletionSuperseded(older[1]))
+            case CompletionEnded():
                 self._over(message.turn)
-            case Refused():
+            case SessionRefused():
                 if account := self._account(message.shift, message.account):
                     account.session.refused()
 
@@ -146,52 +148,54 @@ class Desk:
         try:
             await answer(question)
         except GatewayError as error:
-            self.reply(Failed(question.call, failure_of(error)))
+            self.reply(RpcFailed(question.call, error_record(error)))
         except Exception:
             _log.exception("bug")
-            self.reply(Failed(question.call, failure_of(InternalError())))
+            self.reply(RpcFailed(question.call, error_record(InternalError())))
 
-    async def _acquire(self, question: Acquire) -> None:
+    async def _acquire(self, question: AcquireSlot) -> None:
         pool = self._pool(question)
         self._lend(question.call, await pool.acquire(question.key, question.wait))
 
-    async def _answer(self, question: AcquireSmall | Another | FetchTokens | Replace) -> None:
+    async def _answer(
+        self, question: AcquireCompletionSlot | AcquireOtherSlot | FetchTokens | ReplaceTokens
+    ) -> None:
         match question:
-            case AcquireSmall():
+            case AcquireCompletionSlot():
                 self._lend(question.call, self._pool(question).take_small(question.prefer))
-            case Another():
+            case AcquireOtherSlot():
                 pool = self._pool(question)
                 lease = await pool.another(question.key, question.wait, question.tried)
                 if lease is None:
-                    self.reply(NoSlot(question.call))
+                    self.reply(NoOtherSlot(question.call))
                 else:
                     self._lend(question.call, lease)
             case FetchTokens():
                 tokens = await self._session(question).tokens()
-                self.reply(Fetched(question.call, tokens))
-            case Replace():
+                self.reply(TokensFetched(question.call, tokens))
+            case ReplaceTokens():
                 tokens = await self._session(question).replace(question.rejected, question.way)
-                self.reply(Fetched(question.call, tokens))
+                self.reply(TokensFetched(question.call, tokens))
 
-    def _lend(self, call: int, lease: Lease[Session]) -> None:
+    def _lend(self, call: int, lease: LocalLease[FittenSession]) -> None:
         if self._closed:
             lease.release("unknown")
             return
         self._slots[call] = lease
         account = lease.account
-        self.reply(Lent(call, account.name, lease.probe, account.session.at_hand()))
+        self.reply(SlotGranted(call, account.name, lease.probe, account.session.at_hand()))
 
-    def _pool(self, question: Question) -> Pool[Session]:
+    def _pool(self, question: RpcRequest) -> LocalPool[FittenSession]:
         pool = self.pools.get(question.shift)
         if pool is None:  # a worker that asks after it has said `Left`
             raise InternalError
         return pool
 
-    def _account(self, shift: int, name: str) -> Account[Session] | None:
+    def _account(self, shift: int, name: str) -> Account[FittenSession] | None:
         accounts = self.pools[shift].accounts if shift in self.pools else ()
         return next((account for account in accounts if account.name == name), None)
 
-    def _session(self, question: FetchTokens | Replace) -> Session:
+    def _session(self, question: FetchTokens | ReplaceTokens) -> FittenSession:
         account = self._account(question.shift, question.account)
         if account is None:
             raise InternalError

@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from gateway.config.settings import Config
-from gateway.fitten.account_registry import Keeper
+from gateway.fitten.account_registry import LocalAccountRegistry
 from gateway.fitten.client import FittenClient
 from gateway.generation.model import Model
-from gateway.workers.rpc.messages import Models, State, failure_of
+from gateway.workers.rpc.messages import AccountsState, ModelsChanged, error_record
 
-Listener = Callable[[State | Models], None]
+StateListener = Callable[[AccountsState | ModelsChanged], None]
 
-_GLANCE = 0.2  # seconds between looks at whether the accounts are otherwise than was told
+_POLL = 0.2  # seconds between looks at whether the accounts are otherwise than was told
 
 
-class Office:
+class AccountService:
     """Keeps the accounts of one configuration for workers.
 
     shift: the number of the configuration. on_secret: told every token.
@@ -26,13 +26,13 @@ class Office:
     def __init__(self, shift: int, config: Config, on_secret: Callable[[str], None]) -> None:
         self.shift = shift
         self._client = FittenClient(config.fitten)
-        self.keeper = Keeper(config, self._client, on_secret)
-        self._listeners: set[Listener] = set()
-        self._state = State(shift, None, 0, 0)
-        self._models = Models(shift, ())
+        self.keeper = LocalAccountRegistry(config, self._client, on_secret)
+        self._listeners: set[StateListener] = set()
+        self._state = AccountsState(shift, None, 0, 0)
+        self._models = ModelsChanged(shift, ())
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Office]:
+    async def open(self) -> AsyncIterator[AccountService]:
         """The hours in which it works."""
         async with self._client.open(), self.keeper.kept(self._found):
             glances = asyncio.create_task(self._glance())
@@ -42,14 +42,14 @@ class Office:
                 glances.cancel()
                 await asyncio.gather(glances, return_exceptions=True)
 
-    def tell(self, listener: Listener) -> None:
+    def tell(self, listener: StateListener) -> None:
         """Have a worker told how things are, now and whenever that changes."""
         self._look()
         self._listeners.add(listener)
         listener(self._state)
         listener(self._models)
 
-    def tell_no_more(self, listener: Listener) -> None:
+    def tell_no_more(self, listener: StateListener) -> None:
         """It is gone."""
         self._listeners.discard(listener)
 
@@ -58,31 +58,31 @@ class Office:
         """How many accounts could serve a request now, and how many there are."""
         return self.keeper.pool.serving
 
-    def learn(self, former: Office) -> None:
+    def learn(self, former: AccountService) -> None:
         """Before it opens: know tokens and models of an office that is to be replaced."""
         self.keeper.learn(former.keeper)
-        self._models = Models(self.shift, former._models.models)
+        self._models = ModelsChanged(self.shift, former._models.models)
 
-    def take_over(self, former: Office) -> None:
+    def take_over(self, former: AccountService) -> None:
         """Go on where a former office is, whose workers may still finish."""
         self.keeper.take_over(former.keeper)
 
     def _found(self, models: Sequence[Model]) -> None:
-        self._models = Models(self.shift, tuple(models))
+        self._models = ModelsChanged(self.shift, tuple(models))
         for listener in self._listeners:
             listener(self._models)
 
     async def _glance(self) -> None:
         while True:
-            await asyncio.sleep(_GLANCE)
+            await asyncio.sleep(_POLL)
             self._look()
 
     def _look(self) -> None:
         fault, (serving, total) = self.keeper.pool.fault(), self.keeper.pool.serving
         failure = None
         if fault is not None:  # without what changes with every look, such as a wait
-            failure = failure_of(type(fault)(fault.message, code=fault.code))
-        state = State(self.shift, failure, serving, total)
+            failure = error_record(type(fault)(fault.message, code=fault.code))
+        state = AccountsState(self.shift, failure, serving, total)
         if state != self._state:
             self._state = state
             for listener in self._listeners:

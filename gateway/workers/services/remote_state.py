@@ -7,111 +7,111 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gateway.accounts.health import Outcome, outcome_of
+from gateway.accounts.health import CallOutcome, outcome_of
 from gateway.accounts.retry_budget import RetryBudget
 from gateway.config.settings import Config
 from gateway.errors import GatewayError
-from gateway.fitten.account_registry import Found
-from gateway.fitten.auth.reauthenticate import Way, refused_session
+from gateway.fitten.account_registry import OnModels
+from gateway.fitten.auth.reauthenticate import Renewal, session_refused_error
 from gateway.fitten.client import FittenClient
-from gateway.fitten.completion.supersede import Turn, Turns
+from gateway.fitten.completion.supersede import ActiveCompletion, NewestCompletions
 from gateway.generation.model import Model
 from gateway.store.rate_windows import Admission, Window
 from gateway.store.token_file import Tokens
-from gateway.workers.rpc.client import Asking
+from gateway.workers.rpc.client import RpcClient
 from gateway.workers.rpc.messages import (
-    Acquire,
-    AcquireSmall,
-    Admit,
-    Another,
-    Answered,
+    AccountsState,
+    AcquireCompletionSlot,
+    AcquireOtherSlot,
+    AcquireSlot,
+    CompletionBegan,
+    CompletionEnded,
+    CountRequest,
     FetchTokens,
-    FromParent,
-    Lent,
-    Models,
-    NoSlot,
-    Refused,
-    Release,
-    Replace,
-    State,
-    TurnBegan,
-    TurnOver,
-    error_of,
-    failure_of,
+    FromMaster,
+    ModelsChanged,
+    NoOtherSlot,
+    ProbeAnswered,
+    ReleaseSlot,
+    ReplaceTokens,
+    SessionRefused,
+    SlotGranted,
+    error_from_record,
+    error_record,
 )
 
-_LONGEST_LOGIN = 120.0  # seconds; the limits of the calls it is made of are shorter
+_LOGIN_TIMEOUT = 120.0  # seconds; the limits of the calls it is made of are shorter
 
 
-class Remote:
+class RemoteState:
     """What the parent keeps for all workers, under one configuration.
 
     asking: the line to it. shift: the number of the configuration. turns: the worker's.
     """
 
-    def __init__(self, asking: Asking, shift: int, turns: RemoteTurns) -> None:
+    def __init__(self, asking: RpcClient, shift: int, turns: RemoteNewestCompletions) -> None:
         self._asking = asking
         self.shift = shift
-        self._state = State(shift, None, 0, 0)
+        self._state = AccountsState(shift, None, 0, 0)
         self._models: tuple[Model, ...] = ()
-        self._found: Found | None = None
+        self._found: OnModels | None = None
         self.windows = self
         self.turns = turns
 
-    def told(self, message: FromParent) -> None:
+    def told(self, message: FromMaster) -> None:
         """The parent has told something."""
-        if isinstance(message, State):
+        if isinstance(message, AccountsState):
             self._state = message
-        elif isinstance(message, Models):
+        elif isinstance(message, ModelsChanged):
             self._models = message.models
             if self._found is not None:
                 self._found(message.models)
 
     @property
-    def state(self) -> State:
+    def state(self) -> AccountsState:
         """How the accounts are, by the last word."""
         return self._state
 
     async def admit(self, name: str, caller: str, window: Window) -> Admission:
         """See `Windows`."""
         limits = window.limit, window.seconds, window.callers
-        question = Admit(self._asking.next_call(), self.shift, name, caller, *limits)
+        question = CountRequest(self._asking.next_call(), self.shift, name, caller, *limits)
         answer = await self._asking.ask(question)
         return Admission(answer.admitted, answer.count, answer.first, answer.last)
 
     def accounts(
         self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
-    ) -> RemoteAccounts:
+    ) -> RemoteAccountRegistry:
         """See `Shared`."""
-        return RemoteAccounts(self, self._asking, config.fitten.pool.retry_ratio, on_secret)
+        return RemoteAccountRegistry(self, self._asking, config.fitten.pool.retry_ratio, on_secret)
 
-    async def listen(self, found: Found) -> None:
+    async def listen(self, found: OnModels) -> None:
         """Have this told the models, those that are known at once."""
         self._found = found
         if self._models:
             found(self._models)
 
 
-class RemoteTurns(Turns):
+class RemoteNewestCompletions(NewestCompletions):
     """Turns of which other workers hear, and that theirs can end."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: RpcClient) -> None:
         super().__init__()
         self._asking = asking
-        self._numbers: dict[Turn, int] = {}
-        self._open: dict[int, Turn] = {}
+        self._numbers: dict[ActiveCompletion, int] = {}
+        self._open: dict[int, ActiveCompletion] = {}
 
-    def begin(self, turn: Turn) -> None:
+    def begin(self, turn: ActiveCompletion) -> None:
         super().begin(turn)
         number = self._asking.next_call()
         self._numbers[turn], self._open[number] = number, turn
-        self._asking.tell(TurnBegan(number, *turn.place))
+        self._asking.tell(CompletionBegan(number, *turn.place))
 
-    def over(self, turn: Turn) -> None:
+    def over(self, turn: ActiveCompletion) -> None:
         super().over(turn)
         number = self._numbers.pop(turn)
         del self._open[number]
-        self._asking.tell(TurnOver(number))
+        self._asking.tell(CompletionEnded(number))
 
     def outdated(self, number: int) -> None:
         """Another worker has a newer one."""
@@ -119,15 +119,15 @@ class RemoteTurns(Turns):
             turn.end()
 
 
-class RemoteAccounts:
+class RemoteAccountRegistry:
     """The accounts as an application of a worker has them."""
 
     shared = True
 
     def __init__(
         self,
-        remote: Remote,
-        asking: Asking,
+        remote: RemoteState,
+        asking: RpcClient,
         retry_ratio: float,
         on_secret: Callable[[str], None],
     ) -> None:
@@ -138,7 +138,7 @@ class RemoteAccounts:
         self.tried.set()  # by the parent, before there were workers
 
     @asynccontextmanager
-    async def kept(self, found: Found) -> AsyncIterator[None]:
+    async def kept(self, found: OnModels) -> AsyncIterator[None]:
         """They are kept by the parent."""
         await self._remote.listen(found)
         yield
@@ -150,8 +150,8 @@ class RemotePool:
 
     def __init__(
         self,
-        remote: Remote,
-        asking: Asking,
+        remote: RemoteState,
+        asking: RpcClient,
         retry_ratio: float,
         on_secret: Callable[[str], None],
     ) -> None:
@@ -161,26 +161,28 @@ class RemotePool:
         self._on_secret = on_secret
         self._known: dict[str, Tokens] = {}
 
-    def take(self) -> RemoteSlot | None:
+    def take(self) -> RemoteLease | None:
         """Nothing is known without asking."""
         return None
 
-    async def acquire(self, key: str | None, wait: float) -> RemoteSlot:
+    async def acquire(self, key: str | None, wait: float) -> RemoteLease:
         """See `Pool`."""
-        question = Acquire(self._asking.next_call(), self._remote.shift, key, wait)
+        question = AcquireSlot(self._asking.next_call(), self._remote.shift, key, wait)
         return self._slot(await self._asking.ask(question, wait))
 
     async def another(
         self, key: str | None, wait: float, tried: Sequence[str]
-    ) -> RemoteSlot | None:
+    ) -> RemoteLease | None:
         """See `Pool`."""
-        question = Another(self._asking.next_call(), self._remote.shift, key, wait, tuple(tried))
+        question = AcquireOtherSlot(
+            self._asking.next_call(), self._remote.shift, key, wait, tuple(tried)
+        )
         answer = await self._asking.ask(question, wait)
-        return None if isinstance(answer, NoSlot) else self._slot(answer)
+        return None if isinstance(answer, NoOtherSlot) else self._slot(answer)
 
-    async def acquire_small(self, prefer: str | None = None) -> RemoteSlot:
+    async def acquire_small(self, prefer: str | None = None) -> RemoteLease:
         """See `Pool`."""
-        question = AcquireSmall(self._asking.next_call(), self._remote.shift, prefer)
+        question = AcquireCompletionSlot(self._asking.next_call(), self._remote.shift, prefer)
         return self._slot(await self._asking.ask(question))
 
     @property
@@ -191,7 +193,7 @@ class RemotePool:
     def fault(self) -> GatewayError | None:
         """Why no request can be served now, by the parent's last word."""
         failure = self._remote.state.fault
-        return error_of(failure) if failure else None
+        return error_from_record(failure) if failure else None
 
     @property
     def serving(self) -> tuple[int, int]:
@@ -205,11 +207,11 @@ class RemotePool:
             for secret in (tokens.access_token, tokens.refresh_token, tokens.user_id):
                 self._on_secret(secret)
 
-    def _slot(self, lent: Lent) -> RemoteSlot:
+    def _slot(self, lent: SlotGranted) -> RemoteLease:
         if lent.tokens is not None:
             self.seen(lent.account, lent.tokens)
         session = RemoteSession(lent.account, lent.tokens, self._asking, self)
-        return RemoteSlot(lent.call, session, lent.probe, self._asking)
+        return RemoteLease(lent.call, session, lent.probe, self._asking)
 
 
 class RemoteSession:
@@ -221,7 +223,7 @@ class RemoteSession:
         self,
         name: str,
         tokens: Tokens | None,
-        asking: Asking,
+        asking: RpcClient,
         pool: RemotePool,
     ) -> None:
         self.name = name
@@ -240,31 +242,31 @@ class RemoteSession:
             FetchTokens(self._asking.next_call(), self._pool.shift, self.name)
         )
 
-    async def replace(self, rejected: Tokens, way: Way) -> Tokens:
+    async def replace(self, rejected: Tokens, way: Renewal) -> Tokens:
         """See `TokenSource`."""
         return await self._fetch(
-            Replace(self._asking.next_call(), self._pool.shift, self.name, rejected, way)
+            ReplaceTokens(self._asking.next_call(), self._pool.shift, self.name, rejected, way)
         )
 
     def refused(self) -> GatewayError:
         """See `TokenSource`."""
-        self._asking.tell(Refused(self._pool.shift, self.name))
-        return refused_session()
+        self._asking.tell(SessionRefused(self._pool.shift, self.name))
+        return session_refused_error()
 
     async def _fetch(self, question: Any) -> Tokens:
-        answer = await self._asking.ask(question, _LONGEST_LOGIN)
+        answer = await self._asking.ask(question, _LOGIN_TIMEOUT)
         tokens: Tokens = answer.tokens
         self._tokens = tokens
         self._pool.seen(self.name, tokens)
         return tokens
 
 
-class RemoteSlot:
+class RemoteLease:
     """A slot of the parent's pool, in this worker's hands; see `Lease`."""
 
     __slots__ = ("_asking", "_number", "_open", "account", "probe")
 
-    def __init__(self, number: int, account: RemoteSession, probe: bool, asking: Asking) -> None:
+    def __init__(self, number: int, account: RemoteSession, probe: bool, asking: RpcClient) -> None:
         self._number = number
         self.account = account
         self.probe = probe
@@ -275,14 +277,14 @@ class RemoteSlot:
         """The upstream began to answer."""
         if self.probe:
             self.probe = False
-            self._asking.tell(Answered(self._number))
+            self._asking.tell(ProbeAnswered(self._number))
 
-    def release(self, outcome: Outcome, error: GatewayError | None = None) -> None:
+    def release(self, outcome: CallOutcome, error: GatewayError | None = None) -> None:
         """Give the slot back and say what came of it; a second time changes nothing."""
         if self._open:
             self._open = False
-            failure = failure_of(error) if error else None
-            self._asking.tell(Release(self._number, outcome, failure))
+            failure = error_record(error) if error else None
+            self._asking.tell(ReleaseSlot(self._number, outcome, failure))
 
     def end(self, error: object) -> None:
         """Give the slot back after a call that ended with this error, or well with None."""
