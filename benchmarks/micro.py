@@ -122,7 +122,7 @@ def piece_cases() -> Iterator[Case]:
     """Pieces -> pieces -> frames."""
     batch: list[Piece] = [("content", text) for text in _TEXTS]
     markers = prompt.ROLE_MARKERS
-    reply = ChatCompletions().reply(_generation())
+    reply = ChatCompletions().encoder(_generation())
 
     def frames_one_by_one() -> None:
         for piece in batch:
@@ -158,7 +158,7 @@ def request_cases() -> Iterator[Case]:
         )
 
     def ends() -> None:
-        reply = api.reply(generation)
+        reply = api.encoder(generation)
         reply.begin()
         reply.end()
 
@@ -189,9 +189,9 @@ def chain_cases(folder: Path) -> Iterator[Case]:
         steps = read_middlewares(chain, "middlewares", mistakes)
         if mistakes:
             raise SystemExit(f"The chain is not understood: {mistakes}")
-        boundary = ErrorHandler(errors.error_body, InFlightRequests(), frozenset())
+        error_handler = ErrorHandler(errors.error_body, InFlightRequests(), frozenset())
         handler, request = _handler(), _request()
-        yield Case("boundary", "request", 1, lambda: _finish(boundary(request, handler)))
+        yield Case("boundary", "request", 1, lambda: _finish(error_handler(request, handler)))
         for step in steps:
             built: Any = step.build()
             if step.name == "rate_limit":

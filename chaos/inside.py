@@ -61,7 +61,7 @@ def _held(app: web.Application) -> dict[str, Any]:
     pool = accounts.pool
     return {
         "tasks": dict(Counter(_name(task) for task in asyncio.all_tasks())),
-        "slots": sum(account.busy + account.small_busy for account in pool.accounts),
+        "slots": sum(account.busy + account.completions_busy for account in pool.accounts),
         "queued": pool.line.size,
         "accounts": {account.name: account.state for account in pool.accounts},
     }

@@ -40,14 +40,14 @@ _MIDDLEWARES = web.AppKey("steps", dict[str, Middleware])
 
 def build_app(
     config: Config,
-    lifecycle: InFlightRequests,
+    in_flight: InFlightRequests,
     shared: SharedState,
     *,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> web.Application:
     """The whole gateway as an application, not yet started.
 
-    lifecycle, shared: the process's own, which outlive the application when settings are
+    in_flight, shared: the process's own, which outlive the application when settings are
         reloaded.
     on_secret: told every secret that is learnt while running, so that logs can mask it.
     Raises ConfigError when a step cannot be built.
@@ -60,22 +60,22 @@ def build_app(
     image_limits = ImageLimits(config.images.max_bytes, config.images.max_pixels)
 
     async def upstream_lifespan(_: web.Application) -> AsyncIterator[None]:
-        async with client.open(), images.open(), accounts.kept(upstream.offer):
+        async with client.open(), images.open(), accounts.maintained(upstream.offer):
             yield
 
-    probes = Probes(upstream, lifecycle)
+    probes = Probes(upstream, in_flight)
     models = ModelRoutes(upstream, model_list.model_list_body, model_list.model_body)
 
     bodies = RequestBodyReader(config.server)
 
-    def answering(api: Endpoint) -> Handler:
-        handler = GenerationHandler(api, upstream, images, lifecycle, bodies, config.stream)
+    def answering(endpoint: Endpoint) -> Handler:
+        handler = GenerationHandler(endpoint, upstream, images, in_flight, bodies, config.stream)
         return handler.answer
 
-    boundary = ErrorHandler(error_body, lifecycle, frozenset({probes.health, probes.ready}))
+    error_handler = ErrorHandler(error_body, in_flight, frozenset({probes.health, probes.ready}))
     labelled = build_middlewares(config)
     steps = list(labelled.values())
-    chain: list[Middleware] = [boundary, *steps]
+    chain: list[Middleware] = [error_handler, *steps]
 
     app = web.Application(
         middlewares=[as_aiohttp_middleware(step) for step in chain],
@@ -87,7 +87,7 @@ def build_app(
     app[SHARED_STATE] = shared
     app[WINDOWS] = shared.windows
     app[_MIDDLEWARES] = labelled
-    app.on_response_prepare.append(boundary.on_response_prepare)
+    app.on_response_prepare.append(error_handler.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(step.lifespan for step in steps if hasattr(step, "lifespan"))
     add_routes(

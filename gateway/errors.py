@@ -1,7 +1,7 @@
 """What can go wrong, in no dialect: a few kinds, drawn once.
 
 A kind carries what a caller has to know (an HTTP status, a code, one sentence that
-says what to do); `apis/` turns it into the body of a dialect, `boundary` into an
+says what to do); `apis/` turns it into the body of a dialect, `error_handler` into an
 answer. The statuses and codes are those that OpenAI's SDKs act on.
 """
 

@@ -33,7 +33,7 @@ class Gateway:
     """A running gateway and a client for it."""
 
     url: str
-    door: Entrypoint
+    entrypoint: Entrypoint
     config: config.Config
     http: aiohttp.ClientSession
 
@@ -97,10 +97,10 @@ async def running_gateway(fitten_url: str, folder: Path, **sections: Any) -> Asy
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(data), "utf-8")
     loaded = config.load_config(path, {})
-    door = await single_process.start_entrypoint(loaded)
+    entrypoint = await single_process.start_entrypoint(loaded)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(headers=headers) as http:
         try:
-            yield Gateway(single_process.url_of_entrypoint(door), door, loaded, http)
+            yield Gateway(single_process.url_of_entrypoint(entrypoint), entrypoint, loaded, http)
         finally:
-            await single_process.stop_entrypoint(door, loaded.server.drain_timeout, grace=0)
+            await single_process.stop_entrypoint(entrypoint, loaded.server.drain_timeout, grace=0)

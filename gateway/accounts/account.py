@@ -29,7 +29,7 @@ class AccountSession(Protocol):
 
 S = TypeVar("S", bound=AccountSession)
 
-CallKind = Literal["chat", "small"]
+CallKind = Literal["chat", "completion"]
 
 
 class Account(Generic[S]):
@@ -45,7 +45,7 @@ class Account(Generic[S]):
         health: Health,
         *,
         limit: int,
-        small_limit: int,
+        completion_limit: int,
         identity: str | None = None,
     ) -> None:
         self.name = name
@@ -53,14 +53,18 @@ class Account(Generic[S]):
         self.session = session
         self.health = health
         self.limit = limit
-        self.small_limit = small_limit
+        self.completion_limit = completion_limit
         self.busy = 0
-        self.small_busy = 0
-        self.turn = 0
+        self.completions_busy = 0
+        self.lease_number = 0
 
     def renewed(self, other: Account[S]) -> Account[S]:
         """Itself, with the settings and the session of another object of this account."""
-        self.session, self.limit, self.small_limit = other.session, other.limit, other.small_limit
+        self.session, self.limit, self.completion_limit = (
+            other.session,
+            other.limit,
+            other.completion_limit,
+        )
         self.health.adopt(other.health)
         return self
 
@@ -103,7 +107,7 @@ class Account(Generic[S]):
 class Lender(Protocol[S]):
     """The pool, as a lease knows it."""
 
-    turn: int
+    lease_number: int
     line: FairQueue[Any]
 
     def changed(self, account: Account[S], before: GatewayError | None) -> None:
@@ -124,12 +128,12 @@ class LocalLease(Generic[S]):
         self._lender = lender
         self._kind = kind
         self._open = True
-        lender.turn += 1
-        account.turn = lender.turn
+        lender.lease_number += 1
+        account.lease_number = lender.lease_number
         if kind == "chat":
             account.busy += 1
         else:
-            account.small_busy += 1
+            account.completions_busy += 1
         self.probe = account.health.reason is not None and account.health.begin()
 
     def answered(self) -> None:
@@ -152,7 +156,7 @@ class LocalLease(Generic[S]):
         if self._kind == "chat":
             account.busy -= 1
         else:
-            account.small_busy -= 1
+            account.completions_busy -= 1
         health = account.health
         before = health.reason
         if outcome != "good" or not health.calm:

@@ -50,7 +50,7 @@ class LocalPool(Generic[S]):
         self.accounts = tuple(accounts)
         self.budget = RetryBudget(retry_ratio)
         self.line: FairQueue[asyncio.Future[LocalLease[S]]] = FairQueue(queue_length)
-        self.turn = 0  # of the lease that was given last
+        self.lease_number = 0  # of the lease that was given last
         self._timer: asyncio.TimerHandle | None = None
         self._successor: LocalPool[S] | None = None
 
@@ -67,7 +67,7 @@ class LocalPool(Generic[S]):
         )
         former.line.length, self.line = self.line.length, former.line
         former.budget.ratio, self.budget = self.budget.ratio, former.budget
-        self.turn = former.turn
+        self.lease_number = former.lease_number
         former._disarm()
         former._successor = self
         self.look()
@@ -80,20 +80,20 @@ class LocalPool(Generic[S]):
         account = None if self.line.size else self._choose(without)
         return None if account is None else LocalLease(account, self, "chat")
 
-    def take_small(self, prefer: str | None = None) -> LocalLease[S]:
+    def take_completion(self, prefer: str | None = None) -> LocalLease[S]:
         """A slot for a small call, with the account of this name if it has one.
 
         Small calls wait for nothing and have slots of their own, so that chats and they do
         not keep each other out. Raises what keeps every account from serving.
         """
-        account = self._choose(kind="small", prefer=prefer)
+        account = self._choose(kind="completion", prefer=prefer)
         if account is None:
-            raise self._fault() or _overloaded_error("small calls do not wait")
-        return LocalLease(account, self, "small")
+            raise self._fault() or _overloaded_error("code completions do not wait")
+        return LocalLease(account, self, "completion")
 
-    async def acquire_small(self, prefer: str | None = None) -> LocalLease[S]:
+    async def acquire_completion(self, prefer: str | None = None) -> LocalLease[S]:
         """The same, in the form that `Slots` wants."""
-        return self.take_small(prefer)
+        return self.take_completion(prefer)
 
     async def another(
         self, key: Hashable, wait: float, tried: Sequence[str]
@@ -184,7 +184,9 @@ class LocalPool(Generic[S]):
         if kind == "chat":
             free = [a for a in self.accounts if a.busy < a.limit and a.admits()]
         else:
-            free = [a for a in self.accounts if a.small_busy < a.small_limit and a.admits()]
+            free = [
+                a for a in self.accounts if a.completions_busy < a.completion_limit and a.admits()
+            ]
             free = [a for a in free if a.name == prefer] or free
         if without:
             free = [account for account in free if account.name not in without]

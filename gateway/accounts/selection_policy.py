@@ -7,11 +7,11 @@ from typing import Protocol, TypeVar
 
 
 class Candidate(Protocol):
-    """What a policy looks at. `turn` grows with each use, so that the least is the longest ago."""
+    """What a policy looks at: the lowest `lease_number` was used longest ago."""
 
     busy: int
     limit: int
-    turn: int
+    lease_number: int
 
     @property
     def ready(self) -> bool: ...
@@ -32,5 +32,5 @@ def least_busy(candidates: Sequence[C], *, may_risk: bool) -> C:
     """
     return min(
         candidates,
-        key=lambda a: (a.on_trial != may_risk, not a.ready, a.busy / a.limit, a.turn),
+        key=lambda a: (a.on_trial != may_risk, not a.ready, a.busy / a.limit, a.lease_number),
     )

@@ -42,6 +42,6 @@ class Endpoint(Protocol):
         """What a body asks for. Raises InvalidRequest."""
         ...
 
-    def reply(self, generation: Generation) -> ResponseEncoder:
+    def encoder(self, generation: Generation) -> ResponseEncoder:
         """The encoder for one generation's answer."""
         ...

@@ -49,7 +49,7 @@ class LlamaCppInfill:
             stream=bool(given.stream),
         )
 
-    def reply(self, generation: Generation) -> InfillEncoder:
+    def encoder(self, generation: Generation) -> InfillEncoder:
         return InfillEncoder(generation)
 
 

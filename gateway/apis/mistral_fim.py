@@ -24,5 +24,5 @@ class MistralFim:
             )
         return asked
 
-    def reply(self, generation: Generation) -> ChatResponseEncoder:
+    def encoder(self, generation: Generation) -> ChatResponseEncoder:
         return ChatResponseEncoder(generation)

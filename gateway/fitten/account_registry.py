@@ -38,12 +38,12 @@ class AccountRegistry(Protocol):
     def pool(self) -> AccountPool[TokenSource]: ...
 
     @property
-    def turns(self) -> NewestCompletions: ...
+    def newest_completions(self) -> NewestCompletions: ...
 
     @property
     def tried(self) -> asyncio.Event: ...
 
-    def kept(self, found: OnModels) -> AbstractAsyncContextManager[None]:
+    def maintained(self, found: OnModels) -> AbstractAsyncContextManager[None]:
         """Around their use. found: told the models that are offered."""
         ...
 
@@ -73,7 +73,7 @@ class LocalAccountRegistry:
                 ),
                 Health(failures=rules.breaker_failures, pause=rules.breaker_pause, clock=clock),
                 limit=account.max_concurrent or rules.max_concurrent,
-                small_limit=rules.max_completions,
+                completion_limit=rules.max_completions,
                 identity=owner,
             )
             for account, owner in zip(settings.accounts, owners, strict=True)
@@ -81,20 +81,20 @@ class LocalAccountRegistry:
         self.pool = LocalPool(
             accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio
         )
-        self.turns = NewestCompletions()
+        self.newest_completions = NewestCompletions()
         self._sessions = [account.session for account in accounts]
-        self._tending = BackgroundRefresh(client, self.pool, interval=settings.models_refresh)
+        self._refresh = BackgroundRefresh(client, self.pool, interval=settings.models_refresh)
 
     @property
     def tried(self) -> asyncio.Event:
         """The list of models was asked for, or no login worked at first."""
-        return self._tending.tried
+        return self._refresh.tried
 
     @asynccontextmanager
-    async def kept(self, found: OnModels) -> AsyncIterator[None]:
+    async def maintained(self, found: OnModels) -> AsyncIterator[None]:
         """Log in and read the list of models, now and then again, within the context."""
         await asyncio.gather(*(session.start() for session in self._sessions))
-        tending = asyncio.create_task(self._tending.run(found))
+        tending = asyncio.create_task(self._refresh.run(found))
         try:
             yield
         finally:
@@ -103,7 +103,7 @@ class LocalAccountRegistry:
             await asyncio.gather(*(session.close() for session in self._sessions))
 
     def learn(self, former: LocalAccountRegistry) -> None:
-        """Before `kept`: know the tokens of the same accounts, so that none logs in again."""
+        """Before `maintained`: know the tokens of the same accounts, so that none logs in again."""
         sessions = {account.identity: account.session for account in former.pool.accounts}
         for account in self.pool.accounts:
             if account.identity in sessions:
@@ -111,5 +111,5 @@ class LocalAccountRegistry:
 
     def take_over(self, former: LocalAccountRegistry) -> None:
         """Go on where a former keeper is, which does nothing by itself any more."""
-        former._tending.retire()
+        former._refresh.retire()
         self.pool.take_over(former.pool)

@@ -60,25 +60,27 @@ class FailoverOpener:
         is asked only when the failed call had no effect, and while the budget allows it: the
         caller has seen nothing yet. All of it takes at most `first_piece`.
         """
-        course = _Progress(text, generation, time.monotonic() + self._settings.timeouts.first_piece)
+        progress = _Progress(
+            text, generation, time.monotonic() + self._settings.timeouts.first_piece
+        )
         self._pool.budget.earn()
         lease = self._pool.take()
         if lease is None:
-            lease = await self._wait(course, self._pool.acquire)
+            lease = await self._wait(progress, self._pool.acquire)
         tried: list[str] = []
         while True:
             generation.account = lease.account.name
             try:
-                body = await self._chat(lease.account, course)
+                body = await self._chat(lease.account, progress)
                 if lease.probe:
                     lease.answered()
             except GatewayError as error:
-                if course.at_session and not isinstance(error, AccountRefused):
+                if progress.at_session and not isinstance(error, AccountRefused):
                     lease.release("unknown")  # the session has its own pauses
                 else:
                     lease.end(error)
                 tried.append(lease.account.name)
-                lease = await self._another(error, tried, course)
+                lease = await self._another(error, tried, progress)
             except BaseException:
                 lease.release("unknown")
                 raise
@@ -86,54 +88,54 @@ class FailoverOpener:
                 return body, lease
 
     async def _wait(
-        self, course: _Progress, wanted: Callable[[str | None, float], Awaitable[_Got]]
+        self, progress: _Progress, wanted: Callable[[str | None, float], Awaitable[_Got]]
     ) -> _Got:
         """What the pool gives, perhaps after a time in line."""
-        generation = course.generation
-        course.fresh = False
+        generation = progress.generation
+        progress.fresh = False
         began = time.monotonic()
         # Not to the very deadline: who has only waited must not be told that Fitten was late.
-        wait = min(self._settings.pool.queue_wait, course.deadline - began - _REPLY_MARGIN)
+        wait = min(self._settings.pool.queue_wait, progress.deadline - began - _REPLY_MARGIN)
         try:
             return await wanted(generation.caller, wait)
         finally:
             generation.queued += time.monotonic() - began
 
     async def _another(
-        self, error: GatewayError, tried: list[str], course: _Progress
+        self, error: GatewayError, tried: list[str], progress: _Progress
     ) -> Lease[TokenSource]:
         """A slot of another account. Raises the error when there is to be none."""
         budget = self._pool.budget
-        elsewhere = error.elsewhere or course.at_session
-        if not elsewhere or len(tried) >= _MAX_TRIES or time.monotonic() >= course.deadline:
+        elsewhere = error.elsewhere or progress.at_session
+        if not elsewhere or len(tried) >= _MAX_TRIES or time.monotonic() >= progress.deadline:
             raise error
-        if course.calls and not budget.left:
+        if progress.calls and not budget.left:
             _log.info("no_other_account_asked", reason="the budget of repeats is used up")
             raise error
         try:
-            lease = await self._wait(course, partial(self._pool.another, tried=tried))
+            lease = await self._wait(progress, partial(self._pool.another, tried=tried))
         except GatewayError:
             raise error from None
         if lease is None:
             raise error
-        if course.calls and not budget.spend():
+        if progress.calls and not budget.spend():
             lease.release("unknown")
             raise error
         _log.info("another_account_asked", code=error.code, failed=tried[-1])
         return lease
 
     def _chat(
-        self, account: LeasedAccount[TokenSource], course: _Progress
+        self, account: LeasedAccount[TokenSource], progress: _Progress
     ) -> Awaitable[ResponseBody]:
         """The response by this account."""
 
         async def chat(tokens: Tokens) -> ResponseBody:
-            limit = None if course.fresh else course.deadline - time.monotonic()
+            limit = None if progress.fresh else progress.deadline - time.monotonic()
             if limit is not None and limit <= 0:
                 raise UpstreamTimeout("Fitten did not answer in time; please try again.")
-            course.at_session = course.fresh = False
-            course.calls += 1
-            body = _request_body(course.text, tokens.user_id, course.generation.model)
+            progress.at_session = progress.fresh = False
+            progress.calls += 1
+            body = _request_body(progress.text, tokens.user_id, progress.generation.model)
             try:
                 return await self._client.chat(
                     tokens.user_id,
@@ -143,10 +145,10 @@ class FailoverOpener:
                     may_repeat=self._pool.budget.spend,
                 )
             except UpstreamUnauthorized:
-                course.at_session = True
+                progress.at_session = True
                 raise
 
-        course.at_session = True
+        progress.at_session = True
         return call_with_tokens(account.session, chat)
 
 

@@ -38,7 +38,9 @@ class FittenUpstream:
         self._catalogue = fitten_models.ModelCatalog()
         self._open = FailoverOpener(client, pool, settings).open
         diff = settings.completion.diff and not accounts.shared
-        self._completions = Completer(client, pool, accounts.turns, settings.completion, diff=diff)
+        self._completions = Completer(
+            client, pool, accounts.newest_completions, settings.completion, diff=diff
+        )
         self.calibration = UsageCalibration()
         self._listed = False  # whether the models are Fitten's own list
 

@@ -47,11 +47,11 @@ class ErrorHandler:
     def __init__(
         self,
         error_body: Callable[[GatewayError], bytes],
-        lifecycle: InFlightRequests,
+        in_flight: InFlightRequests,
         probes: frozenset[Handler],
     ) -> None:
         self._error_body = error_body
-        self._lifecycle = lifecycle
+        self._in_flight = in_flight
         self._probes = probes
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -64,7 +64,7 @@ class ErrorHandler:
                 self._check_expectation(request)
             if request.match_info.handler in self._probes:
                 return await request.match_info.handler(request)
-            with self._lifecycle.request():
+            with self._in_flight.request():
                 return await handler(request)
         except GatewayError as error:
             return self._render(request, error)
@@ -101,7 +101,7 @@ class ErrorHandler:
             response.headers["openai-version"] = "2020-10-01"
         # After an upgrade that we decline, aiohttp's parser loses what came behind the request.
         declined = "Upgrade" in request.headers and not request.can_read_body
-        if self._lifecycle.closing or declined:
+        if self._in_flight.closing or declined:
             response.force_close()
             response.headers["Connection"] = "close"
 

@@ -32,23 +32,23 @@ class GenerationHandler:
 
     def __init__(
         self,
-        api: Endpoint,
+        endpoint: Endpoint,
         upstream: Upstream,
         images: ImageFetcher,
-        lifecycle: InFlightRequests,
+        in_flight: InFlightRequests,
         bodies: RequestBodyReader,
         stream: StreamSettings,
     ) -> None:
-        self._api = api
+        self._endpoint = endpoint
         self._images = images
-        self._lifecycle = lifecycle
+        self._in_flight = in_flight
         self._upstream = upstream
         self._bodies = bodies
         self._stream = stream
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError as long as nothing was sent."""
-        asked = self._api.parse(await self._bodies.read(request))
+        asked = self._endpoint.parse(await self._bodies.read(request))
         if any(message.images for message in asked.messages):
             asked = replace(asked, messages=await self._images.fetched(asked.messages))
         # A completion has no choice of models; editors name the one whose notation they write.
@@ -57,11 +57,11 @@ class GenerationHandler:
         request[GENERATION] = generation
         if asked.ignored:
             request[RESPONSE_HEADERS]["x-fitten-ignored-params"] = ", ".join(asked.ignored)
-        reply = self._api.reply(generation)
+        encoder = self._endpoint.encoder(generation)
         try:
             if asked.stream:
-                return await self._answer_stream(request, generation, reply)
-            response = await self._answer_whole(generation, reply)
+                return await self._answer_stream(request, generation, encoder)
+            response = await self._answer_whole(generation, encoder)
             if generation.format_missed:
                 request[RESPONSE_HEADERS]["x-fitten-response-format"] = "mismatch"
             return response
@@ -69,14 +69,14 @@ class GenerationHandler:
             generation.end = error.code or "error"
             raise
         except (asyncio.CancelledError, ConnectionError):
-            if self._lifecycle.interrupted:
+            if self._in_flight.interrupted:
                 generation.end = "draining"
                 raise draining_error() from None
             generation.end = CLIENT_GONE
             raise
 
     async def _answer_whole(
-        self, generation: Generation, reply: ResponseEncoder
+        self, generation: Generation, encoder: ResponseEncoder
     ) -> web.StreamResponse:
         pieces: list[Piece] = []
         async with self._upstream.generate(generation) as batches:
@@ -85,22 +85,22 @@ class GenerationHandler:
                     generation.first_piece = time.monotonic()
                 pieces.extend(batch)
         generation.end = "complete"
-        body = reply.whole(pieces)
+        body = encoder.whole(pieces)
         generation.bytes_sent = len(body)
         return web.Response(body=body, content_type="application/json")
 
     async def _answer_stream(
-        self, request: web.Request, generation: Generation, reply: ResponseEncoder
+        self, request: web.Request, generation: Generation, encoder: ResponseEncoder
     ) -> web.StreamResponse:
         """Until the first piece, or a grace, nothing is sent: failures keep their status."""
         settings = self._stream
         stream = EventStream(
-            request, generation, begin=reply.begin(), write_timeout=settings.write_timeout
+            request, generation, begin=encoder.begin(), write_timeout=settings.write_timeout
         )
         silence = Silence(settings.grace, settings.keep_alive, stream.keep_alive)
 
         def direct(batch: Sequence[Piece]) -> bool:
-            return stream.ready and stream.write_now(reply.pieces(batch))
+            return stream.ready and stream.write_now(encoder.pieces(batch))
 
         last = b""  # the frames that leave together with the end, whatever it is
         try:
@@ -109,15 +109,15 @@ class GenerationHandler:
                     if generation.first_piece is None:
                         generation.first_piece = time.monotonic()
                     if batches.ended:
-                        last = reply.pieces(batch)
+                        last = encoder.pieces(batch)
                     else:
-                        await stream.write(reply.pieces(batch))
+                        await stream.write(encoder.pieces(batch))
                         batches.direct = direct
             # The upstream is closed by now, also when it was cut short.
             generation.end = "complete"
-            return await stream.end(last + reply.end())
+            return await stream.end(last + encoder.end())
         except (asyncio.CancelledError, ConnectionError):
-            if not (self._lifecycle.interrupted and stream.begun and stream.connected):
+            if not (self._in_flight.interrupted and stream.begun and stream.connected):
                 raise
             error: GatewayError = draining_error()
         except GatewayError as failure:
@@ -131,4 +131,4 @@ class GenerationHandler:
             error = InternalError()
         # The answer has begun: the error is a frame; nothing like an end follows it.
         generation.end = error.code or "error"
-        return await stream.end(last + reply.error(error))
+        return await stream.end(last + encoder.error(error))

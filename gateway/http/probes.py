@@ -21,9 +21,9 @@ class Backend(Protocol):
 class Probes:
     """What a supervisor asks; answered without a key."""
 
-    def __init__(self, backend: Backend, lifecycle: InFlightRequests) -> None:
+    def __init__(self, backend: Backend, in_flight: InFlightRequests) -> None:
         self._backend = backend
-        self._lifecycle = lifecycle
+        self._in_flight = in_flight
 
     async def health(self, _: web.Request) -> web.StreamResponse:
         """200 as long as the process answers."""
@@ -31,7 +31,7 @@ class Probes:
 
     async def ready(self, _: web.Request) -> web.StreamResponse:
         """200 when a request could be served now, else 503 with the reason."""
-        fault = "shutting down" if self._lifecycle.closing else self._backend.fault
+        fault = "shutting down" if self._in_flight.closing else self._backend.fault
         if fault is None:
             return web.json_response({"status": "ready"})
         return web.json_response({"status": "not ready", "reason": fault}, status=503)

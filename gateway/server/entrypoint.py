@@ -36,8 +36,8 @@ _DRAIN_POLL = 0.02  # seconds between looks at what still goes on
 SiteFactory = Callable[["Entrypoint", socket.socket], web.BaseSite]
 
 
-def _default_site(door: Entrypoint, listening: socket.socket) -> web.BaseSite:
-    return web.SockSite(door, listening, backlog=BACKLOG)
+def _default_site(entrypoint: Entrypoint, listening: socket.socket) -> web.BaseSite:
+    return web.SockSite(entrypoint, listening, backlog=BACKLOG)
 
 
 class RunningApp:
@@ -61,7 +61,7 @@ class RunningApp:
         self.make = server.request_factory
         self.answer = server.request_handler
 
-    async def leave(self) -> None:
+    async def drain_and_close(self) -> None:
         """End what `start` started, once no request needs it any more."""
         # A request made for this application has its task, which is to run in the next turn.
         await asyncio.sleep(0.05)
@@ -85,7 +85,7 @@ class Entrypoint(web.ServerRunner):
     """
 
     def __init__(
-        self, lifecycle: InFlightRequests, render_error: Callable[[GatewayError], bytes]
+        self, in_flight: InFlightRequests, render_error: Callable[[GatewayError], bytes]
     ) -> None:
         self._context = ConnectionContext(render_error)
         server = HttpServer(
@@ -100,11 +100,11 @@ class Entrypoint(web.ServerRunner):
             context=self._context,
         )
         super().__init__(server, shutdown_timeout=0.1)
-        self.lifecycle = lifecycle
+        self.in_flight = in_flight
         self._current: RunningApp | None = None
         self._sockets: list[socket.socket] = []
         self._last_request = 0.0  # when it was answered
-        self._leaving: dict[asyncio.Task[None], RunningApp] = {}
+        self._draining: dict[asyncio.Task[None], RunningApp] = {}
 
     @property
     def app(self) -> web.Application:
@@ -115,7 +115,7 @@ class Entrypoint(web.ServerRunner):
     @property
     def leaving(self) -> int:
         """How many applications finish requests that came before a reload."""
-        return len(self._leaving)
+        return len(self._draining)
 
     async def listen(self, sockets: list[socket.socket], site: SiteFactory | None = None) -> None:
         """Take connections from these sockets, which are the door's from now on.
@@ -147,7 +147,7 @@ class Entrypoint(web.ServerRunner):
         connections: list[Connection] = []
         while (now := time.monotonic()) < began + seconds:
             connections = [c for c in self.server.connections if isinstance(c, Connection)]
-            quiet = not self.lifecycle.active and now - self._last_request >= grace
+            quiet = not self.in_flight.active and now - self._last_request >= grace
             idle_before = now - (grace if quiet else patience)
             if idle_before < began:
                 idle_before = -1.0  # none has been silent for so long since we began to end
@@ -159,26 +159,28 @@ class Entrypoint(web.ServerRunner):
 
     async def start(self, app: web.Application) -> RunningApp:
         """Start an application that takes no requests yet; for `put` or its own `end`."""
-        behind = RunningApp(app)
-        await behind.start()
-        return behind
+        running_app = RunningApp(app)
+        await running_app.start()
+        return running_app
 
-    def put(self, behind: RunningApp, *, on_left: Callable[[], None] = lambda: None) -> None:
+    def put(
+        self, running_app: RunningApp, *, on_drained: Callable[[], None] = lambda: None
+    ) -> None:
         """New requests are this application's from now on.
 
         The former one, if any, finishes its requests and is then ended. on_left: told when
         that is done.
         """
-        former, self._current = self._current, behind
+        former, self._current = self._current, running_app
         if former is None:
             return
-        task = asyncio.create_task(former.leave())
-        self._leaving[task] = former
-        task.add_done_callback(self._left)
-        task.add_done_callback(lambda _: on_left())
+        task = asyncio.create_task(former.drain_and_close())
+        self._draining[task] = former
+        task.add_done_callback(self._on_drained)
+        task.add_done_callback(lambda _: on_drained())
 
-    def _left(self, task: asyncio.Task[None]) -> None:
-        self._leaving.pop(task, None)
+    def _on_drained(self, task: asyncio.Task[None]) -> None:
+        self._draining.pop(task, None)
         # aiohttp keeps the chains of steps of the last 1024 handlers, and by them their
         # applications. And an application is full of circles: its like would pile up, since
         # the collector rarely looks at what has lived for a while. Both cost milliseconds.
@@ -191,36 +193,36 @@ class Entrypoint(web.ServerRunner):
         """Close the connections and end every application."""
         await super().cleanup()
         self._context.close()
-        leaving = dict(self._leaving)
+        leaving = dict(self._draining)
         if leaving:
             await asyncio.wait(leaving, timeout=_CLEANUP_TIMEOUT)
-            for task, behind in leaving.items():
+            for task, running_app in leaving.items():
                 if not task.done():
                     task.cancel()
-                    await behind.end()
+                    await running_app.end()
         if self._current is not None:
             await self._current.end()
 
     def _make(self, message: Any, *rest: Any) -> web.BaseRequest:
-        behind = self._current
-        assert behind is not None
+        running_app = self._current
+        assert running_app is not None
         if "Expect" in message.headers:
-            request = make_request_without_expect(behind.make, message, *rest)
+            request = make_request_without_expect(running_app.make, message, *rest)
         else:
-            request = behind.make(message, *rest)
-        request[_RUNNING_APP] = behind
+            request = running_app.make(message, *rest)
+        request[_RUNNING_APP] = running_app
         return request
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         # Here and nowhere deeper: each coroutine on the way costs at each turn of a stream.
         connection: Any = request.protocol
-        behind = request[_RUNNING_APP]
+        running_app = request[_RUNNING_APP]
         connection.idle_since = None
-        behind.requests += 1
+        running_app.requests += 1
         try:
-            return await behind.answer(request)
+            return await running_app.answer(request)
         finally:
             connection.idle_since = self._last_request = time.monotonic()
-            behind.requests -= 1
-            if behind.idle is not None and not behind.requests:
-                behind.idle.set()
+            running_app.requests -= 1
+            if running_app.idle is not None and not running_app.requests:
+                running_app.idle.set()

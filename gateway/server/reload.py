@@ -77,7 +77,7 @@ def refuse_on_failure() -> Iterator[None]:
         raise ReloadRefused(type(error).__name__) from None
 
 
-async def reload_entrypoint(door: Entrypoint, source: ConfigSource) -> Config:
+async def reload_entrypoint(entrypoint: Entrypoint, source: ConfigSource) -> Config:
     """Put an application with the present settings behind the door. Raises Refused.
 
     Whatever fails, or is cancelled, leaves everything as it was.
@@ -86,28 +86,30 @@ async def reload_entrypoint(door: Entrypoint, source: ConfigSource) -> Config:
     started = time.monotonic()
     with refuse_on_failure():
         config = await asyncio.to_thread(source.load)
-        check_exposure(config, door.addresses)
-        await _swap(door, config, source)
-    _log.info("reloaded", seconds=round(time.monotonic() - started, 3), leaving=door.leaving)
+        check_exposure(config, entrypoint.addresses)
+        await _swap(entrypoint, config, source)
+    _log.info("reloaded", seconds=round(time.monotonic() - started, 3), leaving=entrypoint.leaving)
     return config
 
 
-async def _swap(door: Entrypoint, config: Config, source: ConfigSource) -> None:
+async def _swap(entrypoint: Entrypoint, config: Config, source: ConfigSource) -> None:
     for secret in config.secrets():
         source.on_secret(secret)
-    app = build_app(config, door.lifecycle, door.app[SHARED_STATE], on_secret=source.on_secret)
-    copy_tokens(door.app, app)
-    behind = await door.start(app)
+    app = build_app(
+        config, entrypoint.in_flight, entrypoint.app[SHARED_STATE], on_secret=source.on_secret
+    )
+    copy_tokens(entrypoint.app, app)
+    running_app = await entrypoint.start(app)
     try:
         await wait_for_upstream(app[ACCOUNTS].tried)
         source.adopt(config)
     except BaseException:
-        await behind.end()
+        await running_app.end()
         raise
     # No await from here: no request comes between the steps.
-    hand_over(door.app, app)
-    door.put(behind)
-    door.limit(config)
+    hand_over(entrypoint.app, app)
+    entrypoint.put(running_app)
+    entrypoint.limit(config)
 
 
 async def wait_for_upstream(tried: asyncio.Event) -> None:

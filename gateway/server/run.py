@@ -35,7 +35,7 @@ class Service(ServiceNumbers, Protocol):
         ConfigError when it must not."""
         ...
 
-    async def first_try(self) -> None:
+    async def wait_for_upstream(self) -> None:
         """Wait a little for the upstream's first login."""
         ...
 
@@ -88,7 +88,7 @@ async def serve_until_stopped(
 
         async def get_ready_and_reload() -> None:
             if supervisor.there:  # nobody else waits for it
-                await service.first_try()
+                await service.wait_for_upstream()
             supervisor.ready(status())
             if source is not None:
                 reload = partial(service.reload, source)

@@ -43,48 +43,48 @@ class SingleProcess:
         self._config = config
         self._sockets = sockets
         self._on_secret = on_secret
-        self._door: Entrypoint | None = None
+        self._entrypoint: Entrypoint | None = None
 
     async def start(self) -> str:
         """See `Service`."""
-        self._door = await start_entrypoint(
+        self._entrypoint = await start_entrypoint(
             self._config, sockets=self._sockets, on_secret=self._on_secret
         )
         tune_garbage_collector()
-        return url_of_entrypoint(self._door)
+        return url_of_entrypoint(self._entrypoint)
 
     @property
-    def door(self) -> Entrypoint:
+    def entrypoint(self) -> Entrypoint:
         """The door, once it is started."""
-        assert self._door is not None
-        return self._door
+        assert self._entrypoint is not None
+        return self._entrypoint
 
     @property
     def requests(self) -> int:
         """How many requests are under way."""
-        return self.door.lifecycle.active
+        return self.entrypoint.in_flight.active
 
     @property
     def accounts(self) -> tuple[int, int]:
         """How many accounts could serve a request now, and how many there are."""
-        return self.door.app[UPSTREAM].accounts
+        return self.entrypoint.app[UPSTREAM].accounts
 
     @property
     def drain_timeout(self) -> float:
         """See `Service`."""
-        return self.door.app[CONFIG].server.drain_timeout
+        return self.entrypoint.app[CONFIG].server.drain_timeout
 
-    async def first_try(self) -> None:
+    async def wait_for_upstream(self) -> None:
         """See `Service`."""
-        await wait_for_upstream(self.door.app[ACCOUNTS].tried)
+        await wait_for_upstream(self.entrypoint.app[ACCOUNTS].tried)
 
     async def reload(self, source: ConfigSource) -> None:
         """See `Service`."""
-        await reload_entrypoint(self.door, source)
+        await reload_entrypoint(self.entrypoint, source)
 
     async def stop(self) -> None:
         """See `Service`."""
-        await stop_entrypoint(self.door, self.drain_timeout)
+        await stop_entrypoint(self.entrypoint, self.drain_timeout)
 
     async def close(self) -> None:
         """Nothing is left after `stop_entrypoint`, or a `start_entrypoint` that failed."""
@@ -100,7 +100,7 @@ async def start_entrypoint(
     shared: SharedState | None = None,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> Entrypoint:
-    """A gateway that serves; `door.addresses` says where. Raises OSError or ConfigError.
+    """A gateway that serves; `entrypoint.addresses` says where. Raises OSError or ConfigError.
 
     sockets: to listen on instead of the configured address. shared: with other processes;
     unless given, this one is alone. To be ended by `stop_entrypoint`.
@@ -109,61 +109,63 @@ async def start_entrypoint(
     sockets = sockets or listeners.open_listeners(config.server.host, config.server.port)
     try:
         listeners.check_exposure(config, [s.getsockname() for s in sockets])
-        door = await create_entrypoint(config, shared or LocalState(), on_secret=on_secret)
-        await accept_connections(door, sockets)
+        entrypoint = await create_entrypoint(config, shared or LocalState(), on_secret=on_secret)
+        await accept_connections(entrypoint, sockets)
     except BaseException:
         listeners.close_listeners(sockets)
         raise
-    return door
+    return entrypoint
 
 
 async def create_entrypoint(
     config: Config, shared: SharedState, *, on_secret: Callable[[str], None] = lambda _: None
 ) -> Entrypoint:
     """A gateway that could serve, but listens to nobody yet. To be ended by `stop_entrypoint`."""
-    lifecycle = InFlightRequests()
-    door = Entrypoint(lifecycle, render_error)
+    in_flight = InFlightRequests()
+    entrypoint = Entrypoint(in_flight, render_error)
     try:
-        await door.setup()
-        door.put(await door.start(build_app(config, lifecycle, shared, on_secret=on_secret)))
+        await entrypoint.setup()
+        entrypoint.put(
+            await entrypoint.start(build_app(config, in_flight, shared, on_secret=on_secret))
+        )
     except BaseException:
-        await door.cleanup()
+        await entrypoint.cleanup()
         raise
-    return door
+    return entrypoint
 
 
 async def accept_connections(
-    door: Entrypoint, sockets: list[socket.socket], site: SiteFactory | None = None
+    entrypoint: Entrypoint, sockets: list[socket.socket], site: SiteFactory | None = None
 ) -> None:
     """Listen on these sockets, which are the door's from now on; if that fails, it is shut.
 
     site: how connections are taken.
     """
     try:
-        await door.listen(sockets, site)
+        await entrypoint.listen(sockets, site)
         raise_descriptor_limit()
-        door.limit(door.app[CONFIG])
+        entrypoint.limit(entrypoint.app[CONFIG])
     except BaseException:
-        await door.cleanup()
+        await entrypoint.cleanup()
         raise
 
 
 async def stop_entrypoint(
-    door: Entrypoint, drain_timeout: float, *, grace: float = _DRAIN_GRACE
+    entrypoint: Entrypoint, drain_timeout: float, *, grace: float = _DRAIN_GRACE
 ) -> None:
     """Take no new connections, let requests finish for a while, then end them.
 
     grace: how long a connection waits for another request before it is closed.
     """
-    lifecycle = door.lifecycle
-    lifecycle.closing = True
-    for site in list(door.sites):
+    in_flight = entrypoint.in_flight
+    in_flight.closing = True
+    for site in list(entrypoint.sites):
         await site.stop()
-    _log.info("draining", active=lifecycle.active, timeout=drain_timeout)
-    if not await door.drain(drain_timeout, grace):
-        _log.warning("drain_timeout", active=lifecycle.active)
-    await lifecycle.interrupt()
-    await door.cleanup()
+    _log.info("draining", active=in_flight.active, timeout=drain_timeout)
+    if not await entrypoint.drain(drain_timeout, grace):
+        _log.warning("drain_timeout", active=in_flight.active)
+    await in_flight.interrupt()
+    await entrypoint.cleanup()
 
 
 def tune_garbage_collector() -> None:
@@ -177,6 +179,6 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-def url_of_entrypoint(door: Entrypoint) -> str:
+def url_of_entrypoint(entrypoint: Entrypoint) -> str:
     """The URL of a gateway's first address."""
-    return listeners.url_of(door.addresses[0])
+    return listeners.url_of(entrypoint.addresses[0])

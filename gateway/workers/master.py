@@ -38,11 +38,11 @@ class Master:
         self._config = config
         self._sockets = sockets or []
         self._on_secret = on_secret
-        self._crew = WorkerSupervisor(self._sockets, MasterState(), self._left)
-        self._shifts = itertools.count(1)
-        self._hours: dict[AccountService, AsyncExitStack] = {}
+        self._supervisor = WorkerSupervisor(self._sockets, MasterState(), self._on_left)
+        self._revisions = itertools.count(1)
+        self._lifetimes: dict[AccountService, AsyncExitStack] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._office: AccountService | None = None
+        self._accounts: AccountService | None = None
         self.drain_timeout = 0.0  # seconds that requests may go on after a stop is asked for
 
     async def start(self) -> str:
@@ -51,68 +51,72 @@ class Master:
         if not self._sockets:
             self._sockets += listeners.open_listeners(config.server.host, config.server.port)
         self._check(config)
-        self._office = await self._opened(config)
+        self._accounts = await self._opened(config)
         self.drain_timeout = config.server.drain_timeout
-        await self._crew.start(self._office, config)
+        await self._supervisor.start(self._accounts, config)
         return listeners.url_of(self._sockets[0].getsockname())
 
-    async def first_try(self) -> None:
+    async def wait_for_upstream(self) -> None:
         """See `Service`."""
-        if self._office is not None:
-            await wait_for_upstream(self._office.keeper.tried)
+        if self._accounts is not None:
+            await wait_for_upstream(self._accounts.registry.tried)
 
     async def reload(self, source: ConfigSource) -> None:
         """See `Service`."""
         source.reopen()
-        self._crew.reopen()
+        self._supervisor.reopen()
         started = time.monotonic()
         with refuse_on_failure():
             config = await asyncio.to_thread(source.load)
             self._check(config)
             await self._change(config, source)
         seconds = round(time.monotonic() - started, 3)
-        _log.info("reloaded", seconds=seconds, leaving=len(self._hours) - 1)
+        _log.info("reloaded", seconds=seconds, leaving=len(self._lifetimes) - 1)
 
     async def _change(self, config: Config, source: ConfigSource) -> None:
         """Other settings: everything is made ready, then all workers take them."""
-        former = self._office
+        former = self._accounts
         assert former is not None
         for secret in config.secrets():
             source.on_secret(secret)
-        office = await self._opened(config, former)
+        accounts = await self._opened(config, former)
         try:
-            await wait_for_upstream(office.keeper.tried)
-            await self._crew.prepare(office, config)
+            await wait_for_upstream(accounts.registry.tried)
+            await self._supervisor.prepare(accounts, config)
             try:
                 source.adopt(config)
             except BaseException:
-                self._crew.forget(office)
+                self._supervisor.forget(accounts)
                 raise
         except BaseException:
-            await self._close(office)
+            await self._close(accounts)
             raise
-        office.take_over(former)
-        self._office, self.drain_timeout = office, config.server.drain_timeout
-        await self._crew.serve(office, config)
-        self._left(former)  # in case that nobody used it
+        accounts.take_over(former)
+        self._accounts, self.drain_timeout = accounts, config.server.drain_timeout
+        await self._supervisor.serve(accounts, config)
+        self._on_left(former)  # in case that nobody used it
 
     async def _opened(self, config: Config, former: AccountService | None = None) -> AccountService:
-        office = AccountService(next(self._shifts), config, self._on_secret)
+        accounts = AccountService(next(self._revisions), config, self._on_secret)
         if former is not None:
-            office.learn(former)
-        hours = AsyncExitStack()
-        await hours.enter_async_context(office.open())
-        self._hours[office] = hours
-        return office
+            accounts.learn(former)
+        lifetime = AsyncExitStack()
+        await lifetime.enter_async_context(accounts.open())
+        self._lifetimes[accounts] = lifetime
+        return accounts
 
-    async def _close(self, office: AccountService) -> None:
-        if hours := self._hours.pop(office, None):
-            await hours.aclose()
+    async def _close(self, accounts: AccountService) -> None:
+        if lifetime := self._lifetimes.pop(accounts, None):
+            await lifetime.aclose()
 
-    def _left(self, office: AccountService) -> None:
+    def _on_left(self, accounts: AccountService) -> None:
         """No worker uses this office: it can close, unless it is the present one."""
-        if office is not self._office and office in self._hours and not self._crew.serves(office):
-            task = asyncio.create_task(self._close(office))
+        if (
+            accounts is not self._accounts
+            and accounts in self._lifetimes
+            and not self._supervisor.serves(accounts)
+        ):
+            task = asyncio.create_task(self._close(accounts))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -120,35 +124,35 @@ class Master:
         """See `Service`."""
         _log.info("draining", active=self.requests, timeout=self.drain_timeout)
         listeners.close_listeners(self._sockets)
-        await self._crew.stop(self.drain_timeout)
+        await self._supervisor.stop(self.drain_timeout)
 
     async def close(self) -> None:
         """See `Service`."""
-        self._crew.kill()
+        self._supervisor.kill()
         listeners.close_listeners(self._sockets)
-        for office in list(self._hours):
-            await self._close(office)
+        for accounts in list(self._lifetimes):
+            await self._close(accounts)
         if self._closing:
             await asyncio.wait(self._closing)
 
     def kill(self) -> None:
         """See `Service`."""
-        self._crew.kill()
+        self._supervisor.kill()
 
     @property
     def requests(self) -> int:
         """How many requests the workers are at, as of their last beat."""
-        return self._crew.requests
+        return self._supervisor.requests
 
     @property
     def accounts(self) -> tuple[int, int]:
         """How many accounts could serve a request now, and how many there are."""
-        return self._office.serving if self._office else (0, 0)
+        return self._accounts.serving if self._accounts else (0, 0)
 
     @property
     def workers(self) -> tuple[int, int]:
         """How many workers take requests, and how many there are to be."""
-        return self._crew.serving, self._crew.count
+        return self._supervisor.serving, self._supervisor.count
 
     def _check(self, config: Config) -> None:
         listeners.check_exposure(config, [sock.getsockname() for sock in self._sockets])

@@ -45,20 +45,20 @@ class WorkerProcess:
     def __init__(
         self,
         number: int,
-        commons: MasterState,
+        state: MasterState,
         *,
         on_beat: Callable[[], None],
-        on_left: Callable[[AccountService], None],
+        on_drained: Callable[[AccountService], None],
     ) -> None:
         self.number = number
         self.requests = self.connections = 0
         self.heard = time.monotonic()  # when it was heard of last
         self.serving = False
-        self.offices: dict[int, AccountService] = {}
+        self.services: dict[int, AccountService] = {}
         self._on_beat = on_beat
-        self._on_left = on_left
-        self._link = master_channel(self._take, self._gone)
-        self._desk = RpcServer(commons, self._link.send)
+        self._on_drained = on_drained
+        self._channel = master_channel(self._take, self._gone)
+        self._rpc_server = RpcServer(state, self._channel.send)
         self._wanted: dict[tuple[type, int], asyncio.Future[None]] = {}
         self._lost = False
         self._process: asyncio.subprocess.Process
@@ -81,45 +81,45 @@ class WorkerProcess:
             except BaseException:
                 ours.close()
                 raise
-        await self._link.open(ours)
-        self._link.send(StartWorker(self.number))
+        await self._channel.open(ours)
+        self._channel.send(StartWorker(self.number))
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    async def prepare(self, office: AccountService, config: Config) -> None:
+    async def prepare(self, accounts: AccountService, config: Config) -> None:
         """Have it get ready for these settings. Raises CannotServe."""
-        self.offices[office.shift] = office
-        self._desk.pools[office.shift] = office.keeper.pool
-        office.tell(self._link.send)
-        ready = self._want(RevisionReady, office.shift)
-        self._link.send(PrepareRevision(office.shift, pickle.dumps(config)))
+        self.services[accounts.revision] = accounts
+        self._rpc_server.pools[accounts.revision] = accounts.registry.pool
+        accounts.tell(self._channel.send)
+        ready = self._want(RevisionReady, accounts.revision)
+        self._channel.send(PrepareRevision(accounts.revision, pickle.dumps(config)))
         await ready
 
-    async def serve(self, office: AccountService) -> None:
+    async def serve(self, accounts: AccountService) -> None:
         """Have it serve under settings for which it is ready. Raises CannotServe."""
-        serving = self._want(RevisionServing, office.shift)
-        self._link.send(ServeRevision(office.shift))
+        serving = self._want(RevisionServing, accounts.revision)
+        self._channel.send(ServeRevision(accounts.revision))
         await serving
         self.serving = True
 
-    def forget(self, office: AccountService) -> None:
+    def forget(self, accounts: AccountService) -> None:
         """Settings for which it got ready are not to be."""
-        self._link.send(DropRevision(office.shift))
-        self._left(office.shift)
+        self._channel.send(DropRevision(accounts.revision))
+        self._on_left(accounts.revision)
 
-    def tell_mean(self, connections: float) -> None:
+    def send_mean(self, connections: float) -> None:
         """Tell it how many connections the others have."""
-        self._link.send(MeanConnections(connections))
+        self._channel.send(MeanConnections(connections))
 
     def stop(self, seconds: float | None) -> None:
         """Have it end, at the latest after so many seconds if a number is given."""
-        self._link.send(StopWorker(seconds))
+        self._channel.send(StopWorker(seconds))
 
     def reopen(self) -> None:
         """Have it open its log files anew."""
-        self._link.send(ReopenLogs())
+        self._channel.send(ReopenLogs())
 
     def kill(self) -> None:
         """End it now."""
@@ -130,17 +130,17 @@ class WorkerProcess:
         """Its exit status, once it is gone; what it held has come back then."""
         status = await self._process.wait()
         self._gone()
-        self._link.close()
+        self._channel.close()
         return status
 
-    def _want(self, kind: type, shift: int) -> asyncio.Future[None]:
+    def _want(self, kind: type, revision: int) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._lost:
             future.set_exception(WorkerNotReady("a worker has ended"))
             return future
-        known = self._wanted.get((kind, shift))
+        known = self._wanted.get((kind, revision))
         if known is None or known.done():
-            known = self._wanted[kind, shift] = future
+            known = self._wanted[kind, revision] = future
         return known
 
     def _take(self, message: FromWorker) -> None:
@@ -150,7 +150,7 @@ class WorkerProcess:
                 self.requests, self.connections = message.requests, message.connections
                 self._on_beat()
             case RevisionReady() | RevisionServing():
-                future = self._wanted.pop((type(message), message.shift), None)
+                future = self._wanted.pop((type(message), message.revision), None)
                 if future is None or future.done():
                     return
                 if isinstance(message, RevisionReady) and message.fault:
@@ -158,15 +158,15 @@ class WorkerProcess:
                 else:
                     future.set_result(None)
             case RevisionDrained():
-                self._left(message.shift)
+                self._on_left(message.revision)
             case _:
-                self._desk.take(message)
+                self._rpc_server.take(message)
 
-    def _left(self, shift: int) -> None:
-        self._desk.pools.pop(shift, None)
-        if office := self.offices.pop(shift, None):
-            office.tell_no_more(self._link.send)
-            self._on_left(office)
+    def _on_left(self, revision: int) -> None:
+        self._rpc_server.pools.pop(revision, None)
+        if accounts := self.services.pop(revision, None):
+            accounts.unsubscribe(self._channel.send)
+            self._on_drained(accounts)
 
     def _gone(self) -> None:
         if self._lost:
@@ -174,9 +174,9 @@ class WorkerProcess:
         self._lost = True
         self.serving = False
         self.requests = self.connections = 0
-        self._desk.close()
-        for shift in list(self.offices):
-            self._left(shift)
+        self._rpc_server.close()
+        for revision in list(self.services):
+            self._on_left(revision)
         wanted: dict[Any, asyncio.Future[None]]
         wanted, self._wanted = self._wanted, {}
         for future in wanted.values():

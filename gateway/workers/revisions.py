@@ -31,15 +31,15 @@ class Revisions:
     number: the worker's, for the log.
     """
 
-    def __init__(self, door: Entrypoint, asking: RpcClient) -> None:
-        self._door = door
-        self._asking = asking
+    def __init__(self, entrypoint: Entrypoint, rpc: RpcClient) -> None:
+        self._entrypoint = entrypoint
+        self._rpc = rpc
         self.number = 0
-        self.turns = RemoteNewestCompletions(
-            asking
+        self.newest_completions = RemoteNewestCompletions(
+            rpc
         )  # one for all: a reload does not make files anew
         self.drain_timeout = 0.0  # seconds, of the settings of the hour
-        self._remotes: dict[int, RemoteState] = {}
+        self._remote_states: dict[int, RemoteState] = {}
         self._prepared: dict[int, RunningApp] = {}
         self._current = 0
         self._redactor = Redactor()
@@ -47,9 +47,9 @@ class Revisions:
 
     def told(self, message: AccountsState | ModelsChanged) -> None:
         """The parent has told how its accounts are."""
-        self._remote(message.shift).told(message)
+        self._remote_state(message.revision).told(message)
 
-    async def prepare(self, shift: int, settings: bytes) -> None:
+    async def prepare(self, revision: int, settings: bytes) -> None:
         """Start an application that takes no requests yet, and say `RevisionReady`."""
         try:
             config: Config = pickle.loads(settings)
@@ -57,49 +57,51 @@ class Revisions:
                 self._redactor.add(secret)
             if self._outputs is None:
                 self._adopt(config)
-            remote = self._remote(shift)
-            app = build_app(config, self._door.lifecycle, remote, on_secret=self._redactor.add)
-            self._prepared[shift] = await self._door.start(app)
+            remote_state = self._remote_state(revision)
+            app = build_app(
+                config, self._entrypoint.in_flight, remote_state, on_secret=self._redactor.add
+            )
+            self._prepared[revision] = await self._entrypoint.start(app)
         except OSError as error:
-            await self._cannot(shift, error.strerror or str(error))
+            await self._cannot(revision, error.strerror or str(error))
         except ConfigError as error:
             _log.error("worker_not_ready", mistakes=error.mistakes)
-            await self._cannot(shift, "a step cannot be built; the log has more")
+            await self._cannot(revision, "a step cannot be built; the log has more")
         except Exception as error:  # steps of others are started here
             _log.error("worker_not_ready", exc_info=error)
-            await self._cannot(shift, f"{type(error).__name__}; the log has more")
+            await self._cannot(revision, f"{type(error).__name__}; the log has more")
         else:
-            self._asking.tell(RevisionReady(shift, ""))
+            self._rpc.tell(RevisionReady(revision, ""))
 
-    async def _cannot(self, shift: int, why: str) -> None:
+    async def _cannot(self, revision: int, why: str) -> None:
         if self._outputs is not None:  # the parent may end this process at once
             await asyncio.to_thread(self._outputs.flush)
-        self._asking.tell(RevisionReady(shift, why))
+        self._rpc.tell(RevisionReady(revision, why))
 
-    def serve(self, shift: int) -> None:
+    def serve(self, revision: int) -> None:
         """Requests that come from now on are this application's; a second time changes nothing."""
-        if shift == self._current:
+        if revision == self._current:
             return
-        behind = self._prepared.pop(shift)
-        config = behind.app[CONFIG]
-        former, self._current = self._current, shift
+        running_app = self._prepared.pop(revision)
+        config = running_app.app[CONFIG]
+        former, self._current = self._current, revision
         if former:
-            hand_over(self._door.app, behind.app)
+            hand_over(self._entrypoint.app, running_app.app)
             self._adopt(config)
-        self._door.put(behind, on_left=lambda: self._left(former))
+        self._entrypoint.put(running_app, on_drained=lambda: self._on_left(former))
         self.drain_timeout = config.server.drain_timeout
         if former:
-            self._door.limit(config)
+            self._entrypoint.limit(config)
 
-    def serving(self, shift: int) -> None:
+    def serving(self, revision: int) -> None:
         """It does: requests come, or can."""
-        self._asking.tell(RevisionServing(shift))
+        self._rpc.tell(RevisionServing(revision))
 
-    async def forget(self, shift: int) -> None:
+    async def forget(self, revision: int) -> None:
         """End an application that was not to be."""
-        if behind := self._prepared.pop(shift, None):
-            await behind.end()
-        self._remotes.pop(shift, None)
+        if running_app := self._prepared.pop(revision, None):
+            await running_app.end()
+        self._remote_states.pop(revision, None)
 
     def reopen(self) -> None:
         """Open log files anew."""
@@ -108,19 +110,21 @@ class Revisions:
 
     async def close(self) -> None:
         """End what was prepared and never served, and write the last lines of the log."""
-        for shift in list(self._prepared):
-            await self.forget(shift)
+        for revision in list(self._prepared):
+            await self.forget(revision)
         if self._outputs is not None:
             await asyncio.to_thread(self._outputs.close)
 
-    def _remote(self, shift: int) -> RemoteState:
-        if shift not in self._remotes:
-            self._remotes[shift] = RemoteState(self._asking, shift, self.turns)
-        return self._remotes[shift]
+    def _remote_state(self, revision: int) -> RemoteState:
+        if revision not in self._remote_states:
+            self._remote_states[revision] = RemoteState(
+                self._rpc, revision, self.newest_completions
+            )
+        return self._remote_states[revision]
 
-    def _left(self, shift: int) -> None:
-        self._remotes.pop(shift, None)
-        self._asking.tell(RevisionDrained(shift))
+    def _on_left(self, revision: int) -> None:
+        self._remote_states.pop(revision, None)
+        self._rpc.tell(RevisionDrained(revision))
 
     def _adopt(self, config: Config) -> None:
         """Let the log follow. Raises OSError when there is none yet."""

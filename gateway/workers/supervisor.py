@@ -35,31 +35,31 @@ class WorkerSupervisor:
     def __init__(
         self,
         sockets: list[socket.socket],
-        commons: MasterState,
-        on_left: Callable[[AccountService], None],
+        state: MasterState,
+        on_drained: Callable[[AccountService], None],
     ) -> None:
         self._sockets = sockets
-        self._commons = commons
-        self._on_left = on_left
+        self._state = state
+        self._on_drained = on_drained
         self._workers: dict[int, WorkerProcess] = {}
         self._retired: set[WorkerProcess] = set()
         self._missing: set[int] = set()  # places that are about to be filled again
         self._keeping: set[asyncio.Task[None]] = set()
         self._leaving = asyncio.Event()
         self._mean = 0.0
-        self._office: AccountService
+        self._accounts: AccountService
         self._config: Config
         self.count = 0
 
-    async def start(self, office: AccountService, config: Config) -> None:
+    async def start(self, accounts: AccountService, config: Config) -> None:
         """Start as many as there are to be, and have them serve. Raises OSError."""
-        self._office, self._config = office, config
+        self._accounts, self._config = accounts, config
         self.count = config.server.workers
         await _all(self._add(number) for number in range(1, self.count + 1))
         for number in range(1, self.count + 1):
             self._keep(number)
 
-    async def prepare(self, office: AccountService, config: Config) -> None:
+    async def prepare(self, accounts: AccountService, config: Config) -> None:
         """Have all get ready for other settings; `serve` or `forget` is to follow.
 
         Raises OSError; then `forget` was called.
@@ -67,21 +67,21 @@ class WorkerSupervisor:
         workers = list(self._workers.values())
         try:
             async with asyncio.timeout(_START_TIMEOUT):
-                await _all(worker.prepare(office, config) for worker in workers)
+                await _all(worker.prepare(accounts, config) for worker in workers)
         except BaseException as error:
-            self.forget(office)
+            self.forget(accounts)
             if isinstance(error, TimeoutError):
                 raise WorkerNotReady("the workers were not ready in time") from None
             raise
 
-    def forget(self, office: AccountService) -> None:
+    def forget(self, accounts: AccountService) -> None:
         """What all got ready for is not to be."""
         for worker in self._workers.values():
-            worker.forget(office)
+            worker.forget(accounts)
 
-    async def serve(self, office: AccountService, config: Config) -> None:
+    async def serve(self, accounts: AccountService, config: Config) -> None:
         """What comes from now on is served under these settings, by as many as they say."""
-        self._office, self._config = office, config
+        self._accounts, self._config = accounts, config
         self.count = config.server.workers
         for number in [number for number in self._workers if number > self.count]:
             worker = self._workers.pop(number)
@@ -93,9 +93,9 @@ class WorkerSupervisor:
                 await self._try_to_add(number)
                 self._keep(number)
 
-    def serves(self, office: AccountService) -> bool:
+    def serves(self, accounts: AccountService) -> bool:
         """Whether a worker still uses this office."""
-        return any(office.shift in worker.offices for worker in self._all)
+        return any(accounts.revision in worker.services for worker in self._all)
 
     @property
     def requests(self) -> int:
@@ -134,15 +134,15 @@ class WorkerSupervisor:
 
     async def _add(self, number: int) -> None:
         """Have one more serve under the settings of the hour. Raises OSError."""
-        worker = WorkerProcess(number, self._commons, on_beat=self._level, on_left=self._left)
+        worker = WorkerProcess(number, self._state, on_beat=self._level, on_drained=self._on_left)
         await worker.start(self._sockets)
         self._workers[number] = worker
         try:
             async with asyncio.timeout(_START_TIMEOUT):
-                while self._office.shift not in worker.offices:  # it may change meanwhile
-                    office = self._office
-                    await worker.prepare(office, self._config)
-                    await worker.serve(office)
+                while self._accounts.revision not in worker.services:  # it may change meanwhile
+                    accounts = self._accounts
+                    await worker.prepare(accounts, self._config)
+                    await worker.serve(accounts)
         except BaseException as error:
             worker.kill()  # it would be there and serve nobody
             if isinstance(error, TimeoutError):
@@ -152,9 +152,11 @@ class WorkerSupervisor:
     async def _swap(self, worker: WorkerProcess) -> None:
         try:
             async with asyncio.timeout(_SWITCH_TIMEOUT):
-                if self._office.shift not in worker.offices:  # it came after the others' `prepare`
-                    await worker.prepare(self._office, self._config)
-                await worker.serve(self._office)
+                if (
+                    self._accounts.revision not in worker.services
+                ):  # it came after the others' `prepare`
+                    await worker.prepare(self._accounts, self._config)
+                await worker.serve(self._accounts)
         except (TimeoutError, WorkerNotReady):
             worker.kill()  # another will take its place, under the settings of the hour
 
@@ -229,11 +231,11 @@ class WorkerSupervisor:
         if mean != self._mean:
             self._mean = mean
             for worker in serving:
-                worker.tell_mean(mean)
+                worker.send_mean(mean)
 
-    def _left(self, office: AccountService) -> None:
-        if not self.serves(office):
-            self._on_left(office)
+    def _on_left(self, accounts: AccountService) -> None:
+        if not self.serves(accounts):
+            self._on_drained(accounts)
 
 
 async def _all(works: Iterable[Awaitable[None]]) -> None:

@@ -50,16 +50,16 @@ class Worker:
 
     def __init__(self, sockets: list[socket.socket]) -> None:
         self._sockets = sockets
-        self.asking = RpcClient(self._told, self._lost)
+        self.rpc = RpcClient(self._told, self._lost)
         self._stop = asyncio.Event()
         self._seconds: float | None = None  # that requests may go on after `stop`
         self._orphaned = False
         self._share = ConnectionShare()
-        self._lifecycle = InFlightRequests()
-        self._door = Entrypoint(self._lifecycle, render_error)
+        self._in_flight = InFlightRequests()
+        self._entrypoint = Entrypoint(self._in_flight, render_error)
         self._listening = False
-        self._shifts = Revisions(self._door, self.asking)
-        self._orders: asyncio.Queue[PrepareRevision | ServeRevision | DropRevision] = (
+        self._revisions = Revisions(self._entrypoint, self.rpc)
+        self._commands: asyncio.Queue[PrepareRevision | ServeRevision | DropRevision] = (
             asyncio.Queue()
         )
 
@@ -69,41 +69,43 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._end, None)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        await self._door.setup()
+        await self._entrypoint.setup()
         tasks = [asyncio.create_task(self._obey()), asyncio.create_task(self._beat())]
         await self._stop.wait()
         tasks[0].cancel()
         if self._orphaned:
             _log.error("parent_gone")
-        seconds = self._shifts.drain_timeout if self._orphaned else self._seconds
-        await single_process.stop_entrypoint(self._door, math.inf if seconds is None else seconds)
+        seconds = self._revisions.drain_timeout if self._orphaned else self._seconds
+        await single_process.stop_entrypoint(
+            self._entrypoint, math.inf if seconds is None else seconds
+        )
         tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._shifts.close()
-        self.asking.close()
+        await self._revisions.close()
+        self.rpc.close()
         return 1 if self._orphaned else 0
 
     def _told(self, message: FromMaster) -> None:
         match message:
             case StartWorker():
-                self._shifts.number = message.number
+                self._revisions.number = message.number
             case PrepareRevision() | ServeRevision() | DropRevision():
-                self._orders.put_nowait(message)
+                self._commands.put_nowait(message)
             case AccountsState() | ModelsChanged():
-                self._shifts.told(message)
+                self._revisions.told(message)
             case CompletionSuperseded():
-                self._shifts.turns.outdated(message.turn)
+                self._revisions.newest_completions.superseded(message.completion)
             case MeanConnections():
                 self._share.mean = message.connections
             case ReopenLogs():
-                self._shifts.reopen()
+                self._revisions.reopen()
             case StopWorker():
                 self._end(message.seconds)
 
     def _lost(self) -> None:
         """Without a parent nobody knows the limits: what is under way may end, no more."""
         self._orphaned = True
-        self._end(self._shifts.drain_timeout)
+        self._end(self._revisions.drain_timeout)
 
     def _end(self, seconds: float | None) -> None:
         """Take no more requests, and let go on for so long what is under way."""
@@ -112,38 +114,38 @@ class Worker:
             self._stop.set()
         elif seconds is not None:  # it had been given more
             loop = asyncio.get_running_loop()
-            loop.call_later(seconds, lambda: loop.create_task(self._lifecycle.interrupt()))
+            loop.call_later(seconds, lambda: loop.create_task(self._in_flight.interrupt()))
 
     async def _obey(self) -> None:
         """Carry out what takes time, in the order in which it was asked for."""
         while True:
-            match await self._orders.get():
+            match await self._commands.get():
                 case PrepareRevision() as order:
-                    await self._shifts.prepare(order.shift, order.settings)
+                    await self._revisions.prepare(order.revision, order.settings)
                 case ServeRevision() as order:
-                    self._shifts.serve(order.shift)
+                    self._revisions.serve(order.revision)
                     if not self._listening:
                         self._listening = True
                         single_process.tune_garbage_collector()
                         await single_process.accept_connections(
-                            self._door, self._sockets, self._site
+                            self._entrypoint, self._sockets, self._site
                         )
-                    self._shifts.serving(order.shift)
+                    self._revisions.serving(order.revision)
                 case DropRevision() as order:
-                    await self._shifts.forget(order.shift)
+                    await self._revisions.forget(order.revision)
 
-    def _site(self, door: Entrypoint, listening: socket.socket) -> Any:
-        return BalancedSite(door, listening, self._share)
+    def _site(self, entrypoint: Entrypoint, listening: socket.socket) -> Any:
+        return BalancedSite(entrypoint, listening, self._share)
 
     async def _beat(self) -> None:
         told, waited = (-1, -1), 0.0
         while True:
-            server_ = self._door.server
+            server_ = self._entrypoint.server
             connections = len(server_.connections) if server_ is not None else 0
             self._share.own = connections
-            now = self._lifecycle.active, connections
+            now = self._in_flight.active, connections
             if waited >= _HEARTBEAT or now[1] != told[1]:
-                self.asking.tell(Heartbeat(*now))
+                self.rpc.tell(Heartbeat(*now))
                 told, waited = now, 0.0
             await asyncio.sleep(_POLL)
             waited += _POLL
@@ -152,7 +154,7 @@ class Worker:
 async def run_worker(line: socket.socket, sockets: list[socket.socket]) -> int:
     """Be a worker with this line to its parent; returns the exit status."""
     worker = Worker(sockets)
-    await worker.asking.open(line)
+    await worker.rpc.open(line)
     return await worker.run()
 
 

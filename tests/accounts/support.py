@@ -48,7 +48,7 @@ def make_pool(
     pause: float = 5.0,
     queue_length: int = 10,
     retry_ratio: float = 0.2,
-    small_limit: int = 2,
+    completion_limit: int = 2,
 ) -> LocalPool[Any]:
     """A pool with accounts a, b, c ... of so many slots."""
     clock = clock or PoolClock()
@@ -58,7 +58,7 @@ def make_pool(
             FakeSession(),
             Health(failures=failures, pause=pause, clock=clock),
             limit=limit,
-            small_limit=small_limit,
+            completion_limit=completion_limit,
         )
         for name, limit in zip("abcdefgh", limits, strict=False)
     ]

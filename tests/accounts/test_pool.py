@@ -45,24 +45,24 @@ def test_another_account_can_be_asked_for() -> None:
 
 
 def test_small_calls_have_slots_of_their_own() -> None:
-    pool = make_pool(1, small_limit=2)
+    pool = make_pool(1, completion_limit=2)
     assert taken(pool) == "a"
-    pool.take_small()
-    lease = pool.take_small()
+    pool.take_completion()
+    lease = pool.take_completion()
     with pytest.raises(Unavailable) as caught:
-        pool.take_small()
+        pool.take_completion()
     assert caught.value.code == "server_is_overloaded"
     lease.release("good")
-    pool.take_small()
+    pool.take_completion()
     assert pool.summary() == PoolSummary(healthy=1, total=1, streams=1, queued=0)
 
 
 def test_a_small_call_can_prefer_an_account() -> None:
     pool = make_pool(1, 1, 1)
-    names = [pool.take_small(prefer="b").account.name for _ in range(2)]
+    names = [pool.take_completion(prefer="b").account.name for _ in range(2)]
     assert names == ["b", "b"]
-    assert pool.take_small(prefer="b").account.name != "b", "its slots are taken"
-    assert pool.take_small(prefer="nobody").account.name
+    assert pool.take_completion(prefer="b").account.name != "b", "its slots are taken"
+    assert pool.take_completion(prefer="nobody").account.name
 
 
 async def test_who_waits_is_served_as_soon_as_a_slot_is_free() -> None:

@@ -136,7 +136,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule()
     def make_a_small_call(self) -> None:
         with suppress(GatewayError):
-            self.small.append(self.pool.take_small())
+            self.small.append(self.pool.take_completion())
 
     @precondition(lambda self: self.small)
     @rule(outcome=st.sampled_from(OUTCOMES))
@@ -151,8 +151,8 @@ class PoolMachine(RuleBasedStateMachine):
         for account in self.pool.accounts:
             assert 0 <= account.busy <= account.limit
             assert account.busy == held[id(account)]
-            assert account.small_busy <= account.small_limit
-        assert sum(a.small_busy for a in self.pool.accounts) == len(self.small)
+            assert account.completions_busy <= account.completion_limit
+        assert sum(a.completions_busy for a in self.pool.accounts) == len(self.small)
 
     @invariant()
     def the_line_is_bounded_and_holds_those_who_wait(self) -> None:
@@ -179,7 +179,7 @@ def test_who_waits_is_served_in_the_very_moment_in_which_a_pause_ends() -> None:
     machine = PoolMachine()
     machine.start([1, 1])
     machine.come("x", 50.0)
-    small = [machine.pool.take_small() for _ in range(2)]
+    small = [machine.pool.take_completion() for _ in range(2)]
     free = next(lease for lease in small if lease.account.busy == 0)
     free.release("limited", RateLimited("429"))
     machine.let_time_pass(0.5)

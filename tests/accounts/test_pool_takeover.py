@@ -84,7 +84,7 @@ def test_a_pause_outlasts_a_reload() -> None:
     lease.release("bad")
     pool.take_over(former)
     with pytest.raises(Unavailable):
-        pool.take_small()
+        pool.take_completion()
     clock.now += 5.0
     probe = pool.take()
     assert probe is not None

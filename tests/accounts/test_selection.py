@@ -14,7 +14,7 @@ class FakeCandidate:
     name: str
     busy: int = 0
     limit: int = 4
-    turn: int = 0
+    lease_number: int = 0
     ready: bool = True
     on_trial: bool = False
 
@@ -24,10 +24,10 @@ class FakeCandidate:
     [
         ([FakeCandidate("a", busy=2), FakeCandidate("b", busy=1)], "b"),
         (
-            [FakeCandidate("small", busy=1, limit=2), FakeCandidate("large", busy=2, limit=8)],
+            [FakeCandidate("completion", busy=1, limit=2), FakeCandidate("large", busy=2, limit=8)],
             "large",
         ),
-        ([FakeCandidate("a", turn=2), FakeCandidate("b", turn=1)], "b"),
+        ([FakeCandidate("a", lease_number=2), FakeCandidate("b", lease_number=1)], "b"),
         ([FakeCandidate("a", ready=False), FakeCandidate("b", busy=3)], "b"),
         ([FakeCandidate("a"), FakeCandidate("b", busy=3, on_trial=True)], "b"),
     ],

@@ -39,10 +39,10 @@ class PlainFitten:
 
 @pytest.fixture
 async def fitten() -> AsyncIterator[tuple[PlainFitten, Proxy]]:
-    behind = PlainFitten()
-    server = await asyncio.start_server(behind.serve, "127.0.0.1", 0)
+    running_app = PlainFitten()
+    server = await asyncio.start_server(running_app.serve, "127.0.0.1", 0)
     async with Proxy(server.sockets[0].getsockname()[1]) as proxy:
-        yield behind, proxy
+        yield running_app, proxy
     server.close()
 
 
@@ -102,7 +102,7 @@ async def received(reader: asyncio.StreamReader, within: float = 2.0) -> tuple[b
 async def test_a_fault_does_what_it_says(
     fitten: tuple[PlainFitten, Proxy], order: str, expected: bytes, ending: str
 ) -> None:
-    behind, proxy = fitten
+    running_app, proxy = fitten
     kind = order.partition("=")[2].partition(":")[0]
     async with connected(proxy) as (reader, writer):
         writer.write(asking(order))
@@ -112,7 +112,7 @@ async def test_a_fault_does_what_it_says(
     came_true = bool(kind) and "9999" not in order
     assert exchange.struck == came_true
     assert proxy.strikes == ({kind: 1} if came_true else {})
-    assert len(behind.heads) == (kind != "refuse")
+    assert len(running_app.heads) == (kind != "refuse")
     assert exchange.forwarded == (kind != "refuse")
     assert exchange.status == (200 if len(expected) >= len(HEAD) else 0)
 
@@ -120,13 +120,13 @@ async def test_a_fault_does_what_it_says(
 async def test_the_emulator_is_told_the_number_of_each_exchange(
     fitten: tuple[PlainFitten, Proxy],
 ) -> None:
-    behind, proxy = fitten
+    running_app, proxy = fitten
     async with connected(proxy) as (reader, writer):
         for number in range(3):
             writer.write(asking(""))
             await received(reader)
-            assert f"{HEADER}: {number}\r\n".encode() in behind.heads[number]
-            assert behind.bodies[number] == b"tag=t-1 "
+            assert f"{HEADER}: {number}\r\n".encode() in running_app.heads[number]
+            assert running_app.bodies[number] == b"tag=t-1 "
     assert [exchange.user for exchange in proxy.exchanges] == ["u_x"] * 3
 
 

@@ -21,10 +21,10 @@ class Held(NamedTuple):
 
 def held(gateway: Gateway) -> Held:
     """How the pool of a running gateway is."""
-    pool: Any = gateway.door.app[ACCOUNTS].pool
+    pool: Any = gateway.entrypoint.app[ACCOUNTS].pool
     return Held(
         sum(account.busy for account in pool.accounts),
-        sum(account.small_busy for account in pool.accounts),
+        sum(account.completions_busy for account in pool.accounts),
         pool.line.size,
     )
 

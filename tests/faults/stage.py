@@ -96,7 +96,7 @@ class FaultStage:
     async def over(self) -> None:
         """The calls that fail have failed, and their connections are closed."""
         if self.moment == "models":
-            await self.gateway.door.app[ACCOUNTS].tried.wait()
+            await self.gateway.entrypoint.app[ACCOUNTS].tried.wait()
         await eventually(lambda: not self.fitten.failing)
 
     def mend(self) -> None:

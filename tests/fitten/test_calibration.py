@@ -78,10 +78,10 @@ def test_models_are_apart_and_only_so_many_are_kept() -> None:
 
 
 def sent(content: str, reasoning: str = "", **options: int) -> StopSequenceFilter:
-    cutoff = StopSequenceFilter(max_tokens=options.get("max_tokens"))
-    cutoff.feed([("reasoning", reasoning)] if reasoning else [])
-    cutoff.feed([("content", content)])
-    return cutoff
+    stop_filter = StopSequenceFilter(max_tokens=options.get("max_tokens"))
+    stop_filter.feed([("reasoning", reasoning)] if reasoning else [])
+    stop_filter.feed([("content", content)])
+    return stop_filter
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_what_is_told_of_an_answer(
 
 
 def test_thoughts_are_counted_by_their_share_of_the_text() -> None:
-    cutoff = sent("a" * 30, "t" * 90)
+    stop_filter = sent("a" * 30, "t" * 90)
     counted = UpstreamUsage(10, 200)
-    told = ModelCalibration().usage(1, cutoff, counted, whole=True, max_tokens=None)
+    told = ModelCalibration().usage(1, stop_filter, counted, whole=True, max_tokens=None)
     assert (told.completion_tokens, told.reasoning_tokens) == (200, 150)
-    told = ModelCalibration().usage(1, cutoff, None, whole=True, max_tokens=None)
+    told = ModelCalibration().usage(1, stop_filter, None, whole=True, max_tokens=None)
     assert (told.completion_tokens, told.reasoning_tokens) == (30, 22)
 
 

@@ -92,10 +92,10 @@ def test_every_cut_of_the_text_gives_the_same(parts: list[str], data: st.DataObj
 
 @given(st.text(alphabet="`{}\n x", max_size=50))
 def test_only_marks_and_blanks_are_ever_taken_away(text: str) -> None:
-    def kept(text: str) -> str:
+    def maintained(text: str) -> str:
         return "".join(c for c in text if c not in "` \n")
 
-    assert kept(streamed(list(text))) == kept(text) == kept(strip_fence(text))
+    assert maintained(streamed(list(text))) == maintained(text) == maintained(strip_fence(text))
 
 
 def test_text_is_not_held_back() -> None:

@@ -83,7 +83,7 @@ class FailoverBench:
                     failures=rules.breaker_failures, pause=rules.breaker_pause, clock=time.monotonic
                 ),
                 limit=rules.max_concurrent,
-                small_limit=1,
+                completion_limit=1,
             )
             for name in names
         ]

@@ -22,14 +22,18 @@ Outcome = tuple[list[tuple[str, object]], FinishReason, int]
 
 
 def run(texts: Sequence[str], stop: Sequence[str] = (), max_tokens: int | None = None) -> Outcome:
-    cutoff = ToolStopSequenceFilter(
+    stop_filter = ToolStopSequenceFilter(
         TOOLS, parallel=True, stop=stop, markers=ROLE_MARKERS, max_tokens=max_tokens
     )
     out: list[Piece] = []
     for text in texts:
-        out += cutoff.feed([("content", text)])
-    out += cutoff.flush()
-    return said(out), cutoff.finish_reason or cutoff.natural_reason, cutoff.completion_tokens
+        out += stop_filter.feed([("content", text)])
+    out += stop_filter.flush()
+    return (
+        said(out),
+        stop_filter.finish_reason or stop_filter.natural_reason,
+        stop_filter.completion_tokens,
+    )
 
 
 calls = st.builds(

@@ -37,11 +37,11 @@ async def listening(net: Net, place: str, path: Path) -> AsyncIterator[str]:
     net.put("settings", repr(settings))
     redactor = Redactor(settings.secrets())
     with everything_logged(net, place, redactor):
-        door = await single_process.start_entrypoint(settings, on_secret=redactor.add)
+        entrypoint = await single_process.start_entrypoint(settings, on_secret=redactor.add)
         try:
-            yield single_process.url_of_entrypoint(door)
+            yield single_process.url_of_entrypoint(entrypoint)
         finally:
-            await single_process.stop_entrypoint(door, 0.1, grace=0)
+            await single_process.stop_entrypoint(entrypoint, 0.1, grace=0)
     if settings.state_file.exists():
         assert stat.S_IMODE(settings.state_file.stat().st_mode) == 0o600
         assert stat.S_IMODE(settings.state_file.parent.stat().st_mode) == 0o700

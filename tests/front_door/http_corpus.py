@@ -138,8 +138,17 @@ def _chunks() -> Iterator[tuple[str, bytes]]:
     ):
         yield f"size {written[:20]!r}", CHUNKED + b"%b\r\n%b\r\n" % (written, BODY) + end
     chunk = b"%b\r\n%b" % (size, BODY)
-    for behind in (b"", b"\n", b"\r", b"x\r\n", b"\r\r\n", b"\n\r\n", b"\r\n\r\n", b"\x00\r\n"):
-        yield f"{behind!r} behind a chunk", CHUNKED + chunk + behind + end
+    for running_app in (
+        b"",
+        b"\n",
+        b"\r",
+        b"x\r\n",
+        b"\r\r\n",
+        b"\n\r\n",
+        b"\r\n\r\n",
+        b"\x00\r\n",
+    ):
+        yield f"{running_app!r} behind a chunk", CHUNKED + chunk + running_app + end
     whole = CHUNKED + chunk + b"\r\n0\r\n"
     for trailer in (
         *(b"X: 1", b"X", b": 1", b"X : 1", b" X: 1", b"Content-Length: 5", b"Host: other"),

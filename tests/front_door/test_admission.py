@@ -86,8 +86,8 @@ def test_whoever_is_let_in_has_a_second_descriptor() -> None:
 async def test_an_idle_connection_may_stay_75_seconds(gateway: Gateway, connect: Connect) -> None:
     """And no more: aiohttp forgets all settings when it is given one that it does not know."""
     await connect(gateway.url)
-    assert gateway.door.server is not None
-    open_now = gateway.door.server._connections
+    assert gateway.entrypoint.server is not None
+    open_now = gateway.entrypoint.server._connections
     (connection,) = await eventually(lambda: open_now)
     assert connection.keepalive_timeout == 75
 
@@ -96,11 +96,11 @@ async def test_callers_that_are_turned_away_do_not_delay_the_end(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
     gateway = await start_gateway(server={"max_connections": 1})
-    door = await single_process.start_entrypoint(gateway.config)
-    await connect(single_process.url_of_entrypoint(door))
-    refused = await connect(single_process.url_of_entrypoint(door))
+    entrypoint = await single_process.start_entrypoint(gateway.config)
+    await connect(single_process.url_of_entrypoint(entrypoint))
+    refused = await connect(single_process.url_of_entrypoint(entrypoint))
     assert (await refused.answer()).status == 503
     before = time.monotonic()
-    await single_process.stop_entrypoint(door, 1, grace=0)
+    await single_process.stop_entrypoint(entrypoint, 1, grace=0)
     assert await refused.rest() == b""
     assert time.monotonic() - before < 0.5

@@ -217,8 +217,8 @@ async def test_a_caller_that_takes_nothing_does_not_keep_its_connection(
     gateway = await start_gateway(stream={"write_timeout": 0.5})
     peer = await connect(gateway.url, receive_buffer=4096)
     await peer.send(chat_request("[[burst n=20000 size=200]]", stream=stream))
-    assert gateway.door.server is not None
-    open_now = gateway.door.server._connections
+    assert gateway.entrypoint.server is not None
+    open_now = gateway.entrypoint.server._connections
     await eventually(lambda: open_now)
     await eventually(lambda: not open_now, within=4)
     assert (await gateway.whole("[[say]]"))[0] == 200

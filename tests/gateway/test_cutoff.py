@@ -18,16 +18,18 @@ MARKERS = ("<|a|>", "<|ab")
 Outcome = tuple[str, str, FinishReason | None]
 
 
-def run(cutoff: StopSequenceFilter, pieces: Sequence[Piece], *, together: bool = False) -> Outcome:
+def run(
+    stop_filter: StopSequenceFilter, pieces: Sequence[Piece], *, together: bool = False
+) -> Outcome:
     """The joined content, the joined reasoning and the finish reason."""
     out: list[Piece] = []
     for batch in [list(pieces)] if together else [[piece] for piece in pieces]:
-        out += cutoff.feed(batch)
-    out += cutoff.flush()
+        out += stop_filter.feed(batch)
+    out += stop_filter.flush()
     assert all(text for _, text in out), "a piece is never empty"
     content = "".join(text for kind, text in out if kind == "content")
     reasoning = "".join(text for kind, text in out if kind == "reasoning")
-    return content, reasoning, cutoff.finish_reason
+    return content, reasoning, stop_filter.finish_reason
 
 
 def reference(reasoning: str, content: str, stop: Sequence[str], max_tokens: int | None) -> Outcome:
@@ -80,8 +82,10 @@ def test_any_split_ends_where_reading_character_by_character_would_end(
 ) -> None:
     pieces: list[Piece] = [("reasoning", part) for part in cut(reasoning, where)]
     pieces += [("content", part) for part in cut(content, where)]
-    cutoff = StopSequenceFilter(stop=stop, markers=MARKERS, max_tokens=max_tokens)
-    assert run(cutoff, pieces, together=together) == reference(reasoning, content, stop, max_tokens)
+    stop_filter = StopSequenceFilter(stop=stop, markers=MARKERS, max_tokens=max_tokens)
+    assert run(stop_filter, pieces, together=together) == reference(
+        reasoning, content, stop, max_tokens
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -107,11 +111,11 @@ def test_content_and_reasoning_taking_turns_can_be_split_anywhere(
 def test_the_counts_are_those_of_what_went_out(
     text: str, stop: list[str], max_tokens: int | None
 ) -> None:
-    cutoff = StopSequenceFilter(stop=stop, markers=MARKERS, max_tokens=max_tokens)
-    content, _, _ = run(cutoff, [("content", text)] if text else [])
-    assert cutoff.content_bytes == len(content.encode())
+    stop_filter = StopSequenceFilter(stop=stop, markers=MARKERS, max_tokens=max_tokens)
+    content, _, _ = run(stop_filter, [("content", text)] if text else [])
+    assert stop_filter.content_bytes == len(content.encode())
     if max_tokens is not None:
-        assert cutoff.completion_tokens <= max_tokens
+        assert stop_filter.completion_tokens <= max_tokens
 
 
 @pytest.mark.parametrize(
@@ -143,28 +147,28 @@ def test_the_counts_are_those_of_what_went_out(
 def test_an_answer_ends_at_what_is_completed_first(
     pieces: list[str], stop: list[str], content: str, reason: FinishReason | None
 ) -> None:
-    cutoff = StopSequenceFilter(stop=stop, markers=("<|end|>", "<|user|>"))
-    assert run(cutoff, [("content", piece) for piece in pieces]) == (content, "", reason)
+    stop_filter = StopSequenceFilter(stop=stop, markers=("<|end|>", "<|user|>"))
+    assert run(stop_filter, [("content", piece) for piece in pieces]) == (content, "", reason)
 
 
 def test_only_what_may_begin_a_stop_string_is_held_back() -> None:
-    cutoff = StopSequenceFilter(stop=["STOP"])
-    assert cutoff.feed([("content", "one ST")]) == [("content", "one ")]
-    assert cutoff.feed([("content", "AY")]) == [("content", "STAY")]
-    assert cutoff.feed([("content", "more S")]) == [("content", "more ")]
-    assert cutoff.flush() == [("content", "S")]
-    assert cutoff.flush() == []
+    stop_filter = StopSequenceFilter(stop=["STOP"])
+    assert stop_filter.feed([("content", "one ST")]) == [("content", "one ")]
+    assert stop_filter.feed([("content", "AY")]) == [("content", "STAY")]
+    assert stop_filter.feed([("content", "more S")]) == [("content", "more ")]
+    assert stop_filter.flush() == [("content", "S")]
+    assert stop_filter.flush() == []
 
 
 def test_text_that_needs_no_look_goes_out_as_it_came() -> None:
-    cutoff = StopSequenceFilter(markers=MARKERS)
+    stop_filter = StopSequenceFilter(markers=MARKERS)
     pieces: list[Piece] = [("content", "plain"), ("reasoning", "<|a|>"), ("content", "text")]
-    assert cutoff.feed(pieces) == pieces
+    assert stop_filter.feed(pieces) == pieces
 
 
 def test_stop_strings_and_markers_are_not_looked_for_in_reasoning() -> None:
-    cutoff = StopSequenceFilter(stop=["STOP"], markers=MARKERS)
-    assert run(cutoff, [("reasoning", "STOP <|a|>"), ("content", "yes")]) == (
+    stop_filter = StopSequenceFilter(stop=["STOP"], markers=MARKERS)
+    assert run(stop_filter, [("reasoning", "STOP <|a|>"), ("content", "yes")]) == (
         "yes",
         "STOP <|a|>",
         None,
@@ -189,35 +193,35 @@ def test_a_token_limit_never_cuts_a_character(
     text: str, max_tokens: int, content: str, reason: FinishReason | None
 ) -> None:
     for pieces in ([text] if text else [], list(text)):
-        cutoff = StopSequenceFilter(max_tokens=max_tokens)
-        assert run(cutoff, [("content", piece) for piece in pieces]) == (content, "", reason)
+        stop_filter = StopSequenceFilter(max_tokens=max_tokens)
+        assert run(stop_filter, [("content", piece) for piece in pieces]) == (content, "", reason)
 
 
 def test_reasoning_counts_towards_the_limit() -> None:
-    cutoff = StopSequenceFilter(max_tokens=2)
-    assert run(cutoff, [("reasoning", "think"), ("content", "answer")]) == (
+    stop_filter = StopSequenceFilter(max_tokens=2)
+    assert run(stop_filter, [("reasoning", "think"), ("content", "answer")]) == (
         "ans",
         "think",
         "length",
     )
-    assert (cutoff.completion_tokens, cutoff.reasoning_bytes) == (2, 5)
+    assert (stop_filter.completion_tokens, stop_filter.reasoning_bytes) == (2, 5)
 
 
 def test_held_text_counts_towards_the_limit_when_it_is_released() -> None:
-    cutoff = StopSequenceFilter(stop=["bbbX"], max_tokens=1)
-    assert run(cutoff, [("content", "aaa"), ("content", "bbb")]) == ("aaab", "", "length")
+    stop_filter = StopSequenceFilter(stop=["bbbX"], max_tokens=1)
+    assert run(stop_filter, [("content", "aaa"), ("content", "bbb")]) == ("aaab", "", "length")
 
 
 @pytest.mark.parametrize(
-    "cutoff",
+    "stop_filter",
     [
         StopSequenceFilter(stop=["."]),
         StopSequenceFilter(max_tokens=1),
         StopSequenceFilter(markers=("<|end|>",)),
     ],
 )
-def test_nothing_comes_out_after_the_finish(cutoff: StopSequenceFilter) -> None:
-    cutoff.feed([("content", "aaaa.<|end|>b")])
-    assert cutoff.finish_reason is not None
-    assert cutoff.feed([("content", "more"), ("reasoning", "more")]) == []
-    assert cutoff.flush() == []
+def test_nothing_comes_out_after_the_finish(stop_filter: StopSequenceFilter) -> None:
+    stop_filter.feed([("content", "aaaa.<|end|>b")])
+    assert stop_filter.finish_reason is not None
+    assert stop_filter.feed([("content", "more"), ("reasoning", "more")]) == []
+    assert stop_filter.flush() == []

@@ -29,18 +29,22 @@ texts = st.text("ab09'\"\\/&%+= <\t\n\x1b\u2028é秘😀", max_size=12) | st.tex
 @settings(max_examples=300, deadline=None)
 @given(texts.filter(len), texts, texts, st.sampled_from(FIRST), st.sampled_from(WRITERS))
 def test_a_secret_is_found_however_it_was_written_twice(
-    secret: str, before: str, behind: str, once: Callable[[str], str], again: Callable[[str], str]
+    secret: str,
+    before: str,
+    running_app: str,
+    once: Callable[[str], str],
+    again: Callable[[str], str],
 ) -> None:
-    written = again(once(f"{before}{secret}{behind}"))
+    written = again(once(f"{before}{secret}{running_app}"))
     assert any(form in written for form in written_forms(secret))
 
 
 @settings(max_examples=200, deadline=None)
 @given(texts.filter(lambda text: len(text.encode()) >= 8), texts, texts)
 def test_a_secret_is_found_in_base64_wherever_it_stands(
-    secret: str, before: str, behind: str
+    secret: str, before: str, running_app: str
 ) -> None:
-    written = base64.b64encode(f"{before}{secret}{behind}".encode()).decode()
+    written = base64.b64encode(f"{before}{secret}{running_app}".encode()).decode()
     assert any(form in written for form in base64_forms(secret))
 
 

@@ -141,8 +141,8 @@ def test_a_secret_is_masked_however_often_it_was_written_anew(secret: str) -> No
 @pytest.mark.parametrize("user", ["", "a:", "ab:", "abc:", "abcd:"])
 def test_a_password_within_basic_authentication_is_masked(user: str) -> None:
     redactor = Redactor(["correct horse"])
-    for behind in ("", "x", "xy"):
-        sent = base64.b64encode(f"{user}correct horse{behind}".encode()).decode()
+    for running_app in ("", "x", "xy"):
+        sent = base64.b64encode(f"{user}correct horse{running_app}".encode()).decode()
         masked = redactor(f"Proxy-Authorization: Basic {sent}")
         assert "****" in masked
         assert len(masked.partition("Basic ")[2].replace("****", "")) <= 4 + len(user) * 4 / 3 + 4

@@ -39,7 +39,7 @@ async def left(gateway: Gateway) -> None:
     """Wait until former applications have ended."""
     async with asyncio.timeout(3):
         for _ in range(1000):
-            if not gateway.door.leaving:
+            if not gateway.entrypoint.leaving:
                 return
             await asyncio.sleep(0.005)
 
@@ -48,9 +48,9 @@ async def test_nothing_keeps_a_former_application_in_memory(gateway: Gateway) ->
     settings = Settings(gateway.config)
     former = []
     for _ in range(3):
-        former.append(weakref.ref(gateway.door.app))
+        former.append(weakref.ref(gateway.entrypoint.app))
         await gateway.stream("[[say]]")
-        await reload_entrypoint(gateway.door, settings)
+        await reload_entrypoint(gateway.entrypoint, settings)
     await gateway.stream("[[say]]")
     await left(gateway)
     gc.collect()
@@ -60,25 +60,25 @@ async def test_nothing_keeps_a_former_application_in_memory(gateway: Gateway) ->
 async def test_an_application_stays_until_its_last_request_is_answered(gateway: Gateway) -> None:
     async with gateway.post_chat("[[slow first=0 gap=0.2 n=3]]", stream=True) as response:
         await response.content.readany()
-        await reload_entrypoint(gateway.door, Settings(gateway.config))
+        await reload_entrypoint(gateway.entrypoint, Settings(gateway.config))
         await asyncio.sleep(0.1)
-        assert gateway.door.leaving == 1
+        assert gateway.entrypoint.leaving == 1
         assert (await response.read()).endswith(b"data: [DONE]\n\n")
     await left(gateway)
-    assert gateway.door.leaving == 0
+    assert gateway.entrypoint.leaving == 0
 
 
 async def test_a_stop_ends_former_applications_too(gateway: Gateway) -> None:
-    door = await single_process.start_entrypoint(gateway.config)
+    entrypoint = await single_process.start_entrypoint(gateway.config)
     body = {"messages": [{"role": "user", "content": "[[endless]]"}], "stream": True}
-    url = f"{single_process.url_of_entrypoint(door)}/v1/chat/completions"
+    url = f"{single_process.url_of_entrypoint(entrypoint)}/v1/chat/completions"
     async with gateway.http.post(url, json=body) as response:
         await response.content.readany()
-        await reload_entrypoint(door, Settings(gateway.config))
-        assert door.leaving == 1
-        await single_process.stop_entrypoint(door, 0.1, grace=0)
+        await reload_entrypoint(entrypoint, Settings(gateway.config))
+        assert entrypoint.leaving == 1
+        await single_process.stop_entrypoint(entrypoint, 0.1, grace=0)
         assert b'"code":"draining"' in await response.read()
-    assert door.leaving == 0
+    assert entrypoint.leaving == 0
 
 
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), RuntimeError("no")])
@@ -87,18 +87,18 @@ async def test_what_fails_in_the_last_step_leaves_the_former_application(
 ) -> None:
     settings = Settings(gateway.config)
     settings.fault = fault
-    before = gateway.door.app
+    before = gateway.entrypoint.app
     with pytest.raises(ReloadRefused):
-        await reload_entrypoint(gateway.door, settings)
-    assert gateway.door.app is before
+        await reload_entrypoint(gateway.entrypoint, settings)
+    assert gateway.entrypoint.app is before
     assert (await gateway.whole("[[say]]"))[0] == 200
 
 
 async def test_a_cancelled_reload_leaves_the_former_application(gateway: Gateway) -> None:
-    before = gateway.door.app
-    task = asyncio.create_task(reload_entrypoint(gateway.door, Settings(gateway.config)))
+    before = gateway.entrypoint.app
+    task = asyncio.create_task(reload_entrypoint(gateway.entrypoint, Settings(gateway.config)))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert gateway.door.app is before
+    assert gateway.entrypoint.app is before
     assert (await gateway.whole("[[say]]"))[0] == 200

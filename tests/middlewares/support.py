@@ -48,11 +48,11 @@ async def running(
     *chain: Middleware, handler: Handler = ok, windows: RateWindows | None = None
 ) -> AsyncIterator[App]:
     """The chain inside the boundary, as in the gateway."""
-    boundary = ErrorHandler(errors.error_body, InFlightRequests(), frozenset())
-    steps: list[Middleware] = [boundary, *chain]
+    error_handler = ErrorHandler(errors.error_body, InFlightRequests(), frozenset())
+    steps: list[Middleware] = [error_handler, *chain]
     app = web.Application(middlewares=[as_aiohttp_middleware(step) for step in steps])
     app[WINDOWS] = windows or SlidingWindows()
-    app.on_response_prepare.append(boundary.on_response_prepare)
+    app.on_response_prepare.append(error_handler.on_response_prepare)
     app.router.add_post("/here", handler)
     app.router.add_get("/here", handler)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)

@@ -68,47 +68,47 @@ def kept_pool(*limits: int, **options: Any) -> LocalPool[Any]:
 
 
 class Line:
-    """One worker: `desk` is the parent's end, `remote` and `pool` the worker's."""
+    """One worker: `rpc_server` is the parent's end, `remote_state` and `pool` the worker's."""
 
-    def __init__(self, pool: LocalPool[Any], commons: MasterState) -> None:
-        self.link = master_channel(self._take, lambda: self.desk.close())
-        self.desk = RpcServer(commons, self.link.send)
-        self.desk.pools[1] = pool
-        self.asking = RpcClient(self._told, lambda: None)
-        self.turns = RemoteNewestCompletions(self.asking)
-        self.remote = RemoteState(self.asking, 1, self.turns)
+    def __init__(self, pool: LocalPool[Any], state: MasterState) -> None:
+        self.link = master_channel(self._take, lambda: self.rpc_server.close())
+        self.rpc_server = RpcServer(state, self.link.send)
+        self.rpc_server.pools[1] = pool
+        self.rpc = RpcClient(self._told, lambda: None)
+        self.newest_completions = RemoteNewestCompletions(self.rpc)
+        self.remote_state = RemoteState(self.rpc, 1, self.newest_completions)
         self.secrets: list[str] = []
         client: Any = None
-        accounts = self.remote.accounts(CONFIG, client, self.secrets.append)
+        accounts = self.remote_state.accounts(CONFIG, client, self.secrets.append)
         self.pool: RemotePool = accounts.pool
 
     def _take(self, message: Any) -> None:
-        self.desk.take(message)
+        self.rpc_server.take(message)
 
     def _told(self, message: Any) -> None:
         if isinstance(message, CompletionSuperseded):
-            self.turns.outdated(message.turn)
+            self.newest_completions.superseded(message.completion)
         else:
-            self.remote.told(message)
+            self.remote_state.told(message)
 
     async def open(self) -> None:
         ours, theirs = socket.socketpair()
         await self.link.open(ours)
-        await self.asking.open(theirs)
+        await self.rpc.open(theirs)
 
     def close(self) -> None:
         """The worker is gone."""
-        self.asking.close()
+        self.rpc.close()
         self.link.close()
 
 
 @asynccontextmanager
 async def lines(
-    pool: LocalPool[Any], count: int = 1, commons: MasterState | None = None
+    pool: LocalPool[Any], count: int = 1, state: MasterState | None = None
 ) -> AsyncIterator[list[Line]]:
     """So many workers with one parent."""
-    commons = commons or MasterState()
-    opened = [Line(pool, commons) for _ in range(count)]
+    state = state or MasterState()
+    opened = [Line(pool, state) for _ in range(count)]
     for line in opened:
         await line.open()
     try:

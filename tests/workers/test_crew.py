@@ -36,13 +36,13 @@ class SupervisorBench:
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         self.config = config
         self.left: list[AccountService] = []
-        self.office = AccountService(1, config, lambda _: None)
-        self.crew = WorkerSupervisor(sockets, MasterState(), self.left.append)
+        self.accounts = AccountService(1, config, lambda _: None)
+        self.supervisor = WorkerSupervisor(sockets, MasterState(), self.left.append)
         self.url = listeners.url_of(sockets[0].getsockname())
 
     @property
     def workers(self) -> dict[int, WorkerProcess]:
-        return self.crew._workers
+        return self.supervisor._workers
 
     async def health(self) -> int:
         async with (
@@ -55,7 +55,7 @@ class SupervisorBench:
 @pytest.fixture
 async def bench(emulator: Emulator, tmp_path: Path) -> AsyncIterator[SupervisorBench]:
     async with at_work(settings(emulator, tmp_path)) as bench:
-        await bench.crew.start(bench.office, bench.config)
+        await bench.supervisor.start(bench.accounts, bench.config)
         yield bench
 
 
@@ -75,11 +75,11 @@ def settings(emulator: Emulator, folder: Path, **server: Any) -> Config:
 async def at_work(config: Config) -> AsyncIterator[SupervisorBench]:
     sockets = listeners.open_listeners("127.0.0.1", 0)
     bench = SupervisorBench(config, sockets)
-    async with bench.office.open():
+    async with bench.accounts.open():
         try:
             yield bench
         finally:
-            await bench.crew.stop(0.5)
+            await bench.supervisor.stop(0.5)
             listeners.close_listeners(sockets)
 
 
@@ -146,7 +146,7 @@ async def test_a_place_that_cannot_be_filled_is_tried_again(
     worker = bench.workers[1]
     with structlog.testing.capture_logs() as logs:
         os.kill(worker.pid, signal.SIGKILL)
-        await eventually(lambda: tries == 3 and bench.crew.serving == 2, within=10)
+        await eventually(lambda: tries == 3 and bench.supervisor.serving == 2, within=10)
     assert [log["event"] for log in logs if log["log_level"] == "error"] == [
         "worker_died",
         "worker_not_started",
@@ -172,13 +172,13 @@ async def test_more_workers_that_cannot_be_started_at_once_come_later(
     monkeypatch.setattr(WorkerProcess, "start", start)
     other = AccountService(2, more, lambda _: None)
     async with other.open():
-        await bench.crew.prepare(other, more)
-        other.take_over(bench.office)
-        await bench.crew.serve(other, more)
-        assert (bench.crew.serving, bench.crew.count) == (2, 3)
+        await bench.supervisor.prepare(other, more)
+        other.take_over(bench.accounts)
+        await bench.supervisor.serve(other, more)
+        assert (bench.supervisor.serving, bench.supervisor.count) == (2, 3)
         fails = False
-        await eventually(lambda: bench.crew.serving == 3, within=10)
-        await bench.crew.stop(0.5)
+        await eventually(lambda: bench.supervisor.serving == 3, within=10)
+        await bench.supervisor.stop(0.5)
 
 
 async def test_a_prepared_office_is_left_by_all_when_it_is_not_to_be(
@@ -186,12 +186,12 @@ async def test_a_prepared_office_is_left_by_all_when_it_is_not_to_be(
 ) -> None:
     other = AccountService(2, bench.config, lambda _: None)
     async with other.open():
-        await bench.crew.prepare(other, bench.config)
-        assert bench.crew.serves(other)
-        bench.crew.forget(other)
-        assert not bench.crew.serves(other)
+        await bench.supervisor.prepare(other, bench.config)
+        assert bench.supervisor.serves(other)
+        bench.supervisor.forget(other)
+        assert not bench.supervisor.serves(other)
     assert bench.left == [other]
-    assert bench.crew.serves(bench.office)
+    assert bench.supervisor.serves(bench.accounts)
     assert await bench.health() == 200
 
 
@@ -200,16 +200,16 @@ async def test_the_former_office_is_left_once_other_settings_are_served(
 ) -> None:
     other = AccountService(2, bench.config, lambda _: None)
     async with other.open():
-        await bench.crew.prepare(other, bench.config)
-        other.take_over(bench.office)
-        await bench.crew.serve(other, bench.config)
-        await eventually(lambda: bench.left == [bench.office])
-        assert bench.crew.serves(other)
+        await bench.supervisor.prepare(other, bench.config)
+        other.take_over(bench.accounts)
+        await bench.supervisor.serve(other, bench.config)
+        await eventually(lambda: bench.left == [bench.accounts])
+        assert bench.supervisor.serves(other)
         os.kill(bench.workers[1].pid, signal.SIGKILL)
         worker = bench.workers[1]
         await eventually(replaced(bench, worker), within=10)
-        assert list(bench.workers[1].offices) == [2], "who comes later knows the new ones only"
-        await bench.crew.stop(0.5)
+        assert list(bench.workers[1].services) == [2], "who comes later knows the new ones only"
+        await bench.supervisor.stop(0.5)
 
 
 async def test_a_worker_that_came_after_the_others_got_ready_takes_the_settings_too(
@@ -218,16 +218,16 @@ async def test_a_worker_that_came_after_the_others_got_ready_takes_the_settings_
     monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.0, 0.0))
     other = AccountService(2, bench.config, lambda _: None)
     async with other.open():
-        await bench.crew.prepare(other, bench.config)
+        await bench.supervisor.prepare(other, bench.config)
         worker = bench.workers[1]
         os.kill(worker.pid, signal.SIGKILL)
         await eventually(replaced(bench, worker), within=10)
         late = bench.workers[1]
-        other.take_over(bench.office)
-        await bench.crew.serve(other, bench.config)
-        await eventually(lambda: [list(w.offices) for w in bench.workers.values()] == [[2], [2]])
+        other.take_over(bench.accounts)
+        await bench.supervisor.serve(other, bench.config)
+        await eventually(lambda: [list(w.services) for w in bench.workers.values()] == [[2], [2]])
         assert bench.workers[1] is late, "it was not killed for being late"
-        await bench.crew.stop(0.5)
+        await bench.supervisor.stop(0.5)
 
 
 async def test_a_worker_that_dies_while_it_gets_ready_refuses_the_settings(
@@ -236,13 +236,13 @@ async def test_a_worker_that_dies_while_it_gets_ready_refuses_the_settings(
     other = AccountService(2, bench.config, lambda _: None)
     async with other.open():
         os.kill(bench.workers[2].pid, signal.SIGSTOP)
-        preparing = asyncio.create_task(bench.crew.prepare(other, bench.config))
+        preparing = asyncio.create_task(bench.supervisor.prepare(other, bench.config))
         await asyncio.sleep(0.05)
         os.kill(bench.workers[2].pid, signal.SIGKILL)
         with pytest.raises(WorkerNotReady):
             await preparing
-        assert not bench.crew.serves(other)
-        await eventually(lambda: bench.crew.serving == 2, within=10)
+        assert not bench.supervisor.serves(other)
+        await eventually(lambda: bench.supervisor.serving == 2, within=10)
 
 
 async def test_nothing_is_left_when_a_worker_cannot_be_started(
@@ -251,6 +251,6 @@ async def test_nothing_is_left_when_a_worker_cannot_be_started(
     monkeypatch.setattr("sys.executable", "/bin/false")
     async with at_work(settings(emulator, tmp_path)) as bench:
         with pytest.raises(WorkerNotReady):
-            await bench.crew.start(bench.office, bench.config)
-        await bench.crew.stop(0.1)
-        assert not bench.crew.serves(bench.office)
+            await bench.supervisor.start(bench.accounts, bench.config)
+        await bench.supervisor.stop(0.1)
+        assert not bench.supervisor.serves(bench.accounts)

@@ -38,7 +38,7 @@ async def test_a_slot_is_lent_with_its_account_and_tokens_and_comes_back() -> No
         slot.release("good")
         await settled()
         assert pool.summary().streams == 0
-        assert line.desk.held == 0
+        assert line.rpc_server.held == 0
 
 
 async def test_workers_together_get_no_more_slots_than_there_are() -> None:
@@ -97,10 +97,10 @@ async def test_a_caller_who_leaves_the_line_is_out_of_it() -> None:
 async def test_a_slot_that_arrives_for_nobody_goes_back() -> None:
     pool = kept_pool(1)
     async with lines(pool) as (line,):
-        asking = asyncio.create_task(line.pool.acquire("key", 1.0))
+        rpc = asyncio.create_task(line.pool.acquire("key", 1.0))
         await asyncio.sleep(0)  # the question is sent, the answer not read
-        asking.cancel()
-        await asyncio.wait([asking])
+        rpc.cancel()
+        await asyncio.wait([rpc])
         await settled()
         assert pool.summary().streams == 0
 
@@ -109,7 +109,7 @@ async def test_all_that_a_worker_held_comes_back_when_it_is_gone() -> None:
     pool = kept_pool(2, queue_length=10)
     async with lines(pool, 2) as (dying, living):
         await dying.pool.acquire("key", 1.0)
-        await dying.pool.acquire_small()
+        await dying.pool.acquire_completion()
         waiting = asyncio.create_task(dying.pool.acquire("key", 5.0))
         slot = await waiting
         waiting = asyncio.create_task(dying.pool.acquire("key", 5.0))
@@ -122,7 +122,7 @@ async def test_all_that_a_worker_held_comes_back_when_it_is_gone() -> None:
         assert (caught.value.status, caught.value.code) == (503, "draining")
         await settled()
         assert (pool.summary().streams, pool.summary().queued) == (0, 0)
-        assert pool.accounts[0].small_busy == 0
+        assert pool.accounts[0].completions_busy == 0
         (await living.pool.acquire("key", 1.0)).release("good")
 
 
@@ -171,7 +171,7 @@ async def test_tokens_that_are_not_there_yet_are_waited_for() -> None:
         assert (await slot.account.session.tokens()).refresh_token == "refresh 1"
         session.fails = AccountRefused("wrong password")
         with pytest.raises(AccountRefused, match="wrong password"):
-            await (await line.pool.acquire_small()).account.session.tokens()
+            await (await line.pool.acquire_completion()).account.session.tokens()
 
 
 async def test_refused_tokens_are_replaced_by_the_parent_and_refused_ones_reported() -> None:
@@ -202,23 +202,23 @@ async def test_a_caller_who_leaves_while_tokens_are_fetched_is_forgotten() -> No
         slot = await line.pool.acquire("key", 1.0)
         waiting = asyncio.create_task(slot.account.session.tokens())
         await settled()
-        assert len(line.desk._tasks) == 1
+        assert len(line.rpc_server._tasks) == 1
         waiting.cancel()
         await asyncio.wait([waiting])
         await settled()
-        assert not line.desk._tasks
+        assert not line.rpc_server._tasks
 
 
 async def test_requests_are_counted_over_all_workers() -> None:
     async with lines(kept_pool(1), 3) as workers:
         asked = [
-            workers[number % 3].remote.admit("rate_limit", "key alice", MINUTE)
+            workers[number % 3].remote_state.admit("rate_limit", "key alice", MINUTE)
             for number in range(30)
         ]
         admissions = await asyncio.gather(*asked)
         assert sum(admission.admitted for admission in admissions) == 10
         assert max(admission.count for admission in admissions) == 10
-        other = await workers[0].remote.admit("rate_limit", "key bob", MINUTE)
+        other = await workers[0].remote_state.admit("rate_limit", "key bob", MINUTE)
         assert (other.admitted, other.count) == (True, 1)
         assert 59 < other.first <= 60
 
@@ -226,7 +226,7 @@ async def test_requests_are_counted_over_all_workers() -> None:
 async def completing(line: Line, place: CompletionKey, seconds: float = 5.0) -> str:
     """How a completion ends that takes so long."""
     try:
-        async with line.turns.turn(place, 10.0):
+        async with line.newest_completions.track(place, 10.0):
             await asyncio.sleep(seconds)
     except Superseded:
         return "superseded"
@@ -234,8 +234,8 @@ async def completing(line: Line, place: CompletionKey, seconds: float = 5.0) -> 
 
 
 async def test_a_newer_completion_ends_an_older_one_in_whichever_worker() -> None:
-    commons = MasterState()
-    async with lines(kept_pool(1), 3, commons) as (one, two, three):
+    state = MasterState()
+    async with lines(kept_pool(1), 3, state) as (one, two, three):
         place = ("alice", "main.py")
         older = asyncio.create_task(completing(one, place))
         await settled()
@@ -250,10 +250,10 @@ async def test_a_newer_completion_ends_an_older_one_in_whichever_worker() -> Non
         ]
         assert await asyncio.gather(*others) == ["done"] * 3
         assert not newest.done()
-        assert len(commons.newest) == 1
+        assert len(state.newest) == 1
         two.close()
         await settled()
-        assert not commons.newest
+        assert not state.newest
         newest.cancel()
         await asyncio.wait([newest])
 
@@ -261,14 +261,14 @@ async def test_a_newer_completion_ends_an_older_one_in_whichever_worker() -> Non
 @pytest.mark.parametrize("seed", range(12))
 async def test_every_slot_comes_back_whatever_happens_in_whatever_order(seed: int) -> None:
     draw = random.Random(seed)
-    pool = kept_pool(2, 1, queue_length=4, small_limit=3)
+    pool = kept_pool(2, 1, queue_length=4, completion_limit=3)
     async with lines(pool, 3) as workers:
 
         async def use() -> None:
             line = draw.choice(workers)
             with suppress(GatewayError):
                 if draw.random() < 0.3:
-                    slot = await line.pool.acquire_small(draw.choice([None, "a", "b"]))
+                    slot = await line.pool.acquire_completion(draw.choice([None, "a", "b"]))
                 else:
                     slot = await line.pool.acquire(draw.choice("xyz"), draw.uniform(0.001, 0.02))
                 try:
@@ -285,11 +285,11 @@ async def test_every_slot_comes_back_whatever_happens_in_whatever_order(seed: in
                 workers[2].close()
             for account in pool.accounts:
                 assert account.busy <= account.limit
-                assert account.small_busy <= account.small_limit
+                assert account.completions_busy <= account.completion_limit
             await asyncio.sleep(draw.uniform(0, 0.001))
         await asyncio.wait(tasks)
         await settled()
         assert pool.summary().streams == pool.summary().queued == 0
-        assert [account.small_busy for account in pool.accounts] == [0, 0]
-        assert [line.desk.held for line in workers] == [0, 0, 0]
-        assert not [task for line in workers for task in line.desk._tasks]
+        assert [account.completions_busy for account in pool.accounts] == [0, 0]
+        assert [line.rpc_server.held for line in workers] == [0, 0, 0]
+        assert not [task for line in workers for task in line.rpc_server._tasks]

@@ -115,7 +115,7 @@ class ChatCompletions:
             parallel_tool_calls=given.parallel_tool_calls is not False,
         )
 
-    def reply(self, generation: Generation) -> ChatResponseEncoder:
+    def encoder(self, generation: Generation) -> ChatResponseEncoder:
         return ChatResponseEncoder(generation)
 
 

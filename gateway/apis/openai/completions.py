@@ -75,7 +75,7 @@ class TextCompletions:
             ignored=ignored_parameters(data, frozenset(_CompletionBody.__struct_fields__)),
         )
 
-    def reply(self, generation: Generation) -> TextCompletionEncoder:
+    def encoder(self, generation: Generation) -> TextCompletionEncoder:
         return TextCompletionEncoder(generation)
 
 

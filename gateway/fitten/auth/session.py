@@ -289,8 +289,8 @@ def _expiry(token: str, duration: object) -> float | None:
     """
     expires = _jwt_expiry(token)
     if expires is None and isinstance(duration, str) and (m := _DURATION.fullmatch(duration)):
-        days, hours, minutes, seconds = (int(part or 0) for part in m.groups())
-        expires = time.time() + ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        days, lifetime, minutes, seconds = (int(part or 0) for part in m.groups())
+        expires = time.time() + ((days * 24 + lifetime) * 60 + minutes) * 60 + seconds
     return expires if expires is not None and expires > time.time() + _RENEW_BEFORE else None
 
 

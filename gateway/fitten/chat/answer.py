@@ -62,20 +62,20 @@ class ChatAnswer:
         self._prompt = prompt.render(messages, default_system=system)
         self._pictures = sum(len(image.data) for image in inline_images(messages))
         self._decoder = AnswerDecoder()
-        self._cutoff = _stop_filter(request)
+        self._stop_filter = _stop_filter(request)
         self._body: ResponseBody | None = None
         self._lease: Lease[TokenSource]
         self._late: GatewayError | None = None
-        self._overrun = RunawayDetector(
+        self._runaway = RunawayDetector(
             settings.max_answer_bytes, repetition=settings.stop_repetition
         )
-        self._room = self._overrun.room
+        self._room = self._runaway.room
         self._taken: list[Piece] = []  # by the tap, for the reader
         self.direct: Sink | None = None
         self.ended = False
 
     async def __aenter__(self) -> ChatAnswer:
-        self._watch = AnswerTimeouts(self._settings.timeouts, self._silence, self._expire)
+        self._limits = AnswerTimeouts(self._settings.timeouts, self._silence, self._expire)
         try:
             # All of the opening, since a renewed session and a repeat have limits of their own.
             async with asyncio.timeout(self._settings.timeouts.first_piece):
@@ -85,10 +85,10 @@ class ChatAnswer:
             if self._late is not None:  # the watch looked while there was nobody to tell
                 self._body.fail(self._late)
         except TimeoutError:
-            await self._watch.close()
+            await self._limits.close()
             raise from_client_error(TimeoutError()) from None
         except BaseException:
-            await self._watch.close()
+            await self._limits.close()
             raise
         return self
 
@@ -106,12 +106,12 @@ class ChatAnswer:
         self._generation.finish_reason = reason
         self._generation.usage = self._weights.usage(
             token_estimate.size(self._prompt) - self._pictures,
-            self._cutoff,
+            self._stop_filter,
             self._decoder.usage,
             whole=reason is not None,
             max_tokens=self._generation.request.max_tokens,
         )
-        await self._watch.close()
+        await self._limits.close()
 
     def __aiter__(self) -> ChatAnswer:
         return self
@@ -132,7 +132,7 @@ class ChatAnswer:
             if not self.ended and body.at_end():
                 batch += self._finish(body)
             if batch:
-                self._watch.piece()
+                self._limits.piece()
                 return batch
         if self._decoder.error is not None:
             raise self._decoder.error
@@ -144,7 +144,7 @@ class ChatAnswer:
         if not batch or self.ended or self.direct is None or not self.direct(batch):
             self._taken = batch
             return not batch and not self.ended
-        self._watch.piece()
+        self._limits.piece()
         return True
 
     def _expire(self, error: GatewayError) -> None:
@@ -158,30 +158,30 @@ class ChatAnswer:
         pieces = self._decoder.feed(data)
         self._room -= len(data)
         if self._room < 0:
-            error = self._late or self._overrun.look(self._room, pieces)
+            error = self._late or self._runaway.look(self._room, pieces)
             self._decoder.error = self._decoder.error or error
-            self._room = self._overrun.room
-        batch = self._cutoff.feed(pieces)
+            self._room = self._runaway.room
+        batch = self._stop_filter.feed(pieces)
         if (
             not batch
-            and isinstance(self._cutoff, ToolStopSequenceFilter)
-            and self._cutoff.advanced()
+            and isinstance(self._stop_filter, ToolStopSequenceFilter)
+            and self._stop_filter.advanced()
         ):
-            self._watch.held()
-        self.ended = self._cutoff.finish_reason is not None
+            self._limits.held()
+        self.ended = self._stop_filter.finish_reason is not None
         if self._decoder.error is not None and not self.ended:
             self.ended = True
-            batch += self._cutoff.flush()
+            batch += self._stop_filter.flush()
         elif self.ended:
             self._decoder.error = None  # what follows the cut is not part of the answer
         return batch
 
     def _finish(self, body: ResponseBody) -> list[Piece]:
         whole = self._settings.accept_unproven_end or body.framed
-        batch = self._cutoff.feed(self._decoder.finish(whole=whole))
-        batch += self._cutoff.flush()
+        batch = self._stop_filter.feed(self._decoder.finish(whole=whole))
+        batch += self._stop_filter.flush()
         self.ended = True
-        if self._cutoff.finish_reason is not None:
+        if self._stop_filter.finish_reason is not None:
             self._decoder.error = None
         return batch
 
@@ -189,7 +189,7 @@ class ChatAnswer:
         """The connection broke inside the answer: what is held back goes out before the error."""
         self.ended = True
         self._decoder.error = truncated_error()
-        if batch := self._cutoff.flush():
+        if batch := self._stop_filter.flush():
             return batch
         raise self._decoder.error
 
@@ -197,7 +197,7 @@ class ChatAnswer:
     def _finish_reason(self) -> FinishReason | None:
         """Why the answer ended, if it did so well."""
         if self.ended and self._decoder.error is None:
-            return self._cutoff.finish_reason or self._cutoff.natural_reason
+            return self._stop_filter.finish_reason or self._stop_filter.natural_reason
         return None
 
 

@@ -60,7 +60,7 @@ class ModelCalibration:
     def usage(
         self,
         prompt_bytes: int,
-        cutoff: StopSequenceFilter | ToolStopSequenceFilter,
+        stop_filter: StopSequenceFilter | ToolStopSequenceFilter,
         counted: UpstreamUsage | None,
         *,
         whole: bool,
@@ -74,29 +74,32 @@ class ModelCalibration:
             at all would be chance.
         whole: whether the answer reached its own end.
         """
-        sent = cutoff.content_bytes + cutoff.reasoning_bytes
-        if counted is not None and whole and not cutoff.finish_reason:
+        sent = stop_filter.content_bytes + stop_filter.reasoning_bytes
+        if counted is not None and whole and not stop_filter.finish_reason:
             count = counted.output_tokens
             if counted.input_tokens and (count or not sent):
                 self.prompt.learn(prompt_bytes, counted.input_tokens)
                 self.completion.learn(sent, count)
-                return Usage(counted.input_tokens, count, _reasoning(cutoff, sent, count))
-        count = self._completion(cutoff, sent, max_tokens)
+                return Usage(counted.input_tokens, count, _reasoning(stop_filter, sent, count))
+        count = self._completion(stop_filter, sent, max_tokens)
         return Usage(
             self.prompt.estimate(prompt_bytes),
             count,
-            _reasoning(cutoff, sent, count),
+            _reasoning(stop_filter, sent, count),
             estimated=True,
         )
 
     def _completion(
-        self, cutoff: StopSequenceFilter | ToolStopSequenceFilter, sent: int, max_tokens: int | None
+        self,
+        stop_filter: StopSequenceFilter | ToolStopSequenceFilter,
+        sent: int,
+        max_tokens: int | None,
     ) -> int:
         """An estimate that contradicts no limit: what reached it has as many tokens as it."""
         if max_tokens is None:
             return self.completion.estimate(sent)
-        if cutoff.finish_reason == "length":
-            return cutoff.completion_tokens
+        if stop_filter.finish_reason == "length":
+            return stop_filter.completion_tokens
         return min(self.completion.estimate(sent), max_tokens)
 
 
@@ -118,6 +121,8 @@ class UsageCalibration:
         return weights
 
 
-def _reasoning(cutoff: StopSequenceFilter | ToolStopSequenceFilter, sent: int, count: int) -> int:
+def _reasoning(
+    stop_filter: StopSequenceFilter | ToolStopSequenceFilter, sent: int, count: int
+) -> int:
     """The thoughts' share of a count, by size."""
-    return round(count * cutoff.reasoning_bytes / sent) if cutoff.reasoning_bytes else 0
+    return round(count * stop_filter.reasoning_bytes / sent) if stop_filter.reasoning_bytes else 0

@@ -50,7 +50,7 @@ class Completer:
         self,
         client: FittenClient,
         pool: AccountPool[TokenSource],
-        turns: NewestCompletions,
+        newest_completions: NewestCompletions,
         settings: CompletionSettings,
         *,
         diff: bool,
@@ -60,9 +60,9 @@ class Completer:
         self._settings = settings
         self._diff = diff
         self._version: tuple[str, float] | None = None
-        self._asking = asyncio.Lock()
+        self._rpc = asyncio.Lock()
         self._known: OrderedDict[str, _KnownText] = OrderedDict()
-        self._turns = turns
+        self._newest = newest_completions
         self._asked: dict[str, set[_OpenRequest]] = {}
 
     def generate(self, generation: Generation) -> CompletionAnswer:
@@ -73,8 +73,8 @@ class Completer:
         if fill.filename is None:  # nobody can tell whether two of these are one file
             async with asyncio.timeout(self._settings.timeout):
                 return await self._ask(fill, generation)
-        place = (generation.caller, fill.filename)
-        async with self._turns.turn(place, self._settings.timeout):
+        key = (generation.caller, fill.filename)
+        async with self._newest.track(key, self._settings.timeout):
             return await self._ask(fill, generation)
 
     async def _ask(self, fill: Fill, generation: Generation) -> str:
@@ -82,7 +82,7 @@ class Completer:
         filename = fill.filename or self._settings.filename
         known = self._take_known(fill.filename, generation.caller)
         self._pool.budget.earn()
-        lease = await self._pool.acquire_small(prefer=known.account if known else None)
+        lease = await self._pool.acquire_completion(prefer=known.account if known else None)
         account = lease.account
         generation.account = account.name
         if known is not None and (known.account != account.name or document.cut):
@@ -140,7 +140,7 @@ class Completer:
 
     async def _version_for(self, tokens: Tokens) -> str:
         """The part of the path that says how the upstream wants to be asked."""
-        async with self._asking:  # who waits here is cancelled alone
+        async with self._rpc:  # who waits here is cancelled alone
             if self._version is None or time.monotonic() > self._version[1]:
                 name = await self._client.completion_version(tokens.user_id, tokens.access_token)
                 if name not in _VERSIONS:
@@ -208,23 +208,23 @@ class CompletionAnswer(BufferedAnswer):
         asked = generation.request
         prompt = completion = 0
         for index, fill in enumerate(asked.fills):
-            cutoff = StopSequenceFilter(stop=asked.stop, max_tokens=asked.max_tokens)
+            stop_filter = StopSequenceFilter(stop=asked.stop, max_tokens=asked.max_tokens)
             try:
                 text = "" if asked.max_tokens == 0 else await self._insertion(fill)
             finally:
                 generation.usage = Usage(prompt, completion, estimated=True)
-            pieces = cutoff.feed([("content", text)]) + cutoff.flush() if text else []
+            pieces = stop_filter.feed([("content", text)]) + stop_filter.flush() if text else []
             if index:
                 self._pieces.append(("choice", str(index)))
             if asked.echo:
                 self._pieces.append(("content", asked.echo[index]))
             self._pieces += pieces
-            self._reasons.append(cutoff.finish_reason or "stop")
+            self._reasons.append(stop_filter.finish_reason or "stop")
             if asked.max_tokens != 0:
                 prompt += token_estimate.estimate(
                     token_estimate.size(fill.prefix) + token_estimate.size(fill.suffix)
                 )
-            completion += cutoff.completion_tokens
+            completion += stop_filter.completion_tokens
         generation.usage = Usage(prompt, completion, estimated=True)
         generation.finish_reasons = tuple(self._reasons)
         generation.finish_reason = self._reasons[0]

@@ -33,10 +33,10 @@ _WORD = re.compile(r"[a-z_]+\Z")
 class CallGrammar:
     """Readers of calls of the offered tools."""
 
-    def __init__(self, offer: ToolInterpreter) -> None:
-        self._offer = offer
+    def __init__(self, interpreter: ToolInterpreter) -> None:
+        self._interpreter = interpreter
         self._words = frozenset((*WRAPPERS, *CALLS, *RESULTS))
-        self._all_words = self._words | offer.tags
+        self._all_words = self._words | interpreter.tags
 
     def block(
         self,
@@ -60,7 +60,7 @@ class CallGrammar:
             return (yield from self._wrapped(source, depth))
         if json and character and character in "{[":
             text = yield from self._json(source, depth)
-            return self._offer.from_json(load_lenient_json(text), bare=bare)
+            return self._interpreter.from_json(load_lenient_json(text), bare=bare)
         raise NotFoundHere
 
     def results(self, source: TextReader) -> Reading[bool]:
@@ -133,7 +133,7 @@ class CallGrammar:
             return (yield from self._items(source, depth + 1))
         opened = yield from markup.tag(source, word)
         element = yield from markup.element(source, opened, ARGUMENTS if word in CALLS else ())
-        return self._offer.from_element(element, bare=bare)
+        return self._interpreter.from_element(element, bare=bare)
 
     def _word(self, source: TextReader, words: frozenset[str]) -> Reading[str]:
         """One of these words, in lower case. Raises NoCall with the first wrong character."""
@@ -215,7 +215,7 @@ class CallGrammar:
             found[kind] = yield from self._listed_value(source)
         if "name" not in found:
             raise NotFoundHere
-        return [self._offer.call(found["name"], found.get("arguments"))]
+        return [self._interpreter.call(found["name"], found.get("arguments"))]
 
     def _listed_value(self, source: TextReader) -> Reading[str]:
         character = yield from source.peek()
@@ -262,5 +262,5 @@ class CallGrammar:
             yield from self._json(source, depth + 1)
             return
         value = yield from source.json_value()
-        if key in NAMES and self._offer.known(load_lenient_json(value)) is None:
+        if key in NAMES and self._interpreter.known(load_lenient_json(value)) is None:
             raise NotFoundHere

@@ -43,7 +43,7 @@ class ToolParser:
     """
 
     def __init__(self, tools: Sequence[Tool], *, parallel: bool = True) -> None:
-        self._blocks = CallGrammar(ToolInterpreter(tools))
+        self._grammar = CallGrammar(ToolInterpreter(tools))
         self._parallel = parallel
         self._source = TextReader()
         self._reading = self._read()
@@ -109,7 +109,7 @@ class ToolParser:
 
     def _may_begin(self, sign: str) -> bool:
         """Whether a call, a result or a fence may begin with this sign at this place."""
-        if self._source.vain > MAX_WASTED:
+        if self._source.wasted > MAX_WASTED:
             return False
         if sign == "`":
             return not self._line.strip()
@@ -135,7 +135,7 @@ class ToolParser:
             source.at = start
             self._emit(MAX_HELD)
         except NotFoundHere:
-            source.vain += source.at - start
+            source.wasted += source.at - start
             source.at = start
             return False
         return True
@@ -145,12 +145,12 @@ class ToolParser:
         # Between other tags, or set in from the margin, it is part of a document.
         lone = self._lone_tags and (self._at_margin or bool(self._line.strip(" \t>")))
         try:
-            return (yield from self._blocks.block(source, lone=lone, json=self._at_margin))
+            return (yield from self._grammar.block(source, lone=lone, json=self._at_margin))
         except TooLongToHold:
             raise
         except NotFoundHere:
             source.back(start)
-        finished = yield from self._blocks.results(source)
+        finished = yield from self._grammar.results(source)
         if not finished and not self._seen:
             raise NotFoundHere
         return []
@@ -170,13 +170,13 @@ class ToolParser:
             self._fence = 0 if closes else self._fence
         elif ticks >= 3:
             try:
-                self._call((yield from self._blocks.fenced(source, ticks)))
+                self._call((yield from self._grammar.fenced(source, ticks)))
                 return
             except NotFoundHere as failure:
                 self._fence = ticks
                 if isinstance(failure, TooLongToHold):
                     raise
-                source.vain += source.at - start
+                source.wasted += source.at - start
         source.at = start
         self._emit(ticks)
 

@@ -46,7 +46,7 @@ class TextReader:
         self.at = 0
         self.ended = False
         self.limit = MAX_HELD
-        self.vain = 0
+        self.wasted = 0
 
     def begin(self) -> int:
         """Start a new allowance here and return the position."""
@@ -57,9 +57,9 @@ class TextReader:
 
     def back(self, start: int) -> None:
         """Return to where reading began, in vain. Raises NoCall when that was too often."""
-        self.vain += self.at - start
+        self.wasted += self.at - start
         self.at = start
-        if self.vain > MAX_WASTED:
+        if self.wasted > MAX_WASTED:
             raise NotFoundHere
 
     def more(self) -> Reading[bool]:

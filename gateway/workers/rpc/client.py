@@ -28,15 +28,15 @@ class RpcClient:
     """
 
     def __init__(self, on_told: Callable[[FromMaster], None], on_lost: Callable[[], None]) -> None:
-        self._link: Channel[Any] = Channel(FromMaster, self._take, self._lost)
+        self._channel: Channel[Any] = Channel(FromMaster, self._take, self._lost)
         self._on_told = on_told
         self._on_lost = on_lost
         self._calls = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._gone = False
-        self.open = self._link.open
-        self.tell = self._link.send
-        self.close = self._link.close
+        self.open = self._channel.open
+        self.tell = self._channel.send
+        self.close = self._channel.close
 
     def next_call(self) -> int:
         """The number of another question."""
@@ -52,7 +52,7 @@ class RpcClient:
             raise _no_master_error()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[question.call] = future
-        self._link.send(question)
+        self._channel.send(question)
         answered = False
         try:
             async with asyncio.timeout(wait + _ANSWER_MARGIN):
@@ -63,7 +63,7 @@ class RpcClient:
         finally:
             self._waiting.pop(question.call, None)
             if not answered:
-                self._link.send(CancelRequest(question.call))
+                self._channel.send(CancelRequest(question.call))
         if isinstance(answer, RpcFailed):
             raise error_from_record(answer.failure)
         return answer

@@ -38,7 +38,7 @@ class RpcRequest(RpcMessage, frozen=True):
     the settings under which it is asked."""
 
     call: int
-    shift: int
+    revision: int
 
 
 class AcquireSlot(RpcRequest, frozen=True):
@@ -112,14 +112,14 @@ class ReleaseSlot(RpcMessage, frozen=True):
 class SessionRefused(RpcMessage, frozen=True):
     """Even new tokens of this account were refused."""
 
-    shift: int
+    revision: int
     account: str
 
 
 class CompletionBegan(RpcMessage, frozen=True):
     """A completion of this caller and file is the newest. turn: its number in this worker."""
 
-    turn: int
+    completion: int
     caller: str | None
     filename: str
 
@@ -127,26 +127,26 @@ class CompletionBegan(RpcMessage, frozen=True):
 class CompletionEnded(RpcMessage, frozen=True):
     """A completion is done."""
 
-    turn: int
+    completion: int
 
 
 class RevisionReady(RpcMessage, frozen=True):
     """The worker could serve under these settings. fault: why it cannot, else empty."""
 
-    shift: int
+    revision: int
     fault: str
 
 
 class RevisionServing(RpcMessage, frozen=True):
     """What comes from now on is served under these settings."""
 
-    shift: int
+    revision: int
 
 
 class RevisionDrained(RpcMessage, frozen=True):
     """The last request under these settings is done."""
 
-    shift: int
+    revision: int
 
 
 class Heartbeat(RpcMessage, frozen=True):
@@ -213,20 +213,20 @@ class PrepareRevision(RpcMessage, frozen=True):
     settings: a pickled `Config`, from the parent's own memory.
     """
 
-    shift: int
+    revision: int
     settings: bytes
 
 
 class ServeRevision(RpcMessage, frozen=True):
     """Serve new requests under the settings that were prepared; answer `RevisionServing`."""
 
-    shift: int
+    revision: int
 
 
 class DropRevision(RpcMessage, frozen=True):
     """The settings that were prepared are not to be."""
 
-    shift: int
+    revision: int
 
 
 class MeanConnections(RpcMessage, frozen=True):
@@ -248,13 +248,13 @@ class ReopenLogs(RpcMessage, frozen=True):
 class CompletionSuperseded(RpcMessage, frozen=True):
     """There is a newer completion of the same caller and file in another worker."""
 
-    turn: int
+    completion: int
 
 
 class AccountsState(RpcMessage, frozen=True):
     """How the accounts are. fault: why no request can be served now."""
 
-    shift: int
+    revision: int
     fault: ErrorRecord | None
     serving: int
     accounts: int
@@ -263,7 +263,7 @@ class AccountsState(RpcMessage, frozen=True):
 class ModelsChanged(RpcMessage, frozen=True):
     """The models that are offered."""
 
-    shift: int
+    revision: int
     models: tuple[Model, ...]
 
 

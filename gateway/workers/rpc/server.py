@@ -61,10 +61,10 @@ class RpcServer:
         owns the desk puts them there and takes them away.
     """
 
-    def __init__(self, commons: MasterState, reply: Callable[[RpcMessage], None]) -> None:
+    def __init__(self, state: MasterState, reply: Callable[[RpcMessage], None]) -> None:
         self.pools: dict[int, LocalPool[FittenSession]] = {}
-        self._commons = commons
-        self._turns: dict[int, CompletionKey] = {}
+        self._state = state
+        self._completions: dict[int, CompletionKey] = {}
         self.reply = reply
         self._slots: dict[int, LocalLease[FittenSession]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -77,16 +77,16 @@ class RpcServer:
         match message:
             case CountRequest():
                 window = Window(message.limit, message.seconds, message.callers)
-                found = self._commons.windows.admit_now(message.name, message.caller, window)
+                found = self._state.windows.admit_now(message.name, message.caller, window)
                 self.reply(
                     RequestCounted(
                         message.call, found.admitted, found.count, found.first, found.last
                     )
                 )
             case AcquireSlot():
-                pool = self.pools.get(message.shift)
+                pool = self.pools.get(message.revision)
                 if pool is not None and (lease := pool.take()):
-                    self._lend(message.call, lease)
+                    self._grant(message.call, lease)
                 else:
                     self._begin(message, self._acquire)
             case AcquireCompletionSlot() | AcquireOtherSlot() | FetchTokens() | ReplaceTokens():
@@ -105,15 +105,15 @@ class RpcServer:
                 elif task := self._tasks.get(message.call):
                     task.cancel()
             case CompletionBegan():
-                self._turns[message.turn] = place = message.caller, message.filename
-                older = self._commons.newest.get(place)
-                self._commons.newest[place] = self, message.turn
+                self._completions[message.completion] = key = message.caller, message.filename
+                older = self._state.newest.get(key)
+                self._state.newest[key] = self, message.completion
                 if older is not None and older[0] is not self:
                     older[0].reply(CompletionSuperseded(older[1]))
             case CompletionEnded():
-                self._over(message.turn)
+                self._over(message.completion)
             case SessionRefused():
-                if account := self._account(message.shift, message.account):
+                if account := self._account(message.revision, message.account):
                     account.session.refused()
 
     def close(self) -> None:
@@ -123,8 +123,8 @@ class RpcServer:
         self._closed = True
         for task in self._tasks.values():
             task.cancel()
-        for turn in list(self._turns):
-            self._over(turn)
+        for completion in list(self._completions):
+            self._over(completion)
         slots, self._slots = self._slots, {}
         for held in slots.values():
             held.release("unknown")
@@ -134,10 +134,10 @@ class RpcServer:
         """How many slots the worker holds."""
         return len(self._slots)
 
-    def _over(self, turn: int) -> None:
-        place = self._turns.pop(turn, None)
-        if place is not None and self._commons.newest.get(place) == (self, turn):
-            del self._commons.newest[place]
+    def _over(self, completion: int) -> None:
+        key = self._completions.pop(completion, None)
+        if key is not None and self._state.newest.get(key) == (self, completion):
+            del self._state.newest[key]
 
     def _begin(self, question: Q, answer: Callable[[Q], Awaitable[None]]) -> None:
         task = asyncio.create_task(self._guarded(question, answer))
@@ -155,21 +155,21 @@ class RpcServer:
 
     async def _acquire(self, question: AcquireSlot) -> None:
         pool = self._pool(question)
-        self._lend(question.call, await pool.acquire(question.key, question.wait))
+        self._grant(question.call, await pool.acquire(question.key, question.wait))
 
     async def _answer(
         self, question: AcquireCompletionSlot | AcquireOtherSlot | FetchTokens | ReplaceTokens
     ) -> None:
         match question:
             case AcquireCompletionSlot():
-                self._lend(question.call, self._pool(question).take_small(question.prefer))
+                self._grant(question.call, self._pool(question).take_completion(question.prefer))
             case AcquireOtherSlot():
                 pool = self._pool(question)
                 lease = await pool.another(question.key, question.wait, question.tried)
                 if lease is None:
                     self.reply(NoOtherSlot(question.call))
                 else:
-                    self._lend(question.call, lease)
+                    self._grant(question.call, lease)
             case FetchTokens():
                 tokens = await self._session(question).tokens()
                 self.reply(TokensFetched(question.call, tokens))
@@ -177,7 +177,7 @@ class RpcServer:
                 tokens = await self._session(question).replace(question.rejected, question.way)
                 self.reply(TokensFetched(question.call, tokens))
 
-    def _lend(self, call: int, lease: LocalLease[FittenSession]) -> None:
+    def _grant(self, call: int, lease: LocalLease[FittenSession]) -> None:
         if self._closed:
             lease.release("unknown")
             return
@@ -186,17 +186,17 @@ class RpcServer:
         self.reply(SlotGranted(call, account.name, lease.probe, account.session.at_hand()))
 
     def _pool(self, question: RpcRequest) -> LocalPool[FittenSession]:
-        pool = self.pools.get(question.shift)
+        pool = self.pools.get(question.revision)
         if pool is None:  # a worker that asks after it has said `Left`
             raise InternalError
         return pool
 
-    def _account(self, shift: int, name: str) -> Account[FittenSession] | None:
-        accounts = self.pools[shift].accounts if shift in self.pools else ()
+    def _account(self, revision: int, name: str) -> Account[FittenSession] | None:
+        accounts = self.pools[revision].accounts if revision in self.pools else ()
         return next((account for account in accounts if account.name == name), None)
 
     def _session(self, question: FetchTokens | ReplaceTokens) -> FittenSession:
-        account = self._account(question.shift, question.account)
+        account = self._account(question.revision, question.account)
         if account is None:
             raise InternalError
         return account.session

@@ -20,27 +20,27 @@ _POLL = 0.2  # seconds between looks at whether the accounts are otherwise than 
 class AccountService:
     """Keeps the accounts of one configuration for workers.
 
-    shift: the number of the configuration. on_secret: told every token.
+    revision: the number of the configuration. on_secret: told every token.
     """
 
-    def __init__(self, shift: int, config: Config, on_secret: Callable[[str], None]) -> None:
-        self.shift = shift
+    def __init__(self, revision: int, config: Config, on_secret: Callable[[str], None]) -> None:
+        self.revision = revision
         self._client = FittenClient(config.fitten)
-        self.keeper = LocalAccountRegistry(config, self._client, on_secret)
+        self.registry = LocalAccountRegistry(config, self._client, on_secret)
         self._listeners: set[StateListener] = set()
-        self._state = AccountsState(shift, None, 0, 0)
-        self._models = ModelsChanged(shift, ())
+        self._state = AccountsState(revision, None, 0, 0)
+        self._models = ModelsChanged(revision, ())
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[AccountService]:
         """The hours in which it works."""
-        async with self._client.open(), self.keeper.kept(self._found):
-            glances = asyncio.create_task(self._glance())
+        async with self._client.open(), self.registry.maintained(self._found):
+            polling = asyncio.create_task(self._poll())
             try:
                 yield self
             finally:
-                glances.cancel()
-                await asyncio.gather(glances, return_exceptions=True)
+                polling.cancel()
+                await asyncio.gather(polling, return_exceptions=True)
 
     def tell(self, listener: StateListener) -> None:
         """Have a worker told how things are, now and whenever that changes."""
@@ -49,40 +49,40 @@ class AccountService:
         listener(self._state)
         listener(self._models)
 
-    def tell_no_more(self, listener: StateListener) -> None:
+    def unsubscribe(self, listener: StateListener) -> None:
         """It is gone."""
         self._listeners.discard(listener)
 
     @property
     def serving(self) -> tuple[int, int]:
         """How many accounts could serve a request now, and how many there are."""
-        return self.keeper.pool.serving
+        return self.registry.pool.serving
 
     def learn(self, former: AccountService) -> None:
         """Before it opens: know tokens and models of an office that is to be replaced."""
-        self.keeper.learn(former.keeper)
-        self._models = ModelsChanged(self.shift, former._models.models)
+        self.registry.learn(former.registry)
+        self._models = ModelsChanged(self.revision, former._models.models)
 
     def take_over(self, former: AccountService) -> None:
         """Go on where a former office is, whose workers may still finish."""
-        self.keeper.take_over(former.keeper)
+        self.registry.take_over(former.registry)
 
     def _found(self, models: Sequence[Model]) -> None:
-        self._models = ModelsChanged(self.shift, tuple(models))
+        self._models = ModelsChanged(self.revision, tuple(models))
         for listener in self._listeners:
             listener(self._models)
 
-    async def _glance(self) -> None:
+    async def _poll(self) -> None:
         while True:
             await asyncio.sleep(_POLL)
             self._look()
 
     def _look(self) -> None:
-        fault, (serving, total) = self.keeper.pool.fault(), self.keeper.pool.serving
+        fault, (serving, total) = self.registry.pool.fault(), self.registry.pool.serving
         failure = None
         if fault is not None:  # without what changes with every look, such as a wait
             failure = error_record(type(fault)(fault.message, code=fault.code))
-        state = AccountsState(self.shift, failure, serving, total)
+        state = AccountsState(self.revision, failure, serving, total)
         if state != self._state:
             self._state = state
             for listener in self._listeners:

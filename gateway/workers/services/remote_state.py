@@ -46,17 +46,19 @@ _LOGIN_TIMEOUT = 120.0  # seconds; the limits of the calls it is made of are sho
 class RemoteState:
     """What the parent keeps for all workers, under one configuration.
 
-    asking: the line to it. shift: the number of the configuration. turns: the worker's.
+    rpc: the line to it. shift: the number of the configuration. turns: the worker's.
     """
 
-    def __init__(self, asking: RpcClient, shift: int, turns: RemoteNewestCompletions) -> None:
-        self._asking = asking
-        self.shift = shift
-        self._state = AccountsState(shift, None, 0, 0)
+    def __init__(
+        self, rpc: RpcClient, revision: int, newest_completions: RemoteNewestCompletions
+    ) -> None:
+        self._rpc = rpc
+        self.revision = revision
+        self._state = AccountsState(revision, None, 0, 0)
         self._models: tuple[Model, ...] = ()
         self._found: OnModels | None = None
         self.windows = self
-        self.turns = turns
+        self.newest_completions = newest_completions
 
     def told(self, message: FromMaster) -> None:
         """The parent has told something."""
@@ -75,15 +77,15 @@ class RemoteState:
     async def admit(self, name: str, caller: str, window: Window) -> Admission:
         """See `Windows`."""
         limits = window.limit, window.seconds, window.callers
-        question = CountRequest(self._asking.next_call(), self.shift, name, caller, *limits)
-        answer = await self._asking.ask(question)
+        question = CountRequest(self._rpc.next_call(), self.revision, name, caller, *limits)
+        answer = await self._rpc.ask(question)
         return Admission(answer.admitted, answer.count, answer.first, answer.last)
 
     def accounts(
         self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
     ) -> RemoteAccountRegistry:
         """See `Shared`."""
-        return RemoteAccountRegistry(self, self._asking, config.fitten.pool.retry_ratio, on_secret)
+        return RemoteAccountRegistry(self, self._rpc, config.fitten.pool.retry_ratio, on_secret)
 
     async def listen(self, found: OnModels) -> None:
         """Have this told the models, those that are known at once."""
@@ -95,28 +97,28 @@ class RemoteState:
 class RemoteNewestCompletions(NewestCompletions):
     """Turns of which other workers hear, and that theirs can end."""
 
-    def __init__(self, asking: RpcClient) -> None:
+    def __init__(self, rpc: RpcClient) -> None:
         super().__init__()
-        self._asking = asking
+        self._rpc = rpc
         self._numbers: dict[ActiveCompletion, int] = {}
         self._open: dict[int, ActiveCompletion] = {}
 
-    def begin(self, turn: ActiveCompletion) -> None:
-        super().begin(turn)
-        number = self._asking.next_call()
-        self._numbers[turn], self._open[number] = number, turn
-        self._asking.tell(CompletionBegan(number, *turn.place))
+    def begin(self, active: ActiveCompletion) -> None:
+        super().begin(active)
+        number = self._rpc.next_call()
+        self._numbers[active], self._open[number] = number, active
+        self._rpc.tell(CompletionBegan(number, *active.key))
 
-    def over(self, turn: ActiveCompletion) -> None:
-        super().over(turn)
-        number = self._numbers.pop(turn)
+    def over(self, active: ActiveCompletion) -> None:
+        super().over(active)
+        number = self._numbers.pop(active)
         del self._open[number]
-        self._asking.tell(CompletionEnded(number))
+        self._rpc.tell(CompletionEnded(number))
 
-    def outdated(self, number: int) -> None:
+    def superseded(self, number: int) -> None:
         """Another worker has a newer one."""
-        if turn := self._open.get(number):
-            turn.end()
+        if active := self._open.get(number):
+            active.end()
 
 
 class RemoteAccountRegistry:
@@ -126,21 +128,21 @@ class RemoteAccountRegistry:
 
     def __init__(
         self,
-        remote: RemoteState,
-        asking: RpcClient,
+        remote_state: RemoteState,
+        rpc: RpcClient,
         retry_ratio: float,
         on_secret: Callable[[str], None],
     ) -> None:
-        self._remote = remote
-        self.pool = RemotePool(remote, asking, retry_ratio, on_secret)
-        self.turns = remote.turns
+        self._remote_state = remote_state
+        self.pool = RemotePool(remote_state, rpc, retry_ratio, on_secret)
+        self.newest_completions = remote_state.newest_completions
         self.tried = asyncio.Event()
         self.tried.set()  # by the parent, before there were workers
 
     @asynccontextmanager
-    async def kept(self, found: OnModels) -> AsyncIterator[None]:
+    async def maintained(self, found: OnModels) -> AsyncIterator[None]:
         """They are kept by the parent."""
-        await self._remote.listen(found)
+        await self._remote_state.listen(found)
         yield
 
 
@@ -150,14 +152,14 @@ class RemotePool:
 
     def __init__(
         self,
-        remote: RemoteState,
-        asking: RpcClient,
+        remote_state: RemoteState,
+        rpc: RpcClient,
         retry_ratio: float,
         on_secret: Callable[[str], None],
     ) -> None:
         self.budget = RetryBudget(retry_ratio)
-        self._remote = remote
-        self._asking = asking
+        self._remote_state = remote_state
+        self._rpc = rpc
         self._on_secret = on_secret
         self._known: dict[str, Tokens] = {}
 
@@ -167,38 +169,38 @@ class RemotePool:
 
     async def acquire(self, key: str | None, wait: float) -> RemoteLease:
         """See `Pool`."""
-        question = AcquireSlot(self._asking.next_call(), self._remote.shift, key, wait)
-        return self._slot(await self._asking.ask(question, wait))
+        question = AcquireSlot(self._rpc.next_call(), self._remote_state.revision, key, wait)
+        return self._slot(await self._rpc.ask(question, wait))
 
     async def another(
         self, key: str | None, wait: float, tried: Sequence[str]
     ) -> RemoteLease | None:
         """See `Pool`."""
         question = AcquireOtherSlot(
-            self._asking.next_call(), self._remote.shift, key, wait, tuple(tried)
+            self._rpc.next_call(), self._remote_state.revision, key, wait, tuple(tried)
         )
-        answer = await self._asking.ask(question, wait)
+        answer = await self._rpc.ask(question, wait)
         return None if isinstance(answer, NoOtherSlot) else self._slot(answer)
 
-    async def acquire_small(self, prefer: str | None = None) -> RemoteLease:
+    async def acquire_completion(self, prefer: str | None = None) -> RemoteLease:
         """See `Pool`."""
-        question = AcquireCompletionSlot(self._asking.next_call(), self._remote.shift, prefer)
-        return self._slot(await self._asking.ask(question))
+        question = AcquireCompletionSlot(self._rpc.next_call(), self._remote_state.revision, prefer)
+        return self._slot(await self._rpc.ask(question))
 
     @property
-    def shift(self) -> int:
+    def revision(self) -> int:
         """The number of the configuration."""
-        return self._remote.shift
+        return self._remote_state.revision
 
     def fault(self) -> GatewayError | None:
         """Why no request can be served now, by the parent's last word."""
-        failure = self._remote.state.fault
+        failure = self._remote_state.state.fault
         return error_from_record(failure) if failure else None
 
     @property
     def serving(self) -> tuple[int, int]:
         """How many accounts could serve, and how many there are, by the parent's last word."""
-        return self._remote.state.serving, self._remote.state.accounts
+        return self._remote_state.state.serving, self._remote_state.state.accounts
 
     def seen(self, account: str, tokens: Tokens) -> None:
         """These tokens are in use from now on; logs have to mask them."""
@@ -210,25 +212,25 @@ class RemotePool:
     def _slot(self, lent: SlotGranted) -> RemoteLease:
         if lent.tokens is not None:
             self.seen(lent.account, lent.tokens)
-        session = RemoteSession(lent.account, lent.tokens, self._asking, self)
-        return RemoteLease(lent.call, session, lent.probe, self._asking)
+        session = RemoteSession(lent.account, lent.tokens, self._rpc, self)
+        return RemoteLease(lent.call, session, lent.probe, self._rpc)
 
 
 class RemoteSession:
     """An account's tokens for one request. Name of the account, and of the session, are one."""
 
-    __slots__ = ("_asking", "_pool", "_tokens", "name")
+    __slots__ = ("_pool", "_rpc", "_tokens", "name")
 
     def __init__(
         self,
         name: str,
         tokens: Tokens | None,
-        asking: RpcClient,
+        rpc: RpcClient,
         pool: RemotePool,
     ) -> None:
         self.name = name
         self._tokens = tokens
-        self._asking = asking
+        self._rpc = rpc
         self._pool = pool
 
     @property
@@ -239,22 +241,22 @@ class RemoteSession:
     async def tokens(self) -> Tokens:
         """See `TokenSource`."""
         return self._tokens or await self._fetch(
-            FetchTokens(self._asking.next_call(), self._pool.shift, self.name)
+            FetchTokens(self._rpc.next_call(), self._pool.revision, self.name)
         )
 
     async def replace(self, rejected: Tokens, way: Renewal) -> Tokens:
         """See `TokenSource`."""
         return await self._fetch(
-            ReplaceTokens(self._asking.next_call(), self._pool.shift, self.name, rejected, way)
+            ReplaceTokens(self._rpc.next_call(), self._pool.revision, self.name, rejected, way)
         )
 
     def refused(self) -> GatewayError:
         """See `TokenSource`."""
-        self._asking.tell(SessionRefused(self._pool.shift, self.name))
+        self._rpc.tell(SessionRefused(self._pool.revision, self.name))
         return session_refused_error()
 
     async def _fetch(self, question: Any) -> Tokens:
-        answer = await self._asking.ask(question, _LOGIN_TIMEOUT)
+        answer = await self._rpc.ask(question, _LOGIN_TIMEOUT)
         tokens: Tokens = answer.tokens
         self._tokens = tokens
         self._pool.seen(self.name, tokens)
@@ -264,27 +266,27 @@ class RemoteSession:
 class RemoteLease:
     """A slot of the parent's pool, in this worker's hands; see `Lease`."""
 
-    __slots__ = ("_asking", "_number", "_open", "account", "probe")
+    __slots__ = ("_number", "_open", "_rpc", "account", "probe")
 
-    def __init__(self, number: int, account: RemoteSession, probe: bool, asking: RpcClient) -> None:
+    def __init__(self, number: int, account: RemoteSession, probe: bool, rpc: RpcClient) -> None:
         self._number = number
         self.account = account
         self.probe = probe
-        self._asking = asking
+        self._rpc = rpc
         self._open = True
 
     def answered(self) -> None:
         """The upstream began to answer."""
         if self.probe:
             self.probe = False
-            self._asking.tell(ProbeAnswered(self._number))
+            self._rpc.tell(ProbeAnswered(self._number))
 
     def release(self, outcome: CallOutcome, error: GatewayError | None = None) -> None:
         """Give the slot back and say what came of it; a second time changes nothing."""
         if self._open:
             self._open = False
             failure = error_record(error) if error else None
-            self._asking.tell(ReleaseSlot(self._number, outcome, failure))
+            self._rpc.tell(ReleaseSlot(self._number, outcome, failure))
 
     def end(self, error: object) -> None:
         """Give the slot back after a call that ended with this error, or well with None."""
