@@ -9,7 +9,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashe
 
 .PHONY: help install demo run test lint types check check-processes check-rest sdk install-service \
         deploy-check boot-test confined errors-doc corpora restarts chaos soak bench bench-quick \
-        bench-peers lock clean
+        bench-peers lock dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -124,5 +124,8 @@ bench-peers: $(VENV)/.runtime  ## the same with LiteLLM beside it
 lock: requirements/lock.sh  ## resolve the locks anew (for maintainers)
 	sh requirements/lock.sh $(PYTHON)
 
+dist: $(VENV)/.dev  ## sdist, wheel and SHA256SUMS of the last commit, in dist/
+	@sh deploy/dist.sh $(BIN)/python
+
 clean:  ## remove what the targets above built
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build *.egg-info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib.metadata
 import os
 import re
@@ -38,12 +39,12 @@ _NOT_SOURCE = shutil.ignore_patterns(
 )
 
 
-def run(*command: str | Path, cwd: Path) -> str:
+def run(*command: str | Path, cwd: Path, **environ: str) -> str:
     """Run a command that must succeed; returns what it printed."""
     result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env=outside(),
+        env=outside() | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -60,27 +61,42 @@ def outside() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Built:
-    """What `python -m build` made of a copy of the tree. `files`: those that the sdist needs."""
+    """What `make dist` makes of a copy of the tree. `files`: those that the sdist needs."""
 
-    sdist: Path
-    wheel: Path
+    tree: Path
+    folder: Path
     files: frozenset[str]
+
+    @property
+    def sdist(self) -> Path:
+        return self._one("*.tar.gz")
+
+    @property
+    def wheel(self) -> Path:
+        return self._one("*.whl")
+
+    def _one(self, pattern: str) -> Path:
+        (found,) = self.folder.glob(pattern)
+        return found
+
+
+def build(tree: Path, folder: Path) -> None:
+    script = ("sh", ROOT / "deploy/dist.sh", sys.executable)
+    run(*script, folder, tree, cwd=folder.parent, SOURCE_DATE_EPOCH="1700000000")
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The wheel is built from the sdist. A copy, since the backend writes beside its sources."""
     folder = tmp_path_factory.mktemp("build")
-    tree, made = folder / "tree", folder / "made"
+    tree = folder / "tree"
     shutil.copytree(ROOT, tree, ignore=_NOT_SOURCE)
     files = {file.relative_to(tree).as_posix() for file in tree.rglob("*") if file.is_file()}
     if (ROOT / ".git").exists() and shutil.which("git"):  # not in an unpacked sdist
         listed = run("git", "-c", "safe.directory=*", "ls-files", "-z", cwd=ROOT)
         files &= set(listed.split("\0"))
-    build = (sys.executable, "-m", "build", "--no-isolation")
-    run(*build, "--outdir", made, tree, cwd=folder)
-    (sdist,), (wheel,) = made.glob("*.tar.gz"), made.glob("*.whl")
-    return Built(sdist, wheel, frozenset(files))
+    build(tree, folder / "dist")
+    return Built(tree, folder / "dist", frozenset(files))
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +149,28 @@ def test_the_sdist_has_what_the_repository_has(built: Built) -> None:
     with tarfile.open(built.sdist) as sdist:
         names = {member.name.partition("/")[2] for member in sdist if member.isfile()}
     assert built.files - names == set()
+
+
+def test_the_same_sources_give_the_same_bytes(built: Built, tmp_path: Path) -> None:
+    """Whoever builds, whenever, under whatever umask."""
+    for file in (built.tree / "gateway").rglob("*.py"):
+        file.chmod(0o664)
+        os.utime(file, (1_500_000_000, 1_500_000_000))
+    build(built.tree, tmp_path / "again")
+    first, second = (
+        {file.name: file.read_bytes() for file in folder.iterdir()}
+        for folder in (built.folder, tmp_path / "again")
+    )
+    assert [name for name in first if first[name] != second.get(name)] == []
+
+
+def test_the_sums_are_those_of_the_files(built: Built) -> None:
+    sums = {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in (built.sdist, built.wheel)
+    }
+    lines = (built.folder / "SHA256SUMS").read_text("utf-8").splitlines()
+    assert {name: digest for digest, name in (line.split() for line in lines)} == sums
 
 
 class Command:
