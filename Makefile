@@ -9,7 +9,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashe
 
 .PHONY: help install demo run test lint types check check-processes check-rest sdk install-service \
         deploy-check boot-test confined errors-doc corpora restarts chaos soak bench bench-quick \
-        bench-peers lock dist clean
+        bench-peers lock audit dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -123,6 +123,11 @@ bench-peers: $(VENV)/.runtime  ## the same with LiteLLM beside it
 
 lock: requirements/lock.sh  ## resolve the locks anew (for maintainers)
 	sh requirements/lock.sh $(PYTHON)
+
+AUDIT ?=
+
+audit: $(VENV)/audit/.done  ## look the locks up among known vulnerabilities; asks a service on the internet
+	@sh requirements/audit.sh $(VENV)/audit/bin/pip-audit $(AUDIT)
 
 dist: $(VENV)/.dev  ## sdist, wheel and SHA256SUMS of the last commit, in dist/
 	@sh deploy/dist.sh $(BIN)/python
