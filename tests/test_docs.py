@@ -116,7 +116,11 @@ def test_the_readme_leads_to_every_document(document: str) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", *(f.relative_to(ROOT).as_posix() for f in sorted((ROOT / "docs").glob("*.md")))],
+    [
+        "README.md",
+        "SECURITY.md",
+        *(f.relative_to(ROOT).as_posix() for f in sorted((ROOT / "docs").glob("*.md"))),
+    ],
 )
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     here = (ROOT / document).parent
