@@ -32,11 +32,17 @@ WITHIN = 60.0  # seconds for any event; only a hang takes so long
 
 pytestmark = pytest.mark.timeout(300)  # the fixtures build, and machines differ
 
-# What .gitignore names, and the repository itself.
-_NOT_SOURCE = shutil.ignore_patterns(
+# What .gitignore names in the root, and the repository itself.
+_IN_ROOT = shutil.ignore_patterns(
     *(".git", ".venv", ".cache", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
-    *("__pycache__", "*.pyc", "*.egg-info", "build", "dist", "state", "logs"),
+    *("*.egg-info", "build", "dist", "state", "logs"),
 )
+_ANYWHERE = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+def not_source(folder: str, names: list[str]) -> set[str]:
+    """What is left out when the tree is copied."""
+    return _ANYWHERE(folder, names) | (_IN_ROOT(folder, names) if Path(folder) == ROOT else set())
 
 
 def run(*command: str | Path, cwd: Path, **environ: str) -> str:
@@ -90,7 +96,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The wheel is built from the sdist. A copy, since the backend writes beside its sources."""
     folder = tmp_path_factory.mktemp("build")
     tree = folder / "tree"
-    shutil.copytree(ROOT, tree, ignore=_NOT_SOURCE)
+    shutil.copytree(ROOT, tree, ignore=not_source)
     files = {file.relative_to(tree).as_posix() for file in tree.rglob("*") if file.is_file()}
     if (ROOT / ".git").exists() and shutil.which("git"):  # not in an unpacked sdist
         listed = run("git", "-c", "safe.directory=*", "ls-files", "-z", cwd=ROOT)
