@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from chaos.trouble import NONE, Source, Trouble, never
+from chaos.fault_schedule import NONE, Source, Trouble, never
 
 _WORDS = (
     "the",

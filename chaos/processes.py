@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp
 import yaml
 
-from chaos.inside import HEADER
 from chaos.load import KEY
+from chaos.middleware import HEADER
 
 ROOT = Path(__file__).parent.parent
 _STATE = "fitten.json"
@@ -141,7 +141,7 @@ class ChaosGateway:
 
     @property
     def journal(self) -> Path:
-        """What `chaos.inside` wrote."""
+        """What `chaos.middleware` wrote."""
         return self._folder / "journal"
 
     @property
@@ -235,7 +235,7 @@ class ChaosGateway:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     async def held(self) -> dict[str, Any]:
-        """What `chaos.inside` tells."""
+        """What `chaos.middleware` tells."""
         async with (
             aiohttp.ClientSession() as http,
             http.get(f"http://127.0.0.1:{self.port}/v1/models", headers={HEADER: "1"}) as response,
@@ -259,7 +259,7 @@ class ChaosGateway:
             },
             "log": {"format": "json"},
             "middlewares": [
-                {"chaos.inside:Inside": {"journal": str(self.journal)}},
+                {"chaos.middleware:Inside": {"journal": str(self.journal)}},
                 "request_id",
                 "request_log",
                 {"api_key": {"keys": [{"name": "chaos", "key": KEY}]}},

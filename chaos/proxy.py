@@ -13,8 +13,8 @@ import struct
 import zlib
 from collections import Counter
 
-from chaos.exchange import HEADER, ChaosExchange
 from chaos.fault import ChaosFault, read
+from chaos.records.exchange import HEADER, ChaosExchange
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)\r\n")
 _GZIP = re.compile(rb"(?i)\r\ncontent-encoding: *gzip\r\n")

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from chaos.books import Books
-from chaos.checks import check, lost_line
 from chaos.processes import ChaosGateway, Measures
+from chaos.records.checks import check, lost_line
+from chaos.records.reconciliation import Books
 from chaos.table import Row, show
 
 _GROWTH = 1.15  # of a quiet process's memory, from the warm one's to that at the end

@@ -1,8 +1,8 @@
 """`python -m chaos.run`: faults, reloads, restarts and kills under load; then the books.
 
 Prints one table; exit status 1 when anything does not add up. The first four fifths of the
-time belong to blows at the gateway (`chaos.blows`), the last to accounts that pause
-(`chaos.pauses`).
+time belong to blows at the gateway (`chaos.faults_run`), the last to accounts that pause
+(`chaos.pauses_run`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from chaos.blows import blows
-from chaos.pauses import pauses
+from chaos.faults_run import blows
+from chaos.pauses_run import pauses
 from chaos.processes import ProcessFailed
 from chaos.result import ChaosResult
 

@@ -15,12 +15,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from chaos.fault_schedule import mixed
 from chaos.load import Client, Outcome
 from chaos.plan import PlannedRequest, Planner
 from chaos.processes import ChaosGateway, ProcessFailed
 from chaos.result import ChaosResult, compared, exits, of_books, struck
 from chaos.stage import ChaosStage, stage
-from chaos.trouble import mixed
 
 _SHORT = {"whole": 6, "completion": 3, "tools": 2, "leave": 2, "stop": 1}
 _FAULTS = 0.02

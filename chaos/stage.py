@@ -9,10 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos import journal
-from chaos.books import Books, Sources
 from chaos.load import Client, Outcome
-from chaos.outages import Outages
 from chaos.plan import PlannedRequest
 from chaos.processes import (
     ACCOUNTS,
@@ -24,6 +21,9 @@ from chaos.processes import (
     log_lines,
 )
 from chaos.proxy import Proxy
+from chaos.records import journal
+from chaos.records.outages import Outages
+from chaos.records.reconciliation import Books, Sources
 
 _SETTLE = 1.0  # seconds for the emulator's last calls
 _QUIET = 0.5  # seconds

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from emulator.accounts import ACCOUNT_SCENARIOS, EmulatedAccount
-from emulator.scenarios import SCENARIOS
+from emulator.scenarios.registry import SCENARIOS
 from emulator.server import Emulator
 
 _ABOUT = "A stand-in for Fitten Code on this machine: no account, no network, made-up answers."

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from itertools import cycle
 
-from emulator import agent
-from emulator.scenarios import ScenarioTurn
+from emulator.scenarios import agent
+from emulator.scenarios.registry import ScenarioTurn
 
 _LONG = 600
 _HEAD = 80

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from aiohttp import web
 
-# The scenarios register themselves when their modules are imported.
-from emulator import agent, failures, oddities, streams  # noqa: F401
 from emulator.accounts import EmulatedAccount
 from emulator.answer import EmulatedAnswer
 from emulator.assistant import assistant
 from emulator.calls import WrittenCall
 from emulator.errors import detail, missing_field, nginx_page, server_error
 from emulator.prompt import parse_prompt
-from emulator.scenarios import BadMarker, ScenarioTurn, find_marker
+
+# The scenarios register themselves when their modules are imported.
+from emulator.scenarios import agent, http_failures, odd_streams, plain_streams  # noqa: F401
+from emulator.scenarios.registry import BadMarker, ScenarioTurn, find_marker
 from emulator.state import EmulatorState
 from emulator.tokens import EXPIRED, TokenRefused
 

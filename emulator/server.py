@@ -25,7 +25,7 @@ from emulator.login import (
     user_info,
 )
 from emulator.models import DEFAULT_MODELS, models
-from emulator.rawanswer import AlreadySent
+from emulator.raw_answer import AlreadySent
 from emulator.state import EmulatorState, Endpoint
 from emulator.tokens import EmulatorClock, TokenRefused, TokenSigner
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.books import Books, Sources
-from chaos.checks import check
-from chaos.exchange import HEADER, ChaosExchange
 from chaos.fault import ChaosFault
-from chaos.journal import Arrival
+from chaos.fault_schedule import NONE, Trouble
 from chaos.load import Kind, Outcome
-from chaos.outages import Outages
 from chaos.plan import PlannedRequest
 from chaos.processes import RestartWindow
-from chaos.trouble import NONE, Trouble
+from chaos.records.checks import check
+from chaos.records.exchange import HEADER, ChaosExchange
+from chaos.records.journal import Arrival
+from chaos.records.outages import Outages
+from chaos.records.reconciliation import Books, Sources
 
 TAG = "made-up-1"
 PID = 100

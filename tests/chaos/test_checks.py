@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from chaos.fault import ChaosFault
-from chaos.journal import Arrival
-from chaos.outages import Outages
+from chaos.fault_schedule import Trouble
 from chaos.processes import RestartWindow
-from chaos.trouble import Trouble
+from chaos.records.journal import Arrival
+from chaos.records.outages import Outages
 from tests.chaos.support import PID, MadeExchange, call, exchange, line, outcome, request, struck
 
 RESET = Trouble(ChaosFault("reset", 10, 9))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import aiohttp
 
-from chaos import journal
-from chaos.inside import HEADER
+from chaos.middleware import HEADER
+from chaos.records import journal
 from tests.conftest import StartGateway
 from tests.support import Gateway
 
@@ -20,7 +20,7 @@ def body(text: str, *, stream: bool = False) -> dict[str, object]:
 
 async def started(start_gateway: StartGateway, file: Path) -> Gateway:
     return await start_gateway(
-        middlewares=[{"chaos.inside:Inside": {"journal": str(file)}}, "request_id"]
+        middlewares=[{"chaos.middleware:Inside": {"journal": str(file)}}, "request_id"]
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chaos.outages import Outages
-from chaos.pauses import accounts_back, waited, within_budget
+from chaos.pauses_run import accounts_back, waited, within_budget
 from chaos.processes import Measures
+from chaos.records.outages import Outages
 from tests.chaos.support import MadeExchange, exchange, line, outcome, struck
 
 ACCOUNTS = ("first_user", "second_user")

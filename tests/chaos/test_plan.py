@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from chaos.blows import BLOWS, KINDS
 from chaos.fault import FAULTS, ChaosFault, read
+from chaos.fault_schedule import mixed, storms
+from chaos.faults_run import BLOWS, KINDS
 from chaos.plan import Planner, events
-from chaos.trouble import mixed, storms
 
 
 def test_a_seed_gives_the_same_requests_and_another_gives_others() -> None:

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from chaos.exchange import HEADER
 from chaos.proxy import Proxy
+from chaos.records.exchange import HEADER
 
 BODY = b"0123456789" * 20
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

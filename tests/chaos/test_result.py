@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from chaos.exchange import ChaosExchange
 from chaos.processes import Measures
+from chaos.records.exchange import ChaosExchange
 from chaos.result import compared, of_books, struck
 from tests.chaos.support import MadeExchange, exchange, outcome
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from emulator import Emulator
-from emulator.scenarios import BadMarker, find_marker
+from emulator.scenarios.registry import BadMarker, find_marker
 from emulator.server import read_target
 from tests.emulator.support import EmulatorCaller
 

@@ -11,7 +11,7 @@ import pytest
 
 from emulator import ACCOUNT_SCENARIOS, Emulator
 from emulator.__main__ import main
-from emulator.scenarios import SCENARIOS
+from emulator.scenarios.registry import SCENARIOS
 from tests.emulator.support import EmulatorCaller
 
 

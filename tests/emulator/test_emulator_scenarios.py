@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.scenarios import SCENARIOS
+from emulator.scenarios.registry import SCENARIOS
 from tests.emulator.support import EmulatorCaller
 
 HELLO = '{"delta":"Hel"}\n{"delta":"lo, "}\n{"delta":"world"}\n{"delta":"!\\n"}\n'

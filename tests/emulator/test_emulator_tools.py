@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator.notations import NOTATIONS
+from emulator.scenarios.call_notations import NOTATIONS
 from tests.emulator.support import CHAT, EmulatorCaller
 
 TOOLS = [

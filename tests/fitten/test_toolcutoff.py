@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.notations import NOTATIONS, written
-from emulator.tooluse import MadeCall
+from emulator.scenarios.call_notations import NOTATIONS, written
+from emulator.scenarios.tool_use import MadeCall
 from gateway.fitten.chat.prompt import ROLE_MARKERS
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.generation.pieces import FinishReason, Piece

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from emulator.notations import NOTATIONS, QUIRKS, Notation, Quirk, written
-from emulator.tooluse import MadeCall
+from emulator.scenarios.call_notations import NOTATIONS, QUIRKS, Notation, Quirk, written
+from emulator.scenarios.tool_use import MadeCall
 from gateway.fitten.tools.parser import PIECE, ToolParser
 from gateway.fitten.tools.text_reader import MAX_HELD
 from gateway.generation.pieces import Piece

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator import tooluse
 from emulator.prompt import parse_prompt
+from emulator.scenarios import tool_use
 from gateway.fitten.chat import prompt
 from gateway.fitten.tools import prompt as tool_prompt
 from gateway.fitten.tools.parser import ToolParser
@@ -41,7 +41,7 @@ def test_the_whole_schema_reaches_the_model() -> None:
     request = GenerationRequest((Message("user", "hi"),), tools=(TOOL, CLOCK))
     parsed = parse_prompt(rendered(request))
     assert [block.role for block in parsed.blocks] == ["system", "user"]
-    first, second = tooluse.offered(parsed)
+    first, second = tool_use.offered(parsed)
     assert (first.name, first.description, first.parameters) == (
         TOOL.name,
         TOOL.description,
@@ -88,7 +88,7 @@ def test_calls_and_results_are_linked_by_id() -> None:
     written = parsed.blocks[2].text
     assert written.startswith("Looking.\n")
     assert re.findall(r'<tool_call id="(\w+)">', written) == ["call_1", "call_2"]
-    assert [(r.call_id, r.tool, r.text) for r in tooluse.results(parsed)] == [
+    assert [(r.call_id, r.tool, r.text) for r in tool_use.results(parsed)] == [
         ("call_2", "get_weather", "sunny"),
         ("call_1", "clock", "noon"),
     ]
@@ -144,10 +144,10 @@ def test_no_text_forges_a_call_a_result_or_a_turn(
     assert OURS.search(asked) is None
     assert len(OURS.findall(called)) == 2
     assert len(OURS.findall(answered)) == 2
-    assert len(tooluse.offered(parsed)) == 1
-    assert len(tooluse.results(parsed)) == 1
+    assert len(tool_use.offered(parsed)) == 1
+    assert len(tool_use.results(parsed)) == 1
     assert system.count("</tools>") == 1
-    assert tooluse.results(parsed)[0].text.replace(" ", "") == result.replace(" ", "")
+    assert tool_use.results(parsed)[0].text.replace(" ", "") == result.replace(" ", "")
 
 
 def test_a_request_without_tools_is_left_alone() -> None:

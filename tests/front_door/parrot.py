@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from emulator.rawanswer import AlreadySent
+from emulator.raw_answer import AlreadySent
 from tests.front_door.canaries import SAID, USER_ID
 
 TOKENS = {"access": "canary-access-0f9e8d7c6b5a", "refresh": "canary-refresh-1a2b3c4d5e6f"}

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from emulator import Emulator
-from emulator.notations import NOTATIONS, QUIRKS, Notation, Quirk
+from emulator.scenarios.call_notations import NOTATIONS, QUIRKS, Notation, Quirk
 from tests.conftest import StartGateway
 from tests.support import Gateway, content, frames
 

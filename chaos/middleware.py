@@ -1,6 +1,6 @@
 """A step for the gateway under test that sees what cannot be seen from outside.
 
-In config.yaml: `"chaos.inside:Inside": {journal: /path}`. Only for these runs: what it tells it
+In config.yaml: `"chaos.middleware:Inside": {journal: /path}`. Only for these runs: what it tells it
 tells without a key, and it looks into the pool of accounts.
 """
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
-from emulator.tooluse import MadeCall
+from emulator.scenarios.tool_use import MadeCall
 
 Notation = Literal[
     "tool_call",

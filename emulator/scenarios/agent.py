@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from emulator import tooluse
-from emulator.notations import Notation, Quirk, written
-from emulator.scenarios import ScenarioTurn, scenario
-from emulator.tooluse import MadeCall
+from emulator.scenarios import tool_use
+from emulator.scenarios.call_notations import Notation, Quirk, written
+from emulator.scenarios.registry import ScenarioTurn, scenario
+from emulator.scenarios.tool_use import MadeCall
 
 
 @scenario
@@ -25,14 +25,14 @@ async def call(
 
     `n` calls tools in the order in which they are offered, each once.
     """
-    offered = tooluse.offered(turn.prompt)
+    offered = tool_use.offered(turn.prompt)
     text = turn.prompt.last_user.partition("[[")[0]
     if tool:
         made = [MadeCall(tool, json.loads(arguments or "{}"))]
     elif n > 1:
-        made = [tooluse.made_up(one, text) for one in offered[:n]]
+        made = [tool_use.made_up(one, text) for one in offered[:n]]
     else:
-        made = [tooluse.made_up(tooluse.choose(offered, text), text)] if offered else []
+        made = [tool_use.made_up(tool_use.choose(offered, text), text)] if offered else []
     await _send(turn, written(made, notation, quirk) if made else "I have no tools.\n", piece)
 
 
@@ -50,11 +50,11 @@ async def fragment(turn: ScenarioTurn) -> None:
 
 def plays(turn: ScenarioTurn) -> str | None:
     """What the assistant writes where tools or their results are in the prompt, else None."""
-    if given := tooluse.results(turn.prompt):
-        return tooluse.answer(given)
-    if offered := tooluse.offered(turn.prompt):
+    if given := tool_use.results(turn.prompt):
+        return tool_use.answer(given)
+    if offered := tool_use.offered(turn.prompt):
         text = turn.prompt.last_user
-        return written([tooluse.made_up(tooluse.choose(offered, text), text)], "tool_call")
+        return written([tool_use.made_up(tool_use.choose(offered, text), text)], "tool_call")
     return None
 
 

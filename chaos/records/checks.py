@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from chaos.books import Entry
-from chaos.exchange import ChaosExchange
+from chaos.records.exchange import ChaosExchange
+from chaos.records.reconciliation import Entry
 
 LOG_LAG = 1.0  # seconds by which a line may be behind; it is lost when the process is killed
 _CLOSE_LAG = 1.5  # seconds until the emulator knows that nobody listens any more

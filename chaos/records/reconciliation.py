@@ -1,7 +1,7 @@
 """The reconciliation: what the client saw, the log line and the books behind it, one to one.
 
 Five books are kept, each by another hand: the client's (`load`), the gateway's arrivals
-(`inside`), its log, the proxy's exchanges and the emulator's calls.
+(`chaos.middleware`), its log, the proxy's exchanges and the emulator's calls.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.exchange import ANSWERS, HEADER, ChaosExchange
-from chaos.journal import Arrival
 from chaos.load import Outcome
-from chaos.outages import Outages
 from chaos.processes import RestartWindow
+from chaos.records.exchange import ANSWERS, HEADER, ChaosExchange
+from chaos.records.journal import Arrival
+from chaos.records.outages import Outages
 
 _CLOCK = 0.2  # seconds by which our own clock may be off
 _LOUD = ("error", "critical")

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Literal
 
 from emulator.answer import HELLO, HELLO_USAGE, delta_lines, json_line
-from emulator.scenarios import ScenarioTurn, scenario
+from emulator.scenarios.registry import ScenarioTurn, scenario
 
 _LONG = 2000
 

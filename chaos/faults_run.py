@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 from chaos.fault import FAULTS
+from chaos.fault_schedule import mixed
 from chaos.plan import Event, Planner, events
 from chaos.processes import RestartWindow
 from chaos.result import ChaosResult, compared, exits, of_books, struck
 from chaos.stage import ChaosStage, stage
-from chaos.trouble import mixed
 
 KINDS = {"stream": 8, "whole": 6, "tools": 4, "completion": 4, "leave": 4, "stop": 2}
 BLOWS = ("restart", "kill", "idle", "reload")

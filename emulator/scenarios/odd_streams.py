@@ -6,7 +6,7 @@ from itertools import cycle
 
 from emulator.answer import HELLO, HELLO_USAGE, delta_lines, json_line
 from emulator.errors import nginx_page
-from emulator.scenarios import ScenarioTurn, scenario
+from emulator.scenarios.registry import ScenarioTurn, scenario
 
 _GREETING = ("你好", "世界", "👋🏽", "。")
 _USAGE_LINE = json_line({"usage": HELLO_USAGE})

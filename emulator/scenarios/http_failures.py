@@ -7,8 +7,8 @@ from typing import Literal
 
 from emulator.answer import HELLO, HELLO_USAGE, delta_lines, json_line
 from emulator.errors import nginx_page
-from emulator.rawanswer import Ending, Framing, RawAnswer
-from emulator.scenarios import ScenarioTurn, scenario
+from emulator.raw_answer import Ending, Framing, RawAnswer
+from emulator.scenarios.registry import ScenarioTurn, scenario
 from emulator.tokens import EXPIRED
 
 # What a server of this kind would say; only the texts of 401 were ever seen in public.

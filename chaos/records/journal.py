@@ -1,4 +1,4 @@
-"""Which requests arrived at the gateway and when each was done with: `chaos.inside`'s journal."""
+"""Reads the journal of `chaos.middleware`: which requests arrived, and when each was done."""
 
 from __future__ import annotations
 

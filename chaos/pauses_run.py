@@ -6,13 +6,13 @@ import asyncio
 import time
 from pathlib import Path
 
-from chaos.books import Books
-from chaos.outages import Outages
+from chaos.fault_schedule import storms
 from chaos.plan import Planner
 from chaos.processes import Measures
+from chaos.records.outages import Outages
+from chaos.records.reconciliation import Books
 from chaos.result import ChaosResult, compared, exits, of_books, struck
 from chaos.stage import ChaosStage, stage
-from chaos.trouble import storms
 
 KINDS = {"stream": 8, "whole": 8, "tools": 3, "completion": 4, "leave": 3, "stop": 1}
 _RATIO = 0.2

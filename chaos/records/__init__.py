@@ -1,0 +1,1 @@
+"""What was written down during a run, and whether all of it agrees."""
