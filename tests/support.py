@@ -25,7 +25,7 @@ USUAL_MIDDLEWARES: list[Any] = [
     {"rate_limit": {"requests_per_minute": 10_000}},
 ]
 
-chat_client = "lean"  # of gateways that are started from now on; see front_door/conftest.py
+chat_client = "lean"  # of gateways that are started from now on; see integration/conftest.py
 
 
 @dataclass

@@ -20,7 +20,7 @@ from tests.faults.connections import TLS, BadRoad, NoNames, install
 from tests.faults.leftovers import held
 from tests.faults.table import FaultCell
 from tests.faults.upstream import GOOD, LINES, FaultyFitten, Moment
-from tests.front_door.peer import eventually
+from tests.integration.peer import eventually
 from tests.support import KEY, Gateway, running_gateway
 
 SHORT = {"connect": 0.15, "call": 0.15, "first_piece": 0.25, "between_pieces": 0.15, "answer": 0.4}

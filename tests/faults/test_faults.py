@@ -17,7 +17,7 @@ from tests.faults.leftovers import Held, descriptors, held
 from tests.faults.stage import USERS, FaultAnswer, FaultStage, staged
 from tests.faults.table import CELLS, LIMITED, SERVED, FaultCell, Outcome, Told, next_outcome
 from tests.faults.upstream import Moment
-from tests.front_door.peer import eventually
+from tests.integration.peer import eventually
 from tests.support import frames
 
 BUILT_IN = [model.id for model in ModelCatalog().models]

@@ -13,7 +13,7 @@ from tests.faults.plays import status_play
 from tests.faults.stage import staged
 from tests.faults.table import CONNECTIONS, HEADS, SILENCES, FaultCell
 from tests.faults.upstream import Moment
-from tests.front_door.peer import eventually
+from tests.integration.peer import eventually
 
 STALL = next(fault for fault in SILENCES if fault.name == "stall")
 REFUSED = CONNECTIONS[0]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.stage import staged
 from tests.faults.table import BODIES_200, HEADS, SILENCES, STATUSES, FaultCell, Told
-from tests.front_door.peer import eventually
+from tests.integration.peer import eventually
 
 FAULTS = [
     *(fault for fault in STATUSES if "JSON" in fault.name),

@@ -112,7 +112,7 @@ class AnswerDecoder:
         """The pieces of lines that hold a delta and nothing else, or None for any others.
 
         Nearly all lines are of that kind, and decoding them together costs a fifth of
-        looking at each; the result is the same (benchmarks/micro.py, tests/fitten).
+        looking at each; the result is the same (benchmarks/micro.py, tests/unit/fitten).
         """
         if self._half or len(block) > self._max_line or b"heartbeat" in block:
             return None

@@ -1,0 +1,83 @@
+"""One emulator and two gateways for all tests here, and clients for them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from tests.clients.sdk.support import FittenProcess, SdkGateway, running_emulator, running_gateway
+
+# Its library is in an environment of its own; elsewhere there is nothing to collect.
+collect_ignore = [] if find_spec("pydantic_ai") else ["test_agents.py"]
+
+KEY = "sdk-key-0123456789"
+LIMITED_KEYS = [f"limited-key-{number}" for number in range(4)]
+
+
+@pytest.fixture(scope="session")
+def fitten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FittenProcess]:
+    with running_emulator(tmp_path_factory.mktemp("emulator")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    fitten: FittenProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SdkGateway]:
+    folder = tmp_path_factory.mktemp("gateway")
+    with running_gateway(fitten, folder, keys=[KEY], requests_per_minute=10_000) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def limited_gateway(
+    fitten: FittenProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SdkGateway]:
+    """A gateway that grants each key two requests a minute."""
+    folder = tmp_path_factory.mktemp("limited")
+    with running_gateway(fitten, folder, keys=LIMITED_KEYS, requests_per_minute=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _unused_keys() -> Iterator[str]:
+    return iter(LIMITED_KEYS)
+
+
+@pytest.fixture(scope="session")
+def client(gateway: SdkGateway) -> Iterator[OpenAI]:
+    """A client that repeats nothing by itself; shared, because its TLS context takes long."""
+    with OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture
+def lone_client(fitten: FittenProcess, tmp_path: Path) -> Iterator[OpenAI]:
+    """The same before a gateway of its own, for what makes the account pause."""
+    with (
+        running_gateway(fitten, tmp_path, keys=[KEY], requests_per_minute=10_000) as gateway,
+        OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def async_client(gateway: SdkGateway) -> AsyncIterator[AsyncOpenAI]:
+    """The same for asyncio."""
+    async with AsyncOpenAI(
+        base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def limited_client(limited_gateway: SdkGateway, _unused_keys: Iterator[str]) -> Iterator[OpenAI]:
+    """A client with a key of its own, good for two requests."""
+    with OpenAI(
+        base_url=limited_gateway.base_url, api_key=next(_unused_keys), max_retries=0, timeout=10
+    ) as client:
+        yield client

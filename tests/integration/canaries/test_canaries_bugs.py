@@ -1,0 +1,213 @@
+"""No secret comes out of exceptions that nobody foresaw, although they quote all there is."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from gateway.apis.openai.chat_request import ChatCompletions
+from gateway.apis.openai.chat_response import ChatResponseEncoder
+from gateway.fitten.auth.session import FittenSession
+from gateway.fitten.chat.decoder import AnswerDecoder
+from gateway.fitten.failover import FailoverOpener
+from gateway.fitten.upstream import FittenUpstream
+from gateway.http.in_flight import InFlightRequests
+from tests.integration.canaries.gateway import chat, post, watched_gateway
+from tests.integration.canaries.net import API_KEY, PASSWORD, SAID, Net, net, shown
+from tests.integration.peer import CHAT
+
+__all__ = ["net"]
+
+STEPS = """
+import asyncio
+import threading
+from aiohttp import web
+from gateway import GatewayError
+
+
+async def all_there_is(request):
+    heard = f"{dict(request.headers)} {request.raw_path} {await request.text()}"
+    locals_too = heard
+    return heard
+
+
+class Finalized:
+    def __init__(self, heard): self.heard = heard
+    def __del__(self): raise ValueError(self.heard)
+
+
+def before():
+    async def step(request, handler):
+        raise RuntimeError(await all_there_is(request))
+    return step
+
+
+def after():
+    async def step(request, handler):
+        await handler(request)
+        raise KeyError(await all_there_is(request))
+    return step
+
+
+def of_the_interpreter():
+    async def step(request, handler):
+        heard = await all_there_is(request)
+        return int(heard) + {}[heard]
+    return step
+
+
+def with_a_cause():
+    async def step(request, handler):
+        heard = await all_there_is(request)
+        try:
+            try:
+                open(heard)
+            except OSError:
+                raise ValueError(heard)
+        except ValueError as error:
+            error.add_note(heard)
+            raise RuntimeError(heard) from error
+    return step
+
+
+def group():
+    async def step(request, handler):
+        heard = await all_there_is(request)
+        raise ExceptionGroup(heard, [ValueError(heard), TypeError(heard)])
+    return step
+
+
+def in_a_task():
+    async def step(request, handler):
+        async def fails(heard): raise ValueError(heard)
+        asyncio.create_task(fails(await all_there_is(request)), name="x")
+        return await handler(request)
+    return step
+
+
+def in_a_callback():
+    async def step(request, handler):
+        def fails(heard, *, again): raise ValueError(heard)
+        heard = await all_there_is(request)
+        loop = asyncio.get_running_loop()
+        import functools
+        loop.call_soon(functools.partial(fails, heard, again=heard))
+        loop.call_soon(functools.partial(fails, again=heard), heard)
+        loop.call_exception_handler({"message": "a fault", "exception": ValueError(heard),
+                                     "protocol": heard, "future": heard})
+        return await handler(request)
+    return step
+
+
+def of_a_library():
+    async def step(request, handler):
+        import logging
+        try:
+            raise ValueError(await all_there_is(request))
+        except ValueError:
+            logging.getLogger("acme").exception("a fault")
+        return await handler(request)
+    return step
+
+
+def left_open():
+    async def step(request, handler):
+        generator = opened(await all_there_is(request))
+        await anext(generator)
+        return await handler(request)
+    async def opened(heard):
+        try:
+            yield heard
+        finally:
+            raise ValueError(heard)
+    return step
+"""
+FAILING = ["before", "after", "of_the_interpreter", "with_a_cause", "group"]
+SILENT = ["in_a_task", "in_a_callback", "of_a_library", "left_open"]
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The module `canary_steps`."""
+    folder = tmp_path / "plug_in"
+    folder.mkdir()
+    (folder / "canary_steps.py").write_text(STEPS)
+    monkeypatch.syspath_prepend(str(folder))
+    importlib.invalidate_caches()
+    yield
+    sys.modules.pop("canary_steps", None)
+
+
+def chain(step: str) -> list[Any]:
+    keys = {"api_key": {"keys": [{"name": "tester", "key": API_KEY}]}}
+    return ["request_id", "request_log", keys, f"canary_steps:{step}"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("step", FAILING + SILENT)
+@pytest.mark.usefixtures("steps")
+async def test_no_secret_comes_out_of_a_step_that_fails(
+    net: Net, tmp_path: Path, step: str, stream: bool
+) -> None:
+    async with watched_gateway(net, step, tmp_path, middlewares=chain(step)) as (url, _):
+        answer = await post(url, CHAT, chat("[[say]]", stream))
+        net.failed(step, str(answer.headers), *shown(answer))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        gc.collect()
+        await asyncio.sleep(0.01)
+    assert (answer.status == 500) == (step in FAILING and not (step == "after" and stream))
+    logged = "".join(text for place, text in net.catch if place.startswith("log"))
+    assert '"bug"' in logged or '"level":"error"' in logged
+    assert "canary_steps.py" in logged
+    assert net.leaks() == []
+
+
+def quoting(heard: Any) -> Any:
+    """A method that fails and quotes what it was given."""
+
+    def fails(self: Any, *given: Any, **more: Any) -> Any:
+        raise LookupError(f"{heard} {given!r} {more!r} {[str(one) for one in given]}")
+
+    return fails
+
+
+# Where, and in which answers: whole ones, streams.
+BUGS: dict[str, tuple[type, str, set[bool]]] = {
+    "parsing": (ChatCompletions, "parse", {False, True}),
+    "opening": (FailoverOpener, "open", {False, True}),
+    "generating": (FittenUpstream, "generate", {False, True}),
+    "reading": (AnswerDecoder, "feed", {False, True}),
+    "writing": (ChatResponseEncoder, "pieces", {True}),
+    "writing it whole": (ChatResponseEncoder, "whole", {False}),
+    "ending": (ChatResponseEncoder, "end", {True}),
+    "a login": (FittenSession, "_obtain", {False, True}),
+    "adopting tokens": (FittenSession, "_adopt", {False, True}),
+    "counting": (InFlightRequests, "request", {False, True}),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "stream"), [(place, stream) for place in BUGS for stream in sorted(BUGS[place][2])]
+)
+async def test_no_secret_comes_out_of_a_bug_of_ours(
+    net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, stream: bool
+) -> None:
+    owner, name, _ = BUGS[place]
+    assert hasattr(owner, name)
+    monkeypatch.setattr(owner, name, quoting(PASSWORD))
+    async with watched_gateway(net, place, tmp_path) as (url, _):
+        answer = await post(url, CHAT, chat(f"[[say text={quote(SAID)} piece=5]]", stream))
+        net.judge(place, answer)
+    logged = "".join(text for where, text in net.catch if where.startswith("log"))
+    assert '"bug"' in logged
+    assert "LookupError: (" in logged
+    assert net.leaks() == []

@@ -1,0 +1,247 @@
+"""Callers that misbehave on purpose: slow, blind, gone; each has its bound."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from emulator import Emulator
+from tests.conftest import StartGateway
+from tests.integration.conftest import Connect
+from tests.integration.peer import (
+    CHAT,
+    Peer,
+    chat_body,
+    chat_head,
+    chat_request,
+    eventually,
+    upstream_call,
+)
+from tests.support import Gateway
+
+JSON = {"Content-Type": "application/json"}
+HEAD = chat_head(JSON)
+IP_MINTTL = 21  # Linux; no name in Python
+
+
+async def test_a_head_that_stalls_is_answered_with_408(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"header_timeout": 0.1})
+    for part in (1, 20, len(HEAD) - 1):
+        peer = await connect(gateway.url)
+        await peer.send(HEAD[:part])
+        answer = await peer.answer()
+        assert (answer.status, answer.error["code"]) == (408, "request_timeout")
+        assert await peer.rest() == b""
+
+
+async def test_a_head_that_dribbles_gets_no_longer(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"header_timeout": 0.1})
+    peer = await connect(gateway.url)
+    before = time.monotonic()
+    await peer.send(HEAD[:-2])
+    with contextlib.suppress(ConnectionError):
+        for i in range(100):
+            await peer.send(b"X-%d: 1\r\n" % i)
+            await asyncio.sleep(0.02)
+    assert time.monotonic() - before < 0.5
+    assert b"HTTP/1.1 200" not in await peer.rest()
+
+
+async def test_the_clock_for_heads_leaves_idle_connections_alone(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"header_timeout": 0.05})
+    peer = await connect(gateway.url)
+    for before in (b"", b"\r\n"):  # a line end after a body is an old client's habit
+        await peer.send(before)
+        await asyncio.sleep(0.1)
+        body = chat_body("[[say]]")
+        await peer.send(chat_head({**JSON, "Content-Length": str(len(body))})[:30])
+        await asyncio.sleep(0.01)
+        await peer.send(chat_head({**JSON, "Content-Length": str(len(body))})[30:])
+        await asyncio.sleep(0.08)  # the body has a clock of its own
+        await peer.send(body)
+        assert (await peer.answer()).status == 200
+
+
+async def test_a_second_head_that_stalls_is_answered_too(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"header_timeout": 0.1})
+    peer = await connect(gateway.url)
+    await peer.send(chat_request("[[say]]"))
+    assert (await peer.answer()).status == 200
+    await peer.send(HEAD[:50])
+    assert (await peer.answer()).status == 408
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n" * 5000,
+        chat_request("x", user="u" * 3_000_000),
+    ],
+    ids=["many requests", "a large one"],
+)
+async def test_more_ahead_than_is_taken_does_not_hide_a_departure(
+    gateway: Gateway, connect: Connect, emulator: Emulator, ahead: bytes
+) -> None:
+    peer = await connect(gateway.url)
+    await peer.send(chat_request("[[silent]]", stream=True))
+    call = await upstream_call(emulator)
+    sending = asyncio.create_task(peer.send(ahead))
+    await asyncio.sleep(0.05)
+    peer.reset()
+    await asyncio.gather(sending, return_exceptions=True)
+    await asyncio.wait_for(call.closed.wait(), 2)
+    assert (await gateway.whole("[[say]]"))[0] == 200
+
+
+async def test_many_quick_requests_ahead_are_all_answered(
+    gateway: Gateway, connect: Connect
+) -> None:
+    peer = await connect(gateway.url)
+    await peer.send(b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n" * 300)
+    for _ in range(300):
+        assert (await peer.answer()).status == 200
+
+
+@pytest.mark.parametrize("key", ["wrong", ""])
+async def test_without_a_key_no_body_is_asked_for(
+    gateway: Gateway, connect: Connect, key: str
+) -> None:
+    peer = await connect(gateway.url)
+    headers = {**JSON, "Content-Length": "100000", "Expect": "100-continue"}
+    await peer.send(chat_head({**headers, "Authorization": f"Bearer {key}"}))
+    assert (await peer.answer()).status == 401
+
+
+@pytest.mark.parametrize("target", ["POST /nowhere", f"PUT {CHAT}", "POST /health"])
+async def test_where_nobody_reads_a_body_none_is_asked_for(
+    gateway: Gateway, connect: Connect, target: str
+) -> None:
+    peer = await connect(gateway.url)
+    headers = {**JSON, "Content-Length": "100000", "Expect": "100-continue"}
+    await peer.send(chat_head(headers, target))
+    assert (await peer.answer()).status in (404, 405)
+
+
+async def test_large_bodies_wait_for_their_turn(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"large_bodies": 2, "body_timeout": 0.3})
+    body = chat_body("[[say]]", user="u" * 1_100_000)
+    head = chat_head({**JSON, "Content-Length": str(len(body)), "Expect": "100-continue"})
+    slow = [await connect(gateway.url) for _ in range(2)]
+    for peer in slow:
+        await peer.send(head)
+        assert (await peer.head())[0] == 100
+    third = await connect(gateway.url)
+    await third.send(head)
+    assert (await gateway.whole("[[say]]"))[0] == 200  # small ones do not wait
+    await slow[0].send(body)
+    assert (await slow[0].answer()).status == 200
+    assert (await third.head())[0] == 100
+    await third.send(body)
+    assert (await third.answer()).status == 200
+    assert (await slow[1].answer()).status == 408
+
+
+async def test_a_large_body_that_finds_no_place_is_refused(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"large_bodies": 1, "body_timeout": 0.15})
+    head = chat_head({**JSON, "Transfer-Encoding": "chunked"})
+    peers = [await connect(gateway.url) for _ in range(3)]
+    for peer in peers:
+        await peer.send(head)
+    codes = sorted([(await peer.answer()).status for peer in peers])
+    assert codes in ([408, 408, 503], [408, 503, 503])
+
+
+async def test_half_a_connection_is_a_departure(
+    gateway: Gateway, connect: Connect, emulator: Emulator
+) -> None:
+    peer = await connect(gateway.url)
+    await peer.send(chat_request("[[endless]]", stream=True))
+    call = await upstream_call(emulator)
+    peer.finish_sending()
+    await asyncio.wait_for(call.closed.wait(), 1)
+    await peer.rest()  # it is closed, not left open
+
+
+async def test_the_kernel_holds_little_for_a_caller_that_does_not_read(
+    gateway: Gateway, connect: Connect, log_events: list[Any]
+) -> None:
+    peer = await connect(gateway.url, receive_buffer=4096)
+    await peer.send(chat_request("[[burst n=20000 size=200]]", stream=True))
+    await asyncio.sleep(0.3)
+    peer.reset()
+    line = await eventually(lambda: [e for e in log_events if e["event"] == "request"])
+    assert line[0]["bytes"] < 1_000_000  # loopback would swallow four times as much
+
+
+def go_deaf(peer: Peer) -> None:
+    """Have the kernel drop what comes in, unacknowledged, as when the caller's cable is cut:
+    no packet of this machine's has the time to live that the caller demands from now on."""
+    peer.socket.setsockopt(socket.IPPROTO_IP, IP_MINTTL, 255)
+
+
+async def test_a_caller_that_vanished_is_noticed_by_its_silence(
+    start_gateway: StartGateway, connect: Connect, emulator: Emulator
+) -> None:
+    gateway = await start_gateway(stream={"write_timeout": 0.5})
+    peer = await connect(gateway.url)
+    await peer.send(chat_request("[[endless]]", stream=True))
+    await peer.until(b"w0 ")
+    call = await upstream_call(emulator)
+    before = time.monotonic()
+    go_deaf(peer)
+    await asyncio.wait_for(call.closed.wait(), 4)
+    assert time.monotonic() - before > 0.4
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_a_caller_that_takes_nothing_does_not_keep_its_connection(
+    start_gateway: StartGateway, connect: Connect, stream: bool
+) -> None:
+    gateway = await start_gateway(stream={"write_timeout": 0.5})
+    peer = await connect(gateway.url, receive_buffer=4096)
+    await peer.send(chat_request("[[burst n=20000 size=200]]", stream=stream))
+    assert gateway.entrypoint.server is not None
+    open_now = gateway.entrypoint.server._connections
+    await eventually(lambda: open_now)
+    await eventually(lambda: not open_now, within=4)
+    assert (await gateway.whole("[[say]]"))[0] == 200
+
+
+async def test_a_body_that_dribbles_gets_no_longer(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    """Two seconds more than the limit, in which a caller that still sends may read why."""
+    gateway = await start_gateway(server={"body_timeout": 0.2})
+    peer = await connect(gateway.url)
+    before = time.monotonic()
+    await peer.send(chat_head({**JSON, "Content-Length": "1000"}))
+    dribbling = asyncio.create_task(dribble(peer))
+    assert (await peer.answer()).status == 408
+    assert 0.18 < time.monotonic() - before < 0.6
+    await peer.rest()
+    assert time.monotonic() - before < 3
+    dribbling.cancel()
+
+
+async def dribble(peer: Peer) -> None:
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await peer.send(b" ")
+            await asyncio.sleep(0.02)

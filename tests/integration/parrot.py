@@ -1,0 +1,144 @@
+"""A Fitten that fails in every way and quotes, wherever it can, all that it was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from emulator.raw_answer import AlreadySent
+from tests.integration.canaries.net import SAID, USER_ID
+
+TOKENS = {"access": "canary-access-0f9e8d7c6b5a", "refresh": "canary-refresh-1a2b3c4d5e6f"}
+PLACES = {
+    "login": "/codeuser/auth/login",
+    "refresh": "/codeuser/auth/refresh_access_token",
+    "models": "/codeapi/chat/models",
+    "chat": "/codeapi/chat_auth",
+    "version": "/codeuser/get_completion_version",
+    "completion": "/codeapi/completion",
+    "all": "",
+}
+Fault = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+
+
+def _status(code: int, **answer: Any) -> Fault:
+    async def fault(_: web.Request, heard: str) -> web.StreamResponse:
+        header = quote(heard)[:3000]
+        headers = {"X-Heard": header, "Retry-After": header, "WWW-Authenticate": header}
+        body = json.dumps({"detail": heard, "error": heard, "status_code": code, "msg": heard})
+        if answer.get("kind") == "html":
+            body = f"<html>{heard}</html>"
+        return web.Response(status=code, text=body, headers=headers)
+
+    return fault
+
+
+async def _redirect(_: web.Request, heard: str) -> web.StreamResponse:
+    return web.Response(
+        status=307, headers={"Location": f"https://x.invalid/{quote(heard)[:2000]}"}
+    )
+
+
+async def _reason(_: web.Request, heard: str) -> web.StreamResponse:
+    return web.Response(status=500, reason=" ".join(heard.split())[:1000], text=heard)
+
+
+async def _odd_types(_: web.Request, heard: str) -> web.StreamResponse:
+    """JSON that is none of what is expected, with a secret in the place of each value."""
+    names = ("access_token", "refresh_token", "chat", "agent", "generated_text", "delta", "usage")
+    wrong: dict[str, Any] = {name: {heard: [heard]} for name in names}
+    return web.json_response({**wrong, "user_info": heard, "status_code": heard})
+
+
+def _raw(shape: str) -> Fault:
+    async def fault(request: web.Request, heard: str) -> web.StreamResponse:
+        assert request.transport is not None
+        line = " ".join(heard.split())[:2000]
+        request.transport.write(shape.replace("%s", line).encode("utf-8"))
+        await asyncio.sleep(0.01)
+        request.transport.close()
+        return AlreadySent()
+
+    return fault
+
+
+def _lines(*lines: str) -> Fault:
+    async def fault(request: web.Request, heard: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        for line in lines:
+            await response.write(line.replace("%s", json.dumps(heard)[1:-1]).encode())
+        return response
+
+    return fault
+
+
+FAULTS: dict[str, Fault] = {
+    **{f"status {code}": _status(code) for code in (400, 401, 403, 404, 422, 429, 500, 503)},
+    "a page, status 502": _status(502, kind="html"),
+    "a page, status 200": _status(200, kind="html"),
+    "an error in status 200": _status(200),
+    "a redirect": _redirect,
+    "a long reason": _reason,
+    "other types": _odd_types,
+    "a broken status line": _raw("HTTP/1.1 %s\r\n\r\n"),
+    "a broken header": _raw("HTTP/1.1 200 OK\r\n%s\r\n\r\n"),
+    "a broken length": _raw("HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n%s"),
+    "a broken chunk": _raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n%s"),
+    "a broken coding": _raw("HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\n\r\n%s"),
+    "no HTTP at all": _raw("%s\r\n\r\n"),
+}
+CHAT_FAULTS: dict[str, Fault] = {
+    "an error after text": _lines('{"delta":"' + SAID + '"}\n', '{"error":"%s"}\n'),
+    "a detail after text": _lines('{"delta":"' + SAID + '"}\n', '{"detail":"%s"}\n'),
+    "garbage only": _lines("%s %s\n", "%s\n"),
+    "text cut short": _lines('{"delta":"' + SAID + '"}\n', '{"delta":"%s'),
+}
+
+
+class Parrot:
+    """Answers well, but with `fault` at one place."""
+
+    def __init__(self) -> None:
+        self.place, self.fault = "", FAULTS["status 500"]
+        self.url = ""
+        self.expired = False  # whether a first token is refused
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        body = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        sent = "".join(f"{name}: {value}\n" for name, value in request.headers.items())
+        heard = f"{TOKENS} {request.raw_path} {sent} {body.decode('utf-8')}"
+        if self.place and request.path.startswith(PLACES[self.place]):
+            return await self.fault(request, heard)
+        if re.match(f"{PLACES['chat']}|{PLACES['completion']}", request.path) and self.expired:
+            return web.json_response({"detail": heard}, status=401)
+        if request.path == PLACES["version"]:
+            return web.json_response("1")
+        answer = {f"{kind}_token": token for kind, token in TOKENS.items()}
+        return web.json_response({**answer, "user_info": {"user_id": USER_ID}})
+
+
+@asynccontextmanager
+async def parrot() -> AsyncIterator[Parrot]:
+    """One that listens."""
+    bird = Parrot()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", bird.serve)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    bird.url = f"http://{host}:{port}"
+    try:
+        yield bird
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,171 @@
+"""`stop` and `max_tokens`, which the upstream does not know: the gateway cuts the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from emulator import Emulator
+from tests.integration.peer import upstream_call
+from tests.support import Gateway, content
+
+
+def reason(frames: list[Any]) -> str | None:
+    found: str | None = frames[-2]["choices"][0]["finish_reason"]
+    return found
+
+
+STOPS: list[tuple[Any, str]] = [
+    ("END", "abc "),
+    (["zzz", "END"], "abc "),
+    (["c END d", " E"], "abc"),
+    (["D d", "EN"], "abc "),
+    ("abc", ""),
+    ("f", "abc END de"),
+    ("not there", "abc END def"),
+]
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 5, 100])
+async def test_an_answer_ends_before_a_stop_string_however_it_is_split(
+    gateway: Gateway, piece: int
+) -> None:
+    text = f"[[say text=abc%20END%20def piece={piece}]]"
+    for stop, left in STOPS:
+        frames = await gateway.stream(text, stop=stop)
+        assert (content(frames), reason(frames), frames[-1]) == (left, "stop", "[DONE]"), stop
+        status, answer = await gateway.whole(text, stop=stop)
+        assert status == 200
+        assert answer["choices"][0]["message"]["content"] == left
+        assert answer["choices"][0]["finish_reason"] == "stop"
+
+
+async def test_what_only_looks_like_a_stop_string_is_not_lost(gateway: Gateway) -> None:
+    frames = await gateway.stream("[[say text=aaab%20EN piece=1]]", stop=["aab!", "END"])
+    assert content(frames) == "aaab EN"
+
+
+async def test_a_stop_string_applies_to_the_answer_and_not_to_thoughts(gateway: Gateway) -> None:
+    frames = await gateway.stream("[[reasoning]]", stop="greet")
+    assert content(frames, "reasoning_content") == "First, greet. Done."
+    assert content(frames) == "Hello, world!\n"
+
+
+async def test_text_before_a_possible_stop_string_does_not_wait(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    async with gateway.post_chat(
+        "[[slow first=0 gap=1 n=2]]", stream=True, stop=["never"]
+    ) as response:
+        await response.content.readuntil(b"w0 ")
+        assert not emulator.calls_to("/codeapi/chat_auth")[-1].done
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+async def test_an_answer_ends_at_the_token_limit(
+    gateway: Gateway, emulator: Emulator, name: str
+) -> None:
+    frames = await gateway.stream("[[endless]]", **{name: 4})
+    call = await upstream_call(emulator)
+    assert content(frames) == "w0 w1 w2 w3 w4 w5 "[:16]
+    assert reason(frames) == "length"
+    assert frames[-1] == "[DONE]"
+    async with asyncio.timeout(0.2):
+        await call.closed.wait()
+
+
+async def test_a_whole_answer_ends_at_the_token_limit(gateway: Gateway, emulator: Emulator) -> None:
+    status, answer = await gateway.whole("[[endless]]", max_tokens=4)
+    assert status == 200
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert answer["usage"]["completion_tokens"] == 4
+    async with asyncio.timeout(0.2):
+        await (await upstream_call(emulator)).closed.wait()
+
+
+async def test_the_usage_of_a_cut_answer_counts_what_was_given(gateway: Gateway) -> None:
+    frames = await gateway.stream(
+        "[[endless]]", max_tokens=10, stream_options={"include_usage": True}
+    )
+    usage = frames[-2]["usage"]
+    assert usage["completion_tokens"] == 10
+    assert usage["total_tokens"] == usage["prompt_tokens"] + 10
+
+
+async def test_the_token_limit_covers_thoughts_and_answer(gateway: Gateway) -> None:
+    frames = await gateway.stream("[[reasoning]]", max_tokens=3)
+    assert content(frames, "reasoning_content") == "First, greet"
+    assert content(frames) == ""
+    assert reason(frames) == "length"
+
+
+async def test_a_limit_that_is_not_reached_changes_nothing(gateway: Gateway) -> None:
+    frames = await gateway.stream("[[heartbeats]]", max_tokens=100_000)
+    assert content(frames) == "Hello, world!\n"
+    assert reason(frames) == "stop"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("stop", ["w1 ", "w1 w2"])
+async def test_the_upstream_is_closed_as_soon_as_a_stop_string_came(
+    gateway: Gateway, emulator: Emulator, stop: str, stream: bool
+) -> None:
+    async with gateway.post_chat("[[endless]]", stop=stop, stream=stream) as response:
+        body = await response.read()
+        assert b"w0" in body
+        assert b"w1" not in body
+    call = await upstream_call(emulator)
+    async with asyncio.timeout(0.2):
+        await call.closed.wait()
+
+
+@pytest.mark.parametrize("split", [0, 1])
+async def test_an_answer_that_runs_on_past_its_turn_is_cut(gateway: Gateway, split: int) -> None:
+    frames = await gateway.stream(f"[[role_leak split={split}]]")
+    assert content(frames) == "Hello, world!\n"
+    assert reason(frames) == "stop"
+    assert frames[-1] == "[DONE]"
+
+
+async def test_the_upstream_is_closed_as_soon_as_it_runs_on_past_its_turn(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    started = time.monotonic()
+    await gateway.stream("[[role_leak split=1]]")
+    call = await upstream_call(emulator)
+    async with asyncio.timeout(0.2):
+        await call.closed.wait()
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    "marker", ["<|end|>", "<|END|>", "<|user|>", "<|Assistant|>", "<|system|>", "<|endoftext|>"]
+)
+async def test_every_marker_of_the_upstreams_notation_ends_an_answer(
+    gateway: Gateway, marker: str
+) -> None:
+    quoted = marker.replace("<", "%3C").replace(">", "%3E")
+    frames = await gateway.stream(f"[[say text=fine%0A{quoted}leak piece=3]]")
+    assert content(frames) == "fine\n"
+
+
+async def test_what_only_resembles_a_marker_stays(gateway: Gateway) -> None:
+    quoted = "a%20%3C%20b%20%3C%7C%20end%20%7C%3E%20%3C%7Ce"
+    frames = await gateway.stream(f"[[say text={quoted} piece=1]]")
+    assert content(frames) == "a < b <| end |> <|e"
+
+
+@pytest.mark.parametrize("stop", [["a"] * 5, "", [""], ["a", ""], ["x" * 100_000]])
+async def test_unusable_stop_strings_are_refused(gateway: Gateway, stop: Any) -> None:
+    status, answer = await gateway.whole("[[say]]", stop=stop)
+    assert status == 400
+    assert answer["error"]["param"] == "stop"
+
+
+@pytest.mark.parametrize("stop", [None, []])
+async def test_no_stop_strings_are_fine(gateway: Gateway, stop: Any) -> None:
+    status, _ = await gateway.whole("[[say]]", stop=stop)
+    assert status == 200

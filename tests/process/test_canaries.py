@@ -1,0 +1,267 @@
+"""No secret comes out of a real process: not to its supervisor, its streams or its files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from emulator import EmulatedAccount, Emulator
+from tests.integration.canaries.gateway import chat, config_data, exchange, post
+from tests.integration.canaries.net import (
+    API_KEY,
+    OTHER_PASSWORD,
+    OTHER_USER_ID,
+    OTHER_USERNAME,
+    PASSWORD,
+    USER_ID,
+    USERNAME,
+    WRONG_KEY,
+    Net,
+    net,
+    shown,
+)
+from tests.integration.canaries.scenarios import BAD_BODIES, BROKEN_HTTP
+from tests.integration.peer import CHAT, Peer, chat_head
+from tests.process.supervisor import ROOT, FakeSystemd, GatewayService
+
+__all__ = ["net"]
+
+STEP = '''
+import asyncio
+import functools
+import threading
+from gateway import Secret
+
+
+class Finalized:
+    def __init__(self, heard): self.heard = heard
+    def __del__(self): raise ValueError(self.heard)
+
+
+def fails(heard, *more): raise ValueError(heard)
+
+
+def bugs():
+    """Fails in the way that the request asks for, and quotes all there is."""
+    async def step(request, handler):
+        if "x-bug" not in request.headers:
+            return await handler(request)
+        heard = f"{dict(request.headers)} {request.raw_path} {await request.text()}"
+        loop = asyncio.get_running_loop()
+        match request.headers["x-bug"]:
+            case "here": raise ValueError(heard)
+            case "a thread":
+                thread = threading.Thread(target=fails, args=(heard,), name=heard[:9])
+                thread.start()
+                thread.join()
+            case "a finalizer": Finalized(heard)
+            case "a callback":
+                loop.call_soon(fails, heard, heard)
+                loop.call_soon(functools.partial(fails, heard), heard)
+            case "a task":
+                async def task(): raise ValueError(heard)
+                asyncio.create_task(task())
+                await asyncio.sleep(0.01)
+        return await handler(request)
+    return step
+
+
+def no_build(*, word: Secret):
+    raise ValueError(f"cannot use {word.value}")
+
+
+def no_start():
+    async def step(request, handler): return await handler(request)
+    class Step:
+        async def __call__(self, request, handler): return await handler(request)
+        async def lifespan(self, app):
+            raise ValueError(repr(app) + open("config.yaml").read())
+            yield
+    return Step()
+'''
+BUGS = ("here", "a thread", "a finalizer", "a callback", "a task")
+FAILING = ("status code=500", "reset after=1", "html_200", "silent", "detail_200")
+NEW_KEY = "canary-new-key-c4ca4238a0b9"
+SECRETS = {"env": "canary-of-the-environment-1", "file": "canary-of-a-file-22", "new": NEW_KEY}
+SECRETS["credential"] = "canary-credential-333"
+
+
+class Place:
+    """A folder with a configuration, and the emulator that it names."""
+
+    def __init__(self, folder: Path, emulator: Emulator) -> None:
+        self.folder = folder
+        self.emulator = emulator
+        self.workers = 1
+        (folder / "acme.py").write_text(STEP)
+        for name, source in (("secret", "file"), ("credentials/key", "credential")):
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(SECRETS[source])
+            path.chmod(0o600)
+        self.environ = {
+            "PYTHONPATH": f"{ROOT}:{folder}",
+            "CANARY": SECRETS["env"],
+            "CREDENTIALS_DIRECTORY": str(folder / "credentials"),
+        }
+
+    def configure(self, *steps: Any, **sections: Any) -> None:
+        sources = ("${CANARY}", f"${{file:{self.folder}/secret}}", "${credential:key}")
+        keys = [{"name": f"k{i}", "key": key} for i, key in enumerate((API_KEY, *sources))]
+        chain = ["request_id", "request_log", {"api_key": {"keys": keys}}, *steps]
+        log = {"level": "debug", "format": "json", "file": str(self.folder / "log")}
+        everything = {"log": log, "middlewares": chain, **sections}
+        data = config_data(self.folder, self.emulator.url, **everything)
+        data["server"] |= {"drain_timeout": 0.3, "workers": self.workers}
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(data, allow_unicode=True), "utf-8")
+
+
+@pytest.fixture
+async def place(net: Net, tmp_path: Path) -> AsyncIterator[Place]:
+    net.secrets |= SECRETS
+    accounts = [
+        EmulatedAccount(USERNAME, PASSWORD, USER_ID),
+        EmulatedAccount(OTHER_USERNAME, OTHER_PASSWORD, OTHER_USER_ID),
+    ]
+    async with Emulator(accounts=accounts) as emulator:
+        yield Place(tmp_path, emulator)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_no_secret_comes_out_of_a_process_through_its_whole_life(
+    net: Net, supervisor: FakeSystemd, place: Place, workers: int
+) -> None:
+    place.workers = workers
+    place.configure("acme:bugs")
+    service = await supervisor.start(environ=place.environ)
+    await fail(net, supervisor.url)
+    for key in (*SECRETS.values(), WRONG_KEY):
+        answer = await post(supervisor.url, CHAT, chat("[[say]]"), key)
+        assert answer.status == (401 if key in (NEW_KEY, WRONG_KEY) else 200)
+        net.failed(f"key {key}", str(answer.headers), *shown(answer))
+    family = [service.pid, *children(service.pid)]
+    assert len(family) == (1 if workers == 1 else 1 + workers)
+    for pid, entry in itertools.product(family, ("cmdline", "comm", "environ")):
+        net.put(entry, seen(pid, entry))
+
+    await reload_badly(net, supervisor, service, place)
+    await reload_well(supervisor, service, place)
+    await stop_with_a_stream(net, supervisor, service)
+
+    net.put("stderr", service.raw)
+    net.put("stdout", supervisor.stdout.read_bytes())
+    net.put("log file", (place.folder / "log").read_bytes())
+    net.put("datagrams", "\n".join(supervisor.datagrams))
+    for event in ("http_broken", "bug", "reload_refused", "reloaded", "draining", "stopped"):
+        assert f'"event":"{event}"' in service.raw
+    assert service.raw.count("ValueError: (") >= len(BUGS)
+    state = place.folder / "state"
+    assert os.listdir(state) == ["fitten.json"]
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE((state / "fitten.json").stat().st_mode) == 0o600
+    assert len(net.failures) >= 80
+    assert net.leaks() == []
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def seen(pid: int, entry: str) -> bytes:
+    """What others see of the process; what its environment was given is there by nature."""
+    shown = Path(f"/proc/{pid}/{entry}").read_bytes()
+    return shown.replace(SECRETS["env"].encode(), b"") if entry == "environ" else shown
+
+
+async def fail(net: Net, url: str) -> None:
+    for marker in FAILING:
+        for stream in (True, False):
+            net.judge(f"{marker} {stream=}", await post(url, CHAT, chat(f"[[{marker}]]", stream)))
+    for name, raw in BROKEN_HTTP.items():
+        net.judge(name, await exchange(url, raw.encode()))
+    for name, body in BAD_BODIES.items():
+        net.judge(name, await post(url, CHAT, body))
+    refused = json.dumps(BAD_BODIES["a number"]).encode()
+    for bug in BUGS:
+        head = {"Authorization": f"Bearer {API_KEY}", "X-Bug": bug}
+        head["Content-Length"] = str(len(refused))
+        net.judge(f"a bug in {bug}", await exchange(url, chat_head(head) + refused))
+
+
+async def reload_badly(
+    net: Net, supervisor: FakeSystemd, service: GatewayService, place: Place
+) -> None:
+    new = {"api_key": {"keys": [{"name": "n", "key": NEW_KEY}]}}
+    bad: dict[str, dict[str, Any]] = {
+        "text for keys": {"middlewares": [{"api_key": {"keys": NEW_KEY}}]},
+        "an unknown option": {"middlewares": [new], NEW_KEY: 1},
+        "no log": {"middlewares": [new], "log": {"file": f"/nowhere/{NEW_KEY}/../log"}},
+        "a step that does not start": {"middlewares": [new, "acme:no_start"]},
+        "a step that cannot be built": {"middlewares": [new, {"acme:no_build": {"word": NEW_KEY}}]},
+        "a secret as a level": {"log": {"level": "${CANARY}"}},
+    }
+    for name, sections in bad.items():
+        place.configure(**sections)
+        assert "reload refused" in await supervisor.reload(service), name
+        net.failed(name)
+    (place.folder / "config.yaml").write_text(f"middlewares:\n  - api_key: *{NEW_KEY}\n")
+    assert "reload refused" in await supervisor.reload(service)
+
+
+async def reload_well(supervisor: FakeSystemd, service: GatewayService, place: Place) -> None:
+    place.configure(middlewares=[{"api_key": {"keys": [{"name": "n", "key": NEW_KEY}]}}])
+    assert "refused" not in await supervisor.reload(service)
+    assert (await post(supervisor.url, CHAT, chat("[[say]]"), API_KEY)).status == 401
+    assert (await post(supervisor.url, CHAT, chat("[[say]]"), NEW_KEY)).status == 200
+
+
+async def stop_with_a_stream(net: Net, supervisor: FakeSystemd, service: GatewayService) -> None:
+    body = b'{"stream":true,"messages":[{"role":"user","content":"[[endless]]"}]}'
+    head = {"Authorization": f"Bearer {NEW_KEY}", "Content-Length": str(len(body))}
+    peer = await Peer.connect(supervisor.url)
+    await peer.send(chat_head(head) + body)
+    await peer.until(b"\n\n")
+    service.signal(signal.SIGTERM)
+    said = await peer.rest()
+    peer.close()
+    assert b'"code":"draining"' in said
+    net.failed("a shutdown", said.rpartition(b"data: ")[2])
+    assert await service.exit_status(within=5) == 0
+
+
+async def test_no_secret_comes_out_of_a_process_that_cannot_start(
+    net: Net, supervisor: FakeSystemd, place: Place
+) -> None:
+    place.configure("acme:no_start")
+    service = await supervisor.start(environ=place.environ, wait=False)
+    assert await service.exit_status(within=5) == 1
+    assert "ValueError: (" in service.raw
+    assert 'raise ValueError(repr(app) + open("config.yaml").read())' in service.raw
+    net.put("stderr", service.raw)
+    net.put("stdout", supervisor.stdout.read_bytes())
+    net.put("datagrams", "\n".join(supervisor.datagrams))
+    assert net.leaks() == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_step_that_cannot_be_built_is_a_mistake_without_its_secret(
+    net: Net, supervisor: FakeSystemd, place: Place, workers: int
+) -> None:
+    place.workers = workers
+    place.configure({"acme:no_build": {"word": NEW_KEY}})
+    service = await supervisor.start(environ=place.environ, wait=False)
+    assert await service.exit_status(within=5) == (2 if workers == 1 else 1)
+    said = "middlewares[3].acme:no_build: cannot be built: ValueError: cannot use ****"
+    assert said in service.raw
+    net.put("stderr", service.raw)
+    assert net.leaks() == []

@@ -1,0 +1,51 @@
+"""The gateway under the restrictions of its unit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process.conftest import Configure
+from tests.process.supervisor import ROOT, FakeSystemd
+from tests.process.test_reload import ask
+
+pytestmark = pytest.mark.skipif("CONFINED" in os.environ, reason="it is confined already")
+
+CONFINED = [sys.executable, str(ROOT / "deploy/confined.py")]
+
+
+async def test_the_gateway_works_under_the_restrictions_of_its_unit(
+    supervisor: FakeSystemd, configure: Configure, tmp_path: Path
+) -> None:
+    service = await supervisor.start(prefix=[*CONFINED, "--writable", str(tmp_path)])
+    assert (await ask(supervisor)).status == 200
+    assert "refused" not in await supervisor.reload(service)
+    assert (await ask(supervisor)).status == 200
+    service.signal(signal.SIGTERM)
+    assert await service.exit_status(within=3) == 0
+
+
+TRIES = {
+    "a socket of another family": (
+        "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+        hasattr(socket, "AF_NETLINK"),
+    ),
+    "memory that is both writable and executable": ("mmap.mmap(-1, 4096, prot=7)", True),
+}
+
+
+@pytest.mark.parametrize(("attempt", "known"), TRIES.values(), ids=TRIES.keys())
+def test_the_restrictions_are_there(attempt: str, known: bool) -> None:
+    code = f"import mmap, socket\ntry: {attempt}\nexcept OSError: print('refused')"
+    done = subprocess.run(
+        [*CONFINED, sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    if not known or "SystemCallFilter" in done.stderr or "MemoryDeny" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.stdout == "refused\n"

@@ -1,0 +1,207 @@
+"""What a process of its own bears: descriptors and memory, counted from outside; and that its
+limits hold on sockets that were handed over, and follow a reload."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from emulator import Emulator
+from gateway.server.connection_limit import raise_descriptor_limit
+from tests.integration.conftest import Connect
+from tests.integration.peer import Peer, chat_head, chat_request, chunked, eventually
+from tests.process.conftest import Configure, keys
+from tests.process.supervisor import FakeSystemd, GatewayService
+from tests.support import KEY
+
+MB = 1024 * 1024
+FEW_FILES = ("/bin/sh", "-c", 'ulimit -n 256; exec "$@"', "sh")
+HEALTH = b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n"
+UPLOAD = chat_head({"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
+
+
+@pytest.fixture(autouse=True)
+def many_files() -> None:
+    """More descriptors than the usual 1024 for this process, too."""
+    raise_descriptor_limit()
+
+
+def memory(service: GatewayService, what: str = "VmRSS") -> int:
+    """Bytes of a process: now, or at its highest (`VmHWM`)."""
+    status = Path(f"/proc/{service.pid}/status").read_text()
+    found = re.search(rf"^{what}:\s+(\d+) kB", status, re.M)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def files(service: GatewayService) -> int:
+    """How many descriptors it has."""
+    return len(list(Path(f"/proc/{service.pid}/fd").iterdir()))
+
+
+async def works(url: str, connect: Connect) -> bool:
+    peer = await connect(url)
+    await peer.send(chat_request("[[say]]"))
+    return (await peer.answer()).status == 200
+
+
+async def test_with_256_descriptors_a_thousand_callers_are_served_or_told(
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
+) -> None:
+    configure(fitten={"pool": {"max_concurrent": 1000}})
+    service = await supervisor.start(prefix=FEW_FILES)
+    peers = []
+
+    async def caller() -> int | None:
+        try:
+            peer = await connect(supervisor.url)
+            peers.append(peer)
+            await peer.send(chat_request("[[say]]"))
+            return (await peer.answer()).status
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return None  # closed, since there are too many even to be told
+
+    ends = Counter(await asyncio.gather(*(caller() for _ in range(1000))))
+    for peer in peers:
+        peer.close()
+    await asyncio.sleep(0.05)
+    assert set(ends) <= {200, 503, None}
+    assert ends[200] >= 96
+    assert ends[503] >= 32
+    assert await caller() == 200
+    assert [line for line in service.lines if line["level"] in ("warning", "error")] == []
+
+
+async def test_a_thousand_idle_connections_are_borne_and_cost_little(
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
+) -> None:
+    service = await supervisor.start()
+    assert await works(supervisor.url, connect)
+    before = memory(service)
+    peers = [await connect(supervisor.url) for _ in range(1000)]
+    for peer in peers:
+        await peer.send(HEALTH)
+        assert (await peer.answer()).status == 200
+    assert files(service) > 1000
+    assert await works(supervisor.url, connect)
+    assert memory(service) - before < 1000 * 32 * 1024
+    for peer in peers:
+        peer.reset()
+    await eventually(lambda: files(service) < 100)
+
+
+async def test_uploads_without_a_length_are_bounded_in_memory(
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
+) -> None:
+    """Forty of 8 MB each, of which 2 MB are allowed, two at a time; and what connections hold."""
+    configure(server={"max_body_bytes": 2 * MB, "large_bodies": 2})
+    service = await supervisor.start()
+    assert await works(supervisor.url, connect)
+    before = memory(service, "VmHWM")
+
+    async def upload() -> int | None:
+        peer = await connect(supervisor.url)
+        body = chunked(bytes(8 * MB), 65536)
+        try:
+            await peer.send(UPLOAD)
+            for start in range(0, len(body), 65536):
+                await peer.send(body[start : start + 65536])
+            return (await peer.answer()).status
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return None  # what it still sent was too much to be thrown away
+        finally:
+            peer.close()
+
+    ends = Counter(await asyncio.gather(*(upload() for _ in range(40))))
+    assert set(ends) <= {413, None}
+    assert memory(service, "VmHWM") - before < 48 * MB
+    assert await works(supervisor.url, connect)
+
+
+async def test_a_hundred_readers_that_stall_cost_little_and_are_dropped(
+    supervisor: FakeSystemd, configure: Configure, connect: Connect, emulator: Emulator
+) -> None:
+    configure(stream={"write_timeout": 1.0}, fitten={"pool": {"max_concurrent": 100}})
+    service = await supervisor.start()
+    assert await works(supervisor.url, connect)
+    before, descriptors = memory(service), files(service)
+    peers = [await connect(supervisor.url, receive_buffer=4096) for _ in range(100)]
+    for peer in peers:
+        await peer.send(chat_request("[[endless size=50000 pace=0]]", stream=True))
+    await asyncio.sleep(0.8)
+    assert files(service) >= descriptors + 198
+    assert memory(service) - before < 100 * 2.5 * MB
+    # Aborted: what is only closed would wait until the caller takes what was written.
+    await eventually(lambda: files(service) <= descriptors + 2, within=5)
+    assert await works(supervisor.url, connect)
+
+
+@pytest.mark.parametrize("stop", ["not read", "too late"])
+async def test_what_the_kernel_holds_is_bounded_on_a_socket_that_was_handed_over(
+    supervisor: FakeSystemd, configure: Configure, connect: Connect, stop: str
+) -> None:
+    """Also on a connection that had been waiting in the socket's queue."""
+    configure(
+        server={"send_buffer": 65536},
+        stream={"write_timeout": 0.5},
+        middlewares=["request_log", keys(KEY)],
+    )
+    early = await connect(supervisor.url, receive_buffer=4096)
+    service = await supervisor.start()
+    peer = early if stop == "too late" else await connect(supervisor.url, receive_buffer=4096)
+    await peer.send(chat_request("[[endless size=20000 pace=0]]", stream=True))
+    line = await service.event("request")
+    assert line["end"] == "client_closed_request"
+    assert line["bytes"] < 1_200_000  # loopback alone would swallow four megabytes
+
+
+async def test_the_limits_of_connections_follow_a_reload(
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
+) -> None:
+    configure(server={"max_connections": 1})
+    service = await supervisor.start()
+    busy = await connect(supervisor.url)
+    await busy.send(chat_request("[[endless]]", stream=True))
+    await busy.until(b"w0 ")
+    assert (await (await connect(supervisor.url)).answer()).status == 503
+    configure(server={"max_connections": 3})
+    await supervisor.reload(service)
+    other = await connect(supervisor.url)
+    await other.send(HEALTH)
+    assert (await other.answer()).status == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_limit_of_heads_follows_a_reload(
+    supervisor: FakeSystemd, configure: Configure, connect: Connect, workers: int
+) -> None:
+    configure(server={"header_timeout": 30, "workers": workers})
+    service = await supervisor.start()
+    kept = [await connect(supervisor.url) for _ in range(4)]
+    for peer in kept:
+        await peer.send(HEALTH)
+        assert (await peer.answer()).status == 200
+    configure(server={"header_timeout": 0.1, "workers": workers})
+    await supervisor.reload(service)
+    for peer in (*kept, await connect(supervisor.url)):
+        before = time.monotonic()
+        await peer.send(b"GET /health HTTP/1.1\r\nHo")
+        assert (await peer.answer()).status == 408
+        assert 0.08 < time.monotonic() - before < 0.5
+
+
+async def test_a_head_that_was_sent_before_the_process_looked_has_its_limit(
+    supervisor: FakeSystemd, configure: Configure, connect: Connect
+) -> None:
+    configure(server={"header_timeout": 0.1})
+    early: list[Peer] = [await connect(supervisor.url) for _ in range(20)]
+    for peer in early:
+        await peer.send(b"GET /health HTTP/1.1\r\nHo")
+    await supervisor.start()
+    for peer in early:
+        assert (await peer.answer()).status == 408

@@ -1,0 +1,107 @@
+"""Listening sockets that are handed over."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.process.conftest import Configure, keys, limit
+from tests.process.supervisor import ROOT, FakeSystemd
+from tests.support import KEY
+
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+
+
+async def test_a_socket_that_is_handed_over_is_served(
+    supervisor: FakeSystemd, configure: Configure
+) -> None:
+    service = await supervisor.start()
+    async with (
+        aiohttp.ClientSession(headers=HEADERS) as http,
+        http.get(supervisor.url + "/v1/models") as response,
+    ):
+        assert response.status == 200
+    assert (await service.event("listening"))["url"] == supervisor.url
+
+
+async def test_a_socket_for_another_process_is_left_alone(
+    supervisor: FakeSystemd, configure: Configure
+) -> None:
+    service = await supervisor.start(environ={"LISTEN_PID": "1"})
+    assert (await service.event("listening"))["url"] != supervisor.url
+
+
+async def test_a_unix_socket_can_be_handed_over(
+    supervisor: FakeSystemd, configure: Configure, tmp_path: Path
+) -> None:
+    configure(middlewares=[keys(KEY), limit(60)])
+    path = str(tmp_path / "http")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        service = await supervisor.start(sockets=listening)
+        assert (await service.event("listening"))["url"] == f"unix:{path}"
+        connector = aiohttp.UnixConnector(path)
+        async with (
+            aiohttp.ClientSession(headers=HEADERS, connector=connector) as http,
+            http.get("http://gateway/v1/models") as response,
+        ):
+            assert response.status == 200
+
+
+async def test_what_is_no_listening_socket_stops_the_start_with_a_word(
+    supervisor: FakeSystemd, configure: Configure
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        service = await supervisor.start(sockets=datagrams, wait=False)
+        assert await service.exit_status(within=10) == 1
+    assert service.raw.startswith("Cannot start: descriptor 3, which was handed over, is no list")
+
+
+async def test_a_socket_open_to_the_world_wants_a_key(
+    supervisor: FakeSystemd, configure: Configure
+) -> None:
+    """Although `server.host` is loopback: what counts is the socket."""
+    configure(middlewares=[limit(60)])
+    with socket.create_server(("0.0.0.0", 0)) as listening:
+        service = await supervisor.start(sockets=listening, wait=False)
+        assert await service.exit_status(within=10) == 2
+    assert "can be reached from outside" in service.raw
+    assert "Traceback" not in service.raw
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-socket-activate") is None, reason="there is no systemd-socket-activate"
+)
+async def test_the_first_connection_can_start_the_gateway(
+    configure: Configure, tmp_path: Path
+) -> None:
+    """With systemd's own program for trying that."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(tmp_path / "config.yaml")]
+    process = await asyncio.create_subprocess_exec(
+        *("systemd-socket-activate", "-E", "PYTHONPATH", "-l", address, *command),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stderr is not None
+        assert b"Listening on" in await process.stderr.readline()
+        async with (
+            aiohttp.ClientSession(headers=HEADERS) as http,
+            http.get(f"http://{address}/v1/models") as response,
+        ):
+            assert response.status == 200
+    finally:
+        process.terminate()
+        await process.communicate()
+        process._transport.close()  # type: ignore[attr-defined]  # else it warns
+    assert process.returncode == 0

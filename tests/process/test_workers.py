@@ -1,0 +1,432 @@
+"""Several workers as one gateway: exact limits, deaths nobody waits for, one life cycle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from emulator import Emulator
+from tests.integration.conftest import Connect
+from tests.integration.peer import LOGIN, UPSTREAM_CHAT, chat_request, eventually
+from tests.process.conftest import Configure, keys, limit
+from tests.process.supervisor import FakeSystemd, GatewayService
+from tests.support import KEY
+
+OTHER = "other-key-9876543210"
+COUNT = 3
+
+
+@pytest.fixture
+def with_workers(configure: Configure) -> Configure:
+    """Writes config.yaml with several workers in it."""
+
+    def write(**sections: Any) -> None:
+        server = {"workers": COUNT, **sections.pop("server", {})}
+        log = {"format": "json", **sections.pop("log", {})}
+        chain = sections.pop("middlewares", ["request_log", keys(KEY)])
+        configure(server=server, log=log, middlewares=chain, **sections)
+
+    write()
+    return write
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """A caller who makes a connection for each request, so that all workers get some."""
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        yield session
+
+
+async def ask(
+    http: aiohttp.ClientSession, supervisor: FakeSystemd, text: str = "[[say]]", **more: Any
+) -> tuple[int, bytes]:
+    body = {"messages": [{"role": "user", "content": text}], **more}
+    async with http.post(supervisor.url + "/v1/chat/completions", json=body) as response:
+        return response.status, await response.read()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def given_to(pid: int) -> bytes:
+    """A process's arguments and environment."""
+    return b"".join(Path(f"/proc/{pid}/{part}").read_bytes() for part in ("cmdline", "environ"))
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()]
+
+
+def served(service: GatewayService) -> Counter[int]:
+    """How many requests each worker has logged."""
+    return Counter(line["worker"] for line in service.lines if line["event"] == "request")
+
+
+async def log_is_written() -> None:
+    await asyncio.sleep(0.15)
+
+
+async def test_they_are_ready_when_all_are_and_the_status_counts_them(
+    supervisor: FakeSystemd, with_workers: Configure
+) -> None:
+    service = await supervisor.start()
+    assert supervisor.datagrams[0] == (
+        "READY=1\nSTATUS=serving: 0 requests open, 1 of 1 accounts healthy, 3 of 3 workers"
+    )
+    assert supervisor.senders == {service.pid}
+    assert len(children(service.pid)) == COUNT
+    for pid in children(service.pid):
+        for forbidden in (b"NOTIFY_SOCKET", b"LISTEN_FDS", b"horse", KEY.encode()):
+            assert forbidden not in given_to(pid)
+
+
+async def test_a_rate_limit_admits_exactly_its_number_over_all_workers(
+    supervisor: FakeSystemd, with_workers: Configure, http: aiohttp.ClientSession
+) -> None:
+    with_workers(
+        middlewares=["request_log", keys(KEY), limit(40)],
+        fitten={"pool": {"max_concurrent": 100}},
+    )
+    service = await supervisor.start()
+    answers = await asyncio.gather(*(ask(http, supervisor) for _ in range(100)))
+    assert Counter(status for status, _ in answers) == {200: 40, 429: 60}
+    await log_is_written()
+    assert len(served(service)) > 1, "one worker alone proves nothing"
+
+
+async def test_an_account_has_never_more_chats_than_its_limit_over_all_workers(
+    supervisor: FakeSystemd,
+    with_workers: Configure,
+    http: aiohttp.ClientSession,
+    emulator: Emulator,
+) -> None:
+    with_workers(fitten={"pool": {"max_concurrent": 2}})
+    service = await supervisor.start()
+    slow = "[[slow first=0.02 gap=0.02 n=3]]"
+    answers = await asyncio.gather(*(ask(http, supervisor, slow, stream=True) for _ in range(24)))
+    assert all(raw.endswith(b"data: [DONE]\n\n") for _, raw in answers)
+    await log_is_written()
+    assert len(served(service)) > 1, served(service)
+    calls = emulator.calls_to(UPSTREAM_CHAT)
+    events = sorted(
+        [(call.at, 1) for call in calls] + [(call.done_at or 0.0, -1) for call in calls]
+    )
+    most = running = 0
+    for _, step in events:
+        running += step
+        most = max(most, running)
+    assert (len(calls), most) == (24, 2)
+
+
+async def test_all_workers_use_one_login_and_answer_everything(
+    supervisor: FakeSystemd,
+    with_workers: Configure,
+    http: aiohttp.ClientSession,
+    emulator: Emulator,
+) -> None:
+    await supervisor.start()
+    for _ in range(12):
+        assert (await ask(http, supervisor))[0] == 200
+    assert len(emulator.calls_to(LOGIN)) == 1
+    async with http.get(supervisor.url + "/ready") as response:
+        assert response.status == 200
+    async with http.get(supervisor.url + "/v1/models") as response:
+        models = [model["id"] for model in (await response.json())["data"]]
+    assert len(models) > 1, "every worker knows Fitten's own list"
+    fill = {"prompt": "def f(", "suffix": ")"}
+    async with http.post(supervisor.url + "/v1/completions", json=fill) as response:
+        assert response.status == 200
+
+
+async def test_tokens_that_fitten_refuses_are_renewed_once_for_all(
+    supervisor: FakeSystemd,
+    with_workers: Configure,
+    http: aiohttp.ClientSession,
+    emulator: Emulator,
+) -> None:
+    await supervisor.start()
+    emulator.account("demo_user").revoke_access()
+    answers = await asyncio.gather(*(ask(http, supervisor) for _ in range(9)))
+    assert {status for status, _ in answers} == {200}
+    renewals = [call for call in emulator.calls if "refresh" in call.path]
+    assert len(renewals) == 1
+
+
+async def test_ready_tells_the_truth_when_no_account_can_serve(
+    supervisor: FakeSystemd, with_workers: Configure, http: aiohttp.ClientSession
+) -> None:
+    accounts = [{"username": "demo_user", "password": "wrong"}]
+    with_workers(fitten={"accounts": accounts})
+    await supervisor.start()
+    assert "0 of 1 accounts healthy, 3 of 3 workers" in supervisor.datagrams[-1]
+    async with http.get(supervisor.url + "/ready") as response:
+        assert response.status == 503
+    status, raw = await ask(http, supervisor)
+    assert status == 503
+    assert json.loads(raw)["error"]["code"] == "no_account_available"
+
+
+async def test_a_worker_that_is_killed_costs_its_own_streams_only_and_is_replaced(
+    supervisor: FakeSystemd,
+    with_workers: Configure,
+    connect: Connect,
+    http: aiohttp.ClientSession,
+    emulator: Emulator,
+) -> None:
+    with_workers(fitten={"pool": {"max_concurrent": 30}}, server={"drain_timeout": 5})
+    service = await supervisor.start()
+    peers = [await connect(supervisor.url) for _ in range(30)]
+    for peer in peers:
+        await peer.send(chat_request("[[slow first=0 gap=1.5 n=2]]", stream=True))
+        await peer.until(b"w0 ")
+    before = children(service.pid)
+    since = len(supervisor.datagrams)
+    os.kill(before[0], signal.SIGKILL)
+    rests = await asyncio.gather(
+        *(peer.until(b"0\r\n\r\n") for peer in peers), return_exceptions=True
+    )
+    whole = [isinstance(rest, bytes) and b"[DONE]" in rest for rest in rests]
+    assert 14 <= sum(whole) <= 26, "the streams were spread evenly"
+    assert (await service.event("worker_died"))["status"] == -signal.SIGKILL
+    await supervisor.told("STATUS=serving: ", since=since)
+    await eventually(lambda: "3 of 3 workers" in supervisor.datagrams[-1] and since)
+    after = children(service.pid)
+    assert len(after) == COUNT
+    assert before[0] not in after
+    # The slots of the dead one are back: all thirty can be had again.
+    answers = await asyncio.gather(
+        *(ask(http, supervisor, "[[slow first=0.1 gap=0 n=1]]") for _ in range(30))
+    )
+    assert {status for status, _ in answers} == {200}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+async def test_idle_ones_end_within_a_second_and_leave_nobody(
+    supervisor: FakeSystemd, with_workers: Configure, number: int
+) -> None:
+    service = await supervisor.start()
+    pids = children(service.pid)
+    since, started = len(supervisor.datagrams), time.monotonic()
+    service.signal(number)
+    assert await service.exit_status(within=5) == 0
+    assert time.monotonic() - started < 1.5
+    assert supervisor.datagrams[since] == "STOPPING=1"
+    assert not alive(pids)
+
+
+async def test_streams_finish_within_the_drain_time_or_are_told(
+    supervisor: FakeSystemd, with_workers: Configure, connect: Connect
+) -> None:
+    with_workers(server={"drain_timeout": 1.5}, fitten={"pool": {"max_concurrent": 20}})
+    service = await supervisor.start()
+    short = [await connect(supervisor.url) for _ in range(6)]
+    long = [await connect(supervisor.url) for _ in range(6)]
+    for peers, text in ((short, "[[slow first=0 gap=0.4 n=2]]"), (long, "[[endless]]")):
+        for peer in peers:
+            await peer.send(chat_request(text, stream=True))
+            await peer.head()
+    service.signal(signal.SIGTERM)
+    rests = await asyncio.gather(*(peer.rest() for peer in short))
+    assert all(b"data: [DONE]\n\n" in rest for rest in rests)
+    rests = await asyncio.gather(*(peer.rest() for peer in long))
+    assert all(b'"code":"draining"' in rest and b"[DONE]" not in rest for rest in rests)
+    assert all(rest.endswith(b"0\r\n\r\n") for rest in rests)
+    assert await service.exit_status(within=5) == 0
+    assert any(d.startswith("EXTEND_TIMEOUT_USEC=") for d in supervisor.datagrams)
+    assert any("draining" in d for d in supervisor.datagrams)
+
+
+async def test_the_second_signal_ends_all_of_them_at_once(
+    supervisor: FakeSystemd, with_workers: Configure, connect: Connect
+) -> None:
+    with_workers(server={"drain_timeout": 60})
+    service = await supervisor.start()
+    peer = await connect(supervisor.url)
+    await peer.send(chat_request("[[endless]]", stream=True))
+    await peer.head()
+    pids = children(service.pid)
+    service.signal(signal.SIGTERM)
+    await supervisor.told("STOPPING=1")
+    service.signal(signal.SIGTERM)
+    assert await service.exit_status(within=2) == 128 + signal.SIGTERM
+    await eventually(lambda: not alive(pids))
+
+
+async def test_without_their_parent_they_finish_what_they_have_begun_and_end(
+    supervisor: FakeSystemd, with_workers: Configure, connect: Connect
+) -> None:
+    service = await supervisor.start()
+    peer = await connect(supervisor.url)
+    await peer.send(chat_request("[[slow first=0 gap=0.5 n=2]]", stream=True))
+    await peer.until(b"w0 ")
+    pids = children(service.pid)
+    service.signal(signal.SIGKILL)
+    assert b"data: [DONE]\n\n" in await peer.rest()
+    await eventually(lambda: not alive(pids), within=5)
+
+
+async def test_a_reload_reaches_every_worker_and_touches_no_stream_and_no_connection(
+    supervisor: FakeSystemd, with_workers: Configure, connect: Connect, http: aiohttp.ClientSession
+) -> None:
+    service = await supervisor.start()
+    peer = await connect(supervisor.url)
+    await peer.send(chat_request("[[slow first=0 gap=0.6 n=2]]", stream=True))
+    await peer.until(b"w0 ")
+    before = children(service.pid)
+    with_workers(middlewares=[keys(OTHER)])
+    assert "3 of 3 workers" in await supervisor.reload(service)
+    assert {status for status, _ in [await ask(http, supervisor) for _ in range(12)]} == {401}
+    assert children(service.pid) == before
+    assert b"data: [DONE]\n\n" in await peer.until(b"0\r\n\r\n")
+    await peer.send(chat_request("[[say]]"))
+    assert (await peer.answer()).status == 401
+
+
+async def test_a_reload_changes_the_number_of_workers(
+    supervisor: FakeSystemd, with_workers: Configure, connect: Connect, http: aiohttp.ClientSession
+) -> None:
+    with_workers(fitten={"pool": {"max_concurrent": 20}})
+    service = await supervisor.start()
+    peers = [await connect(supervisor.url) for _ in range(9)]
+    for peer in peers:
+        await peer.send(chat_request("[[slow first=0 gap=0.8 n=2]]", stream=True))
+        await peer.until(b"w0 ")
+    with_workers(server={"workers": 2})
+    assert "2 of 2 workers" in await supervisor.reload(service)
+    for peer in peers:
+        assert b"data: [DONE]\n\n" in await peer.until(b"0\r\n\r\n")
+    await eventually(lambda: len(children(service.pid)) == 2, within=5)
+    with_workers(server={"workers": 4})
+    assert "4 of 4 workers" in await supervisor.reload(service)
+    assert len(children(service.pid)) == 4
+    assert (await ask(http, supervisor))[0] == 200
+
+
+async def test_a_bad_file_changes_nothing_for_workers_either(
+    supervisor: FakeSystemd, with_workers: Configure, http: aiohttp.ClientSession
+) -> None:
+    service = await supervisor.start()
+    before = children(service.pid)
+    for bad in (
+        {"middlewares": ["nothing_like_it"]},
+        {"log": {"file": "/nowhere/gateway.log"}},
+        {"fitten": {"ca_file": "/nowhere/ca.pem"}},
+    ):
+        with_workers(**bad)
+        assert "reload refused" in await supervisor.reload(service)
+        assert children(service.pid) == before
+        assert (await ask(http, supervisor))[0] == 200
+
+
+async def test_limits_hold_over_a_reload_of_workers(
+    supervisor: FakeSystemd,
+    with_workers: Configure,
+    connect: Connect,
+    http: aiohttp.ClientSession,
+    emulator: Emulator,
+) -> None:
+    with_workers(middlewares=[keys(KEY), limit(3)], fitten={"pool": {"max_concurrent": 1}})
+    service = await supervisor.start()
+    peer = await connect(supervisor.url)
+    await peer.send(chat_request("[[slow first=0 gap=1 n=2]]", stream=True))
+    await peer.until(b"w0 ")
+    await supervisor.reload(service)
+    answers = await asyncio.gather(*(ask(http, supervisor) for _ in range(5)))
+    assert sorted(status for status, _ in answers) == [200, 200, 429, 429, 429]
+    assert b"data: [DONE]\n\n" in await peer.until(b"0\r\n\r\n")
+    first, *others = emulator.calls_to(UPSTREAM_CHAT)
+    assert first.done_at is not None
+    assert all(call.at >= first.done_at for call in others)
+    assert len(emulator.calls_to(LOGIN)) == 1
+
+
+async def test_workers_that_cannot_start_keep_the_gateway_from_starting(
+    supervisor: FakeSystemd, with_workers: Configure, tmp_path: Path
+) -> None:
+    (tmp_path / "acme.py").write_text(
+        "class broken:\n"
+        "    async def __call__(self, request, handler): ...\n"
+        "    async def lifespan(self, app):\n"
+        "        raise RuntimeError('never')\n"
+        "        yield\n"
+    )
+    with_workers(middlewares=["acme:broken", keys(KEY)])
+    environ = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    service = await supervisor.start(environ=environ, wait=False)
+    assert await service.exit_status(within=10) == 1
+    assert "Cannot start" in service.raw
+
+
+async def test_a_log_file_is_one_for_all_and_is_opened_anew(
+    supervisor: FakeSystemd, with_workers: Configure, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    path = tmp_path / "gateway.log"
+    with_workers(log={"file": str(path)}, fitten={"pool": {"max_concurrent": 50}})
+    service = await supervisor.start()
+    await asyncio.gather(*(ask(http, supervisor) for _ in range(40)))
+    await log_is_written()
+    path.rename(tmp_path / "old.log")
+    await supervisor.reload(service)
+    await asyncio.gather(*(ask(http, supervisor) for _ in range(40)))
+    await log_is_written()
+    for file in (tmp_path / "old.log", path):
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        assert sum(line["event"] == "request" for line in lines) == 40
+
+
+async def test_workers_killed_under_load_cost_their_own_requests_and_no_slot(
+    supervisor: FakeSystemd,
+    with_workers: Configure,
+    http: aiohttp.ClientSession,
+    emulator: Emulator,
+) -> None:
+    with_workers(fitten={"pool": {"max_concurrent": 12, "queue_length": 100}})
+    service = await supervisor.start()
+    outcomes: Counter[str] = Counter()
+    enough = asyncio.Event()
+
+    async def call() -> None:
+        while not enough.is_set():
+            try:
+                status, raw = await ask(
+                    http, supervisor, "[[slow first=0 gap=0.02 n=4]]", stream=True
+                )
+            except aiohttp.ClientError:
+                outcomes["broken"] += 1
+            else:
+                whole = status == 200 and raw.endswith(b"data: [DONE]\n\n")
+                outcomes["whole" if whole else f"{status} {raw[-200:]!r}"] += 1
+
+    callers = [asyncio.create_task(call()) for _ in range(20)]
+    for _ in range(6):
+        await asyncio.sleep(0.7)
+        if pids := children(service.pid):
+            os.kill(pids[0], signal.SIGKILL)
+    await eventually(lambda: len(children(service.pid)) == COUNT, within=10)
+    enough.set()
+    await asyncio.gather(*callers)
+    assert set(outcomes) <= {"whole", "broken"}, outcomes
+    assert 0 < outcomes["broken"] <= 6 * 20
+    assert outcomes["whole"] > 100
+    # All twelve slots can be had at once, and no more.
+    emulator.calls.clear()
+    together = [ask(http, supervisor, "[[slow first=0.8 gap=0 n=1]]") for _ in range(13)]
+    assert {status for status, _ in await asyncio.gather(*together)} == {200}
+    begun = sorted(call.at for call in emulator.calls_to(UPSTREAM_CHAT))
+    assert begun[11] - begun[0] < 0.7
+    assert begun[12] - begun[0] > 0.7

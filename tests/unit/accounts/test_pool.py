@@ -1,0 +1,243 @@
+"""The pool's promises one by one; what holds in every order of events is in test_pool_states."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.accounts.pool import LocalPool, PoolSummary
+from gateway.errors import AccountRefused, RateLimited, Unavailable, UpstreamError
+from tests.unit.accounts.support import PoolClock, make_pool
+
+
+def taken(pool: LocalPool[Any]) -> str:
+    lease = pool.take()
+    assert lease is not None
+    return lease.account.name
+
+
+async def in_line(
+    pool: LocalPool[Any], key: str | None = "key", wait: float = 5.0
+) -> asyncio.Task[Any]:
+    """A caller that has come to wait."""
+    before = pool.summary().queued
+    task = asyncio.create_task(pool.acquire(key, wait))
+    await asyncio.sleep(0)
+    assert pool.summary().queued == before + 1
+    return task
+
+
+def test_slots_are_given_to_the_least_busy_and_to_no_more_than_there_are() -> None:
+    pool = make_pool(2, 1)
+    assert [taken(pool), taken(pool), taken(pool)] == ["a", "b", "a"]
+    assert pool.take() is None
+
+
+def test_another_account_can_be_asked_for() -> None:
+    pool = make_pool(2, 2)
+    lease = pool.take(without=[pool.accounts[0].name])
+    assert lease is not None
+    assert lease.account.name == "b"
+    assert pool.take(without=[account.name for account in pool.accounts]) is None
+
+
+def test_small_calls_have_slots_of_their_own() -> None:
+    pool = make_pool(1, completion_limit=2)
+    assert taken(pool) == "a"
+    pool.take_completion()
+    lease = pool.take_completion()
+    with pytest.raises(Unavailable) as caught:
+        pool.take_completion()
+    assert caught.value.code == "server_is_overloaded"
+    lease.release("good")
+    pool.take_completion()
+    assert pool.summary() == PoolSummary(healthy=1, total=1, streams=1, queued=0)
+
+
+def test_a_small_call_can_prefer_an_account() -> None:
+    pool = make_pool(1, 1, 1)
+    names = [pool.take_completion(prefer="b").account.name for _ in range(2)]
+    assert names == ["b", "b"]
+    assert pool.take_completion(prefer="b").account.name != "b", "its slots are taken"
+    assert pool.take_completion(prefer="nobody").account.name
+
+
+async def test_who_waits_is_served_as_soon_as_a_slot_is_free() -> None:
+    pool = make_pool(1)
+    lease = pool.take()
+    assert lease is not None
+    waiter = await in_line(pool)
+    assert pool.take() is None
+    lease.release("good")
+    assert (await waiter).account.name == "a"
+    assert pool.summary().queued == 0
+
+
+async def test_nobody_overtakes_those_in_line() -> None:
+    pool = make_pool(1)
+    lease = pool.take()
+    assert lease is not None
+    waiter = await in_line(pool)
+    lease.release("good")
+    assert pool.take() is None
+    (await waiter).release("good")
+
+
+async def test_a_wait_that_is_too_long_is_told_and_leaves_no_trace() -> None:
+    pool = make_pool(1)
+    pool.take()
+    with pytest.raises(Unavailable) as caught:
+        await pool.acquire("key", 0.01)
+    assert caught.value.code == "server_is_overloaded"
+    assert caught.value.retry_after is not None
+    assert pool.summary().queued == 0
+
+
+async def test_a_line_that_is_too_long_is_told() -> None:
+    pool = make_pool(1, queue_length=1)
+    pool.take()
+    waiter = await in_line(pool)
+    with pytest.raises(Unavailable) as caught:
+        await pool.acquire("key", 5)
+    assert caught.value.code == "server_is_overloaded"
+    waiter.cancel()
+
+
+async def test_who_has_to_give_way_is_told() -> None:
+    pool = make_pool(1, queue_length=2)
+    pool.take()
+    first, second = await in_line(pool, "batch"), await in_line(pool, "batch")
+    other = asyncio.create_task(pool.acquire("alice", 5))
+    with pytest.raises(Unavailable):
+        await second
+    assert not other.done()
+    for task in (first, other):
+        task.cancel()
+
+
+async def test_a_caller_that_leaves_is_out_of_the_line_at_once() -> None:
+    pool = make_pool(1)
+    pool.take()
+    waiter = await in_line(pool)
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    assert pool.summary().queued == 0
+
+
+async def test_a_slot_that_is_given_to_who_leaves_comes_back() -> None:
+    pool = make_pool(1)
+    lease = pool.take()
+    assert lease is not None
+    waiter = await in_line(pool)
+    lease.release("good")
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    assert waiter.cancelled()
+    assert pool.summary().streams == 0
+
+
+async def test_who_waits_is_served_by_an_account_that_is_back() -> None:
+    clock = PoolClock()
+    pool = make_pool(1, 1, clock=clock)
+    cooling = pool.take()
+    assert cooling is not None
+    cooling.release("limited", RateLimited("429", retry_after=0.05))
+    pool.take()
+    waiter = await in_line(pool)
+    clock.now += 0.06
+    async with asyncio.timeout(1):
+        assert (await waiter).account is cooling.account
+
+
+async def test_who_waits_is_told_when_the_last_account_goes() -> None:
+    pool = make_pool(1)
+    lease = pool.take()
+    assert lease is not None
+    waiters = [await in_line(pool) for _ in range(3)]
+    lease.release("limited", RateLimited("limited", retry_after=7))
+    errors = await asyncio.gather(*waiters, return_exceptions=True)
+    assert len({id(error) for error in errors}) == 3
+    for error in errors:
+        assert isinstance(error, RateLimited)
+        assert error.retry_after is not None
+        assert 7 <= error.retry_after <= 8.5
+
+
+async def test_without_an_account_the_soonest_says_why_and_when() -> None:
+    pool = make_pool(1, 1, failures=1, pause=30)
+    first, second = pool.take(), pool.take()
+    assert first is not None
+    assert second is not None
+    first.end(UpstreamError("broken"))
+    assert pool.fault() is None
+    second.end(RateLimited("limited", retry_after=4))
+    error = pool.fault()
+    assert isinstance(error, RateLimited)
+    assert error.code == "upstream_rate_limited"
+    assert error.retry_after is not None
+    assert 4 <= error.retry_after <= 4.8
+    with pytest.raises(RateLimited):
+        await pool.acquire("key", 5)
+
+
+async def test_without_an_account_the_last_failure_is_told() -> None:
+    pool = make_pool(1, failures=1, pause=30)
+    lease = pool.take()
+    assert lease is not None
+    lease.end(UpstreamError("The certificate is not trusted."))
+    error = pool.fault()
+    assert type(error) is Unavailable
+    assert error.code == "no_account_available"
+    assert error.message.endswith(": The certificate is not trusted.")
+
+
+async def test_when_all_credentials_are_refused_nobody_is_to_try_again() -> None:
+    pool = make_pool(1, 1)
+    for account in pool.accounts:
+        account.session.refuse()
+    error = pool.fault()
+    assert isinstance(error, AccountRefused)
+    assert not error.retryable
+    assert [account.state for account in pool.accounts] == ["dead", "dead"]
+    with pytest.raises(AccountRefused):
+        await pool.acquire("key", 5)
+
+
+def test_before_the_first_login_the_pool_is_not_ready_but_takes_requests() -> None:
+    pool = make_pool(1)
+    pool.accounts[0].session.ready = False
+    error = pool.fault()
+    assert error is not None
+    assert "login" in error.message
+    assert pool.take() is not None
+
+
+def test_the_summary_counts_who_serves() -> None:
+    pool = make_pool(2, 2, 2)
+    pool.take()
+    pool.take()
+    pool.accounts[2].session.refuse()
+    assert pool.summary() == PoolSummary(healthy=2, total=3, streams=2, queued=0)
+
+
+def test_changes_of_an_account_are_in_the_log_with_its_name() -> None:
+    clock = PoolClock()
+    pool = make_pool(1, clock=clock)
+    with structlog.testing.capture_logs() as logged:
+        for outcome in ("limited", "good", "good", "refused"):
+            lease = pool.take()
+            assert lease is not None
+            lease.release(outcome, RateLimited("why"))
+            clock.now += 2
+    assert [(e["event"], e["account"]) for e in logged] == [
+        ("account_cooling", "a"),
+        ("account_recovered", "a"),
+        ("account_dead", "a"),
+    ]
+
+
+def test_an_account_shows_itself_without_secrets() -> None:
+    assert repr(make_pool(3).accounts[0]) == "<Account a healthy 0/3>"

@@ -1,0 +1,192 @@
+"""How answers end: cut by the emulator, left by the caller, or complete."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import aiohttp
+import pytest
+
+from emulator import Emulator, WrittenCall
+from tests.unit.emulator.support import EmulatorCaller
+
+
+async def read_into(got: bytearray, reply: aiohttp.ClientResponse) -> None:
+    async for chunk in reply.content.iter_any():
+        got += chunk
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+@pytest.mark.parametrize("how", ["reset", "fin"])
+@pytest.mark.parametrize("at", ["middle", "line"])
+async def test_a_truncated_answer_fails_after_its_text(
+    emu: Emulator, member: EmulatorCaller, framing: str, how: str, at: str
+) -> None:
+    marker = f"[[truncate framing={framing} how={how} at={at} after=2]]"
+    async with member.open_chat(marker) as reply:
+        got = bytearray()
+        with pytest.raises(aiohttp.ClientError):
+            await read_into(got, reply)
+    half = b'{"delta":"wor' if at == "middle" else b""
+    assert got == b'{"delta":"Hel"}\n{"delta":"lo, "}\n' + half
+    call = emu.calls[-1]
+    assert call.done
+    assert not call.closed
+    assert call.bytes_sent == len(got)
+
+
+# On the wire, because aiohttp's client takes the reset of a close-delimited body for its end.
+@pytest.mark.parametrize("marker", ["reset after=1", "truncate framing=close how=reset"])
+async def test_a_reset_is_a_reset_on_the_wire(
+    emu: Emulator, member: EmulatorCaller, marker: str
+) -> None:
+    host, port = emu.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = json.dumps({"inputs": f"<|user|>\n[[{marker}]]\n<|end|>"}).encode()
+    head = (
+        f"POST /codeapi/chat_auth HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {member.access}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+
+
+async def test_no_answer_at_all_before_a_reset(member: EmulatorCaller) -> None:
+    with pytest.raises(aiohttp.ClientOSError):
+        await member.chat("[[reset_before_headers]]")
+
+
+@pytest.mark.parametrize(
+    ("marker", "start"),
+    [
+        ("endless", b'{"delta":"w0 "}\n'),
+        ("endless pace=0 size=10000", b'{"delta":"w0...'),
+        ("heartbeats_forever", b'{"delta":"heartbeat"}\n'),
+        ("dribble", b"\n"),
+        ("role_leak split=1", b'{"delta":"Hel"}\n'),
+        ("slow first=0 gap=30", b'{"delta":"w0 "}\n'),
+        ("silent", b""),
+    ],
+)
+async def test_a_caller_who_leaves_is_recorded_within_200_ms_and_logs_nothing(
+    emu: Emulator,
+    member: EmulatorCaller,
+    marker: str,
+    start: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with member.open_chat(f"[[{marker}]]") as reply:
+        assert reply.status == 200
+        assert (await reply.content.read(len(start))) == start
+        call = emu.calls[-1]
+        assert not call.closed
+        left_at = asyncio.get_running_loop().time()
+        reply.close()
+    await assert_closed_soon(call, left_at)
+    assert caplog.records == []
+
+
+async def test_a_caller_who_leaves_before_any_head_is_recorded(
+    emu: Emulator, member: EmulatorCaller
+) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await member.chat("[[no_headers]]")
+    call = emu.calls[-1]
+    await assert_closed_soon(call, asyncio.get_running_loop().time())
+    assert (call.status, call.bytes_sent) == (0, 0)
+
+
+async def assert_closed_soon(call: WrittenCall, left_at: float) -> None:
+    await asyncio.wait_for(call.closed.wait(), 1)
+    assert call.closed_at is not None
+    assert call.closed_at - left_at < 0.2
+    assert not call.done
+
+
+async def test_a_caller_who_does_not_read_holds_the_emulator_back(
+    emu: Emulator, member: EmulatorCaller
+) -> None:
+    async with member.open_chat("[[endless pace=0 size=100000]]"):
+        await asyncio.sleep(0.3)
+        sent = emu.calls[-1].bytes_sent
+        await asyncio.sleep(0.1)
+        assert emu.calls[-1].bytes_sent == sent
+
+
+async def test_a_role_marker_is_cut_over_four_deltas(member: EmulatorCaller) -> None:
+    async with member.open_chat("[[role_leak split=1]]") as reply:
+        lines = [await reply.content.readline() for _ in range(8)]
+    assert lines[3:7] == [
+        b'{"delta":"!\\n<"}\n',
+        b'{"delta":"|e"}\n',
+        b'{"delta":"nd|"}\n',
+        b'{"delta":">\\n<|user|>\\nmore?"}\n',
+    ]
+
+
+async def test_the_head_of_a_slow_answer_comes_at_once(member: EmulatorCaller) -> None:
+    before = time.perf_counter()
+    async with member.open_chat("[[slow first=0.2 gap=0.1 n=3]]") as reply:
+        head = time.perf_counter() - before
+        await reply.content.readline()
+        first = time.perf_counter() - before
+        await reply.read()
+    assert head < 0.1
+    assert 0.19 <= first < 0.35  # a loop's clock may be a millisecond behind
+    assert time.perf_counter() - before >= 0.4
+
+
+async def test_the_default_answer_keeps_its_pace(caller: EmulatorCaller) -> None:
+    async with Emulator(pace=0.005) as emu:
+        caller.url = emu.url
+        await caller.login()
+        before = time.perf_counter()
+        reply = await caller.chat("hi")
+        assert time.perf_counter() - before >= 0.005 * (len(reply.lines) - 1)
+
+
+async def test_a_whole_answer_is_recorded_with_what_was_asked(
+    emu: Emulator, member: EmulatorCaller
+) -> None:
+    reply = await member.chat("[[no_usage]]", model="S2")
+    login, chat = emu.calls
+    assert emu.calls_to("/codeuser/") == [login]
+    assert emu.calls_to("/codeapi/chat_auth") == [chat]
+    assert (chat.method, chat.query, chat.status) == ("POST", {"ft_token": "u_demo_user"}, 200)
+    assert chat.headers["authorization"] == f"Bearer {member.access}"
+    assert chat.body["meta_datas"] == {"model": "S2"}
+    assert chat.bytes_sent == len(reply.raw)
+    assert chat.done
+    assert chat.closed_at is None
+    assert login.bytes_sent > 100
+
+
+async def test_connections_are_kept_after_whole_answers(member: EmulatorCaller) -> None:
+    reused: list[bool] = []
+    trace = aiohttp.TraceConfig()
+
+    async def on_reuse(*_: object) -> None:
+        reused.append(True)
+
+    trace.on_connection_reuseconn.append(on_reuse)
+    async with aiohttp.ClientSession(trace_configs=[trace]) as session:
+        member.session = session
+        for marker in ("say", "empty", "status", "say"):
+            await member.chat(f"[[{marker}]]")
+    assert len(reused) == 3
+
+
+async def test_stopping_ends_answers_under_way_at_once(member: EmulatorCaller) -> None:
+    async with Emulator() as emu:
+        member.url = emu.url
+        await member.login()
+        async with member.open_chat("[[silent]]"):
+            before = time.perf_counter()
+            await emu.stop()
+            assert time.perf_counter() - before < 1
+            assert not emu.calls[-1].closed

@@ -1,0 +1,72 @@
+"""The assistant that uses tools, as the prompt tells it of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from emulator.scenarios.call_notations import NOTATIONS
+from tests.unit.emulator.support import CHAT, EmulatorCaller
+
+TOOLS = [
+    {
+        "name": "get_weather",
+        "description": "d",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+            "required": ["city", "days"],
+        },
+    },
+    {"name": "clock", "parameters": {"type": "object", "properties": {}}},
+]
+SYSTEM = "\n".join(["Be kind.", "<tools>", *map(json.dumps, TOOLS), "not a tool", "</tools>"])
+RESULT = '<tool_result id="call_1" name="clock">\nnoon\n</tool_result>'
+
+
+def prompt(*users: str) -> str:
+    blocks = [f"<|system|>\n{SYSTEM}\n<|end|>", *(f"<|user|>\n{u}\n<|end|>" for u in users)]
+    return "\n".join([*blocks, "<|assistant|>"])
+
+
+async def said(member: EmulatorCaller, *users: str) -> str:
+    options = member.chat_options("")
+    options["json"]["inputs"] = prompt(*users)
+    reply = await member.request("POST", f"{CHAT}?ft_token=u_demo_user", **options)
+    assert reply.status == 200
+    return reply.text
+
+
+async def test_given_a_tool_it_calls_it(member: EmulatorCaller) -> None:
+    text = await said(member, "Is the weather nice in Oslo for 2 days?")
+    call: Any = json.loads(text.removeprefix("<tool_call>").removesuffix("</tool_call>"))
+    assert call == {"name": "get_weather", "arguments": {"city": "Oslo", "days": 2}}
+
+
+async def test_given_results_it_answers_from_them(member: EmulatorCaller) -> None:
+    assert await said(member, "The clock?", RESULT, RESULT) == "clock says: noon\n" * 2
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+async def test_it_calls_in_the_notation_that_is_demanded(
+    member: EmulatorCaller, notation: str
+) -> None:
+    text = await said(member, f"The weather in Oslo, 2 days [[call notation={notation}]]")
+    assert "get_weather" in text
+    assert "Oslo" in text
+
+
+async def test_it_calls_several_tools_when_told_so(member: EmulatorCaller) -> None:
+    text = await said(member, "Oslo [[call n=2 notation=lone]]")
+    assert text == '<get_weather city="Oslo" days="1" />\n<clock />'
+
+
+async def test_it_talks_instead_or_repeats_the_prompt_when_told_so(member: EmulatorCaller) -> None:
+    assert await said(member, "[[ignore_tools]]") == "I would rather just talk.\n"
+    assert (await said(member, "[[fragment]]")).endswith("not a tool\n</tools>\n")
+
+
+async def test_without_tools_it_has_none(member: EmulatorCaller) -> None:
+    assert (await member.chat("[[call]]")).text == "I have no tools.\n"

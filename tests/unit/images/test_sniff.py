@@ -1,0 +1,108 @@
+"""What a picture is, from its URL and its bytes."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import InvalidRequest
+from gateway.generation.request import Image, RemoteImage
+from gateway.images.sniff import (
+    ImageLimits,
+    check_image,
+    image_from_bytes,
+    image_from_url,
+    read_header,
+)
+from tests.images import data_url, gif, jpeg, png, webp
+
+LIMITS = ImageLimits(max_bytes=1000, max_pixels=10_000)
+
+PICTURES = {
+    "png": (png(), "image/png"),
+    "jpeg": (jpeg(), "image/jpeg"),
+    "progressive jpeg": (jpeg(marker=0xC2), "image/jpeg"),
+    "gif": (gif(), "image/gif"),
+    "webp, extended": (webp(b"VP8X"), "image/webp"),
+    "webp, lossless": (webp(b"VP8L"), "image/webp"),
+    "webp, lossy": (webp(b"VP8 "), "image/webp"),
+}
+
+
+@pytest.mark.parametrize(("raw", "mime"), PICTURES.values(), ids=PICTURES)
+def test_kind_and_size_are_read_from_the_bytes(raw: bytes, mime: str) -> None:
+    assert read_header(raw) == (mime, 2, 3)
+    assert image_from_bytes(raw, LIMITS, "p") == Image(mime, base64.b64encode(raw).decode())
+
+
+@pytest.mark.parametrize(("raw", "mime"), PICTURES.values(), ids=PICTURES)
+def test_a_picture_cut_anywhere_is_refused_or_whole_enough_to_be_known(
+    raw: bytes, mime: str
+) -> None:
+    for end in range(len(raw)):
+        assert read_header(raw[:end]) in (None, (mime, 2, 3))
+
+
+@given(st.binary(max_size=80), st.sampled_from([b"", *(raw[:24] for raw, _ in PICTURES.values())]))
+def test_rubbish_is_never_an_error(rubbish: bytes, begin: bytes) -> None:
+    read_header(begin + rubbish)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        data_url(png()),
+        data_url(png()).rstrip("="),
+        data_url(png(), "image/jpeg"),  # what it says does not matter
+        "DATA:IMAGE/PNG;BASE64," + data_url(png()).partition(",")[2],
+        "data:image/png;charset=utf-8;base64," + data_url(png()).partition(",")[2],
+        "data:;base64," + data_url(png()).partition(",")[2],
+    ],
+)
+def test_a_data_url_is_read(url: str) -> None:
+    assert image_from_url(url, LIMITS, "p") == Image("image/png", base64.b64encode(png()).decode())
+
+
+@pytest.mark.parametrize("url", ["https://example.org/a.png", "HTTP://example.org/a.png"])
+def test_an_address_is_something_to_fetch(url: str) -> None:
+    assert image_from_url(url, LIMITS, "p") == RemoteImage(url, "p")
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("", "invalid_image_url"),
+        ("image.png", "invalid_image_url"),
+        ("file:///etc/passwd", "invalid_image_url"),
+        ("ftp://example.org/a.png", "invalid_image_url"),
+        ("data:image/png,plain", "invalid_image_url"),
+        ("data:image/png;base64", "invalid_image_url"),
+        ("data:image/png;base64,", "invalid_image_url"),
+        ("data:image/png;base64,****", "invalid_image_url"),
+        ("data:image/png;base64,好", "invalid_image_url"),
+        ("data:image/png;base64,AA AA", "invalid_image_url"),
+        ("data:image/png;base64,A", "invalid_image_url"),
+        (data_url(b"<svg/>", "image/svg+xml"), "invalid_image_url"),
+        (data_url(b"%PDF-1.7"), "invalid_image_url"),
+        (data_url(png(0, 3)), "invalid_image_url"),
+        (data_url(png(101, 100)), "image_too_large"),
+        (data_url(png(2**31, 2**31)), "image_too_large"),
+        (data_url(png(padding=1000)), "image_too_large"),
+        ("data:image/png;base64," + "A" * 10_000_000, "image_too_large"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_what_is_no_picture_or_too_large_is_refused_with_its_place(url: str, code: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        image_from_url(url, LIMITS, "messages[0].content[1].image_url.url")
+    assert (caught.value.code, caught.value.status) == (code, 400)
+    assert caught.value.param == "messages[0].content[1].image_url.url"
+    assert len(caught.value.message) < 300
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    raw = png(100, 100)
+    check_image(raw, ImageLimits(len(raw), 10_000), "p")

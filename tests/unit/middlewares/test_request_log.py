@@ -1,0 +1,193 @@
+"""One line a request, at its end, with nothing in it that is nobody's business."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+import structlog
+from aiohttp import web
+
+from gateway import GENERATION, InvalidRequest, RateLimited
+from gateway.generation.model import Model
+from gateway.generation.outcome import Generation, Usage
+from gateway.generation.request import GenerationRequest, Message
+from gateway.middleware import Handler
+from gateway.options import Secret
+from middlewares.api_key import Key, api_key
+from middlewares.request_log import request_log
+from tests.unit.middlewares.support import App, ok, running
+
+MODEL = Model("fitten-code", "Fitten Code", None, "chat")
+
+
+async def logged(
+    handler: Handler = ok, *, path: str = "/here", method: str = "POST", **headers: str
+) -> dict[str, Any]:
+    """The one line that a request left."""
+    with structlog.testing.capture_logs() as lines:
+        async with running(request_log(), handler=handler) as app:
+            await app.call(headers, path=path, method=method)
+    (line,) = (line for line in lines if line["event"] == "request")
+    assert line["log_level"] == "info"
+    return dict(line)
+
+
+def generating(end: str | None, **fields: Any) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked = GenerationRequest((Message("user", "my prompt"),), stream=True)
+        generation = Generation(asked, MODEL)
+        request[GENERATION] = generation
+        generation.first_piece = time.monotonic()
+        generation.usage = Usage(9, 2, estimated=True)
+        generation.finish_reason = "stop"
+        generation.bytes_sent = 123
+        generation.end = end
+        for name, value in fields.items():
+            setattr(generation, name, value)
+        return web.Response(text="ok")
+
+    return handler
+
+
+async def test_a_plain_request_leaves_one_line() -> None:
+    line = await logged()
+    assert line.pop("duration_ms") >= 0
+    assert line == {
+        "event": "request",
+        "log_level": "info",
+        "method": "POST",
+        "route": "/here",
+        "key": None,
+        "status": 200,
+        "end": "complete",
+        "bytes": 2,
+    }
+
+
+async def test_a_generation_tells_model_tokens_times_and_bytes() -> None:
+    line = await logged(generating("complete"))
+    assert line.pop("duration_ms") >= line.pop("first_piece_ms") >= 0
+    assert line == {
+        "event": "request",
+        "log_level": "info",
+        "method": "POST",
+        "route": "/here",
+        "key": None,
+        "status": 200,
+        "end": "complete",
+        "model": "fitten-code",
+        "account": None,
+        "queued_ms": 0.0,
+        "stream": True,
+        "finish_reason": "stop",
+        "prompt_tokens": 9,
+        "completion_tokens": 2,
+        "tokens_estimated": True,
+        "bytes": 123,
+    }
+
+
+async def test_a_generation_that_came_to_nothing_has_no_numbers() -> None:
+    line = await logged(generating(None, usage=None, first_piece=None, finish_reason=None))
+    assert line["prompt_tokens"] is line["completion_tokens"] is line["first_piece_ms"] is None
+
+
+async def test_a_stream_that_failed_in_the_middle_is_told_by_its_end() -> None:
+    line = await logged(generating("upstream_truncated"))
+    assert (line["status"], line["end"]) == (200, "upstream_truncated")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "end"),
+    [
+        (RateLimited("no"), 429, "rate_limit_exceeded"),
+        (InvalidRequest("no", code="invalid_json"), 400, "invalid_json"),
+        (InvalidRequest("no"), 400, "error"),
+        (ValueError("no"), 500, "internal_error"),
+    ],
+)
+async def test_an_error_is_logged_with_status_and_code(
+    error: Exception, status: int, end: str
+) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        raise error
+
+    line = await logged(handler)
+    assert (line["status"], line["end"]) == (status, end)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"), [("/my-secret-path", "POST", 404), ("/here", "DELETE", 405)]
+)
+async def test_what_has_no_route_is_logged_without_its_path(
+    path: str, method: str, status: int
+) -> None:
+    line = await logged(path=path, method=method)
+    assert line["status"] == status
+    assert "my-secret-path" not in repr(line)
+
+
+async def test_a_caller_that_leaves_is_a_499() -> None:
+    begun, left = asyncio.Event(), asyncio.Event()
+
+    async def outermost(request: web.Request, inner: Handler) -> web.StreamResponse:
+        try:
+            return await inner(request)
+        finally:
+            left.set()
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        begun.set()
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async def leave(app: App) -> None:
+        async with aiohttp.ClientSession() as http:
+            call = asyncio.create_task(http.post(f"{app.url}/here"))
+            await begun.wait()
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+
+    with structlog.testing.capture_logs() as lines:
+        async with running(outermost, request_log(), handler=handler) as app:
+            await leave(app)
+            async with asyncio.timeout(5):
+                await left.wait()
+    (line,) = lines
+    assert (line["status"], line["end"]) == (499, "client_closed_request")
+
+
+async def test_the_line_is_written_when_the_stream_is_over() -> None:
+    order = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(3):
+            await response.write(b"data")
+            await asyncio.sleep(0.01)
+        order.append("end of stream")
+        return response
+
+    line = await logged(handler)
+    assert order == ["end of stream"]
+    assert line["duration_ms"] >= 29
+
+
+async def test_neither_prompt_nor_key_nor_header_is_in_the_line() -> None:
+    chain = api_key(keys=[Key("alice", Secret("team-key-1234"))])
+    with structlog.testing.capture_logs() as lines:
+        async with running(request_log(), chain, handler=generating("complete")) as app:
+            await app.call(
+                {"Authorization": "Bearer team-key-1234", "x-hidden": "hidden", "User-Agent": "me"}
+            )
+            await app.call({"Authorization": "Bearer wrong-key-5678"})
+    first, second = lines
+    assert first["key"] == "alice"
+    assert (second["key"], second["status"]) == (None, 401)
+    for word in ("my prompt", "team-key", "wrong-key", "5678", "hidden", "Bearer"):
+        assert word not in repr(lines)

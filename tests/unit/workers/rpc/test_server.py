@@ -1,0 +1,295 @@
+"""Limits are exact over several workers, and what a worker held comes back however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+
+import pytest
+
+from gateway.errors import (
+    AccountRefused,
+    GatewayError,
+    RateLimited,
+    Superseded,
+    Unavailable,
+    UpstreamTimeout,
+    UpstreamUnauthorized,
+)
+from gateway.fitten.auth.reauthenticate import call_with_tokens
+from gateway.fitten.completion.supersede import CompletionKey
+from gateway.store.rate_windows import Window
+from gateway.store.token_file import Tokens
+from gateway.workers.rpc.server import MasterState
+from tests.unit.workers.support import Line, kept_pool, lines, settled
+
+MINUTE = Window(limit=10, seconds=60.0, callers=100)
+
+
+async def test_a_slot_is_lent_with_its_account_and_tokens_and_comes_back() -> None:
+    pool = kept_pool(1)
+    async with lines(pool) as (line,):
+        slot = await line.pool.acquire("key", 1.0)
+        assert (slot.account.name, slot.probe) == ("a", False)
+        assert (await slot.account.session.tokens()).access_token == "access 1"
+        assert pool.summary().streams == 1
+        slot.release("good")
+        slot.release("good")
+        await settled()
+        assert pool.summary().streams == 0
+        assert line.rpc_server.held == 0
+
+
+async def test_workers_together_get_no_more_slots_than_there_are() -> None:
+    pool = kept_pool(2, 1, queue_length=100)
+    most = 0
+
+    async with lines(pool, 3) as workers:
+
+        async def use(number: int) -> None:
+            nonlocal most
+            slot = await workers[number % 3].pool.acquire(f"key {number}", 5.0)
+            most = max(most, pool.summary().streams)
+            await asyncio.sleep(0.002)
+            slot.release("good")
+
+        await asyncio.gather(*(use(number) for number in range(40)))
+        await settled()
+    assert most == 3
+    assert pool.summary().streams == pool.summary().queued == 0
+
+
+async def test_callers_of_different_workers_take_turns() -> None:
+    pool = kept_pool(1, queue_length=20)
+    served: list[str] = []
+    async with lines(pool, 2) as (busy, calm):
+        first = await busy.pool.acquire("batch", 1.0)
+
+        async def use(line: Line, key: str) -> None:
+            slot = await line.pool.acquire(key, 5.0)
+            served.append(key)
+            slot.release("good")
+
+        tasks = [asyncio.create_task(use(busy, "batch")) for _ in range(5)]
+        await settled()
+        tasks.append(asyncio.create_task(use(calm, "person")))
+        await settled()
+        first.release("good")
+        await asyncio.gather(*tasks)
+    assert served.index("person") <= 1
+
+
+async def test_a_caller_who_leaves_the_line_is_out_of_it() -> None:
+    pool = kept_pool(1)
+    async with lines(pool, 2) as (one, other):
+        slot = await one.pool.acquire("key", 1.0)
+        waiting = asyncio.create_task(other.pool.acquire("key", 5.0))
+        await settled()
+        assert pool.summary().queued == 1
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await settled()
+        assert pool.summary().queued == 0
+        slot.release("good")
+
+
+async def test_a_slot_that_arrives_for_nobody_goes_back() -> None:
+    pool = kept_pool(1)
+    async with lines(pool) as (line,):
+        rpc = asyncio.create_task(line.pool.acquire("key", 1.0))
+        await asyncio.sleep(0)  # the question is sent, the answer not read
+        rpc.cancel()
+        await asyncio.wait([rpc])
+        await settled()
+        assert pool.summary().streams == 0
+
+
+async def test_all_that_a_worker_held_comes_back_when_it_is_gone() -> None:
+    pool = kept_pool(2, queue_length=10)
+    async with lines(pool, 2) as (dying, living):
+        await dying.pool.acquire("key", 1.0)
+        await dying.pool.acquire_completion()
+        waiting = asyncio.create_task(dying.pool.acquire("key", 5.0))
+        slot = await waiting
+        waiting = asyncio.create_task(dying.pool.acquire("key", 5.0))
+        await settled()
+        assert (pool.summary().streams, pool.summary().queued) == (2, 1)
+        assert slot.account.name == "a"
+        dying.close()
+        with pytest.raises(Unavailable) as caught:
+            await waiting
+        assert (caught.value.status, caught.value.code) == (503, "draining")
+        await settled()
+        assert (pool.summary().streams, pool.summary().queued) == (0, 0)
+        assert pool.accounts[0].completions_busy == 0
+        (await living.pool.acquire("key", 1.0)).release("good")
+
+
+async def test_another_account_is_lent_or_none_is_to_be_had() -> None:
+    pool = kept_pool(1, 1)
+    async with lines(pool) as (line,):
+        slot = await line.pool.acquire("key", 1.0)
+        other = await line.pool.another("key", 1.0, [slot.account.name])
+        assert other is not None
+        assert {slot.account.name, other.account.name} == {"a", "b"}
+        assert await line.pool.another("key", 1.0, ["a"]) is None
+
+
+async def test_what_came_of_a_call_reaches_the_account() -> None:
+    pool = kept_pool(1)
+    async with lines(pool) as (line,):
+        slot = await line.pool.acquire("key", 1.0)
+        slot.end(RateLimited("too many", retry_after=30.0))
+        await settled()
+        assert pool.accounts[0].state == "cooling"
+        with pytest.raises(RateLimited) as caught:
+            await line.pool.acquire("key", 1.0)
+        assert caught.value.code == "upstream_rate_limited"
+        assert 30 <= (caught.value.retry_after or 0) <= 36.1
+
+
+async def test_an_answer_to_a_probe_brings_the_account_back() -> None:
+    pool = kept_pool(1, failures=1, pause=0.0)
+    async with lines(pool) as (line,):
+        (await line.pool.acquire("key", 1.0)).end(UpstreamTimeout("silent"))
+        await settled()
+        slot = await line.pool.acquire("key", 1.0)
+        assert slot.probe
+        slot.answered()
+        await settled()
+        assert pool.accounts[0].state == "healthy"
+        slot.end(None)
+
+
+async def test_tokens_that_are_not_there_yet_are_waited_for() -> None:
+    pool = kept_pool(1)
+    session = pool.accounts[0].session
+    session.has_tokens = False
+    async with lines(pool) as (line,):
+        slot = await line.pool.acquire("key", 1.0)
+        assert (await slot.account.session.tokens()).refresh_token == "refresh 1"
+        session.fails = AccountRefused("wrong password")
+        with pytest.raises(AccountRefused, match="wrong password"):
+            await (await line.pool.acquire_completion()).account.session.tokens()
+
+
+async def test_refused_tokens_are_replaced_by_the_parent_and_refused_ones_reported() -> None:
+    pool = kept_pool(1)
+    session = pool.accounts[0].session
+    used: list[str] = []
+    async with lines(pool) as (line,):
+        slot = await line.pool.acquire("key", 1.0)
+
+        async def call(tokens: Tokens) -> None:
+            used.append(tokens.access_token)
+            raise UpstreamUnauthorized("401")
+
+        with pytest.raises(AccountRefused):
+            await call_with_tokens(slot.account.session, call)
+        await settled()
+        assert used == ["access 1", "access 2", "access 3"]
+        assert [way for _, way in session.replaced] == ["refresh", "login"]
+        assert session.refusals == 1
+        assert {"access 1", "access 2", "access 3", "u_a"} <= set(line.secrets)
+
+
+async def test_a_caller_who_leaves_while_tokens_are_fetched_is_forgotten() -> None:
+    pool = kept_pool(1)
+    pool.accounts[0].session.has_tokens = False
+    pool.accounts[0].session.hangs = True
+    async with lines(pool) as (line,):
+        slot = await line.pool.acquire("key", 1.0)
+        waiting = asyncio.create_task(slot.account.session.tokens())
+        await settled()
+        assert len(line.rpc_server._tasks) == 1
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await settled()
+        assert not line.rpc_server._tasks
+
+
+async def test_requests_are_counted_over_all_workers() -> None:
+    async with lines(kept_pool(1), 3) as workers:
+        asked = [
+            workers[number % 3].remote_state.admit("rate_limit", "key alice", MINUTE)
+            for number in range(30)
+        ]
+        admissions = await asyncio.gather(*asked)
+        assert sum(admission.admitted for admission in admissions) == 10
+        assert max(admission.count for admission in admissions) == 10
+        other = await workers[0].remote_state.admit("rate_limit", "key bob", MINUTE)
+        assert (other.admitted, other.count) == (True, 1)
+        assert 59 < other.first <= 60
+
+
+async def completing(line: Line, place: CompletionKey, seconds: float = 5.0) -> str:
+    """How a completion ends that takes so long."""
+    try:
+        async with line.newest_completions.track(place, 10.0):
+            await asyncio.sleep(seconds)
+    except Superseded:
+        return "superseded"
+    return "done"
+
+
+async def test_a_newer_completion_ends_an_older_one_in_whichever_worker() -> None:
+    state = MasterState()
+    async with lines(kept_pool(1), 3, state) as (one, two, three):
+        place = ("alice", "main.py")
+        older = asyncio.create_task(completing(one, place))
+        await settled()
+        newer = asyncio.create_task(completing(two, place))
+        assert await older == "superseded"
+        await settled()
+        newest = asyncio.create_task(completing(two, place))
+        assert await newer == "superseded", "in the same worker too"
+        others = [
+            asyncio.create_task(completing(three, other, 0.02))
+            for other in (("bob", "main.py"), ("alice", "test.py"), (None, "main.py"))
+        ]
+        assert await asyncio.gather(*others) == ["done"] * 3
+        assert not newest.done()
+        assert len(state.newest) == 1
+        two.close()
+        await settled()
+        assert not state.newest
+        newest.cancel()
+        await asyncio.wait([newest])
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_every_slot_comes_back_whatever_happens_in_whatever_order(seed: int) -> None:
+    draw = random.Random(seed)
+    pool = kept_pool(2, 1, queue_length=4, completion_limit=3)
+    async with lines(pool, 3) as workers:
+
+        async def use() -> None:
+            line = draw.choice(workers)
+            with suppress(GatewayError):
+                if draw.random() < 0.3:
+                    slot = await line.pool.acquire_completion(draw.choice([None, "a", "b"]))
+                else:
+                    slot = await line.pool.acquire(draw.choice("xyz"), draw.uniform(0.001, 0.02))
+                try:
+                    await asyncio.sleep(draw.uniform(0, 0.004))
+                finally:
+                    slot.end(draw.choice([None, UpstreamTimeout("silent"), RuntimeError()]))
+
+        tasks: list[asyncio.Task[None]] = []
+        for number in range(150):
+            tasks.append(asyncio.create_task(use()))
+            if draw.random() < 0.3:
+                draw.choice(tasks).cancel()
+            if number == 100:
+                workers[2].close()
+            for account in pool.accounts:
+                assert account.busy <= account.limit
+                assert account.completions_busy <= account.completion_limit
+            await asyncio.sleep(draw.uniform(0, 0.001))
+        await asyncio.wait(tasks)
+        await settled()
+        assert pool.summary().streams == pool.summary().queued == 0
+        assert [account.completions_busy for account in pool.accounts] == [0, 0]
+        assert [line.rpc_server.held for line in workers] == [0, 0, 0]
+        assert not [task for line in workers for task in line.rpc_server._tasks]

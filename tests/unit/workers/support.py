@@ -1,0 +1,125 @@
+"""A parent's desk and a worker's view of it, at the two ends of a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from gateway.accounts.pool import LocalPool
+from gateway.config.settings import AccountSettings, Config, FittenSettings
+from gateway.errors import GatewayError
+from gateway.options import Secret
+from gateway.store.token_file import Tokens
+from gateway.workers.rpc.channel import master_channel
+from gateway.workers.rpc.client import RpcClient
+from gateway.workers.rpc.messages import CompletionSuperseded
+from gateway.workers.rpc.server import MasterState, RpcServer
+from gateway.workers.services.remote_state import RemoteNewestCompletions, RemotePool, RemoteState
+from tests.unit.accounts.support import FakeSession, make_pool
+
+CONFIG = Config(fitten=FittenSettings(accounts=(AccountSettings("a", Secret("secret")),)))
+
+
+class KeptSession(FakeSession):
+    """A session of the parent's, of which a test says how it is."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.number = 1
+        self.has_tokens = True
+        self.replaced: list[tuple[Tokens, str]] = []
+        self.refusals = 0
+        self.fails: GatewayError | None = None
+        self.hangs = False
+
+    def _tokens(self) -> Tokens:
+        return Tokens(f"u_{self.name}", f"access {self.number}", f"refresh {self.number}", 9e9)
+
+    def at_hand(self) -> Tokens | None:
+        return self._tokens() if self.has_tokens else None
+
+    async def tokens(self) -> Tokens:
+        if self.hangs:
+            await asyncio.sleep(60)
+        if self.fails:
+            raise self.fails
+        return self._tokens()
+
+    async def replace(self, rejected: Tokens, way: str) -> Tokens:
+        self.replaced.append((rejected, way))
+        self.number += 1
+        return await self.tokens()
+
+    def refused(self) -> GatewayError:
+        self.refusals += 1
+        return GatewayError("refused")
+
+
+def kept_pool(*limits: int, **options: Any) -> LocalPool[Any]:
+    """A pool of the parent's with accounts a, b, c ..."""
+    pool = make_pool(*limits, **options)
+    for account in pool.accounts:
+        account.session = KeptSession(account.name)
+    return pool
+
+
+class Line:
+    """One worker: `rpc_server` is the parent's end, `remote_state` and `pool` the worker's."""
+
+    def __init__(self, pool: LocalPool[Any], state: MasterState) -> None:
+        self.link = master_channel(self._take, lambda: self.rpc_server.close())
+        self.rpc_server = RpcServer(state, self.link.send)
+        self.rpc_server.pools[1] = pool
+        self.rpc = RpcClient(self._told, lambda: None)
+        self.newest_completions = RemoteNewestCompletions(self.rpc)
+        self.remote_state = RemoteState(self.rpc, 1, self.newest_completions)
+        self.secrets: list[str] = []
+        client: Any = None
+        accounts = self.remote_state.accounts(CONFIG, client, self.secrets.append)
+        self.pool: RemotePool = accounts.pool
+
+    def _take(self, message: Any) -> None:
+        self.rpc_server.take(message)
+
+    def _told(self, message: Any) -> None:
+        if isinstance(message, CompletionSuperseded):
+            self.newest_completions.superseded(message.completion)
+        else:
+            self.remote_state.told(message)
+
+    async def open(self) -> None:
+        ours, theirs = socket.socketpair()
+        await self.link.open(ours)
+        await self.rpc.open(theirs)
+
+    def close(self) -> None:
+        """The worker is gone."""
+        self.rpc.close()
+        self.link.close()
+
+
+@asynccontextmanager
+async def lines(
+    pool: LocalPool[Any], count: int = 1, state: MasterState | None = None
+) -> AsyncIterator[list[Line]]:
+    """So many workers with one parent."""
+    state = state or MasterState()
+    opened = [Line(pool, state) for _ in range(count)]
+    for line in opened:
+        await line.open()
+    try:
+        yield opened
+    finally:
+        for line in opened:
+            line.close()
+        await asyncio.sleep(0.01)
+
+
+async def settled() -> None:
+    """What is on its way has arrived."""
+    for _ in range(20):
+        await asyncio.sleep(0.001)
