@@ -9,7 +9,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashe
 
 .PHONY: help install demo run test lint types check check-processes check-rest sdk install-service \
         deploy-check boot-test confined errors-doc corpora restarts chaos soak bench bench-quick \
-        bench-peers lock audit dist clean
+        bench-peers bench-compare lock audit dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -120,6 +120,10 @@ bench-quick: $(VENV)/.runtime  ## the same in under a minute, rougher
 
 bench-peers: $(VENV)/.runtime  ## the same with LiteLLM beside it
 	$(BIN)/python -m benchmarks.run --peers
+
+bench-compare: $(VENV)/.runtime  ## this tree with REV=<commit>, or A=one.yaml with B=two.yaml; needs wrk
+	$(BIN)/python -m benchmarks.compare $(if $(REV),--rev='$(REV)') $(if $(A),--a '$(A)') \
+	  $(if $(B),--b '$(B)') $(if $(PAIRS),--pairs '$(PAIRS)') $(if $(LOADS),--loads '$(LOADS)')
 
 lock: requirements/lock.sh  ## resolve the locks anew (for maintainers)
 	sh requirements/lock.sh $(PYTHON)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SMALL, BURST = 8, 256  # pieces
 
@@ -40,6 +40,23 @@ class BenchLoad:
     connections: int
 
 
+@dataclass(frozen=True, slots=True)
+class PacedLoad:
+    """Streams that get a piece at every turn."""
+
+    name: str
+    streams: int
+    pieces: int
+    pace: int  # milliseconds
+    unit: str = "piece"
+    tls: bool = False  # to the upstream
+    ramp: float = 0.5  # seconds to open the streams in
+
+    def gentler(self) -> PacedLoad:
+        """For targets that could not keep up."""
+        return replace(self, streams=self.streams // 20)
+
+
 def request_body(marker: str, filler: Iterable[dict[str, str]] = ()) -> bytes:
     """A chat completion request whose answer is chosen by the marker."""
     messages = [
@@ -63,6 +80,15 @@ CLOSED = (
     BenchLoad("burst", "piece", request_body("burst"), BURST, BURST, 16),
     BenchLoad("prompt", "request", request_body("small", conversation(500_000)), SMALL, 1, 8),
 )
+
+PACED = PacedLoad("paced", 200, 250, 20)
+# Half the streams: the upstream's own TLS must not become the bottleneck.
+PACED_TLS = PacedLoad("paced-tls", 100, 250, 20, tls=True)
+OPEN = PacedLoad("open", 1000, 12, 500, ramp=2.0)
+# The same for `--quick`.
+QUICK_PACED = replace(PACED, pieces=60)
+QUICK_PACED_TLS = replace(PACED_TLS, pieces=60)
+QUICK_OPEN = replace(OPEN, pieces=6, ramp=1.0)
 
 
 def chunk(data: bytes) -> bytes:

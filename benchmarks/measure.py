@@ -9,31 +9,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import loads
-from benchmarks.loads import BenchLoad
+from benchmarks.loads import BenchLoad, PacedLoad
 from benchmarks.processes import BenchProcess, BenchProcessFailed, Probe
 from benchmarks.targets import BenchTarget
 
+CROWDED = 1.15  # paced pieces in one read: from here on the machine was too busy
 _LUA = Path(__file__).parent / "load.lua"
-
-
-@dataclass(frozen=True, slots=True)
-class PacedMeasure:
-    """Streams that get a piece at every turn."""
-
-    name: str
-    streams: int
-    pieces: int
-    pace: int  # milliseconds
-    unit: str = "piece"
-
-    def gentler(self) -> PacedMeasure:
-        """For targets that could not keep up."""
-        return PacedMeasure(self.name, self.streams // 20, self.pieces, self.pace)
 
 
 @dataclass(slots=True)
@@ -69,26 +55,15 @@ def closed_loop(
     load: BenchLoad, target: BenchTarget, upstream: BenchProcess, seconds: int, *, path: str = ""
 ) -> Sample:
     """wrk asks as fast as it is answered."""
-    path = path or "/v1/chat/completions"
     connections, seconds = (4, seconds * 3) if target.slow else (load.connections, seconds)
-    dialect = "fitten" if "chat_auth" in path else "openai"
+    fit = replace(load, connections=connections)
     watch = ProcessWatch(target.process, upstream)
-    with tempfile.NamedTemporaryFile(prefix="bench-body-") as file:
-        file.write(load.body)
-        file.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s"]
-        command += ["-s", str(_LUA), f"http://127.0.0.1:{target.port}{path}"]
-        command += ["--", file.name, str(target.keys), str(load.pieces), dialect]
+    with body_file(load) as body:
+        command = wrk_command(fit, target, body, seconds, path=path)
         with watch.running():
             result = _run(command, seconds + 60)
-    requests = result["requests"]
-    sample = Sample()
-    if result["wrong"] or result["broken"] or not requests or not result["checked"]:
-        sample.fault = (
-            f"{requests} requests, {result['wrong']} wrong answers, {result['broken']} broken "
-            f"connections: {result['sample']}"
-        )
-    units = max(1, requests * load.units)
+    sample = Sample(fault=closed_fault(result))
+    units = max(1, result["requests"] * load.units)
     sample.cpu_us = watch.target / units * 1e6
     sample.rate = units / result["seconds"]
     sample.upstream_share = watch.upstream / watch.wall
@@ -96,17 +71,53 @@ def closed_loop(
     return sample
 
 
-def paced(load: PacedMeasure, target: BenchTarget, upstream: BenchProcess) -> Sample:
+@contextmanager
+def body_file(load: BenchLoad) -> Iterator[str]:
+    """Put a load's request where wrk reads it; gives the file's name."""
+    with tempfile.NamedTemporaryFile(prefix="bench-body-") as file:
+        file.write(load.body)
+        file.flush()
+        yield file.name
+
+
+def wrk_command(
+    load: BenchLoad, target: BenchTarget, body: str, seconds: int, *, path: str = ""
+) -> list[str]:
+    """Return the command that runs a closed loop."""
+    path = path or "/v1/chat/completions"
+    dialect = "fitten" if "chat_auth" in path else "openai"
+    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "20s"]
+    command += ["-s", str(_LUA), f"http://127.0.0.1:{target.port}{path}"]
+    return [*command, "--", body, str(target.keys), str(load.pieces), dialect]
+
+
+def closed_fault(result: dict[str, Any]) -> str:
+    """Say what was wrong in a closed loop's result; empty if nothing was."""
+    requests, wrong, broken = result["requests"], result["wrong"], result["broken"]
+    if requests and result["checked"] and not wrong and not broken:
+        return ""
+    return (
+        f"{requests} requests, {wrong} wrong answers, {broken} broken connections: "
+        f"{result['sample']}"
+    )
+
+
+def paced_fault(load: PacedLoad, result: dict[str, Any]) -> str:
+    """Say what was wrong in the result of paced streams; empty if nothing was."""
+    if not result["faults"] and result["pieces"] == load.streams * load.pieces:
+        return ""
+    return f"{result['faults']} faults, such as: {result['sample']}"
+
+
+def paced(load: PacedLoad, target: BenchTarget, upstream: BenchProcess) -> Sample:
     """Streams at a pace; the client notes how late each piece came."""
     watch = ProcessWatch(target.process, upstream)
     with watch.running():
-        result = _run(_paced_command(load, target, 0.5), 120 + load.pieces * load.pace / 200)
+        result = _run(paced_command(load, target), 120 + load.pieces * load.pace / 200)
     return _paced_sample(load, watch, result)
 
 
-def open_streams(
-    load: PacedMeasure, target: BenchTarget, upstream: BenchProcess, ramp: float
-) -> Sample:
+def open_streams(load: PacedLoad, target: BenchTarget, upstream: BenchProcess) -> Sample:
     """Memory of each open stream, and how late another caller is answered meanwhile."""
     watch = ProcessWatch(target.process, upstream)
     idle = target.process.memory()
@@ -114,21 +125,21 @@ def open_streams(
     probe = Probe(target.port, target.health)
     with (
         watch.running(),
-        subprocess.Popen(_paced_command(load, target, ramp), stdout=subprocess.PIPE) as client,
+        subprocess.Popen(paced_command(load, target), stdout=subprocess.PIPE) as client,
     ):
         try:
             started, peak = time.monotonic(), 0.0
-            until = started + ramp + load.pieces * load.pace / 1000 * 0.9
+            until = started + load.ramp + load.pieces * load.pace / 1000 * 0.9
             while time.monotonic() < until and client.poll() is None:
                 latencies.append(probe.ask()[1])
-                if not peak and time.monotonic() > started + ramp + 1.5:
+                if not peak and time.monotonic() > started + load.ramp + 1.5:
                     peak = target.process.memory()
                 time.sleep(0.01)
             output, _ = client.communicate(timeout=120)
         finally:
             client.kill()
             probe.close()
-    sample = _paced_sample(load, watch, _result(output))
+    sample = _paced_sample(load, watch, result_of(output))
     sample.more["stream_kb"] = (peak - idle) / load.streams / 1024
     sample.more["lag_p50_ms"] = loads.percentile(latencies, 0.5) * 1e3
     sample.more["lag_p99_ms"] = loads.percentile(latencies, 0.99) * 1e3
@@ -146,24 +157,24 @@ def help_seconds() -> float:
     return sorted(taken)[2]
 
 
-def _paced_command(load: PacedMeasure, target: BenchTarget, ramp: float) -> list[str]:
+def paced_command(load: PacedLoad, target: BenchTarget) -> list[str]:
+    """Return the command that reads paced streams."""
     options = {
         "port": target.port,
         "streams": load.streams,
         "pieces": load.pieces,
         "pace": load.pace,
-        "ramp": ramp,
+        "ramp": load.ramp,
         "keys": target.keys,
     }
     given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return [sys.executable, "-m", "benchmarks.paced", *given]
 
 
-def _paced_sample(load: PacedMeasure, watch: ProcessWatch, result: dict[str, Any]) -> Sample:
+def _paced_sample(load: PacedLoad, watch: ProcessWatch, result: dict[str, Any]) -> Sample:
     pieces = max(1, result["pieces"])
     sample = Sample(watch.target / pieces * 1e6, pieces / watch.wall, watch.upstream / watch.wall)
-    if result["faults"] or pieces != load.streams * load.pieces:
-        sample.fault = f"{result['faults']} faults, such as: {result['sample']}"
+    sample.fault = paced_fault(load, result)
     sample.more = {name: result[name] for name in result if name.endswith("_us")}
     sample.more["pieces_a_read"] = result["pieces_a_read"]
     sample.more["client_share"] = result["client_cpu"] / watch.wall
@@ -177,10 +188,11 @@ def _run(command: list[str], timeout: float) -> dict[str, Any]:
         raise BenchProcessFailed(f"{command[0]} did not end within {timeout:g} s") from None
     if done.returncode:
         raise BenchProcessFailed(f"{' '.join(command)} failed:\n{done.stderr.decode()[-2000:]}")
-    return _result(done.stdout)
+    return result_of(done.stdout)
 
 
-def _result(output: bytes) -> dict[str, Any]:
+def result_of(output: bytes) -> dict[str, Any]:
+    """Return the result that a client printed. Raises Failed."""
     lines = output.decode("utf-8", "replace").strip().splitlines()
     for line in reversed(lines):
         if line.startswith(("RESULT {", "{")):

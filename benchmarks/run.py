@@ -19,10 +19,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure
-from benchmarks.loads import CLOSED, BenchLoad
-from benchmarks.measure import PacedMeasure, Sample
-from benchmarks.processes import BenchProcessFailed
+from benchmarks import loads, measure
+from benchmarks.loads import CLOSED, BenchLoad, PacedLoad
+from benchmarks.measure import Sample
+from benchmarks.processes import BenchProcessFailed, allow_many_files
 from benchmarks.targets import (
     GATEWAY,
     BenchTarget,
@@ -34,7 +34,6 @@ from benchmarks.targets import (
 )
 
 _NAMES = (*(load.name for load in CLOSED), "paced", "paced-tls", "open")
-_CROWDED = 1.15  # paced pieces in one read
 _Runs = dict[str, list[Sample]]  # by target
 
 
@@ -77,15 +76,14 @@ class Benchmark:
                 return measure.closed_loop(load, target, upstream, seconds)
 
             self._interleaved(load.name, targets, run)
-        streams = PacedMeasure("paced", 200, 60 if self._quick else 250, 20)
         if "paced" in self._wanted:
+            streams = loads.QUICK_PACED if self._quick else loads.PACED
             self._paced(streams, [self._lab.direct, *targets])
         for target in targets:
             self._lab.stop(target)
         if "paced-tls" in self._wanted:
             secure = [self._lab.nginx(tls=True), self._lab.gateway(tls=True)]
-            # Half the streams: the upstream's own TLS must not become the bottleneck.
-            self._paced(PacedMeasure("paced-tls", 100, streams.pieces, 20), secure)
+            self._paced(loads.QUICK_PACED_TLS if self._quick else loads.PACED_TLS, secure)
             for target in secure:
                 self._lab.stop(target)
         if "open" in self._wanted:
@@ -99,7 +97,7 @@ class Benchmark:
             targets.append(self._lab.litellm())
         return targets
 
-    def _paced(self, load: PacedMeasure, targets: Sequence[BenchTarget]) -> None:
+    def _paced(self, load: PacedLoad, targets: Sequence[BenchTarget]) -> None:
         def run(target: BenchTarget) -> Sample:
             fit = load.gentler() if target.slow else load
             return measure.paced(fit, target, self._lab.upstream)
@@ -108,13 +106,12 @@ class Benchmark:
 
     def _open_streams(self) -> None:
         """Each time in fresh processes: memory that an earlier load left would hide some."""
-        load = PacedMeasure("open", 1000, 6 if self._quick else 12, 500)
-        ramp = 1.0 if self._quick else 2.0
+        load = loads.QUICK_OPEN if self._quick else loads.OPEN
         for _ in range(1 if self._quick else 2):
             for target in self._targets():
                 fit = load.gentler() if target.slow else load
                 measure.closed_loop(CLOSED[0], target, self._lab.upstream, 1)  # to be warm
-                run = measure.open_streams(fit, target, self._lab.upstream, ramp=ramp)
+                run = measure.open_streams(fit, target, self._lab.upstream)
                 self._keep(load.name, target, run)
                 self._lab.stop(target)
 
@@ -201,7 +198,7 @@ def print_delay(bench: Benchmark) -> None:
                     f"delay      {name:8} added to the first piece p50 {added[0]:.2f} ms, p99 "
                     f"{added[1]:.2f} ms; to later ones p50 {added[2]:.2f} ms, p99 {added[3]:.2f} ms"
                 )
-            if (crowd := more.get("pieces_a_read", 0.0)) > _CROWDED:
+            if (crowd := more.get("pieces_a_read", 0.0)) > measure.CROWDED:
                 print(
                     f"           {name:8} {load}: {crowd:.2f} pieces arrived at a time: the "
                     "machine was too busy, and such pieces cost less"
@@ -249,10 +246,10 @@ def main() -> int:
     )
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of every `finally`
-    if fault := missing_tools():
+    if fault := missing_tools("wrk", "nginx", "openssl"):
         print(fault, file=sys.stderr)
         return 2
-    _allow_many_files()
+    allow_many_files()
     try:
         if given.peers:
             install_peers()
@@ -270,13 +267,6 @@ def main() -> int:
     for line in bench.faults:
         print(f"WRONG: {line}", file=sys.stderr)
     return 1 if bench.faults else 0
-
-
-def _allow_many_files() -> None:
-    import resource
-
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

@@ -11,19 +11,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import BenchProcess, BenchProcessFailed, Processes, free_ports, wait_ready
+from benchmarks.processes import (
+    ROOT,
+    BenchProcess,
+    BenchProcessFailed,
+    Processes,
+    free_ports,
+    wait_ready,
+)
 
 _KEYS = 8  # a key takes at most rate_limit's 100,000 requests a minute
 _KEY = "sk-bench-4f1c9a7e2d8b6035c1e7a94d-"  # and its number
 
 _HERE = Path(__file__).parent
-_PEERS = _HERE.parent / ".venv" / "peers"
+_PEERS = ROOT / ".venv" / "peers"
 GATEWAY = f"{shlex.quote(sys.executable)} -m gateway serve --config {{config}}"
 
 
@@ -40,10 +47,9 @@ class BenchTarget:
     slow: bool = False  # gets fewer connections and streams
 
 
-def missing_tools() -> str | None:
-    """What to install before anything can be measured, if so."""
-    wanted = {"wrk": "wrk", "nginx": "nginx", "openssl": "openssl"}
-    missing = sorted(package for tool, package in wanted.items() if _tool(tool) is None)
+def missing_tools(*wanted: str) -> str | None:
+    """Say what to install before anything can be measured; None if nothing is missing."""
+    missing = sorted(tool for tool in wanted if _tool(tool) is None)
     if not missing:
         return None
     return (
@@ -55,6 +61,18 @@ def missing_tools() -> str | None:
 def _tool(name: str) -> str | None:
     """Debian keeps nginx where only root's PATH looks."""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+
+
+def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge `over` into `base`: mappings key by key, anything else replaces what was there."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = laid_over(below, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 class Lab:
@@ -100,9 +118,19 @@ class Lab:
         return BenchTarget("nginx", process, tls_port if tls else port, "/health")
 
     def gateway(
-        self, name: str = "gateway", command: str = GATEWAY, *, tls: bool = False
+        self,
+        name: str = "gateway",
+        command: str = GATEWAY,
+        *,
+        tls: bool = False,
+        tree: Path = ROOT,
+        settings: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> BenchTarget:
-        """The gateway with the chain of config.yaml, its log in a file as JSON."""
+        """Start the gateway with the chain of config.yaml, its log in a file as JSON.
+
+        `tree` is the checkout whose gateway it is; `settings` are laid over the configuration.
+        """
         (port,) = free_ports(1)
         base = f"https://localhost:{self.https}" if tls else f"http://127.0.0.1:{self.http}"
         place = self._folder / f"{name}-{port}"
@@ -129,9 +157,11 @@ class Lab:
             ],
         }
         path = Path(f"{place}.yaml")
+        config = laid_over(config, settings or {})
         path.write_text(json.dumps(config, indent=1), "utf-8")  # JSON is YAML
         started = time.monotonic()
-        process = self._start(name, shlex.split(command.replace("{config}", str(path))))
+        words = shlex.split(command.replace("{config}", str(path)))
+        process = self._start(name, words, environ, tree)
         wait_ready(process, port, "/ready")
         return BenchTarget(name, process, port, "/health", time.monotonic() - started)
 
@@ -162,11 +192,15 @@ class Lab:
         return BenchTarget("litellm", process, port, "/health/liveliness", taken, keys=1, slow=True)
 
     def _start(
-        self, name: str, command: list[str], environ: dict[str, str] | None = None
+        self,
+        name: str,
+        command: list[str],
+        environ: Mapping[str, str] | None = None,
+        folder: Path = ROOT,
     ) -> BenchProcess:
         self._count += 1
         log = self._folder / f"{name}-{self._count}.out"
-        return self._processes.start(name, command, log, environ)
+        return self._processes.start(name, command, log, environ, folder)
 
     def _certificate(self) -> None:
         command = (
