@@ -10,18 +10,18 @@ from tests.faults.upstream import Moment
 
 CODES = {
     "upstream_error": "Fitten cannot be reached, broke the connection, or reported an error.",
-    "upstream_invalid_response": "Fitten answered with what is no answer: a web page, nothing at "
-    "all, nothing but heartbeats.",
+    "upstream_invalid_response": "Fitten sent no valid answer: a web page, nothing at all, nothing "
+    "but heartbeats.",
     "upstream_truncated": "Fitten's answer broke off before its end.",
     "upstream_timeout": "Fitten took longer than `fitten.timeouts` allows.",
-    "upstream_too_long": "Fitten's answer went over `fitten.max_answer_bytes`.",
+    "upstream_too_long": "Fitten's answer was longer than `fitten.max_answer_bytes`.",
     "upstream_repetition": "Fitten's answer was the same loop for a long time "
     "(`fitten.stop_repetition`).",
     "upstream_rate_limited": "Fitten answered 429. Its `Retry-After` is passed on.",
     "no_account_available": "Without `x-should-retry: false`: every account pauses after "
-    "failures; the message says how the last one failed, `Retry-After` for how long. With it: "
-    "Fitten refuses the account, most likely for its name or password. Only the operator can "
-    "help; the next try is half a minute to an hour away.",
+    "failures. The message says how the last one failed, `Retry-After` says for how long. With "
+    "it: Fitten refuses the account, most likely its name or password. Only the operator can "
+    "help. The next try is half a minute to an hour away.",
 }
 _COLUMNS = {
     "login": "login",
@@ -36,44 +36,53 @@ _COLUMNS = {
 _INTRODUCTION = """\
 # When Fitten fails
 
-What a caller is told for each way in which Fitten, or the road to it, can fail, at each moment
-where it can. **This page is written from the tests** (`tests/faults/table.py`); they play every
-cell against a running gateway, streamed and whole, and chats with either `fitten.chat_client`.
-How accounts pause, and when another is asked, is in [accounts.md](accounts.md).
+This page says what a client gets when Fitten, or the connection to it, fails. It has a row for
+each kind of failure and a column for each moment. **The page is generated from the tests**
+(`tests/faults/table.py`). They play every cell against a running gateway, streamed and whole, and
+chats with both values of `fitten.chat_client`. [accounts.md](accounts.md) says how accounts
+pause, and when another account is asked.
 
 ## What always holds
 
-- Before the first piece an error is an HTTP status and a JSON body, for streams too, unless
-  `stream.grace` is over: then it is the frame below, since the status has been sent.
-- After the first piece a stream ends with a frame `data: {"error": {"message", "type", "param",
-  "code"}}`. Neither `[DONE]` nor a `finish_reason` follows or precedes it. All text that came is
-  delivered. An answer that is not streamed gets the status in the table.
-- Every failure is told in time. Each call but a chat has `fitten.timeouts.call`, a completion
-  `fitten.completion.timeout` in all; a chat has `first_piece` for all that precedes its first
-  piece (a login too), `between_pieces` for each silence, `answer` for the whole. Newlines and
-  heartbeats are silence.
-- Whoever meets a failure is told what happened. The next caller is served if the fault has passed;
-  except after 429 and refused accounts, when it is told the same, and after another failure of the
-  login, when it is told 503 `no_account_available` for a second, then two, four and so on. After
-  five failures of chats in a row (`fitten.pool.breaker_failures`) it is told that too. In such a
-  pause Fitten is not asked.
-- A call whose connection is lost before Fitten has sent the head of an answer is made once more,
-  since most often the connection was an idle one that Fitten had just closed; chats and completions
-  as long as `fitten.pool.retry_ratio` allows. Nothing is repeated after that with the same account,
-  but for a renewed token, and nothing at all once a caller has had a piece.
-- A connection that failed is closed and carries no other request; no task, no socket and no slot of
-  an account is left.
-- Words, addresses and names of Fitten's are never passed on.
+- **Before the first piece** an error is an HTTP status and a JSON body, for streams too. The
+  exception: if `stream.grace` is over, the status has been sent, and the error is the frame of
+  the next paragraph.
+- **After the first piece** a stream ends with a frame `data: {"error": {"message", "type",
+  "param", "code"}}`. There is no `[DONE]` after it and no `finish_reason` before it. All text
+  that came is delivered. An answer that is not streamed gets the status in the table.
+- **In time.** Each call has a time limit. For a completion it is `fitten.completion.timeout` in
+  all, for other calls that are not chats `fitten.timeouts.call`. A chat has three limits in
+  `fitten.timeouts`. `first_piece` is for everything before its first piece (a login too),
+  `between_pieces` for each silence, `answer` for the whole. Newlines and heartbeats count as
+  silence.
+- **This client.** The client that meets a failure gets an error that says what happened.
+- **The next client** gets an answer if the fault has passed. There are three exceptions, and in
+  these pauses Fitten is not asked:
+  - After 429 and after refused accounts the next client gets the same error.
+  - After another failure of the login it gets 503 `no_account_available`, for one second, then
+    two, four and so on.
+  - It gets that error too after five failures of chats in a row (`fitten.pool.breaker_failures`).
+- **Repeats.** If a connection is lost before Fitten has sent the head of an answer, the call is
+  made once more. Most often it was an idle connection that Fitten had just closed. Chats and
+  completions are repeated only as long as `fitten.pool.retry_ratio` allows. Apart from this, only
+  a renewed token leads to a repeat with the same account. Once a client has had a piece, nothing
+  is repeated.
+- **Leftovers.** A connection that failed is closed and carries no other request. No task, no
+  socket and no slot of an account is left.
+- **Secrecy.** Words, addresses and names from Fitten are never passed on.
 
 """
 _LEGEND = """\
 ## The table
 
-A status with its code; *final* where `x-should-retry: false` tells the SDKs not to repeat by
-themselves; *2 times*, *up to 3 times* where an account is asked that often (a 401 is worth one
-refresh and one login). *Served*: the caller gets an answer, if need be from the second account. A
-token refresh that fails is followed by a login; without a model list the last one, or a built-in
-one, is used. A dash: cannot happen then, or is the same as elsewhere in the table.
+A cell has a status and a code.
+
+- *final*: `x-should-retry: false` tells the SDKs not to repeat by themselves.
+- *2 times*, *up to 3 times*: Fitten is asked that often. A 401 leads to one refresh and one
+  login.
+- *served*: the client gets an answer, if necessary from the second account. After a token refresh
+  that fails there is a login. Without a model list the last one, or a built-in one, is used.
+- A dash: this cannot happen at that moment, or is the same as elsewhere in the table.
 """
 
 

@@ -148,8 +148,8 @@ CUTS = [
 ]
 SILENCES = [
     FaultCell("stall", then("stall"), SLOW, SLOW, SLOW, SLOW, lasts=True),
-    FaultCell("newline dribble", then("forever:\n"), SLOW, SLOW, SLOW, SLOW, lasts=True),
-    FaultCell("heartbeats for ever", then("forever:" + BEAT), None, None, SLOW, SLOW, lasts=True),
+    FaultCell("endless newlines", then("forever:\n"), SLOW, SLOW, SLOW, SLOW, lasts=True),
+    FaultCell("endless heartbeats", then("forever:" + BEAT), None, None, SLOW, SLOW, lasts=True),
 ]
 BODIES_200 = [
     FaultCell("HTML page with 200", instead(HTML), INVALID, INVALID, INVALID, CUT),
@@ -161,7 +161,7 @@ BODIES_200 = [
     FaultCell("error object 429 with 200", said(429), LIMITED, LIMITED, LIMITED, LIMITED),
     FaultCell("empty body with 200", instead(b""), INVALID, INVALID, INVALID),
     FaultCell("heartbeats only", instead(BEAT.encode() * 3), None, None, INVALID),
-    FaultCell("gzip that ends in mid-line", gzip(True), INVALID, INVALID, CUT, CUT),
+    FaultCell("gzip that ends within a line", gzip(True), INVALID, INVALID, CUT, CUT),
     FaultCell("gzip that ends after a line", gzip(False), None, None, None, CUT),
     FaultCell("endless repetition", then("forever:" + LA), None, None, None, SLOW, lasts=True),
     FaultCell("endless quick repetition", then("forever:" + LA * 256), None, None, None, LOOP),
@@ -203,7 +203,7 @@ SECTIONS = {
     "Before and in the headers": HEADS,
     "The answer breaks off": CUTS,
     "Silence": SILENCES,
-    "Answers that are none": BODIES_200,
+    "Invalid answers": BODIES_200,
     "Redirects": REDIRECTS,
     "Statuses": STATUSES,
 }
