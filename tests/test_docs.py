@@ -114,14 +114,14 @@ def test_the_readme_leads_to_every_document(document: str) -> None:
     assert document in text_of("README.md")
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        "README.md",
-        "SECURITY.md",
-        *(f.relative_to(ROOT).as_posix() for f in sorted((ROOT / "docs").glob("*.md"))),
-    ],
+DOCUMENTS = sorted(
+    file.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/**/*.md")
+    for file in ROOT.glob(pattern)
 )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     here = (ROOT / document).parent
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text_of(document)):
@@ -139,3 +139,25 @@ def test_the_public_names_are_in_the_document_of_the_middlewares() -> None:
 
     document = text_of("docs/middlewares.md")
     assert [name for name in gateway.__all__ if name not in document] == []
+
+
+DECISIONS = sorted(
+    file.name for file in (ROOT / "docs/decisions").glob("*.md") if file.name != "README.md"
+)
+
+
+@pytest.mark.parametrize("page", DECISIONS)
+def test_every_decision_has_its_parts_and_a_line_in_the_index(page: str) -> None:
+    headings = re.findall(r"^## (\w+)", text_of(f"docs/decisions/{page}"), re.MULTILINE)
+    assert headings == ["Context", "Decision", "Why", "Consequences"]
+    assert f"[{page.removesuffix('.md')}]({page})" in text_of("docs/decisions/README.md")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [f"docs/decisions/{page}" for page in DECISIONS],
+)
+def test_files_that_are_named_exist(document: str) -> None:
+    folders = "gateway|middlewares|emulator|chaos|benchmarks|deploy|requirements"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", text_of(document))
+    assert [name for name in named if not (ROOT / name).exists()] == []
