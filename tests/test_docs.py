@@ -155,7 +155,7 @@ def test_every_decision_has_its_parts_and_a_line_in_the_index(page: str) -> None
 
 @pytest.mark.parametrize(
     "document",
-    [f"docs/decisions/{page}" for page in DECISIONS],
+    ["CONTRIBUTING.md", *(f"docs/decisions/{page}" for page in DECISIONS)],
 )
 def test_files_that_are_named_exist(document: str) -> None:
     folders = "gateway|middlewares|emulator|chaos|benchmarks|deploy|requirements"
