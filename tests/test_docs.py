@@ -14,6 +14,7 @@ import pytest
 
 from gateway import __version__
 from gateway.config.settings import Config
+from tests.test_arrows import ROWS
 
 ROOT = Path(__file__).parents[1]
 
@@ -155,9 +156,51 @@ def test_every_decision_has_its_parts_and_a_line_in_the_index(page: str) -> None
 
 @pytest.mark.parametrize(
     "document",
-    ["CONTRIBUTING.md", *(f"docs/decisions/{page}" for page in DECISIONS)],
+    ["CONTRIBUTING.md", "docs/architecture.md", *(f"docs/decisions/{page}" for page in DECISIONS)],
 )
 def test_files_that_are_named_exist(document: str) -> None:
     folders = "gateway|middlewares|emulator|chaos|benchmarks|deploy|requirements"
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", text_of(document))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def code_blocks(name: str) -> list[list[str]]:
+    """The lines of each fenced block, without what follows a `#`."""
+    blocks = re.findall(r"```\w*\n(.*?)```", text_of(name), re.DOTALL)
+    return [re.sub(r"(?m)\s*#.*$", "", block).splitlines() for block in blocks]
+
+
+def test_the_architecture_fits_two_screens() -> None:
+    lines = text_of("docs/architecture.md").splitlines()
+    assert len(lines) <= 120
+    assert [line for line in lines if len(line) > 100] == []
+
+
+def test_the_architecture_names_every_package_and_module_in_its_place() -> None:
+    named: dict[str, list[str]] = {}
+    folders: list[str] = []
+    for line in code_blocks("docs/architecture.md")[0]:
+        if found := re.match(r"( *)(\w+)/", line):
+            folders = [*folders[: len(found[1]) // 2], found[2]]
+        names = line[found.end() :] if found else line
+        named.setdefault("/".join(folders), []).extend(names.split())
+    there: dict[str, list[str]] = {}
+    for file in (ROOT / "gateway").rglob("*.py"):
+        modules = there.setdefault(file.parent.relative_to(ROOT).as_posix(), [])
+        modules += [file.stem] if file.name != "__init__.py" else []
+    assert {folder: sorted(names) for folder, names in named.items()} == {
+        folder: sorted(names) for folder, names in there.items()
+    }
+
+
+def test_the_arrows_of_the_architecture_are_those_that_are_checked() -> None:
+    shown: dict[str, list[str]] = {}
+    rows: list[str] = []
+    for line in code_blocks("docs/architecture.md")[1]:
+        before, arrow, after = line.replace("nothing of ours", "").rpartition("->")
+        rows = re.findall(r"\w+", before) if arrow else rows
+        for row in rows:
+            shown.setdefault(row, []).extend(re.findall(r"[\w.]+", after))
+    assert {row: sorted(targets) for row, targets in shown.items()} == {
+        row: sorted(targets) for row, targets in ROWS.items()
+    }
