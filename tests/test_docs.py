@@ -204,3 +204,25 @@ def test_the_arrows_of_the_architecture_are_those_that_are_checked() -> None:
     assert {row: sorted(targets) for row, targets in shown.items()} == {
         row: sorted(targets) for row, targets in ROWS.items()
     }
+
+
+def commands(name: str) -> set[str]:
+    """The lines of the code blocks, without comments, and what stands in single backquotes."""
+    text = text_of(name)
+    lines = {line.strip() for block in code_blocks(name) for line in block if line.strip()}
+    return lines | set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
+
+
+def test_the_chinese_readme_has_the_commands_of_the_english_one() -> None:
+    chinese = commands("README.zh-CN.md")
+    assert {"$ make demo", "$ make run", "make demo PORT=5001"} <= chinese
+    assert chinese - commands("README.md") == set()
+
+
+@pytest.mark.parametrize(
+    ("readme", "other"), [("README.md", "README.zh-CN.md"), ("README.zh-CN.md", "README.md")]
+)
+def test_each_readme_links_the_other_at_its_top(readme: str, other: str) -> None:
+    title, blank, link, *_ = text_of(readme).splitlines()
+    assert (title, blank) == ("# fitten-gateway", "")
+    assert f"]({other})" in link
