@@ -66,7 +66,7 @@ class Side:
         )
 
 
-class Comparison:
+class LoadComparison:
     """Measures load after load; `pairs` has every pair by load."""
 
     def __init__(self, lab: Lab, sides: tuple[Side, Side], fewest: int) -> None:
@@ -235,7 +235,7 @@ def main() -> int:
     ratios: dict[str, Ratio] = {}
     try:
         with _both_sides(given) as sides, laboratory() as lab:
-            comparison = Comparison(lab, sides, given.pairs)
+            comparison = LoadComparison(lab, sides, given.pairs)
             for name in given.loads:
                 ratios[name] = comparison.load(name)
     except BenchProcessFailed as error:

@@ -24,7 +24,7 @@ for part in gateway middlewares emulator docs requirements deploy; do
         install -D -m 0644 "$file" "$program/$file"
     done
 done
-for file in Makefile pyproject.toml README.md CHANGELOG.md SECURITY.md LICENSE; do
+for file in Makefile pyproject.toml README.md README.zh-CN.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE; do
     install -m 0644 "$file" "$program/$file"
 done
 # What an administrator has changed stays.

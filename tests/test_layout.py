@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,15 @@ def test_every_folder_is_a_kind() -> None:
         file.relative_to(ROOT / "tests").parts[0] for file in (ROOT / "tests").glob("*/**/*.py")
     }
     assert folders == set(KINDS)
+
+
+def test_a_class_name_means_one_thing_in_the_whole_tree() -> None:
+    places: dict[str, list[str]] = {}
+    for file in sorted(ROOT.glob("*/**/*.py")):
+        room = file.relative_to(ROOT).parts[0]
+        if room.startswith("."):
+            continue
+        for node in ast.parse(file.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

@@ -21,7 +21,7 @@ REFRESH = "/codeuser/auth/refresh_access_token"
 
 
 @dataclass
-class RawAnswer:
+class PeerAnswer:
     """An HTTP answer, its body decoded from chunks."""
 
     status: int
@@ -77,7 +77,7 @@ class Peer:
         pairs = (line.split(": ", 1) for line in lines if line)
         return int(status), {name.lower(): value for name, value in pairs}
 
-    async def answer(self) -> RawAnswer:
+    async def answer(self) -> PeerAnswer:
         """The next answer, whole."""
         status, headers = await self.head()
         async with asyncio.timeout(10):
@@ -87,7 +87,7 @@ class Peer:
                 body = await self._chunks()
             else:
                 body = b"" if status in (204, 304) or status < 200 else await self._reader.read()
-        return RawAnswer(status, headers, body)
+        return PeerAnswer(status, headers, body)
 
     async def _chunks(self) -> bytes:
         parts = []

@@ -27,7 +27,7 @@ from tests.integration.canaries.net import (
     Net,
     everything_logged,
 )
-from tests.integration.peer import CHAT, Peer, RawAnswer
+from tests.integration.peer import CHAT, Peer, PeerAnswer
 
 
 @asynccontextmanager
@@ -107,14 +107,14 @@ def head(path: str = CHAT, key: str = API_KEY) -> str:
     )
 
 
-async def post(url: str, path: str, body: Any, key: str = API_KEY) -> RawAnswer:
+async def post(url: str, path: str, body: Any, key: str = API_KEY) -> PeerAnswer:
     """One answer, on a connection of its own; cut short is what a failed stream may be."""
     raw = (body if isinstance(body, str) else json.dumps(body)).encode()
     length = f"Content-Length: {len(raw)}\r\n\r\n"
     return await exchange(url, (head(path, key) + length).encode() + raw)
 
 
-async def exchange(url: str, raw: bytes) -> RawAnswer:
+async def exchange(url: str, raw: bytes) -> PeerAnswer:
     """The answer to these bytes."""
     peer = await Peer.connect(url)
     try:

@@ -20,7 +20,7 @@ from emulator.accounts import AccountBook, TokenKind
 from gateway.config.settings import LogSettings
 from gateway.observability import logging as log
 from gateway.observability.redaction import Redactor
-from tests.integration.peer import RawAnswer
+from tests.integration.peer import PeerAnswer
 
 PASSWORD = 'canary pass"w/rd&é 7c1d'
 USERNAME = "demo_user"
@@ -77,7 +77,7 @@ class Net:
         for answer in answers:
             self.put(f"answer to {scenario}", answer)
 
-    def judge(self, scenario: str, answer: RawAnswer) -> None:
+    def judge(self, scenario: str, answer: PeerAnswer) -> None:
         """A scenario that must have ended in a failure which its caller was told."""
         told = shown(answer)
         assert told, f"{scenario} did not fail: {answer}"
@@ -166,7 +166,7 @@ def everything_logged(net: Net, place: str, redactor: Redactor) -> Iterator[None
         net.put(f"log of {place}", stream.getvalue())
 
 
-def shown(answer: RawAnswer) -> list[str | bytes]:
+def shown(answer: PeerAnswer) -> list[str | bytes]:
     """What a failed answer says of the failure; the pieces before are the caller's own."""
     if answer.status >= 400:
         return [answer.body]
