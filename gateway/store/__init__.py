@@ -1,1 +1,1 @@
-"""State that outlives a request: counts in windows, tokens on disk."""
+"""Stores what outlives a request: request counts in memory, tokens on disk."""

@@ -1,4 +1,4 @@
-"""Sliding windows: how many requests a caller has made lately, and whether one more may be."""
+"""Counts the requests of each caller in a sliding window and admits or refuses one more."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What is allowed: at most `limit` in any `seconds`. callers: how many are remembered;
-    beyond it the one longest unseen is forgotten, so that a flood of them fills no memory."""
+    """Describes a limit: at most `limit` requests in any `seconds`.
+
+    callers: how many callers are remembered. Beyond that, the caller that was not seen for
+        longest is forgotten, so that many different callers cannot fill the memory.
+    """
 
     limit: int
     seconds: float
@@ -21,8 +24,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What came of one request. count: those of the caller in the window, with this one if it
-    was admitted. first, last: seconds until the oldest and the newest of them leave it."""
+    """Reports whether one request was admitted.
+
+    count: requests of the caller in the window; includes this one if it was admitted.
+    first: seconds until the oldest of them leaves the window.
+    last: seconds until the newest of them leaves the window.
+    """
 
     admitted: bool
     count: int
@@ -31,35 +38,41 @@ class Admission:
 
 
 class RateWindows(Protocol):
-    """The windows of the whole gateway, however many processes it has."""
+    """Holds the windows of the whole gateway, which may have several processes."""
 
     async def admit(self, name: str, caller: str, window: Window) -> Admission:
-        """Count a request of this caller unless it would be one too many.
+        """Count a request of this caller, unless that would exceed the limit.
 
-        name: of who counts; each has callers of its own.
+        name: the counter, such as one middleware. Each name has callers of its own.
         """
         ...
 
 
 class SlidingWindows:
-    """Windows in memory. clock: monotonic seconds."""
+    """Keeps the windows in memory.
 
-    # Why not the library `limits`: its moving window is kept on the wall clock, which may
-    # jump, and its memory is bounded only by a thread or task that sweeps; its fixed
-    # window counts refused requests; both cost more than the deque below needs.
+    clock: returns monotonic seconds.
+    """
+
+    # Why not the library `limits`: its moving window uses the wall clock, which may jump,
+    # and only a separate thread or task removes old entries from its memory. Its fixed
+    # window counts refused requests. Both cost more than the deque below.
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._callers: dict[str, OrderedDict[str, deque[float]]] = {}
 
     async def admit(self, name: str, caller: str, window: Window) -> Admission:
-        """See `RateWindows`. Never waits, so that parallel requests cannot slip through."""
+        """Count a request; see `RateWindows`.
+
+        Never waits, so that parallel requests cannot exceed the limit together.
+        """
         return self.admit_now(name, caller, window)
 
     def admit_now(self, name: str, caller: str, window: Window) -> Admission:
-        """The same at once."""
+        """Count a request like `admit`, without a coroutine."""
         now = self._clock()
-        admitted = self._of(name, caller, window.callers)
+        admitted = self._admitted_times(name, caller, window.callers)
         while admitted and admitted[0] <= now - window.seconds:
             admitted.popleft()
         fits = len(admitted) < window.limit
@@ -73,16 +86,17 @@ class SlidingWindows:
         )
 
     def remembered(self, name: str) -> int:
-        """How many callers are remembered under a name."""
+        """Return how many callers are remembered under this name."""
         return len(self._callers.get(name, ()))
 
-    def _of(self, name: str, caller: str, most: int) -> deque[float]:
+    def _admitted_times(self, name: str, caller: str, max_callers: int) -> deque[float]:
+        """Return when requests of this caller were admitted, oldest first."""
         callers = self._callers.get(name)
         if callers is None:
             callers = self._callers[name] = OrderedDict()
         admitted = callers.get(caller)
         if admitted is None:
-            while len(callers) >= most:
+            while len(callers) >= max_callers:
                 callers.popitem(last=False)
             admitted = callers[caller] = deque()
         else:

@@ -1,4 +1,4 @@
-"""The file in which an account's tokens survive a restart."""
+"""Stores the tokens of accounts in a file, so that they survive a restart."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _log = structlog.get_logger("session")
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a request to Fitten needs. `expires_at` is wall-clock seconds, None if unknown."""
+    """Holds what a request to Fitten needs.
+
+    expires_at: when the access token expires, in wall-clock seconds; None if unknown.
+    """
 
     user_id: str
     access_token: str
@@ -37,39 +40,44 @@ class _Content(msgspec.Struct):
     accounts: dict[str, _Entry]
 
 
-class _OfOne(_Entry):
-    """What the file was when there was one account: its entry, with its name within."""
+class _SingleAccountContent(_Entry):
+    """Describes the file of earlier versions, which had one account: its entry and name."""
 
     account: str
 
 
 class TokenFile:
-    """One account's part of a JSON file with mode 0600, which is replaced as a whole.
+    """Reads and writes the tokens of one account in a JSON file with mode 0600.
 
-    owner: whose tokens they are (server and user name); others' are not taken.
-    others: whose tokens are kept when these are saved; those of nobody known are dropped.
-    Several of these, in several processes, may have one file: a save holds a lock. Both
-    methods block on the disk: call them in a thread.
+    owner: the account (server and user name). Only its tokens are loaded.
+    others: accounts whose tokens in the file are kept by `save`. The tokens of all other
+        accounts are removed.
+
+    `save` replaces the whole file and holds a lock while it does. So several objects, in
+    several processes, may use one file. Both methods block on the disk: call them in a thread.
     """
 
     def __init__(self, path: Path, owner: str, *, others: Iterable[str] = ()) -> None:
         self._path = path
-        self._account = _name(owner)
-        self._kept = {_name(other) for other in others}
+        self._account = _hashed(owner)
+        self._others = {_hashed(other) for other in others}
 
     def load(self) -> Tokens | None:
-        """The stored tokens of this account. A broken file is set aside with a warning."""
+        """Return the stored tokens of this account, or None.
+
+        A damaged file is renamed to `<name>.broken`, with a warning in the log.
+        """
         entry = self._read().get(self._account)
         if entry is None:
             return None
         return Tokens(entry.user_id, entry.access_token, entry.refresh_token, entry.expires_at)
 
     def save(self, tokens: Tokens) -> None:
-        """Write the tokens. Raises OSError."""
+        """Write the tokens of this account. Raises OSError."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(self._path.parent):
-            found = self._read()
-            kept = {name: entry for name, entry in found.items() if name in self._kept}
+            stored = self._read()
+            kept = {name: entry for name, entry in stored.items() if name in self._others}
             kept[self._account] = _Entry(
                 tokens.user_id, tokens.access_token, tokens.refresh_token, tokens.expires_at
             )
@@ -102,29 +110,29 @@ class TokenFile:
 
 
 def _parse(raw: bytes) -> dict[str, _Entry]:
-    """What a file says. Raises ValueError, RecursionError."""
+    """Return the entries of a file by account. Raises ValueError or RecursionError."""
     try:
         return msgspec.json.decode(raw, type=_Content).accounts
     except msgspec.ValidationError:
-        alone = msgspec.json.decode(raw, type=_OfOne)
-        entry = _Entry(alone.user_id, alone.access_token, alone.refresh_token, alone.expires_at)
-        return {alone.account: entry}
+        old = msgspec.json.decode(raw, type=_SingleAccountContent)
+        entry = _Entry(old.user_id, old.access_token, old.refresh_token, old.expires_at)
+        return {old.account: entry}
 
 
-def _name(owner: str) -> str:
-    """How an account is named in the file: not so that it could be read."""
+def _hashed(owner: str) -> str:
+    """Return the key of an account in the file: a hash, so that the file shows no user name."""
     return hashlib.sha256(owner.encode()).hexdigest()
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Alone among all that save in this folder, threads and processes alike.
+    """Hold the lock of this folder, against other threads and other processes.
 
-    The folder itself is locked, so that no file of a lock is left lying about.
+    The folder itself is locked, so that no lock file is left behind.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)  # which unlocks
+        os.close(descriptor)  # releases the lock

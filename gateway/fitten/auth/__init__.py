@@ -1,1 +1,1 @@
-"""Tokens of an account: login, refresh, repeats with renewed ones."""
+"""Provides the tokens of an account: login, refresh, repeated calls with new tokens."""

@@ -1,4 +1,4 @@
-"""One account's session: login, refresh ahead of expiry, tokens that survive a restart."""
+"""Keeps the session of one account: login, refresh before expiry, tokens stored on disk."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from gateway.store.token_file import TokenFile, Tokens
 _log = structlog.get_logger("session")
 
 _RENEW_BEFORE = 60.0  # seconds before expiry at which a token is renewed (protocol 3.4)
-_REFUSED_PAUSE = 30.0  # the shortest wait after refused credentials
-_NOT_A_TOKEN = "Not expired"  # trap 13: means "keep the one you have"
+_REFUSED_PAUSE = 30.0  # seconds: the shortest pause after refused credentials
+_NOT_A_TOKEN = "Not expired"  # trap 13: stands in place of a token, means "keep the old one"
 _DURATION = re.compile(
     r"P(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,9})S)?)?", re.ASCII
 )
@@ -34,20 +34,23 @@ _DURATION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SessionPause:
-    """No further try before `until` (monotonic), because of `reason`."""
+    """Describes a pause: no try before `until` (monotonic seconds), because of `reason`."""
 
     reason: GatewayError
     until: float
 
 
 class FittenSession:
-    """Valid tokens for one account, from the cheapest source that has them.
+    """Provides valid tokens of one account: those in memory, else a refresh, else a login.
 
-    However many requests wait, one login or refresh is in flight; a caller that leaves
-    does not cancel it for the others. Failures pause further tries, growing from a
-    second to a minute for faults that pass, or for as long as a 429 says, and from half
-    a minute to an hour for refused credentials, because too many of those can lock an
-    account.
+    At most one login or refresh runs at a time, and all requests that need it wait for it.
+    A request that is cancelled does not cancel it for the others.
+
+    After a failure further tries pause. The pause grows with each failure: from a second to a
+    minute for temporary faults, or as long as a 429 says. For refused credentials it grows from
+    half a minute to an hour, because too many refused logins can lock an account.
+
+    on_secret: called with each token and user id, so that the log can mask them.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class FittenSession:
         self._failures = 0
 
     async def start(self) -> None:
-        """Take the tokens of the last run, if they are there and no newer ones are known."""
+        """Load the stored tokens of the last run, unless newer ones are known."""
         if self._tokens is not None:
             return
         stored = await asyncio.to_thread(self._file.load)
@@ -77,14 +80,14 @@ class FittenSession:
             self._adopt(stored)
 
     async def close(self) -> None:
-        """End a renewal under way."""
+        """Cancel a renewal that is in progress."""
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
 
     @property
     def ready(self) -> bool:
-        """Whether a request could be sent now."""
+        """Return whether a request could be sent now."""
         if self._tokens is None:
             return False
         expires = self._tokens.expires_at
@@ -92,36 +95,42 @@ class FittenSession:
 
     @property
     def fault(self) -> GatewayError | None:
-        """Why there is no usable token, if a try has failed."""
+        """Return why the last try to get tokens failed; None if it did not fail."""
         return self._pause.reason if self._pause else None
 
     @property
     def next_try(self) -> float:
-        """Seconds until tokens may be renewed; 0 when they may now."""
+        """Return the seconds until tokens may be renewed; 0 when they may now."""
         return max(0.0, self._pause.until - time.monotonic()) if self._pause else 0.0
 
     def blocked(self) -> float:
-        """Seconds until a request may use it; `inf` when its credentials were refused: such
-        a login is tried again without a caller who would have to wait for it."""
+        """Return the seconds until a request may use this session.
+
+        `inf` when the credentials were refused: only the background refresh tries such a
+        login again, so that no request has to wait for it.
+        """
         if self._pause is None or self.ready:
             return 0.0
         return math.inf if isinstance(self._pause.reason, AccountRefused) else self.next_try
 
     @property
     def name(self) -> str:
-        """The account's."""
+        """Return the name of the account."""
         return self._account.username
 
     def learn(self, former: FittenSession) -> None:
-        """Know what another session of the account knows, if the password is the same."""
+        """Copy the tokens and the pause of another session of this account.
+
+        Does nothing when the password is not the same.
+        """
         if former._account.password == self._account.password:
             self._tokens = former._tokens
             self._pause, self._failures = former._pause, former._failures
 
     def at_hand(self) -> Tokens | None:
-        """Tokens to use now; None when some have to be fetched first.
+        """Return the tokens in memory; None when they have expired or there are none.
 
-        Those that expire soon are renewed meanwhile: the old ones are good until that is done.
+        If they expire soon, their renewal is started. The old ones stay valid until it is done.
         """
         tokens = self._tokens
         if tokens is not None and tokens.expires_at is not None:
@@ -133,13 +142,13 @@ class FittenSession:
         return tokens
 
     async def tokens(self) -> Tokens:
-        """Tokens to use now. Raises a GatewayError when there is no way to get any."""
+        """Return tokens to use now. Raises a GatewayError when none can be obtained."""
         return self.at_hand() or await self._renew("refresh")
 
     async def replace(self, rejected: Tokens, way: Renewal) -> Tokens:
-        """Other tokens than these, which the upstream refused."""
+        """Return other tokens than `rejected`, which Fitten refused; see `TokenSource`."""
         if self._tokens is not None and self._tokens != rejected:
-            return self._tokens  # somebody else was refused first
+            return self._tokens  # another request was refused first and has renewed them
         if self._renewal is not None:
             renewed = await asyncio.shield(self._renewal)
             if renewed != rejected:
@@ -147,9 +156,9 @@ class FittenSession:
         return await self._renew(way)
 
     def refused(self) -> GatewayError:
-        """Even tokens of a new login were refused: make no others for a while.
+        """Record that even the tokens of a new login were refused; return the error.
 
-        They stay in use, since the cause may lie in one request alone.
+        Renewals pause for a while. The tokens stay in use, since the cause may be the request.
         """
         error = session_refused_error()
         self._pause_after(error, _REFUSED_PAUSE)
@@ -161,21 +170,21 @@ class FittenSession:
     async def _renew(self, way: Renewal) -> Tokens:
         if self._pause is not None and self._paused():
             raise _with_wait(self._pause)
-        # Shielded: a caller that is cancelled must not take the others' renewal with it.
+        # Shielded: a request that is cancelled must not cancel the renewal for the others.
         return await asyncio.shield(self._renewal or self._start_renewal(way))
 
     def _start_renewal(self, way: Renewal) -> asyncio.Task[Tokens]:
         self._renewal = asyncio.create_task(self._run_renewal(way))
-        self._renewal.add_done_callback(_seen)
+        self._renewal.add_done_callback(_retrieve_exception)
         return self._renewal
 
     async def _run_renewal(self, way: Renewal) -> Tokens:
         try:
             tokens = await self._obtain(way)
         except GatewayError as error:
-            raise self._failed(error) from None
+            raise self._record_failure(error) from None
         finally:
-            # Here and not in a callback: who comes from now on must not join this one.
+            # Here and not in a callback: a later request must not wait for this one.
             self._renewal = None
         self._failures = 0
         self._pause = None
@@ -195,7 +204,7 @@ class FittenSession:
                     return refreshed
             except GatewayError as error:
                 if way == "ahead" and error.retryable:
-                    raise  # there is time for another try, and no need of a login
+                    raise  # the old tokens are still valid: there is time to try again
                 _log.info(
                     "session_not_refreshed", account=self._account.username, reason=error.message
                 )
@@ -206,7 +215,7 @@ class FittenSession:
         return tokens
 
     async def _refresh(self, old: Tokens) -> Tokens | None:
-        """Renewed tokens, or None when the upstream has none to give."""
+        """Return renewed tokens, or None when Fitten sends none."""
         answer = await self._client.refresh_access_token(old.refresh_token)
         access = _token(answer, "access_token")
         if access is None:
@@ -223,7 +232,8 @@ class FittenSession:
             self._on_secret(secret)
         self._tokens = tokens
 
-    def _failed(self, error: GatewayError) -> GatewayError:
+    def _record_failure(self, error: GatewayError) -> GatewayError:
+        """Pause further tries; return the error for the requests that wait."""
         refused = isinstance(error, UpstreamUnauthorized)
         if refused:
             self._tokens = None
@@ -232,8 +242,8 @@ class FittenSession:
                 "this gateway can help: an entry of fitten.accounts in its configuration is "
                 "wrong, or the account is locked. The log says which.",
             )
-        first, longest = (_REFUSED_PAUSE, 3600.0) if refused else (1.0, 60.0)
-        seconds = first * 2.0 ** min(self._failures, 16) * random.uniform(1.0, 1.2)
+        shortest, longest = (_REFUSED_PAUSE, 3600.0) if refused else (1.0, 60.0)
+        seconds = shortest * 2.0 ** min(self._failures, 16) * random.uniform(1.0, 1.2)
         self._pause_after(error, max(min(seconds, longest), error.retry_after or 0.0))
         self._failures += 1
         return error
@@ -250,14 +260,14 @@ class FittenSession:
         )
 
 
-def _seen(task: asyncio.Task[Tokens]) -> None:
-    """A failed renewal is in the log and with whoever waits, if anybody still does."""
+def _retrieve_exception(task: asyncio.Task[Tokens]) -> None:
+    """Keep asyncio from reporting an error that is logged already, if no request waits for it."""
     if not task.cancelled():
         task.exception()
 
 
 def _with_wait(pause: SessionPause) -> GatewayError:
-    """The error of the last try, saying when the next may be made."""
+    """Return a copy of the error of the last try, with the seconds until the next one."""
     error = pause.reason
     repeated = type(error)(error.message, code=error.code, retryable=error.retryable)
     repeated.retry_after = math.ceil(max(1.0, pause.until - time.monotonic()))
@@ -270,32 +280,35 @@ def _from_login(answer: dict[str, Any]) -> Tokens:
     user_id = user.get("user_id") if isinstance(user, dict) else None
     if not (access and refresh and isinstance(user_id, str) and user_id):
         raise UpstreamError(
-            "Fitten's answer to the login lacks what is needed.", code="upstream_invalid_response"
+            "Fitten's answer to the login lacks a token or the user's id.",
+            code="upstream_invalid_response",
         )
     return Tokens(user_id, access, refresh, _expiry(access, answer.get("access_token_expires")))
 
 
 def _token(answer: dict[str, Any], name: str) -> str | None:
+    """Return a token of an answer that can stand in a header; None when there is none."""
     value = answer.get(name)
     usable = isinstance(value, str) and value.isascii() and value.isprintable()
     return value if usable and value not in ("", _NOT_A_TOKEN) else None
 
 
 def _expiry(token: str, duration: object) -> float | None:
-    """When a token just received expires, as wall-clock seconds; None when unknown.
+    """Return when a token just received expires, in wall-clock seconds; None when unknown.
 
-    A token that seems to be dead on arrival is trusted all the same: the clocks differ
-    (trap 15), and the upstream's 401 will tell.
+    token: a JWT, perhaps. duration: an ISO 8601 duration, used if the JWT has no expiry.
+    A token that seems to have expired already is used all the same, as one of unknown expiry:
+    the clocks differ (trap 15), and Fitten answers 401 if it has really expired.
     """
     expires = _jwt_expiry(token)
     if expires is None and isinstance(duration, str) and (m := _DURATION.fullmatch(duration)):
-        days, lifetime, minutes, seconds = (int(part or 0) for part in m.groups())
-        expires = time.time() + ((days * 24 + lifetime) * 60 + minutes) * 60 + seconds
+        days, hours, minutes, seconds = (int(part or 0) for part in m.groups())
+        expires = time.time() + ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     return expires if expires is not None and expires > time.time() + _RENEW_BEFORE else None
 
 
 def _jwt_expiry(token: str) -> float | None:
-    """`exp` of a JWT, read without checking the signature, which is not ours to check."""
+    """Return `exp` of a JWT; None if there is none. The signature is not checked."""
     try:
         payload = token.split(".")[1]
         claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
