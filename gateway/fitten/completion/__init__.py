@@ -1,1 +1,1 @@
-"""Code completion at the cursor."""
+"""Completes code at the cursor: request, answer, superseded requests."""

@@ -1,4 +1,4 @@
-"""Code completion at the cursor (protocol 6.2): calls, what the upstream knows, who is newer."""
+"""Runs code completions at the cursor (protocol 6.2) with the accounts of a pool."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout
 from gateway.fitten.auth.reauthenticate import TokenSource, call_with_tokens
 from gateway.fitten.buffered_answer import BufferedAnswer
 from gateway.fitten.client import FittenClient
-from gateway.fitten.completion import document as fim
+from gateway.fitten.completion.document import (
+    GapDocument,
+    completion_request,
+    gap_document,
+    parse_insertion,
+)
 from gateway.fitten.completion.supersede import NewestCompletions
 from gateway.generation import token_estimate
 from gateway.generation.outcome import Generation, Usage
@@ -26,13 +31,13 @@ from gateway.store.token_file import Tokens
 
 _log = structlog.get_logger("fitten")
 
-_VERSION_LIFE = 3600.0  # seconds
-_VERSIONS = {"0": "", "1": "2_1", "2": "2_2", "3": "2_3"}
-_FILES = 64  # whose last text is remembered, each up to fim.MAX_CHARS
+_VERSION_TTL = 3600.0  # seconds for which the version is not asked for again
+_PATH_SUFFIXES = {"0": "", "1": "2_1", "2": "2_2", "3": "2_3"}  # by version
+_MAX_FILES = 64  # whose last text is remembered, each up to document.MAX_CHARS
 
 
 class _KnownText(NamedTuple):
-    """A text that the upstream has, from whom, and with which account."""
+    """Describes a text that Fitten has: from which caller and through which account."""
 
     caller: str | None
     account: str
@@ -40,10 +45,10 @@ class _KnownText(NamedTuple):
 
 
 class Completer:
-    """Fills gaps, with the accounts of a pool.
+    """Completes code with the accounts of a pool.
 
-    diff: whether only what changed is sent of a file that Fitten has seen, which takes being
-        the only one who tells it of files.
+    diff: whether to send only the changes of a file that Fitten has. No other process may send
+        files with the same accounts then.
     """
 
     def __init__(
@@ -59,72 +64,77 @@ class Completer:
         self._pool = pool
         self._settings = settings
         self._diff = diff
-        self._version: tuple[str, float] | None = None
-        self._rpc = asyncio.Lock()
+        self._path_suffix: tuple[str, float] | None = None  # and until when it is used
+        self._version_lock = asyncio.Lock()
         self._known: OrderedDict[str, _KnownText] = OrderedDict()
         self._newest = newest_completions
-        self._asked: dict[str, set[_OpenRequest]] = {}
+        self._open_requests: dict[str, set[_OpenRequest]] = {}  # by file
 
     def generate(self, generation: Generation) -> CompletionAnswer:
         return CompletionAnswer(self, generation)
 
     async def insertion(self, fill: Fill, generation: Generation) -> str:
-        """The text for a gap. Raises a GatewayError, `Superseded` for the sake of a newer one."""
-        if fill.filename is None:  # nobody can tell whether two of these are one file
+        """Return the text for a gap.
+
+        Raises a GatewayError (`Superseded` when a newer completion of the file replaced this
+        one), or TimeoutError.
+        """
+        if fill.filename is None:  # such requests may be for different files
             async with asyncio.timeout(self._settings.timeout):
-                return await self._ask(fill, generation)
+                return await self._request(fill, generation)
         key = (generation.caller, fill.filename)
         async with self._newest.track(key, self._settings.timeout):
-            return await self._ask(fill, generation)
+            return await self._request(fill, generation)
 
-    async def _ask(self, fill: Fill, generation: Generation) -> str:
-        document = fim.gap_document(fill.prefix, fill.suffix)
+    async def _request(self, fill: Fill, generation: Generation) -> str:
+        document = gap_document(fill.prefix, fill.suffix)
         filename = fill.filename or self._settings.filename
-        known = self._take_known(fill.filename, generation.caller)
+        known = self._pop_known(fill.filename, generation.caller)
         self._pool.budget.earn()
         lease = await self._pool.acquire_completion(prefer=known.account if known else None)
         account = lease.account
         generation.account = account.name
         if known is not None and (known.account != account.name or document.cut):
             known = None
-        asked = _OpenRequest(self._asked, fill.filename)
+        open_request = _OpenRequest(self._open_requests, fill.filename)
         try:
-            inserted = await self._fill(account.session, document, filename, known)
+            text = await self._fill(account.session, document, filename, known)
         except BaseException as error:
             lease.end(error)
             raise
         finally:
-            sure = asked.leave()
+            was_alone = open_request.close()
         lease.release("good")
-        if fill.filename is not None and sure and not document.cut and self._diff:
+        if fill.filename is not None and was_alone and not document.cut and self._diff:
             self._keep_known(
                 fill.filename, _KnownText(generation.caller, account.name, document.text)
             )
-        return inserted
+        return text
 
     async def _fill(
         self,
         session: TokenSource,
-        document: fim.GapDocument,
+        document: GapDocument,
         filename: str,
         known: _KnownText | None,
     ) -> str:
+        """Return the text for a gap; send only the changes if Fitten has a `known` text."""
         if known is not None:
             try:
-                body = fim.completion_request(document, filename, known.text)
-                return fim.insertion_of(await self._call(session, body), document)
+                body = completion_request(document, filename, known.text)
+                return parse_insertion(await self._call(session, body), document)
             except UpstreamError as error:
                 if error.elsewhere:
-                    raise  # the service is down, which has nothing to do with the text
-                # Else what it has may not be what we think: all of it, then.
-        answer = await self._call(session, fim.completion_request(document, filename))
-        return fim.insertion_of(answer, document)
+                    raise  # Fitten is down; the known text is not the reason
+                # Otherwise Fitten may have another text than expected: send the whole text.
+        answer = await self._call(session, completion_request(document, filename))
+        return parse_insertion(answer, document)
 
     async def _call(self, session: TokenSource, body: dict[str, Any]) -> dict[str, Any]:
         async def call(tokens: Tokens) -> dict[str, Any]:
-            version = await self._version_for(tokens)
+            path_suffix = await self._get_path_suffix(tokens)
             return await self._client.complete(
-                version,
+                path_suffix,
                 tokens.user_id,
                 tokens.access_token,
                 body,
@@ -135,28 +145,28 @@ class Completer:
             return await call_with_tokens(session, call)
         except UpstreamError as error:
             if not error.retryable:
-                self._version = None  # the path may have gone with its version
+                self._path_suffix = None  # Fitten may have removed the path of this version
             raise
 
-    async def _version_for(self, tokens: Tokens) -> str:
-        """The part of the path that says how the upstream wants to be asked."""
-        async with self._rpc:  # who waits here is cancelled alone
-            if self._version is None or time.monotonic() > self._version[1]:
+    async def _get_path_suffix(self, tokens: Tokens) -> str:
+        """Return the end of the path of completions, which depends on Fitten's version."""
+        async with self._version_lock:  # a request cancelled here cancels no other
+            if self._path_suffix is None or time.monotonic() > self._path_suffix[1]:
                 name = await self._client.completion_version(tokens.user_id, tokens.access_token)
-                if name not in _VERSIONS:
+                if name not in _PATH_SUFFIXES:
                     raise UpstreamError(
-                        "Fitten wants completions in a way that is not known to this gateway.",
+                        "Fitten uses a version of completions that this gateway does not know.",
                         code="upstream_invalid_response",
                         retryable=False,
                     )
-                self._version = _VERSIONS[name], time.monotonic() + _VERSION_LIFE
-            return self._version[0]
+                self._path_suffix = _PATH_SUFFIXES[name], time.monotonic() + _VERSION_TTL
+            return self._path_suffix[0]
 
-    def _take_known(self, filename: str | None, caller: str | None) -> _KnownText | None:
-        """The last text of a file that the upstream certainly has.
+    def _pop_known(self, filename: str | None, caller: str | None) -> _KnownText | None:
+        """Remove and return the last text of a file that Fitten certainly has.
 
-        It is forgotten until this request has gone well; and another caller's file of the
-        same name is another text to the upstream.
+        It is stored again only when this request has succeeded. The text is not used for
+        another caller, whose file of the same name is another file.
         """
         if filename is None:
             return None
@@ -165,67 +175,75 @@ class Completer:
 
     def _keep_known(self, filename: str, known: _KnownText) -> None:
         self._known[filename] = known
-        if len(self._known) > _FILES:
+        if len(self._known) > _MAX_FILES:
             self._known.popitem(last=False)
 
 
 class _OpenRequest:
-    """One request while it runs. Of two for files of one name at the same time, nobody knows
-    which the upstream had last."""
+    """Tracks one request while it runs.
 
-    def __init__(self, asked: dict[str, set[_OpenRequest]], filename: str | None) -> None:
-        self._asked = asked
+    Of two requests at the same time for files of the same name, it is not known which text
+    Fitten received last.
+
+    open_requests: all open requests by file name; this one adds itself.
+    """
+
+    def __init__(self, open_requests: dict[str, set[_OpenRequest]], filename: str | None) -> None:
+        self._open_requests = open_requests
         self._filename = filename
-        self._sure = True
+        self._alone = True
         if filename is not None:
-            others = asked.setdefault(filename, set())
+            others = open_requests.setdefault(filename, set())
             for other in others:
-                other._sure = False
-            self._sure = not others
+                other._alone = False
+            self._alone = not others
             others.add(self)
 
-    def leave(self) -> bool:
-        """It is over; whether its text is certainly the last that the upstream had."""
+    def close(self) -> bool:
+        """End the request; return whether no other request for this file ran meanwhile.
+
+        Then its text is the last one that Fitten received.
+        """
         if self._filename is not None:
-            others = self._asked[self._filename]
+            others = self._open_requests[self._filename]
             others.discard(self)
             if not others:
-                del self._asked[self._filename]
-        return self._sure
+                del self._open_requests[self._filename]
+        return self._alone
 
 
 class CompletionAnswer(BufferedAnswer):
-    """The answers to a request's fills, as one batch."""
+    """Completes the fills of a request one after the other; its answer is one batch."""
 
-    def __init__(self, completions: Completer, generation: Generation) -> None:
+    def __init__(self, completer: Completer, generation: Generation) -> None:
         super().__init__()
-        self._completions = completions
+        self._completer = completer
         self._generation = generation
         self._reasons: list[FinishReason] = []
 
     async def __aenter__(self) -> CompletionAnswer:
         generation = self._generation
-        asked = generation.request
-        prompt = completion = 0
-        for index, fill in enumerate(asked.fills):
-            stop_filter = StopSequenceFilter(stop=asked.stop, max_tokens=asked.max_tokens)
+        request = generation.request
+        prompt_tokens = completion_tokens = 0
+        for index, fill in enumerate(request.fills):
+            stop_filter = StopSequenceFilter(stop=request.stop, max_tokens=request.max_tokens)
             try:
-                text = "" if asked.max_tokens == 0 else await self._insertion(fill)
+                text = "" if request.max_tokens == 0 else await self._insertion(fill)
             finally:
-                generation.usage = Usage(prompt, completion, estimated=True)
+                generation.usage = Usage(prompt_tokens, completion_tokens, estimated=True)
             pieces = stop_filter.feed([("content", text)]) + stop_filter.flush() if text else []
             if index:
                 self._pieces.append(("choice", str(index)))
-            if asked.echo:
-                self._pieces.append(("content", asked.echo[index]))
+            if request.echo:
+                self._pieces.append(("content", request.echo[index]))
             self._pieces += pieces
             self._reasons.append(stop_filter.finish_reason or "stop")
-            if asked.max_tokens != 0:
-                prompt += token_estimate.estimate(
+            if request.max_tokens != 0:
+                prompt_tokens += token_estimate.estimate(
                     token_estimate.size(fill.prefix) + token_estimate.size(fill.suffix)
                 )
-            completion += stop_filter.completion_tokens
-        generation.usage = Usage(prompt, completion, estimated=True)
+            completion_tokens += stop_filter.completion_tokens
+        generation.usage = Usage(prompt_tokens, completion_tokens, estimated=True)
         generation.finish_reasons = tuple(self._reasons)
         generation.finish_reason = self._reasons[0]
         return self
@@ -235,9 +253,9 @@ class CompletionAnswer(BufferedAnswer):
 
     async def _insertion(self, fill: Fill) -> str:
         try:
-            return await self._completions.insertion(fill, self._generation)
+            return await self._completer.insertion(fill, self._generation)
         except TimeoutError:
-            raise UpstreamTimeout("Fitten gave no completion in time.") from None
+            raise UpstreamTimeout("Fitten sent no completion in time.") from None
         except GatewayError as error:
             _log.info("not_completed", code=error.code)
             raise

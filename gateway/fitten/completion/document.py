@@ -1,7 +1,7 @@
-"""A text with a gap -> what Fitten wants to be told of it, and its answer -> the text to insert.
+"""Builds the request for a text with a gap and parses the answer (protocol 6.2). No I/O.
 
-Protocol 6.2. No I/O. Positions are counted three ways: Python's characters, UTF-16 units as
-the extension counts, and bytes of UTF-8 (trap 23).
+Positions have three units: characters of Python, UTF-16 code units as in the official
+extension, and bytes of UTF-8 (trap 23).
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any
 
 from gateway.errors import UpstreamError
 
-# Beyond so many characters a text is cut to half as many on either side of the cursor.
+# A longer text is cut to half as many characters on each side of the cursor.
 MAX_CHARS = 220_000
 _HALF = MAX_CHARS // 2
 
-# Trap 19 and protocol 6.2: what would be read as an instruction is deleted before sending.
+# Trap 19 and protocol 6.2: Fitten would take these as instructions, so they are deleted.
 _MARKERS = re.compile(
     r"<fim_(?:prefix|suffix|middle)>|!FC(?:PREFIX|SUFFIX|MIDDLE)!|<\|[a-z_]{0,64}\|>"
 )
-_LONGEST = 70  # characters of a marker
+_MAX_MARKER = 70  # characters
 _ENDS = re.compile(r"<[|｜]end[_▁]?of[_▁]?text[|｜]>")
 
 
 @dataclass(frozen=True, slots=True)
 class GapDocument:
-    """What Fitten is told: the text round the cursor, without markers.
+    """Holds the text before and after the cursor, without markers.
 
     cut: whether it is only a part of the file.
     """
@@ -42,9 +42,12 @@ class GapDocument:
 
 
 def gap_document(prefix: str, suffix: str) -> GapDocument:
-    """The text that may be sent. Python's characters are whole ones, so a cut splits none."""
+    """Return the text that can be sent: without markers, and not too long.
+
+    It is cut between characters of Python, so no UTF-16 surrogate pair is split.
+    """
     whole = len(prefix) + len(suffix)
-    # Of what lies farther off nothing would be left, and looking through it takes long.
+    # Text farther away would be cut anyway, and searching it for markers takes long.
     prefix, suffix = prefix[-2 * MAX_CHARS :], suffix[: 2 * MAX_CHARS]
     cut = len(prefix) + len(suffix) < whole
     prefix, suffix = _without_markers(prefix), _without_markers(suffix)
@@ -56,54 +59,56 @@ def gap_document(prefix: str, suffix: str) -> GapDocument:
 
 
 def _without_markers(text: str) -> str:
-    """The text without markers, and without those that their going would leave behind."""
+    """Return the text without markers, and without markers that their removal creates."""
     text = _MARKERS.sub("", text)
-    # Deleting again could go on for ever; a blank inside joins nothing.
+    # Removing again could create new ones again and again; a blank inside cannot.
     return _MARKERS.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
 
 
 def _marker_across(prefix: str, suffix: str) -> int:
-    """How much of the suffix belongs to a marker that begins before the cursor."""
-    before = prefix[-_LONGEST:]
-    for found in _MARKERS.finditer(before + suffix[:_LONGEST]):
+    """Return how many characters of the suffix belong to a marker that begins in the prefix."""
+    before = prefix[-_MAX_MARKER:]
+    for found in _MARKERS.finditer(before + suffix[:_MAX_MARKER]):
         if found.start() < len(before) < found.end():
             return found.end() - len(before)
     return 0
 
 
 def digest(text: str) -> str:
-    """The name by which the upstream knows a text; no secret depends on it."""
+    """Return the MD5 by which Fitten identifies a text; it protects no secret."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def utf16_units(text: str) -> int:
-    """Length in UTF-16 units."""
+def utf16_length(text: str) -> int:
+    """Return the length in UTF-16 code units."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
-def utf16_size(text: str) -> int:
-    """Length in bytes of UTF-8."""
+def utf8_length(text: str) -> int:
+    """Return the length in bytes of UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
-def completion_request(of: GapDocument, filename: str, known: str | None = None) -> dict[str, Any]:
-    """The body of a request.
+def completion_request(
+    document: GapDocument, filename: str, known: str | None = None
+) -> dict[str, Any]:
+    """Return the body of a request.
 
-    known: a text of the same file that the upstream has; only the difference is sent then.
+    known: a text of the same file that Fitten has; then only the difference is sent.
     """
-    text = of.text
-    head, tail = _alike(known, text) if known is not None else (0, 0)
+    text = document.text
+    head, tail = _common_ends(known, text) if known is not None else (0, 0)
     end = len(text) - tail
     return {
         "inputs": "",
         "meta_datas": {
-            "cpos": utf16_units(of.prefix),
-            "bcpos": utf16_size(of.prefix),
+            "cpos": utf16_length(document.prefix),
+            "bcpos": utf8_length(document.prefix),
             "diff": text[head:end],
-            "plen": utf16_units(text[:head]),
-            "slen": utf16_units(text[end:]),
-            "bplen": utf16_size(text[:head]),
-            "bslen": utf16_size(text[end:]),
+            "plen": utf16_length(text[:head]),
+            "slen": utf16_length(text[end:]),
+            "bplen": utf8_length(text[:head]),
+            "bslen": utf8_length(text[end:]),
             "pmd5": "" if known is None else digest(known),
             "nmd5": digest(text),
             "filename": filename,
@@ -114,13 +119,14 @@ def completion_request(of: GapDocument, filename: str, known: str | None = None)
     }
 
 
-def insertion_of(answer: dict[str, Any], of: GapDocument) -> str:
-    """What belongs at the cursor; "" where the upstream has no suggestion.
+def parse_insertion(answer: dict[str, Any], document: GapDocument) -> str:
+    """Return the text to insert at the cursor; "" when Fitten has no suggestion.
 
-    The caller keeps all that stands after the cursor. Where the upstream means to replace
-    some of it (`delta_char`), its text must end with what it replaces, and goes without
-    it; any other replacement cannot be had by inserting, so there is no suggestion.
-    Raises UpstreamError for an answer that is none.
+    The client keeps the text after the cursor. Fitten may want to replace some of it
+    (`delta_char`). If its text ends with what it replaces, that end is removed. Any other
+    replacement cannot be done by inserting, so the result is "".
+
+    Raises UpstreamError for a malformed answer.
     """
     text, more = answer.get("generated_text", ""), answer.get("ex_msg", "")
     if not isinstance(text, str) or not isinstance(more, str) or "ori_start_line" in answer:
@@ -128,35 +134,38 @@ def insertion_of(answer: dict[str, Any], of: GapDocument) -> str:
             "Fitten's completion cannot be understood.", code="upstream_invalid_response"
         )
     text = _ENDS.sub("", text + more).replace("\r\n", "\n").replace("\r", "\n")
-    replaced = _replaced(answer, of.suffix)
+    replaced = _replaced_text(answer, document.suffix)
     if replaced is None or not text.endswith(replaced):
         return ""
     text = text.removesuffix(replaced)
-    rest = of.suffix.partition("\n")[0].removesuffix("\r")
-    return "" if text == rest else text  # what is there already is no suggestion
+    rest_of_line = document.suffix.partition("\n")[0].removesuffix("\r")
+    return "" if text == rest_of_line else text  # it is there already
 
 
-def _replaced(answer: dict[str, Any], suffix: str) -> str | None:
-    """The characters after the cursor that are to go; None when that is not to be told."""
+def _replaced_text(answer: dict[str, Any], suffix: str) -> str | None:
+    """Return the text after the cursor that Fitten replaces; None when it cannot be determined."""
     count, lines = answer.get("delta_char") or 0, answer.get("delta_line") or 0
     if type(count) is not int or count < 0 or lines:
         return None
     replaced = suffix.encode("utf-16-le")[: count * 2].decode("utf-16-le", "replace")
-    return replaced if suffix.startswith(replaced) and utf16_units(replaced) == count else None
+    return replaced if suffix.startswith(replaced) and utf16_length(replaced) == count else None
 
 
-def _alike(old: str, new: str) -> tuple[int, int]:
-    """How many characters are the same at the beginning and, beyond them, at the end."""
-    most = min(len(old), len(new))
-    head = _longest(most, lambda n: old[:n] == new[:n])
-    tail = _longest(most - head, lambda n: old[len(old) - n :] == new[len(new) - n :])
+def _common_ends(old: str, new: str) -> tuple[int, int]:
+    """Return how many characters are equal at the beginning and, beyond them, at the end."""
+    shortest = min(len(old), len(new))
+    head = _longest_equal(shortest, lambda n: old[:n] == new[:n])
+    tail = _longest_equal(shortest - head, lambda n: old[len(old) - n :] == new[len(new) - n :])
     return head, tail
 
 
-def _longest(most: int, same: Any) -> int:
-    """The greatest length for which it is so, by halving: comparing is what C does best."""
-    low, high = 0, most
+def _longest_equal(limit: int, equal: Any) -> int:
+    """Return the greatest length up to `limit` for which `equal` is true.
+
+    Binary search, since comparing whole strings is fast in C.
+    """
+    low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if same(middle) else (low, middle - 1)
+        low, high = (middle, high) if equal(middle) else (low, middle - 1)
     return low

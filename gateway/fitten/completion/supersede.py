@@ -1,4 +1,4 @@
-"""Of several completions of one caller and one file, only the newest is worth its time."""
+"""Ends a completion when a newer one of the same caller and file begins."""
 
 from __future__ import annotations
 
@@ -11,32 +11,36 @@ CompletionKey = tuple[str | None, str]  # a caller and a file of theirs
 
 
 class NewestCompletions:
-    """The newest completion of each place; who is not the newest any more is ended."""
+    """Holds the newest completion of each key and ends the older one."""
 
     def __init__(self) -> None:
         self._current: dict[CompletionKey, ActiveCompletion] = {}
 
     def track(self, key: CompletionKey, limit: float) -> ActiveCompletion:
-        """The time of one completion, at most so many seconds; to be entered once."""
+        """Return the context in which one completion runs; it is entered once.
+
+        limit: the most seconds that the completion may take.
+        """
         return ActiveCompletion(self, key, limit)
 
     def begin(self, active: ActiveCompletion) -> None:
-        """It is the newest from now on."""
+        """Make this the newest completion of its key and end the older one."""
         older = self._current.get(active.key)
         self._current[active.key] = active
         if older is not None:
             older.end()
 
     def over(self, active: ActiveCompletion) -> None:
-        """It is done, whether it is the newest or not."""
+        """Forget a completion that is done, if it is still the newest."""
         if self._current.get(active.key) is active:
             del self._current[active.key]
 
 
 class ActiveCompletion:
-    """The time in which one completion is the newest of its key, within a limit.
+    """Limits the time of one completion: up to a newer one of its key, or to the limit.
 
-    Leaving raises Superseded if a newer one ended it, TimeoutError if the time is up.
+    Leaving the context raises Superseded if a newer one ended it, or TimeoutError if the time
+    is up.
     """
 
     def __init__(
@@ -44,25 +48,25 @@ class ActiveCompletion:
     ) -> None:
         self.key = key
         self._newest = newest_completions
-        self._clock = asyncio.timeout(limit)
+        self._timeout = asyncio.timeout(limit)
         self._superseded = False
 
     async def __aenter__(self) -> None:
-        await self._clock.__aenter__()
+        await self._timeout.__aenter__()
         self._newest.begin(self)
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._newest.over(self)
         try:
-            await self._clock.__aexit__(kind, error, trace)
+            await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
             if self._superseded:
                 raise Superseded(
-                    "A newer completion of the same file has taken this one's key."
+                    "A newer completion of the same file has replaced this one."
                 ) from None
             raise
 
     def end(self) -> None:
-        """A newer one has come."""
+        """Cancel this completion, because a newer one has begun."""
         self._superseded = True
-        self._clock.reschedule(asyncio.get_running_loop().time())
+        self._timeout.reschedule(asyncio.get_running_loop().time())

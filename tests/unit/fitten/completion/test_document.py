@@ -16,7 +16,7 @@ from gateway.fitten.completion.document import (
     GapDocument,
     completion_request,
     gap_document,
-    insertion_of,
+    parse_insertion,
 )
 
 TEXT = st.text(
@@ -129,13 +129,13 @@ AT = GapDocument("f(a", "b\nnext line\n")
     ],
 )
 def test_what_is_inserted(answer: dict[str, Any], text: str) -> None:
-    assert insertion_of(answer, AT) == text
+    assert parse_insertion(answer, AT) == text
 
 
 def test_half_of_a_character_is_never_replaced() -> None:
     of = GapDocument("", "😀")
-    assert insertion_of({"generated_text": "x😀", "delta_char": 2}, of) == "x"
-    assert insertion_of({"generated_text": "x😀", "delta_char": 1}, of) == ""
+    assert parse_insertion({"generated_text": "x😀", "delta_char": 2}, of) == "x"
+    assert parse_insertion({"generated_text": "x😀", "delta_char": 1}, of) == ""
 
 
 @given(before=TEXT, inserted=TEXT, after=TEXT, replaced=st.integers(0, 10))
@@ -148,7 +148,7 @@ def test_an_insertion_gives_the_text_that_the_upstream_meant(
         "generated_text": inserted + old,
         "delta_char": len(old.encode("utf-16-le")) // 2,
     }
-    text = insertion_of(answer, of)
+    text = parse_insertion(answer, of)
     clean = inserted.replace("\r\n", "\n").replace("\r", "\n")
     if "\r" not in old and text:
         assert before + text + after == before + clean + old + after[len(old) :]
@@ -157,4 +157,4 @@ def test_an_insertion_gives_the_text_that_the_upstream_meant(
 @pytest.mark.parametrize("answer", [{"generated_text": 1}, {"ex_msg": None}, {"ori_start_line": 0}])
 def test_an_answer_of_another_kind_is_an_error(answer: dict[str, Any]) -> None:
     with pytest.raises(UpstreamError):
-        insertion_of(answer, AT)
+        parse_insertion(answer, AT)
