@@ -1,1 +1,1 @@
-"""The upstream: the only package that knows Fitten."""
+"""Connects to Fitten, the upstream: no other package knows its protocol."""

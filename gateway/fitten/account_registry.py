@@ -1,4 +1,4 @@
-"""The accounts of a configuration in this process: their pool, their sessions, their upkeep."""
+"""Builds the accounts of a configuration: their pool, sessions and background refresh."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ OnModels = Callable[[Sequence[Model]], None]
 
 
 class AccountRegistry(Protocol):
-    """Accounts that somebody keeps, in this process or elsewhere.
+    """Holds the accounts, in this process or in another one.
 
-    shared: whether other processes use them too, so that nobody knows what the upstream
-        heard last. tried: the upstream has been asked once, with whatever result.
+    shared: whether other processes use the accounts too. Then this process does not know
+        which request Fitten received last.
+    tried: set when Fitten has been asked for the models once, or no login worked.
     """
 
     @property
@@ -44,14 +45,18 @@ class AccountRegistry(Protocol):
     def tried(self) -> asyncio.Event: ...
 
     def maintained(self, found: OnModels) -> AbstractAsyncContextManager[None]:
-        """Around their use. found: told the models that are offered."""
+        """Return the context in which the accounts are used.
+
+        found: called with the models that Fitten offers.
+        """
         ...
 
 
 class LocalAccountRegistry:
-    """Keeps accounts itself.
+    """Holds the accounts in this process.
 
-    client: makes the calls; to be open while they are kept. on_secret: told every token.
+    client: makes the calls. It must be open while the context of `maintained` is.
+    on_secret: called with each token and user id.
     """
 
     shared = False
@@ -87,29 +92,32 @@ class LocalAccountRegistry:
 
     @property
     def tried(self) -> asyncio.Event:
-        """The list of models was asked for, or no login worked at first."""
+        """Return the event that the models were asked for, or that no login worked at first."""
         return self._refresh.tried
 
     @asynccontextmanager
     async def maintained(self, found: OnModels) -> AsyncIterator[None]:
-        """Log in and read the list of models, now and then again, within the context."""
+        """Log in and read the list of models, repeatedly, until the context is left."""
         await asyncio.gather(*(session.start() for session in self._sessions))
-        tending = asyncio.create_task(self._refresh.run(found))
+        refresh = asyncio.create_task(self._refresh.run(found))
         try:
             yield
         finally:
-            tending.cancel()
-            await asyncio.gather(tending, return_exceptions=True)
+            refresh.cancel()
+            await asyncio.gather(refresh, return_exceptions=True)
             await asyncio.gather(*(session.close() for session in self._sessions))
 
     def learn(self, former: LocalAccountRegistry) -> None:
-        """Before `maintained`: know the tokens of the same accounts, so that none logs in again."""
+        """Copy the tokens of the same accounts, so that these need no login.
+
+        Call it before `maintained`.
+        """
         sessions = {account.identity: account.session for account in former.pool.accounts}
         for account in self.pool.accounts:
             if account.identity in sessions:
                 account.session.learn(sessions[account.identity])
 
     def take_over(self, former: LocalAccountRegistry) -> None:
-        """Go on where a former keeper is, which does nothing by itself any more."""
+        """Continue with the pool of the former registry and stop its background refresh."""
         former._refresh.retire()
         self.pool.take_over(former.pool)

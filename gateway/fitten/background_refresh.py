@@ -1,4 +1,4 @@
-"""What is done for the accounts without a request: logins, and the list of models."""
+"""Logs accounts in and reads the list of models in the background, without a request."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import structlog
 from gateway.accounts.account import Account
 from gateway.accounts.pool import LocalPool
 from gateway.errors import GatewayError, UpstreamUnauthorized
-from gateway.fitten import model_catalog as fitten_models
+from gateway.fitten import model_catalog
 from gateway.fitten.auth.session import FittenSession
 from gateway.fitten.client import FittenClient
 from gateway.generation.model import Model
 
 _log = structlog.get_logger("fitten")
 
-# Seconds between two looks at an account's session. A request may find that its password is
-# refused; that it is tried again is found out here.
+# Seconds between two checks of an account's session. At most 15, because a request may find
+# that the password is refused, and only a check here tries the login again.
 _MIN_PAUSE, _MAX_PAUSE = 0.5, 15.0
 
 
 class BackgroundRefresh:
-    """Keeps every account logged in, and the list of models fresh.
+    """Keeps every account logged in and the list of models up to date.
 
-    interval: seconds between two readings of the list.
+    interval: seconds between two reads of the list.
     """
 
     def __init__(
@@ -42,33 +42,37 @@ class BackgroundRefresh:
         self._logged_in = asyncio.Event()
         self._failed: set[str] = set()
         self._retired = False
-        self.tried = asyncio.Event()  # the list was asked for, or no login worked at first
+        self.tried = asyncio.Event()  # the models were asked for, or no login worked at first
 
     def retire(self) -> None:
-        """Do nothing more: another tends the accounts now."""
+        """Stop: another registry refreshes these accounts now."""
         self._retired = True
 
     async def run(self, found: Callable[[Sequence[Model]], None]) -> None:
-        """Runs until cancelled or retired. found: given the models that were read."""
+        """Run until cancelled or retired.
+
+        found: called with the models whenever they have been read.
+        """
         async with asyncio.TaskGroup() as tasks:
             for account in self._pool.accounts:
-                tasks.create_task(self._repeatedly(partial(self._log_in, account)))
-            tasks.create_task(self._repeatedly(partial(self._read_models, found)))
+                tasks.create_task(self._repeat(partial(self._log_in, account)))
+            tasks.create_task(self._repeat(partial(self._read_models, found)))
 
-    async def _repeatedly(self, step: Callable[[], Awaitable[float]]) -> None:
+    async def _repeat(self, action: Callable[[], Awaitable[float]]) -> None:
+        """Run `action` again and again; it returns the seconds until the next time."""
         while not self._retired:
             wait = self._interval
             try:
-                wait = await step()
+                wait = await action()
             except Exception:  # a bug here must not end this loop
                 _log.exception("bug")
             await asyncio.sleep(wait)
 
     async def _log_in(self, account: Account[FittenSession]) -> float:
-        """Log in where that is needed; how long until the next look."""
+        """Log in if that is needed; return the seconds until the next check."""
         try:
             await account.session.tokens()
-        except GatewayError:  # it is in the log, and with the session
+        except GatewayError:  # the session has logged it and keeps it
             self._failed.add(account.name)
             if len(self._failed) == len(self._pool.accounts):
                 self.tried.set()
@@ -79,7 +83,7 @@ class BackgroundRefresh:
         return min(self._interval, _MAX_PAUSE)
 
     async def _read_models(self, found: Callable[[Sequence[Model]], None]) -> float:
-        """Read the list with the first account that gets one."""
+        """Read the list with the first account that can; return the seconds until the next time."""
         await self._logged_in.wait()
         accounts = sorted(self._pool.accounts, key=lambda a: (not a.ready, a.wait()))
         for account in accounts:
@@ -87,7 +91,7 @@ class BackgroundRefresh:
                 break
             try:
                 current = await account.session.tokens()
-                models = fitten_models.parse_models(
+                models = model_catalog.parse_models(
                     await self._client.chat_models(current.access_token)
                 )
             except UpstreamUnauthorized:

@@ -1,4 +1,4 @@
-"""Answers that are all there before any of them is given."""
+"""Defines the base of answers that are complete before their first piece is sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway.generation.pieces import Piece, Sink
 
 
 class BufferedAnswer:
-    """`Batches` of one batch; what enters the context fills `_pieces`."""
+    """Provides an `Answer` of one batch; the subclass fills `_pieces` in `__aenter__`."""
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
@@ -16,7 +16,7 @@ class BufferedAnswer:
         self.ended = False
 
     async def __aexit__(self, *_: object) -> None:
-        """The calls have ended already."""
+        """Do nothing: the calls to Fitten ended in `__aenter__`."""
 
     async def __anext__(self) -> Sequence[Piece]:
         if self.ended or not self._pieces:

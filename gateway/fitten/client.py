@@ -1,7 +1,7 @@
-"""The calls to Fitten, on the one shared ClientSession; their failures end here.
+"""Makes the HTTP calls to Fitten and translates their failures.
 
-No exception of the HTTP library, no upstream text and no URL (it holds the user's id)
-passes this border: what comes out is data or a GatewayError.
+Every call returns data or raises a GatewayError. No exception of the HTTP library, no text of
+the upstream and no URL (it contains the user's id) leaves this module.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from gateway.fitten.error_mapping import (
     retry_after,
     status_error,
 )
-from gateway.fitten.http.connection_errors import from_client_error, is_worth_repeating
+from gateway.fitten.http.connection_errors import connection_error, is_worth_repeating
 from gateway.fitten.http.response_body import ResponseBody
 from gateway.fitten.http.transport import USER_AGENT, AiohttpTransport, ChatTransport, LeanTransport
 
-_MAX_ANSWER = 1024 * 1024  # of the small calls; a login is a few KB
+_MAX_ANSWER = 1024 * 1024  # bytes of an answer, except for chats; a login is a few KB
 
-# Protocol 5: the headers of the one client that is known to read the model list.
+# Protocol 5: the headers of the only client that is known to read the model list.
 _MODELS_HEADERS = {
     "Accept": "application/json, text/plain, */*",
     "X-Api-Version": "v2",
@@ -43,7 +43,7 @@ _MODELS_HEADERS = {
 
 
 class FittenClient:
-    """Fitten's HTTP calls, one method each; usable inside `async with client.open()`."""
+    """Provides one method per HTTP call of Fitten, inside `async with client.open()`."""
 
     def __init__(self, settings: FittenSettings) -> None:
         self._settings = settings
@@ -52,18 +52,18 @@ class FittenClient:
         self._models_base = settings.models_url.rstrip("/")
         self._http: aiohttp.ClientSession
         self._unpooled: aiohttp.ClientSession
-        # Only ClientSession knows how to ask a proxy.
-        plain = settings.chat_client == "aiohttp" or settings.proxy is not None
+        # Only ClientSession can use a proxy.
+        by_aiohttp = settings.chat_client == "aiohttp" or settings.proxy is not None
         self._chat_call: ChatTransport = (
-            AiohttpTransport(self._base) if plain else LeanTransport(self._base)
+            AiohttpTransport(self._base) if by_aiohttp else LeanTransport(self._base)
         )
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """The one shared session: connections, TLS, DNS, proxy and pool.
+        """Open the shared session: TLS, DNS, proxy and the pool of connections.
 
-        It has no total time limit and no limit of connections, since both would strike
-        open streams; no cookies, which would be shared by all callers.
+        It has no total time limit and no limit of connections, since both would break open
+        streams. It keeps no cookies, since all callers would share them.
         """
         settings = self._settings
         context: ssl.SSLContext | bool = True
@@ -88,7 +88,7 @@ class FittenClient:
             yield self._http
 
     async def login(self, username: str, password: str) -> dict[str, Any]:
-        """Protocol 2.1. The answer's object, whatever is in it.
+        """Log in (protocol 2.1); return the JSON object of the answer, its members unchecked.
 
         Raises UpstreamUnauthorized for refused credentials, else a retryable GatewayError.
         """
@@ -105,7 +105,7 @@ class FittenClient:
             raise login_object_error(error) from None
 
     async def refresh_access_token(self, refresh_token: str) -> dict[str, Any]:
-        """Protocol 3.3. The answer's object, whatever is in it."""
+        """Refresh the tokens (protocol 3.3); return the JSON object, its members unchecked."""
         return await self._call(
             "POST",
             f"{self._base}/codeuser/auth/refresh_access_token",
@@ -114,7 +114,7 @@ class FittenClient:
         )
 
     async def chat_models(self, access_token: str) -> dict[str, Any]:
-        """Protocol 5. The answer's object, whatever is in it."""
+        """Fetch the list of models (protocol 5); return the JSON object, its members unchecked."""
         return await self._call(
             "GET",
             f"{self._models_base}/codeapi/chat/models",
@@ -123,13 +123,16 @@ class FittenClient:
         )
 
     async def completion_version(self, user_id: str, access_token: str) -> str:
-        """Protocol 6.2, step 1: a JSON string. "" for an answer that is none."""
+        """Fetch the completion version (protocol 6.2, step 1), a JSON string.
+
+        Returns "" for an answer that is not a JSON string.
+        """
         url = URL(f"{self._base}/codeuser/get_completion_version").with_query(ft_token=user_id)
         raw = await self._call_raw("GET", url, bearer=access_token)
         try:
             return msgspec.json.decode(raw, type=str)
         except ValueError:
-            _object(raw)  # an error object raises what it means
+            _object(raw)  # raises the error that an error object stands for
             return ""
 
     async def complete(
@@ -141,9 +144,9 @@ class FittenClient:
         *,
         may_repeat: Callable[[], bool] = lambda: True,
     ) -> dict[str, Any]:
-        """Protocol 6.2, step 2. The answer's object; an error object raises what it means.
+        """Request a completion (protocol 6.2, step 2); return the JSON object of the answer.
 
-        may_repeat: as for `chat`.
+        Raises a GatewayError for an error object. may_repeat: see `chat`.
         """
         path = f"/codeapi/completion{version}/generate_one_stage_auth/{quote(user_id, safe='')}"
         return _object(
@@ -166,19 +169,20 @@ class FittenClient:
         limit: float | None = None,
         may_repeat: Callable[[], bool] = lambda: True,
     ) -> ResponseBody:
-        """Protocol 4.1: an answer with status 200, its body not read yet; to be closed.
+        """Start a chat (protocol 4.1); return a response with status 200, its body not read yet.
 
-        limit: seconds in which the headers have to come; `first_piece` unless given.
-        may_repeat: asked before a request that a lost connection left without any answer
-            is made once more.
-        Closing it before the body's end closes the connection. Raises UpstreamUnauthorized
-        for 401, else another GatewayError.
+        limit: seconds within which the headers must arrive; `first_piece` unless given.
+        may_repeat: called when the connection was lost before any answer; returns whether
+            the request may be sent once more.
+
+        The caller closes the response. Closing it before the end of its body closes the
+        connection. Raises UpstreamUnauthorized for 401, else another GatewayError.
         """
         limit = self._timeouts.first_piece if limit is None else limit
         try:
             response = await self._post_chat(user_id, access_token, body, limit, may_repeat)
         except (aiohttp.ClientError, OSError) as error:
-            raise from_client_error(error) from None
+            raise connection_error(error) from None
         if response.status != 200:
             response.close()
             raise status_error(response.status, retry_after(response.header("Retry-After")))
@@ -252,7 +256,7 @@ class FittenClient:
                     raise status_means(response.status, wait)
                 return await _read(response)
         except (aiohttp.ClientError, OSError) as error:
-            raise from_client_error(error) from None
+            raise connection_error(error) from None
 
     async def _response(
         self,
@@ -285,7 +289,10 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in an answer; an error object (protocol 2.2 F-a) raises what it means."""
+    """Return the JSON object of an answer.
+
+    Raises the GatewayError that an error object stands for (protocol 2.2 F-a).
+    """
     try:
         answer = msgspec.json.decode(raw)
     except (ValueError, RecursionError):

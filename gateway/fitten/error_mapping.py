@@ -1,4 +1,4 @@
-"""What a failed call to Fitten means, in the gateway's own kinds of error. No I/O."""
+"""Maps failed calls to Fitten to the errors of the gateway. No I/O."""
 
 from __future__ import annotations
 
@@ -14,59 +14,64 @@ from gateway.errors import (
 
 
 def login_status_error(status: int, retry_after: float | None = None) -> GatewayError:
-    """What an HTTP status of the login means.
+    """Return the error for an HTTP status of the login.
 
-    Only 401 and 403 speak of the account (protocol 2.2 F-b). Every other one, a redirect or a
-    404 say, is what a wrong address or a proxy on the way answers, and is tried again like
-    any passing fault: an account must not be given up for it.
+    Only 401 and 403 mean that the account is refused (protocol 2.2 F-b). Any other status,
+    such as a redirect or 404, may come from a wrong address or a proxy. Such a login is tried
+    again like after any temporary fault, since the account may be fine.
     """
     if status in (401, 403):
         return UpstreamUnauthorized("Fitten refuses the login.")
     error = status_error(status, retry_after)
-    return error if error.retryable else _strange_login(f"status {status}")
+    return error if error.retryable else _unexpected_login_answer(f"status {status}")
 
 
 def login_object_error(error: GatewayError) -> GatewayError:
-    """What an error object that came with a good status means, at the login.
+    """Return the error for an error object that the login answered with status 200.
 
-    That is how Fitten itself refuses a name or password (protocol 2.2 F-a); any number but one
-    of the server's own failures is taken for it.
+    Fitten refuses a user name or password that way (protocol 2.2 F-a). Any error number
+    counts as a refusal, except those of failures of the server.
+
+    error: what `error_object` returned.
     """
     return error if error.retryable else UpstreamUnauthorized("Fitten refuses the login.")
 
 
 def retry_after(value: str) -> float | None:
-    """Seconds in a Retry-After header; dates are not honoured, the hour is the most."""
+    """Return the seconds of a Retry-After header, at most 3600; None for a date or no number."""
     return min(float(value), 3600.0) if value.isascii() and value.isdigit() else None
 
 
-def _strange_login(what: str) -> GatewayError:
+def _unexpected_login_answer(what: str) -> GatewayError:
     return UpstreamError(
-        f"Fitten's login cannot be used at the moment ({what}); if that lasts, the operator of "
-        "this gateway should look at fitten.base_url in its configuration."
+        f"Fitten's login cannot be used at the moment ({what}). If that lasts, the operator of "
+        "this gateway should check fitten.base_url in its configuration."
     )
 
 
 def error_object(member: dict[str, Any]) -> GatewayError | None:
-    """The error that a JSON object of the upstream's stands for, if any (trap 11)."""
+    """Return the error that a JSON object from Fitten stands for, if any (trap 11)."""
     status = member.get("status_code")
     if type(status) is not int:
         status = None
     elif status == 0 or 200 <= status < 300:
         return None
-    alone = not any(name in member for name in ("delta", "usage", "tracedata"))
+    no_answer = not any(name in member for name in ("delta", "usage", "tracedata"))
     if (
         status is None
         and not member.get("detail")
         and not member.get("error")
-        and not (alone and member.get("msg"))
+        and not (no_answer and member.get("msg"))
     ):
         return None
     return status_error(status or 500)
 
 
 def status_error(status: int, retry_after: float | None = None) -> GatewayError:
-    """What an HTTP status of the upstream's other than 200 means for a caller."""
+    """Return the error for an HTTP status of Fitten other than 200.
+
+    retry_after: seconds that Fitten asks to wait after 429.
+    """
     if status == 401:
         return UpstreamUnauthorized("Fitten does not accept the gateway's session.")
     if status == 413:
@@ -84,7 +89,7 @@ def status_error(status: int, retry_after: float | None = None) -> GatewayError:
         return UpstreamError(
             f"Fitten refused the request (status {status}).",
             retryable=False,
-            elsewhere=status == 403,  # what a banned account gets
+            elsewhere=status == 403,  # this account may be banned, another one works
         )
     return UpstreamError(
         "Fitten reports an error of its own; please try again.", elsewhere=status in (502, 503)
@@ -92,7 +97,7 @@ def status_error(status: int, retry_after: float | None = None) -> GatewayError:
 
 
 def truncated_error() -> UpstreamError:
-    """The answer broke off."""
+    """Return the error for an answer that ended too early."""
     return UpstreamError(
         "Fitten's answer broke off before its end; please try again.", code="upstream_truncated"
     )

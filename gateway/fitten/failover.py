@@ -1,4 +1,4 @@
-"""How an answer is opened: with the account whose turn it is, or else with another."""
+"""Opens a chat with an account of the pool, and with another account if that one fails."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ from gateway.store.token_file import Tokens
 
 _log = structlog.get_logger("fitten")
 
-_Got = TypeVar("_Got")
-_REPLY_MARGIN = 0.05  # seconds, of `first_piece`
-_MAX_TRIES = 3  # of one request, with one account after the other
+_Result = TypeVar("_Result")
+_REPLY_MARGIN = 0.05  # seconds of `first_piece` that are kept for the answer to the client
+_MAX_TRIES = 3  # accounts that one request tries
 
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a request has come. deadline: monotonic. calls: chats that were asked for.
-    fresh: no time was spent so far. at_session: whether an error now is the session's."""
+    """Records how far a request has come.
 
-    text: str
+    prompt: the text for Fitten.
+    deadline: the end of `first_piece`, in monotonic seconds.
+    calls: how many chats were requested.
+    fresh: whether no time has been spent yet, by waiting or by another call.
+    at_session: whether an error that occurs now comes from the session, not from the chat.
+    """
+
+    prompt: str
     generation: Generation
     deadline: float
     calls: int = 0
@@ -42,7 +48,7 @@ class _Progress:
 
 
 class FailoverOpener:
-    """Opens answers with the accounts of a pool."""
+    """Opens chats with the accounts of a pool."""
 
     def __init__(
         self, client: FittenClient, pool: AccountPool[TokenSource], settings: FittenSettings
@@ -52,16 +58,17 @@ class FailoverOpener:
         self._settings = settings
 
     async def open(
-        self, text: str, generation: Generation
+        self, prompt: str, generation: Generation
     ) -> tuple[ResponseBody, Lease[TokenSource]]:
-        """The response to a prompt, its body not read, and the slot it holds.
+        """Return the response to a prompt, its body not read, and the lease of its slot.
 
-        Both are to be given back. Waits in line while all accounts are busy. Another account
-        is asked only when the failed call had no effect, and while the budget allows it: the
-        caller has seen nothing yet. All of it takes at most `first_piece`.
+        The caller closes the response and releases the lease. Waits in the queue while all
+        accounts are busy. Another account is asked only when the failed call had no effect and
+        the retry budget allows it; the client has received nothing yet. All of it takes at
+        most `first_piece` seconds. Raises a GatewayError.
         """
         progress = _Progress(
-            text, generation, time.monotonic() + self._settings.timeouts.first_piece
+            prompt, generation, time.monotonic() + self._settings.timeouts.first_piece
         )
         self._pool.budget.earn()
         lease = self._pool.take()
@@ -76,7 +83,7 @@ class FailoverOpener:
                     lease.answered()
             except GatewayError as error:
                 if progress.at_session and not isinstance(error, AccountRefused):
-                    lease.release("unknown")  # the session has its own pauses
+                    lease.release("unknown")  # the session pauses by itself
                 else:
                     lease.end(error)
                 tried.append(lease.account.name)
@@ -88,23 +95,29 @@ class FailoverOpener:
                 return body, lease
 
     async def _wait(
-        self, progress: _Progress, wanted: Callable[[str | None, float], Awaitable[_Got]]
-    ) -> _Got:
-        """What the pool gives, perhaps after a time in line."""
+        self, progress: _Progress, acquire: Callable[[str | None, float], Awaitable[_Result]]
+    ) -> _Result:
+        """Return what `acquire` returns, perhaps after a wait in the queue.
+
+        acquire: gets the caller's key and the most seconds to wait.
+        """
         generation = progress.generation
         progress.fresh = False
         began = time.monotonic()
-        # Not to the very deadline: who has only waited must not be told that Fitten was late.
+        # Ends before the deadline: the error must say that the queue took long, not Fitten.
         wait = min(self._settings.pool.queue_wait, progress.deadline - began - _REPLY_MARGIN)
         try:
-            return await wanted(generation.caller, wait)
+            return await acquire(generation.caller, wait)
         finally:
             generation.queued += time.monotonic() - began
 
     async def _another(
         self, error: GatewayError, tried: list[str], progress: _Progress
     ) -> Lease[TokenSource]:
-        """A slot of another account. Raises the error when there is to be none."""
+        """Return the lease of a slot of another account; raise the error if none may be tried.
+
+        error: why the last account failed. tried: the names of the accounts that failed.
+        """
         budget = self._pool.budget
         elsewhere = error.elsewhere or progress.at_session
         if not elsewhere or len(tried) >= _MAX_TRIES or time.monotonic() >= progress.deadline:
@@ -127,7 +140,7 @@ class FailoverOpener:
     def _chat(
         self, account: LeasedAccount[TokenSource], progress: _Progress
     ) -> Awaitable[ResponseBody]:
-        """The response by this account."""
+        """Return the response that this account gets."""
 
         async def chat(tokens: Tokens) -> ResponseBody:
             limit = None if progress.fresh else progress.deadline - time.monotonic()
@@ -135,7 +148,7 @@ class FailoverOpener:
                 raise UpstreamTimeout("Fitten did not answer in time; please try again.")
             progress.at_session = progress.fresh = False
             progress.calls += 1
-            body = _request_body(progress.text, tokens.user_id, progress.generation.model)
+            body = _request_body(progress.prompt, tokens.user_id, progress.generation.model)
             try:
                 return await self._client.chat(
                     tokens.user_id,
@@ -152,9 +165,9 @@ class FailoverOpener:
         return call_with_tokens(account.session, chat)
 
 
-def _request_body(text: str, user_id: str, model: Model) -> bytes:
-    """Protocol 4.2; the chosen model goes where its section wants it (protocol 5)."""
+def _request_body(prompt: str, user_id: str, model: Model) -> bytes:
+    """Return the body of a chat (protocol 4.2); its section says how the model is named (5)."""
     meta: dict[str, str] = {"project_id": ""}
     if model.selection_name is not None:
         meta["model" if model.section == "chat" else "agentModel"] = model.selection_name
-    return msgspec.json.encode({"inputs": text, "ft_token": user_id, "meta_datas": meta})
+    return msgspec.json.encode({"inputs": prompt, "ft_token": user_id, "meta_datas": meta})

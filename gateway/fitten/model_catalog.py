@@ -1,4 +1,4 @@
-"""The models that Fitten offers (protocol 5), kept in memory."""
+"""Lists the models that Fitten offers (protocol 5), in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECTIONS: tuple[Literal["chat"], Literal["agent"]] = ("chat", "agent")
 
 DEFAULT_MODEL = Model("fitten-code", "Fitten Code", None, "chat", is_default=True)
 
-# What protocol 5 names for the case that the upstream gives no list.
+# The models of protocol 5 for the case that Fitten sends no list.
 _FALLBACK = {
     "chat": [
         {"selection_name": "S1", "display_name": "Default", "is_default": True, "order": 100},
@@ -24,18 +24,18 @@ _FALLBACK = {
 
 
 class ModelCatalog:
-    """The models on offer; `fitten-code`, the service's own default, is always first.
+    """Holds the models on offer; `fitten-code`, Fitten's own default, is always first.
 
-    An id is the display name; where an earlier model has that already, the section is
-    put before it (`agent/Default`). Callers may use ids, display names and selection
-    names, in any case.
+    The id of a model is its display name. If an earlier model has that id already, the section
+    is put before it (`agent/Default`). Clients may use ids, display names and selection names,
+    in upper or lower case.
     """
 
     def __init__(self) -> None:
         self.replace(parse_models(_FALLBACK))
 
     def replace(self, models: Sequence[Model]) -> None:
-        """Offer these from now on."""
+        """Replace the models on offer, except `fitten-code`."""
         self.models = (DEFAULT_MODEL, *models)
         self._by_name: dict[str, Model] = {}
         for name in ("id", "display_name", "selection_name"):
@@ -44,7 +44,7 @@ class ModelCatalog:
                     self._by_name.setdefault(key.casefold(), model)
 
     def resolve(self, name: str | None) -> Model:
-        """The model of a name; None is the default. Raises NotFound."""
+        """Return the model with this name; None means the default. Raises NotFound."""
         if name is None:
             return DEFAULT_MODEL
         model = self._by_name.get(name.casefold())
@@ -58,12 +58,12 @@ class ModelCatalog:
 
 
 def parse_models(answer: dict[str, Any]) -> list[Model]:
-    """The models in the upstream's answer, best first; whatever is odd is left out (trap 28)."""
+    """Return the models of Fitten's answer, best first; malformed items are skipped (trap 28)."""
     models: list[Model] = []
     taken = {DEFAULT_MODEL.id.casefold()}
     for section in _SECTIONS:
         listed = answer.get(section)
-        items = [item for item in listed if _usable(item)] if isinstance(listed, list) else []
+        items = [item for item in listed if _is_model(item)] if isinstance(listed, list) else []
         items.sort(key=lambda item: (item.get("is_default") is not True, -_order(item)))
         for item in items:
             selection = item["selection_name"]
@@ -85,7 +85,7 @@ def parse_models(answer: dict[str, Any]) -> list[Model]:
     return models
 
 
-def _usable(item: object) -> bool:
+def _is_model(item: object) -> bool:
     return (
         isinstance(item, dict)
         and isinstance(item.get("selection_name"), str)

@@ -1,4 +1,4 @@
-"""How large a prompt may be."""
+"""Defines how large a prompt may be."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from gateway.generation.request import Message, inline_images
 # Protocol 4.3 and 8: the official extension's own limit, in characters.
 MAX_CHARS = 307_200
 
-# Nothing is done with so much: what would be done takes long, and is for nothing.
+# A larger text is refused before it is processed: that would take long, to no use.
 MAX_EXAMINED_CHARS = 2 * MAX_CHARS
 
 
 def too_long_error(
     size: int, messages: Sequence[Message], limit: int = MAX_CHARS
 ) -> InvalidRequest:
-    """What a caller is told whose messages are so many characters."""
-    drawn = sum(len(image.data) for image in inline_images(messages))
+    """Return the error for messages that are too long.
+
+    size: characters of the messages. limit: characters that are allowed.
+    """
+    in_images = sum(len(image.data) for image in inline_images(messages))
     return InvalidRequest(
         f"This model's maximum context length is {limit} characters. However, your messages "
         f"resulted in {size} characters. Please reduce the length of the messages."
-        + (f" {drawn} of them are images: scale those down." if drawn else ""),
+        + (f" {in_images} of them are images: scale those down." if in_images else ""),
         code="context_length_exceeded",
         param="messages",
     )

@@ -1,4 +1,4 @@
-"""Fitten as an `Upstream`: a generation becomes a call, the call's bytes become pieces."""
+"""Runs generations on Fitten: builds their answers for the handler (`Upstream`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import structlog
 
 from gateway.config.settings import FittenSettings
-from gateway.fitten import model_catalog as fitten_models
 from gateway.fitten.account_registry import AccountRegistry
 from gateway.fitten.chat.answer import ChatAnswer
 from gateway.fitten.chat.usage_estimate import UsageCalibration
@@ -17,8 +16,9 @@ from gateway.fitten.failover import FailoverOpener
 from gateway.fitten.json_mode.answer import (
     StreamedJsonAnswer,
     WholeJsonAnswer,
-    with_json_instructions,
+    add_json_instructions,
 )
+from gateway.fitten.model_catalog import ModelCatalog
 from gateway.generation.model import Model
 from gateway.generation.outcome import Generation
 from gateway.generation.pieces import Answer, Silence
@@ -28,63 +28,66 @@ _log = structlog.get_logger("fitten")
 
 
 class FittenUpstream:
-    """Answers from Fitten Code, with the accounts that somebody keeps."""
+    """Answers generations with Fitten Code.
+
+    client: makes the calls. accounts: provides the accounts and their tokens.
+    """
 
     def __init__(
         self, client: FittenClient, accounts: AccountRegistry, settings: FittenSettings
     ) -> None:
         self._pool = pool = accounts.pool
         self._settings = settings
-        self._catalogue = fitten_models.ModelCatalog()
+        self._catalog = ModelCatalog()
         self._open = FailoverOpener(client, pool, settings).open
         diff = settings.completion.diff and not accounts.shared
-        self._completions = Completer(
+        self._completer = Completer(
             client, pool, accounts.newest_completions, settings.completion, diff=diff
         )
         self.calibration = UsageCalibration()
-        self._listed = False  # whether the models are Fitten's own list
+        self._listed = False  # whether the models come from Fitten, not from the fallback
 
     def take_over(self, former: FittenUpstream) -> None:
-        """Know what the former upstream has learnt."""
+        """Take over the calibration and the models of the former upstream of the same address."""
         if former._settings.base_url == self._settings.base_url:
             self.calibration = former.calibration
         if former._settings.models_url == self._settings.models_url and not self._listed:
-            self._catalogue = former._catalogue
+            self._catalog = former._catalog
 
     def resolve(self, name: str | None) -> Model:
-        return self._catalogue.resolve(name)
+        return self._catalog.resolve(name)
 
     def models(self) -> Sequence[Model]:
-        return self._catalogue.models
+        return self._catalog.models
 
     def offer(self, models: Sequence[Model]) -> None:
-        """These are the models from now on; none of them changes nothing."""
-        self._catalogue.replace(models)
+        """Replace the models on offer with this list, which Fitten sent."""
+        self._catalog.replace(models)
         self._listed = True
 
     @property
     def fault(self) -> str | None:
-        """Why no request can be served now; None when one can."""
+        """Return why no request can be served now; None when one can."""
         error = self._pool.fault()
         return error.message if error else None
 
     @property
     def accounts(self) -> tuple[int, int]:
-        """How many accounts could serve a request now, and how many there are."""
+        """Return how many accounts could serve a request now, and how many there are."""
         return self._pool.serving
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
-        def answer(request: GenerationRequest) -> ChatAnswer:
-            weights = self.calibration.of(generation.model.id)
-            return ChatAnswer(self._open, weights, generation, silence, self._settings, request)
+        def open_answer(request: GenerationRequest) -> ChatAnswer:
+            calibration = self.calibration.of(generation.model.id)
+            return ChatAnswer(self._open, calibration, generation, silence, self._settings, request)
 
         request, default_system = generation.request, self._settings.default_system
         if request.fills:
-            return self._completions.generate(generation)
+            return self._completer.generate(generation)
         if request.response_format is None:
-            return answer(request)
+            return open_answer(request)
         if request.stream:
             return StreamedJsonAnswer(
-                answer(with_json_instructions(request, default_system=default_system))
+                open_answer(add_json_instructions(request, default_system=default_system))
             )
-        return WholeJsonAnswer(generation, answer, default_system=default_system)
+        return WholeJsonAnswer(generation, open_answer, default_system=default_system)

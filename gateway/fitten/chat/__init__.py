@@ -1,1 +1,1 @@
-"""A chat: the prompt, and the answer from bytes to pieces."""
+"""Renders the prompt of a chat and decodes its answer from bytes to pieces."""

@@ -1,4 +1,4 @@
-"""A chat's answer: batches of pieces from one response, within the time limits."""
+"""Opens a chat and reads its answer as batches of pieces, within the time limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.fitten.chat.runaway import RunawayDetector
 from gateway.fitten.chat.timeouts import AnswerTimeouts
 from gateway.fitten.chat.usage_estimate import ModelCalibration
 from gateway.fitten.error_mapping import truncated_error
-from gateway.fitten.http.connection_errors import from_client_error
+from gateway.fitten.http.connection_errors import connection_error
 from gateway.fitten.http.response_body import ResponseBody
 from gateway.fitten.tools import prompt as tool_prompt
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
@@ -30,65 +30,70 @@ from gateway.generation.stop_sequences import StopSequenceFilter
 
 _log = structlog.get_logger("fitten")
 
-# Opens the response to a prompt, with the slot of an account that it holds.
+# Opens the response to a prompt; also returns the lease of the account's slot.
 OpenResponse = Callable[[str, Generation], Awaitable[tuple[ResponseBody, Lease[TokenSource]]]]
 
 
 class ChatAnswer:
-    """Batches of pieces from one response, within the time limits.
+    """Reads the pieces of one response in batches, within the time limits; an `Answer`.
 
-    The end of the body that is there already is part of the last batch, so that both can
-    leave together. request: what Fitten is asked, which may differ from what the caller asked.
+    request: what Fitten is asked. It may differ from `generation.request`, which the client
+        sent: the JSON mode adds instructions.
+    calibration: estimates the usage; learns from the usage that Fitten reports.
+    silence: the keep-alives that the client wants while no pieces come, or None.
+
+    The end of the body may arrive together with the last pieces. Then `ended` is set with their
+    batch, so that both can be sent at once.
     """
 
     def __init__(
         self,
         open_response: OpenResponse,
-        weights: ModelCalibration,
+        calibration: ModelCalibration,
         generation: Generation,
         silence: Silence | None,
         settings: FittenSettings,
         request: GenerationRequest,
     ) -> None:
         self._open = open_response
-        self._weights = weights
+        self._calibration = calibration
         self._generation = generation
         self._silence = silence
         self._settings = settings
         system = settings.default_system
         messages = request.messages
         if tool_prompt.needs_tools(request):
-            messages = tool_prompt.with_tools_as_text(request, system)
+            messages = tool_prompt.write_tools_as_text(request, system)
         self._prompt = prompt.render(messages, default_system=system)
-        self._pictures = sum(len(image.data) for image in inline_images(messages))
+        self._image_chars = sum(len(image.data) for image in inline_images(messages))
         self._decoder = AnswerDecoder()
         self._stop_filter = _stop_filter(request)
         self._body: ResponseBody | None = None
         self._lease: Lease[TokenSource]
-        self._late: GatewayError | None = None
+        self._timeout_error: GatewayError | None = None
         self._runaway = RunawayDetector(
             settings.max_answer_bytes, repetition=settings.stop_repetition
         )
-        self._room = self._runaway.room
-        self._taken: list[Piece] = []  # by the tap, for the reader
+        self._bytes_to_check = self._runaway.bytes_to_check
+        self._pending: list[Piece] = []  # from the tap, for the reader
         self.direct: Sink | None = None
         self.ended = False
 
     async def __aenter__(self) -> ChatAnswer:
-        self._limits = AnswerTimeouts(self._settings.timeouts, self._silence, self._expire)
+        self._timeouts = AnswerTimeouts(self._settings.timeouts, self._silence, self._on_timeout)
         try:
-            # All of the opening, since a renewed session and a repeat have limits of their own.
+            # Limits all of the opening, since a login and a repeated call have their own limits.
             async with asyncio.timeout(self._settings.timeouts.first_piece):
                 opened = await self._open(self._prompt, self._generation)
             self._body, self._lease = opened
             self._body.tap = self._tap
-            if self._late is not None:  # the watch looked while there was nobody to tell
-                self._body.fail(self._late)
+            if self._timeout_error is not None:  # the time was up before there was a body
+                self._body.fail(self._timeout_error)
         except TimeoutError:
-            await self._limits.close()
-            raise from_client_error(TimeoutError()) from None
+            await self._timeouts.close()
+            raise connection_error(TimeoutError()) from None
         except BaseException:
-            await self._limits.close()
+            await self._timeouts.close()
             raise
         return self
 
@@ -98,20 +103,20 @@ class ChatAnswer:
                 self._body.close()
             finally:
                 self._lease.end((exc[1] if exc else None) or self._decoder.error)
-        if self._decoder.skipped:  # trap 6: never text, but worth knowing of
+        if self._decoder.skipped:  # trap 6: such lines are never text, but the log names them
             _log.warning(
                 "upstream_lines_skipped", count=self._decoder.skipped, trace=self._decoder.trace
             )
         reason = self._finish_reason
         self._generation.finish_reason = reason
-        self._generation.usage = self._weights.usage(
-            token_estimate.size(self._prompt) - self._pictures,
+        self._generation.usage = self._calibration.usage(
+            token_estimate.size(self._prompt) - self._image_chars,
             self._stop_filter,
             self._decoder.usage,
             whole=reason is not None,
             max_tokens=self._generation.request.max_tokens,
         )
-        await self._limits.close()
+        await self._timeouts.close()
 
     def __aiter__(self) -> ChatAnswer:
         return self
@@ -123,60 +128,66 @@ class ChatAnswer:
             try:
                 data = await body.read()
             except aiohttp.ClientPayloadError:
-                return self._broken()
+                return self._end_broken()
             except (aiohttp.ClientError, OSError) as error:
-                raise from_client_error(error) from None
-            batch, self._taken = self._taken, []
+                raise connection_error(error) from None
+            batch, self._pending = self._pending, []
             if data and not self.ended:
-                batch += self._take(data)
+                batch += self._decode(data)
             if not self.ended and body.at_end():
                 batch += self._finish(body)
             if batch:
-                self._limits.piece()
+                self._timeouts.note_piece()
                 return batch
         if self._decoder.error is not None:
             raise self._decoder.error
         raise StopAsyncIteration
 
     def _tap(self, data: bytes) -> bool:
-        """Data that comes while the reader waits; False when the reader has to see to it."""
-        batch = self._take(data)
+        """Decode data that arrive while the reader waits; pass the pieces to the sink.
+
+        Return False to wake the reader: the answer ended, or the sink did not take the batch.
+        """
+        batch = self._decode(data)
         if not batch or self.ended or self.direct is None or not self.direct(batch):
-            self._taken = batch
+            self._pending = batch
             return not batch and not self.ended
-        self._limits.piece()
+        self._timeouts.note_piece()
         return True
 
-    def _expire(self, error: GatewayError) -> None:
-        """The upstream was silent, or spoke, for too long: whoever reads is told."""
-        self._late = error
-        self._room = 0  # an upstream that never pauses would not let a reader see it
+    def _on_timeout(self, error: GatewayError) -> None:
+        """Make the reader see that a time limit has passed."""
+        self._timeout_error = error
+        # While data keep coming, the reader never sees the error: the next data check it.
+        self._bytes_to_check = 0
         if self._body is not None:
             self._body.fail(error)
 
-    def _take(self, data: bytes) -> list[Piece]:
+    def _decode(self, data: bytes) -> list[Piece]:
+        """Return the pieces that can be sent after these data; set `ended` at the end."""
         pieces = self._decoder.feed(data)
-        self._room -= len(data)
-        if self._room < 0:
-            error = self._late or self._runaway.look(self._room, pieces)
+        self._bytes_to_check -= len(data)
+        if self._bytes_to_check < 0:
+            error = self._timeout_error or self._runaway.check(self._bytes_to_check, pieces)
             self._decoder.error = self._decoder.error or error
-            self._room = self._runaway.room
+            self._bytes_to_check = self._runaway.bytes_to_check
         batch = self._stop_filter.feed(pieces)
         if (
             not batch
             and isinstance(self._stop_filter, ToolStopSequenceFilter)
             and self._stop_filter.advanced()
         ):
-            self._limits.held()
+            self._timeouts.note_held_text()
         self.ended = self._stop_filter.finish_reason is not None
         if self._decoder.error is not None and not self.ended:
             self.ended = True
             batch += self._stop_filter.flush()
         elif self.ended:
-            self._decoder.error = None  # what follows the cut is not part of the answer
+            self._decoder.error = None  # what follows the stop is not part of the answer
         return batch
 
     def _finish(self, body: ResponseBody) -> list[Piece]:
+        """Return the last pieces, at the end of the body."""
         whole = self._settings.accept_unproven_end or body.framed
         batch = self._stop_filter.feed(self._decoder.finish(whole=whole))
         batch += self._stop_filter.flush()
@@ -185,8 +196,11 @@ class ChatAnswer:
             self._decoder.error = None
         return batch
 
-    def _broken(self) -> Sequence[Piece]:
-        """The connection broke inside the answer: what is held back goes out before the error."""
+    def _end_broken(self) -> Sequence[Piece]:
+        """Return the text that was held back; raise the error if there is none.
+
+        The connection broke within the answer. The error is raised after the last batch.
+        """
         self.ended = True
         self._decoder.error = truncated_error()
         if batch := self._stop_filter.flush():
@@ -195,14 +209,14 @@ class ChatAnswer:
 
     @property
     def _finish_reason(self) -> FinishReason | None:
-        """Why the answer ended, if it did so well."""
+        """Return why the answer ended; None if it did not end or ended with an error."""
         if self.ended and self._decoder.error is None:
             return self._stop_filter.finish_reason or self._stop_filter.natural_reason
         return None
 
 
 def _stop_filter(request: GenerationRequest) -> StopSequenceFilter | ToolStopSequenceFilter:
-    """What ends the answer; where tools are offered, it finds the calls too."""
+    """Return the filter that ends the answer; with tools, it also finds the calls."""
     limits = {"stop": request.stop, "markers": prompt.ROLE_MARKERS}
     if offered := request.offered:
         return ToolStopSequenceFilter(

@@ -1,8 +1,8 @@
-"""Bytes of a chat answer -> pieces. No I/O.
+"""Decodes the bytes of a chat answer into pieces. No I/O.
 
-The answer is NDJSON: one JSON object per line, no end marker (protocol 4.7); its traps
-are those of protocol 10, numbered in the comments below. However the bytes are cut,
-the pieces are the same.
+The answer is NDJSON: one JSON object per line, without an end marker (protocol 4.7). The
+comments below number its traps as protocol 10 does. The text and kinds of the pieces do not
+depend on how the bytes are split.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gateway.generation.pieces import Kind, Piece
 
 MAX_LINE = 16 * 1024 * 1024
 
-# Trap 4: a keep-alive is the word, alone or followed by anything but letters.
+# Trap 4: a keep-alive is this word, alone or followed by anything but letters.
 _HEARTBEAT = re.compile(r"heartbeat[\W\d_]*")
 _PADDING = re.compile("[\0\ufeff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -48,21 +48,23 @@ _MEMBERS: tuple[tuple[str, Kind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class UpstreamUsage:
-    """Token counts as the upstream gave them."""
+    """Holds the token counts that Fitten reported."""
 
     input_tokens: int
     output_tokens: int
 
 
 class AnswerDecoder:
-    """One answer's bytes in, its pieces out.
+    """Decodes one answer: takes its bytes, returns its pieces.
 
-    `feed` takes what arrived, `finish` ends the answer; both return pieces. Once `error`
-    is set, what was returned is all there is, and it is not a whole answer.
+    `feed` decodes what arrived, `finish` ends the answer; both return pieces. Once `error` is
+    set, no more pieces come, and the answer is not complete.
 
-    usage: the last token counts the upstream gave. complete: whether it showed that it
-    was at its end. trace: its trace id. spoke: whether any text came. skipped: how many
-    lines were no JSON objects.
+    usage: the last token counts that Fitten reported.
+    complete: whether Fitten sent counts or a finish reason, which it does at the end only.
+    trace: the trace id of Fitten.
+    has_text: whether any text came.
+    skipped: how many lines were not JSON objects.
     """
 
     def __init__(self, *, max_line: int = MAX_LINE) -> None:
@@ -70,20 +72,20 @@ class AnswerDecoder:
         self._rest: list[bytes] = []
         self._rest_size = 0
         self._seen_json = False
-        self._derailed = False  # the last line was not JSON, such as a proxy's error page
-        self._half: dict[Kind, str] = {}
+        self._last_invalid = False  # the last line was not JSON, such as a proxy's error page
+        self._lone_surrogate: dict[Kind, str] = {}
         self._pieces: list[Piece] = []
         self.usage: UpstreamUsage | None = None
         self.complete = False
         self.trace: str | None = None
         self.skipped = 0
-        self.spoke = False
+        self.has_text = False
         self.error: GatewayError | None = None
 
     def feed(self, data: bytes) -> list[Piece]:
-        """The pieces of all lines that are complete now.
+        """Decode data that arrived; return the pieces of all lines that are complete now.
 
-        A line that amounts to an error sets `error`; what follows it is left alone.
+        A line that stands for an error sets `error`; what follows it is ignored.
         """
         if self.error is not None:
             return []
@@ -97,24 +99,24 @@ class AnswerDecoder:
             self._rest, self._rest_size = [], 0
         pieces = self._plain_pieces(block)
         if pieces is None:
-            # Most often it is the last line that is odd: it has the usage.
+            # Most often only the last line has other members: the usage.
             last = block.rfind(b"\n", 0, -1) + 1
             pieces = self._plain_pieces(block[:last]) if last else None
             if pieces is None:
-                pieces = self._odd_pieces(block)
+                pieces = self._any_pieces(block)
             else:
-                pieces += self._odd_pieces(block[last:])
+                pieces += self._any_pieces(block[last:])
         if self.error is None and end < len(data):
             self._keep(data[end:])
         return pieces
 
     def _plain_pieces(self, block: bytes) -> list[Piece] | None:
-        """The pieces of lines that hold a delta and nothing else, or None for any others.
+        """Return the pieces of lines that hold only a delta; None if a line holds more.
 
-        Nearly all lines are of that kind, and decoding them together costs a fifth of
-        looking at each; the result is the same (benchmarks/micro.py, tests/unit/fitten).
+        Nearly all lines hold only a delta. Decoding them together takes a fifth of the time
+        of decoding each; the result is the same (benchmarks/micro.py, tests/unit/fitten).
         """
-        if self._half or len(block) > self._max_line or b"heartbeat" in block:
+        if self._lone_surrogate or len(block) > self._max_line or b"heartbeat" in block:
             return None
         if _BOM in block or (b"\\u" in block and _ESCAPED_PADDING.search(block)):
             return None
@@ -123,43 +125,44 @@ class AnswerDecoder:
         except (ValueError, RecursionError):
             return None
         if len(lines) != block.count(b"\n"):
-            return None  # blank lines, or an object over several
+            return None  # blank lines, or an object that spans several lines
         pieces: list[Piece] = [("content", line.delta) for line in lines if line.delta]
-        self._seen_json, self._derailed = True, False
+        self._seen_json, self._last_invalid = True, False
         if pieces:
-            self.spoke = True
+            self.has_text = True
         return pieces
 
-    def _odd_pieces(self, block: bytes) -> list[Piece]:
+    def _any_pieces(self, block: bytes) -> list[Piece]:
+        """Return the pieces of lines of any kind, decoded one by one."""
         for line in block.split(b"\n"):
-            self._line(line)
+            self._decode_line(line)
             if self.error is not None:
                 break
         pieces, self._pieces = self._pieces, []
         return pieces
 
     def finish(self, *, whole: bool) -> list[Piece]:
-        """The last pieces.
+        """End the answer and return its last pieces.
 
-        whole: whether the transport proved that nothing is missing (the last chunk of a
-        chunked body, or all of a given length). Trap 10: without that proof, only
-            counts or a finish reason say that the answer is complete.
+        whole: whether HTTP proved that nothing is missing (the last chunk of a chunked body, or
+            all of a given length). Trap 10: without that proof, only token counts or a finish
+            reason say that the answer is complete.
         """
         last = b"".join(self._rest)
         self._rest, self._rest_size = [], 0
         if self.error is None and last.strip(_BLANK):
-            self._line(last)
-            if self._derailed and (last.lstrip(_BLANK).startswith(b"{") or self.error is None):
-                self.error = truncated_error()  # a line that breaks off
-        if self.error is None and not self.complete and (self._derailed or not whole):
+            self._decode_line(last)
+            if self._last_invalid and (last.lstrip(_BLANK).startswith(b"{") or self.error is None):
+                self.error = truncated_error()  # the last line is incomplete
+        if self.error is None and not self.complete and (self._last_invalid or not whole):
             self.error = truncated_error()
-        for kind in self._half:
+        for kind in self._lone_surrogate:
             self._pieces.append((kind, "\ufffd"))
-            self.spoke = True
-        self._half = {}
-        if self.error is None and not (self.spoke or self.complete):
+            self.has_text = True
+        self._lone_surrogate = {}
+        if self.error is None and not (self.has_text or self.complete):
             self.error = UpstreamError(
-                "Fitten ended its answer without a word; please try again.",
+                "Fitten's answer has no text; please try again.",
                 code="upstream_invalid_response",
             )
         pieces, self._pieces = self._pieces, []
@@ -169,17 +172,17 @@ class AnswerDecoder:
         self._rest.append(rest)
         self._rest_size += len(rest)
         if self._rest_size > self._max_line:
-            self._too_long()
+            self._fail_too_long()
 
-    def _too_long(self) -> None:
+    def _fail_too_long(self) -> None:
         self.error = UpstreamError(
-            "Fitten sent a line beyond all measure.", code="upstream_invalid_response"
+            "Fitten sent a line that is too long.", code="upstream_invalid_response"
         )
         self._rest, self._rest_size = [], 0
 
-    def _line(self, line: bytes) -> None:
+    def _decode_line(self, line: bytes) -> None:
         if len(line) > self._max_line:
-            self._too_long()
+            self._fail_too_long()
             return
         try:
             member = msgspec.json.decode(line)
@@ -190,52 +193,55 @@ class AnswerDecoder:
             try:
                 member = _decode_leniently(line)
             except (ValueError, RecursionError):
-                self._not_json()
+                self._skip_invalid_line()
                 return
-        self._seen_json, self._derailed = True, False
+        self._seen_json, self._last_invalid = True, False
         if type(member) is not dict:  # trap 7
             self.skipped += 1
             return
-        for name, kind in _MEMBERS:  # trap 8: look at every member
+        for name, kind in _MEMBERS:  # trap 8: a line may have several of them
             text = member.get(name)
             if type(text) is str and text:
-                self._text(kind, text)
+                self._add_text(kind, text)
         if len(member) > 1 or "delta" not in member:
-            self._other_members(member)
+            self._read_other_members(member)
 
-    def _not_json(self) -> None:
-        """Trap 6: such a line is never text; when it comes first, nothing else will be."""
+    def _skip_invalid_line(self) -> None:
+        """Skip a line that is not JSON, which is never text (trap 6).
+
+        If it is the first line, the whole answer is no chat answer: set `error`.
+        """
         self.skipped += 1
-        self._derailed = True
+        self._last_invalid = True
         if not self._seen_json:
             self.error = UpstreamError(
                 "Fitten answered with something that is not a chat answer; please try again.",
                 code="upstream_invalid_response",
             )
 
-    def _text(self, kind: Kind, text: str) -> None:
+    def _add_text(self, kind: Kind, text: str) -> None:
         if "\0" in text or "\ufeff" in text:  # trap 5
             text = _PADDING.sub("", text)
             if not text.strip("\r\n"):
                 return
         if text.startswith("heartbeat") and kind == "content" and _HEARTBEAT.fullmatch(text):
             return
-        if kind in self._half or not text.isascii():
+        if kind in self._lone_surrogate or not text.isascii():
             text = self._join_surrogates(kind, text)
         if text:
             self._pieces.append((kind, text))
-            self.spoke = True
+            self.has_text = True
 
     def _join_surrogates(self, kind: Kind, text: str) -> str:
-        """The text in characters: half of a pair waits for its other half."""
-        text = self._half.pop(kind, "") + text
+        """Return the text with surrogate pairs joined; a high one at the end waits for its pair."""
+        text = self._lone_surrogate.pop(kind, "") + text
         if _SURROGATE.search(text):
             if "\ud800" <= text[-1] <= "\udbff":
-                text, self._half[kind] = text[:-1], text[-1]
+                text, self._lone_surrogate[kind] = text[:-1], text[-1]
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return text
 
-    def _other_members(self, member: dict[str, Any]) -> None:
+    def _read_other_members(self, member: dict[str, Any]) -> None:
         usage = member.get("usage")
         if type(usage) is dict:
             self.usage = _usage(usage) or self.usage
@@ -248,12 +254,12 @@ class AnswerDecoder:
 
 
 def _decode_leniently(line: bytes) -> Any:
-    """Lines that the strict decoder refuses: lone surrogates, stray bytes, NaN."""
+    """Decode a line that the strict decoder refuses: lone surrogates, invalid UTF-8, NaN."""
     return json.loads(line.decode("utf-8", "replace"))
 
 
 def _usage(usage: dict[str, Any]) -> UpstreamUsage | None:
-    """Counts may be numbers or numeric strings (trap 9)."""
+    """Return the token counts, which may be numbers or numeric strings (trap 9)."""
     counts = []
     for name in ("input_tokens", "output_tokens"):
         value = usage.get(name)

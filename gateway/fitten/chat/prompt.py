@@ -1,4 +1,4 @@
-"""Messages -> the one string that Fitten takes as a conversation (protocol 4.3)."""
+"""Renders messages as the one string that Fitten takes as a conversation (protocol 4.3)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from collections.abc import Iterable, Sequence
 from gateway.fitten.prompt_limit import MAX_CHARS, MAX_EXAMINED_CHARS, too_long_error
 from gateway.generation.request import Image, Message, RemoteImage, inline
 
-# What would open or close a turn; anything in that form is kept from meaning anything.
+# They open and close turns. In texts of the client they are escaped, and anything like them.
 ROLE_MARKERS = ("<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "<|endoftext|>")
 
 _MARKER = re.compile(r"<\|([^\s<>|]{1,64})\|>")
 
 
-def neutralise(text: str) -> str:
-    """The text with a blank on either side of the word in anything like `<|word|>`.
+def escape_role_markers(text: str) -> str:
+    """Return the text with blanks around the word of each `<|word|>`, so that it is no marker.
 
-    That is what the official extension does; a person or a model still reads it.
+    The official extension does the same. People and models can still read the text.
     """
-    # One character is found far faster than two, and most texts have neither.
+    # A search for one character is far faster than for two, and most texts have neither.
     return _MARKER.sub(r"<| \1 |>", text) if "|" in text and "<|" in text else text
 
 
 def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX_CHARS) -> str:
-    """The prompt: one system block in front, each turn a block, the answer's opening.
+    """Return the prompt: a system block, a block for each turn, the start of the answer.
 
-    Every system message goes into the leading block, in order, a blank line between;
-    without any it holds `default_system`. Tool results become user turns. Images are to be
-    fetched before.
-    Raises InvalidRequest (`context_length_exceeded`) beyond `limit` characters.
+    The texts of all system messages stand in the first block, separated by blank lines. If
+    there are none, it holds `default_system`. Tool results become user turns.
+
+    messages: their remote images must have been fetched before.
+    limit: characters. Raises InvalidRequest (`context_length_exceeded`) for a longer prompt.
     """
     size = 0
     for message in messages:
@@ -56,8 +57,8 @@ def _turns(messages: Iterable[Message]) -> Iterable[str]:
 
 
 def _block(role: str, text: str, images: Sequence[Image | RemoteImage] = ()) -> str:
-    """Pictures stand before the text, each on a line of its own (protocol 4.5)."""
+    """Return one turn. Images stand before the text, each on its own line (protocol 4.5)."""
     if images:
         lines = [f"![Base64 Image](data:{i.mime};base64,{i.data})\n" for i in inline(images)]
-        return f"<|{role}|>\n{''.join(lines)}{neutralise(text)}\n<|end|>"
-    return f"<|{role}|>\n{neutralise(text)}\n<|end|>"
+        return f"<|{role}|>\n{''.join(lines)}{escape_role_markers(text)}\n<|end|>"
+    return f"<|{role}|>\n{escape_role_markers(text)}\n<|end|>"

@@ -1,4 +1,4 @@
-"""One timer for an answer's silences and time limits, however many pieces come."""
+"""Enforces the time limits of an answer and sends its keep-alives, with one timer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from gateway.generation.pieces import Silence
 
 
 class AnswerTimeouts:
-    """Looks after one answer, from its making until `close`.
+    """Watches the time of one answer, from its creation until `close`.
 
-    Calls `expire` once, with what to tell, when the first piece, the next one, or all of the
-    answer takes longer than `timeouts` allow; gives the signs that `silence` asks for. A
-    piece costs one look at the clock: the timer is set anew only when it has gone off.
+    timeouts: the limits for the first piece, the next piece and the whole answer.
+    silence: describes the signs (keep-alives) to give while no piece comes, or None.
+    expire: called once with the error, when a limit has passed.
+
+    A piece costs one call of the clock. The timer is set again only after it has fired.
     """
 
     def __init__(
@@ -34,35 +36,39 @@ class AnswerTimeouts:
         self._deadline = now + timeouts.first_piece
         self._end = now + timeouts.answer
         self._next_sign = now + silence.grace if silence else math.inf
-        # A piece may bring a limit nearer than the timer is set; never by more than this.
-        self._step = timeouts.between_pieces
+        # The longest wait of the timer. A piece can set a limit that is this near, and it does
+        # not set the timer.
+        self._max_wait = timeouts.between_pieces
         if silence is not None:
-            self._step = min(self._step, silence.interval)
-        self._timer = self._loop.call_at(self._next_look(now), self._look)
+            self._max_wait = min(self._max_wait, silence.interval)
+        self._timer = self._loop.call_at(self._next_check(now), self._check)
 
-    def piece(self) -> None:
-        """A piece has come."""
+    def note_piece(self) -> None:
+        """Restart the limit for the next piece and the wait for a sign: a piece has come."""
         now = self._loop.time()
         self._deadline = now + self._timeouts.between_pieces
         if self._silence is not None:
             self._next_sign = now + self._silence.interval
 
-    def held(self) -> None:
-        """Text has come that cannot go out yet: the upstream is not silent, the answer is."""
+    def note_held_text(self) -> None:
+        """Restart the limit for the next piece only: text came that cannot be sent yet.
+
+        Fitten still sends, but the client gets nothing, so signs are still given.
+        """
         self._deadline = self._loop.time() + self._timeouts.between_pieces
 
     async def close(self) -> None:
-        """Give no more signs; one under way is ended first."""
+        """Stop the timer and wait until a sign in progress has been cancelled."""
         self._timer.cancel()
         if self._sign is not None and not self._sign.done():
             self._sign.cancel()
             await asyncio.wait([self._sign])
-        # The answer holds this and this the answer: left to the collector, which comes by
-        # rarely, thousands of answers would wait for it.
-        self._expire = _nobody
+        # Breaks the reference cycle with the answer. The garbage collector runs rarely, and
+        # thousands of answers would wait for it.
+        self._expire = _ignore
         self._silence = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = self._loop.time()
         if now >= self._end:
             self._expire(
@@ -70,24 +76,27 @@ class AnswerTimeouts:
             )
             return
         if now >= self._deadline:
-            self._expire(UpstreamTimeout("Fitten fell silent; please try again."))
+            self._expire(UpstreamTimeout("Fitten sent nothing for too long; please try again."))
             return
         if self._silence is not None and now >= self._next_sign:
             self._next_sign = now + self._silence.interval
             if self._sign is None or self._sign.done():
                 self._sign = asyncio.ensure_future(self._silence.sign())
-                self._sign.add_done_callback(_seen)
-        self._timer = self._loop.call_at(self._next_look(now), self._look)
+                self._sign.add_done_callback(_retrieve_exception)
+        self._timer = self._loop.call_at(self._next_check(now), self._check)
 
-    def _next_look(self, now: float) -> float:
-        return min(self._deadline, self._next_sign, self._end, now + self._step)
+    def _next_check(self, now: float) -> float:
+        return min(self._deadline, self._next_sign, self._end, now + self._max_wait)
 
 
-def _seen(sign: asyncio.Future[None]) -> None:
-    """A sign that fails finds the caller gone; whoever sends the next piece finds so too."""
+def _retrieve_exception(sign: asyncio.Future[None]) -> None:
+    """Keep asyncio from reporting a failed sign.
+
+    It fails when the client is gone, and then sending the next piece fails too.
+    """
     if not sign.cancelled():
         sign.exception()
 
 
-def _nobody(_: GatewayError) -> None:
-    """The answer has ended."""
+def _ignore(_: GatewayError) -> None:
+    """Do nothing: the answer has ended."""

@@ -1,8 +1,7 @@
-"""How many bytes of a model's text make a token, learnt from the counts the upstream gives.
+"""Estimates token counts; learns the bytes per token of a model from Fitten's own counts.
 
-For estimates only: what was counted is never corrected, and `max_tokens` is carried out
-in the fixed measure of `gateway.generation.token_estimate`, so that a limit means the same at
-all times.
+Counts that Fitten reports are never changed. `max_tokens` uses the fixed ratio of
+`gateway.generation.token_estimate`, so that a limit always means the same.
 """
 
 from __future__ import annotations
@@ -16,42 +15,45 @@ from gateway.generation import token_estimate
 from gateway.generation.outcome import Usage
 from gateway.generation.stop_sequences import StopSequenceFilter
 
-_KEPT = 31  # answers remembered; half of them may be nonsense without effect on the median
-_TRUSTED = 3  # answers before what was learnt is believed
-_LEAST_TOKENS = 16  # of shorter texts the count says little: what is hidden outweighs them
-_PLAUSIBLE = (1.0, 12.0)  # bytes a token, in any language and with any vocabulary
-_MODELS = 64
+_MAX_SAMPLES = 31  # answers that are remembered; the median ignores up to half of bad ones
+_MIN_SAMPLES = 3  # answers that are needed before the median is used
+_MIN_TOKENS = 16  # with fewer tokens, hidden text is a large part of the count
+_PLAUSIBLE = (1.0, 12.0)  # bytes per token, in any language and with any vocabulary
+_MAX_MODELS = 64
 
 
 class TokenRatio:
-    """Bytes per token: the median of the latest plausible answers, a fixed guess before."""
+    """Estimates bytes per token: the median of the latest answers, at first a fixed value."""
 
     def __init__(self) -> None:
-        self._seen: deque[float] = deque(maxlen=_KEPT)
+        self._samples: deque[float] = deque(maxlen=_MAX_SAMPLES)
 
     def learn(self, byte_count: int, token_count: int) -> None:
-        """A text's size and its count. What cannot be a count of it is left out: none at
-        all, or with more tokens than bytes (hidden prompts and thoughts do that)."""
-        if token_count >= _LEAST_TOKENS:
+        """Add the size of a text and its token count.
+
+        A count that cannot be right is ignored: too small, or with more tokens than bytes,
+        because Fitten counted hidden prompts or thoughts too.
+        """
+        if token_count >= _MIN_TOKENS:
             ratio = byte_count / token_count
             if _PLAUSIBLE[0] <= ratio <= _PLAUSIBLE[1]:
-                self._seen.append(ratio)
+                self._samples.append(ratio)
 
     @property
     def bytes_per_token(self) -> float:
-        if len(self._seen) < _TRUSTED:
+        if len(self._samples) < _MIN_SAMPLES:
             return token_estimate.BYTES_PER_TOKEN
-        return statistics.median(self._seen)
+        return statistics.median(self._samples)
 
     def estimate(self, byte_count: int) -> int:
-        """How many tokens so many bytes probably are: 0 for none, else at least 1."""
+        """Return the likely number of tokens of so many bytes: 0 for none, else at least 1."""
         if not byte_count:
             return 0
         return max(1, round(byte_count / self.bytes_per_token))
 
 
 class ModelCalibration:
-    """What is known of one model; prompts and answers apart, since they differ in kind."""
+    """Holds the ratios of one model: one for prompts, one for answers, since they differ."""
 
     def __init__(self) -> None:
         self.prompt = TokenRatio()
@@ -66,13 +68,15 @@ class ModelCalibration:
         whole: bool,
         max_tokens: int | None,
     ) -> Usage:
-        """The usage of an answer as far as it went out, learning from it where that is sure.
+        """Return the usage of an answer as far as it was sent; learn from reliable counts.
 
-        prompt_bytes: the size of the prompt's text; of its pictures nobody knows what they count.
-        counted: what the upstream said. It holds for whole answers that nothing cut short:
-            of the others it counts what came after the cut too, and whether it was seen
-            at all would be chance.
-        whole: whether the answer reached its own end.
+        prompt_bytes: the size of the prompt's text. Images are left out, since it is not known
+            how Fitten counts them.
+        counted: what Fitten reported. It is used only for whole answers that no stop sequence
+            or limit ended: for others it includes text that was not sent, and often it does not
+            arrive.
+        whole: whether the answer ended without an error.
+        max_tokens: the limit that the client set.
         """
         sent = stop_filter.content_bytes + stop_filter.reasoning_bytes
         if counted is not None and whole and not stop_filter.finish_reason:
@@ -95,7 +99,7 @@ class ModelCalibration:
         sent: int,
         max_tokens: int | None,
     ) -> int:
-        """An estimate that contradicts no limit: what reached it has as many tokens as it."""
+        """Return an estimate that fits `max_tokens`: never more; as many when it was reached."""
         if max_tokens is None:
             return self.completion.estimate(sent)
         if stop_filter.finish_reason == "length":
@@ -104,25 +108,25 @@ class ModelCalibration:
 
 
 class UsageCalibration:
-    """The weights of the models in use; those unused for longest are forgotten."""
+    """Holds a calibration for each model in use; forgets the one unused for longest."""
 
     def __init__(self) -> None:
         self._models: OrderedDict[str, ModelCalibration] = OrderedDict()
 
     def of(self, model: str) -> ModelCalibration:
-        """What is known of a model, by its id; what is learnt there is kept."""
-        weights = self._models.get(model)
-        if weights is None:
-            weights = self._models[model] = ModelCalibration()
-            if len(self._models) > _MODELS:
+        """Return the calibration of a model, by the model's id."""
+        calibration = self._models.get(model)
+        if calibration is None:
+            calibration = self._models[model] = ModelCalibration()
+            if len(self._models) > _MAX_MODELS:
                 self._models.popitem(last=False)
         else:
             self._models.move_to_end(model)
-        return weights
+        return calibration
 
 
 def _reasoning(
     stop_filter: StopSequenceFilter | ToolStopSequenceFilter, sent: int, count: int
 ) -> int:
-    """The thoughts' share of a count, by size."""
+    """Return the tokens of the reasoning: its share of the bytes, of `count`."""
     return round(count * stop_filter.reasoning_bytes / sent) if stop_filter.reasoning_bytes else 0

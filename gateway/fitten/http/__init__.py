@@ -1,1 +1,1 @@
-"""One chat's request and response on a pooled connection."""
+"""Sends HTTP requests to Fitten and reads the responses."""

@@ -1,8 +1,9 @@
-"""One request and its answer on a connection of the shared session's pool.
+"""Sends one request on a pooled connection and receives its response.
 
-ClientSession's own road costs a small request a third of all its time: an object for each
-header, a task, a parser that wakes a reader for each chunk. Here the session still makes,
-checks and keeps the connections; for the time of one exchange this protocol sits on one.
+ClientSession.request takes a third of the time of a small request: it makes an object for each
+header and a task, and its parser wakes the reader for each chunk. Here the session still opens,
+checks and pools the connections. During one exchange this protocol replaces aiohttp's protocol
+on the connection.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from aiohttp.connector import Connection
 
 from gateway.fitten.http.response_parser import BadResponse, ResponseParser
 
-_HIGH_WATER = 128 * 1024  # bytes that wait for a reader before the upstream has to
+_HIGH_WATER = 128 * 1024  # unread bytes at which the transport stops reading
 
 
 class ChatConnection(asyncio.Protocol):
-    """A response while it arrives; `await exchange.start(...)` first, `close()` in the end.
+    """Receives a response; call `await exchange.start(...)` first and `close()` at the end.
 
-    tap: what is offered data in the moment it comes, as long as a reader waits for it. It
-        takes the data in any case; False wakes the reader, because there is something to see.
+    tap: called at once with data of the body that arrives while a reader waits in `read`. The
+        tap takes the data in any case, so `read` does not return them. If the tap returns
+        False, the reader is woken and `read` returns b"".
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -36,7 +38,7 @@ class ChatConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = ResponseParser()
         self._data: list[bytes] = []
-        self._size = 0
+        self._data_size = 0
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -44,9 +46,10 @@ class ChatConnection(asyncio.Protocol):
         transport.set_protocol(self)
 
     async def start(self, head: bytes, body: bytes, limit: float) -> None:
-        """Send the request; returns when the response's headers are there.
+        """Send the request; return when the headers of the response have arrived.
 
-        limit: seconds. Raises aiohttp.ClientError when the connection fails, TimeoutError.
+        limit: seconds for all of it. Raises aiohttp.ClientError when the connection fails,
+        TimeoutError after `limit`.
         """
         timer = self._loop.call_later(limit, self.fail, TimeoutError())
         try:
@@ -60,34 +63,34 @@ class ChatConnection(asyncio.Protocol):
 
     @property
     def status(self) -> int:
-        """The response's status; 0 before it is there."""
+        """Return the status of the response; 0 before it has arrived."""
         return self._parser.status or 0
 
     @property
     def framed(self) -> bool:
-        """Whether the end of the body was announced (RFC 9112, 6.3)."""
+        """Return whether the body has a length or is chunked (RFC 9112, 6.3)."""
         return self._parser.framed
 
     def header(self, name: str) -> str:
-        """A header's value, "" when it is absent."""
+        """Return the value of a header; "" when it is absent."""
         return self._parser.headers.get(name.lower().encode(), b"").decode("latin-1")
 
     def at_end(self) -> bool:
-        """Whether all of the body has been read."""
+        """Return whether all of the body has arrived and has been read."""
         return self._parser.complete and not self._data and self._error is None
 
     async def read(self) -> bytes:
-        """All that has arrived, after waiting for the first of it.
+        """Return all data that have arrived; wait if there are none.
 
-        b"" at the end, and when the tap had the reader woken. Raises aiohttp.ClientError
-        when the connection fails, or what `fail` was given.
+        Returns b"" at the end, and when the tap wakes the reader. Raises aiohttp.ClientError
+        when the connection fails, or the error that `fail` was called with.
         """
         if not self._data and self._error is None and not self._parser.complete:
             await self._wait()
         if self._data:
             data = b"".join(self._data) if len(self._data) > 1 else self._data[0]
             self._data.clear()
-            self._size = 0
+            self._data_size = 0
             if self._paused:
                 self._paused = False
                 if self._connection is not None:
@@ -98,12 +101,12 @@ class ChatConnection(asyncio.Protocol):
         return b""
 
     def fail(self, error: Exception) -> None:
-        """Have the reader see this error."""
+        """Make `read` raise this error, unless an earlier one is set."""
         self._error = self._error or error
         self._wake()
 
     def close(self) -> None:
-        """Give the connection back, or close it when the response is not at its end."""
+        """Return the connection to the pool; close it instead if the response is not complete."""
         self.tap = None
         connection, self._connection = self._connection, None
         if connection is None:
@@ -127,21 +130,21 @@ class ChatConnection(asyncio.Protocol):
                     self._wake()
                 return
         except BadResponse as error:
-            self._broken(aiohttp.ClientPayloadError(f"the upstream sent {error}"))
+            self._fail_and_close(aiohttp.ClientPayloadError(f"the upstream sent {error}"))
             return
-        except Exception as error:  # whatever it is, it must reach the reader, not the loop
-            self._broken(error)
+        except Exception as error:  # any error must reach the reader, not the event loop
+            self._fail_and_close(error)
             return
         if body:
             self._data.append(body)
-            self._size += len(body)
-            if self._size >= _HIGH_WATER and not self._paused and not parser.complete:
+            self._data_size += len(body)
+            if self._data_size >= _HIGH_WATER and not self._paused and not parser.complete:
                 self._paused = True
                 self._transport.pause_reading()
         if parser.complete:
             if parser.cut_short:
                 self._error = aiohttp.ClientPayloadError("a compressed body without an end")
-            self.close()  # what has been read needs the connection no longer
+            self.close()  # the data in memory need the connection no longer
         if body or parser.status is not None:
             self._wake()
 
@@ -160,7 +163,7 @@ class ChatConnection(asyncio.Protocol):
             connection.close()
         self._wake()
 
-    def _broken(self, error: Exception) -> None:
+    def _fail_and_close(self, error: Exception) -> None:
         self._error = self._error or error
         self.close()
         self._wake()

@@ -1,4 +1,4 @@
-"""What a failure of the connection to Fitten means."""
+"""Maps failures of the connection to Fitten to the errors of the gateway."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from gateway.errors import (
 )
 
 
-def from_client_error(error: Exception) -> GatewayError:
-    """What a failure of the connection means for a caller."""
+def connection_error(error: Exception) -> GatewayError:
+    """Return the error for a failure of the connection.
+
+    error: an aiohttp.ClientError, an OSError or a TimeoutError.
+    """
     if isinstance(error, TimeoutError):
-        unasked = isinstance(error, aiohttp.ConnectionTimeoutError)
+        nothing_sent = isinstance(error, aiohttp.ConnectionTimeoutError)
         return UpstreamTimeout(
-            "Fitten did not answer in time; please try again.", elsewhere=unasked
+            "Fitten did not answer in time; please try again.", elsewhere=nothing_sent
         )
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return UpstreamError("Fitten's TLS certificate is not trusted; see fitten.ca_file.")
@@ -28,9 +31,9 @@ def from_client_error(error: Exception) -> GatewayError:
 
 
 def is_worth_repeating(error: Exception) -> bool:
-    """Whether it may have been a pooled connection that the upstream had just closed.
+    """Return whether the call may be sent again on a new connection.
 
-    Nothing was answered then, so once more is safe; aiohttp itself repeats only methods
-    without a body.
+    It may if Fitten perhaps had just closed the pooled connection: then it answered nothing.
+    Opening a connection is not repeated. aiohttp itself repeats only methods without a body.
     """
     return not isinstance(error, aiohttp.ClientConnectorError)

@@ -1,4 +1,4 @@
-"""A chat's response while it arrives, whichever way its bytes come."""
+"""Defines the response of a chat, whose body is read while it arrives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.errors import GatewayError
 
 
 class ResponseBody(Protocol):
-    """A response whose headers are there. See `exchange.Exchange` for each member."""
+    """Provides a response whose headers have arrived; see `ChatConnection` for each member."""
 
     tap: Callable[[bytes], bool] | None
 
@@ -33,7 +33,7 @@ class ResponseBody(Protocol):
 
 
 class AiohttpResponseBody:
-    """The plain way: a ClientResponse, which serves proxies too. It has no use for a tap."""
+    """Reads an aiohttp.ClientResponse, which works through a proxy too. It ignores `tap`."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -45,9 +45,11 @@ class AiohttpResponseBody:
 
     @property
     def framed(self) -> bool:
-        """aiohttp raises ClientPayloadError when a chunked or counted body ends early, so a
-        normal end of such a body is proof; but it does not look for the end of a compressed
-        text in one."""
+        """Return whether a normal end of the body proves that it is complete.
+
+        aiohttp raises ClientPayloadError when a body that is chunked or has a length ends
+        early. But it does not check that compressed data in the body are complete.
+        """
         headers = self._response.headers
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             return False

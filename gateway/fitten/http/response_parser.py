@@ -1,7 +1,7 @@
-"""Bytes of an HTTP/1.1 response -> its head and its body (RFC 9112). No I/O.
+"""Parses the bytes of an HTTP/1.1 response into head and body (RFC 9112). No I/O.
 
-Stricter than most: what two readers could understand differently is refused, since the
-connection goes back to a pool.
+It is stricter than most parsers: a response that two parsers could read differently is refused,
+since the connection is used again.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n\0]*)?")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(rb"[\0\r\n]")
 _HEX = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n\0]*)?")
-# Nearly every chunk is a small one, and looking it up costs a sixth of reading the number.
+# Nearly every chunk is small, and a look-up takes a sixth of the time of parsing the number.
 _SIZES = {b"%x" % size: size for size in range(1, 4096)}
 
 
 class BadResponse(Exception):
-    """The bytes are no response, or not one that is safe to read."""
+    """Reports that the bytes are not a response, or not one that is safe to read."""
 
 
 class ResponseParser:
-    """One response's bytes in, its body's bytes out.
+    """Parses one response: takes its bytes, returns the bytes of its body.
 
-    status, headers: once the head is there; names in lower case, of a repeated header all
-        values, joined by commas. framed: whether the body's end is announced rather than
-        the connection's close. complete: whether all is there. reusable: whether the
-        connection may carry another request after it.
+    status: None until the head is complete.
+    headers: names in lower case; the values of a repeated header are joined by commas.
+    framed: whether the body has a length or is chunked. Otherwise it ends when the connection
+        closes.
+    complete: whether the whole response has arrived.
+    reusable: whether the connection may be used for another request afterwards.
     """
 
     def __init__(self) -> None:
@@ -43,15 +45,15 @@ class ResponseParser:
         self.complete = False
         self.reusable = False
         self._rest = b""
-        self._left = 0  # bytes of a counted body, or of the chunk in hand, still to come
-        self._in_chunk = False  # its last line end is still to come
+        self._left = 0  # bytes still to come, of a body with a length or of the current chunk
+        self._in_chunk = False  # the end of the current chunk is still to come
         self._in_trailers = False
-        # A function, since a bound method would be a circle for the collector to find.
+        # A function, since a bound method would be a reference cycle.
         self._body: Callable[[ResponseParser, bytes], bytes] = ResponseParser._until_close
-        self._inflate: _Decompressor | None = None
+        self._decompressor: _Decompressor | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes of the body in what arrived. Raises BadResponse."""
+        """Parse data that arrived; return the bytes of the body in them. Raises BadResponse."""
         if self.status is None:
             rest = self._head(self._rest + data)
             if rest is None:
@@ -59,30 +61,30 @@ class ResponseParser:
             data = rest
         if self.complete:
             if data:
-                self.reusable = False  # nobody asked for more
+                self.reusable = False  # data that belong to no request
             return b""
         body = self._body(self, data)
-        return self._inflate.feed(body) if self._inflate else body
+        return self._decompressor.feed(body) if self._decompressor else body
 
     @property
     def cut_short(self) -> bool:
-        """Whether all is there, but the compressed text in it has no end."""
-        return self.complete and self._inflate is not None and not self._inflate.ended
+        """Return whether the body is complete, but the compressed data in it are not."""
+        return self.complete and self._decompressor is not None and not self._decompressor.ended
 
     def feed_eof(self) -> bool:
-        """The connection was closed; whether the response is whole."""
+        """Record that the connection was closed; return whether the response is complete."""
         if self.status is not None and not self.framed:
-            self.complete = self._inflate is None or self._inflate.ended
+            self.complete = self._decompressor is None or self._decompressor.ended
         self.reusable = False
         return self.complete
 
     def _head(self, data: bytes) -> bytes | None:
-        """Read the head and return what follows it; None when it is not all there yet."""
+        """Parse the head and return what follows it; None while the head is incomplete."""
         while True:
             end = data.find(b"\r\n\r\n")
             if end < 0 or end > MAX_HEAD:
                 if len(data) > MAX_HEAD:
-                    raise BadResponse("a head beyond all measure")
+                    raise BadResponse("a head that is too large")
                 self._rest = data
                 return None
             head, data = data[:end], data[end + 4 :]
@@ -94,8 +96,8 @@ class ResponseParser:
             if status >= 200:
                 break
             if status == 101:
-                raise BadResponse("an upgrade that nobody asked for")
-            # Interim responses say nothing that matters here.
+                raise BadResponse("an upgrade that was not requested")
+            # Interim responses (1xx) are skipped.
         self._rest = b""
         self.headers = headers = _fields(lines[1:])
         self.status = status
@@ -105,7 +107,7 @@ class ResponseParser:
         return data
 
     def _choose_body(self, status: int, headers: dict[bytes, bytes]) -> None:
-        """RFC 9112, 6.3."""
+        """Choose how the body is parsed (RFC 9112, 6.3)."""
         if status in (204, 304):
             self.framed = self.complete = True
             return
@@ -113,12 +115,12 @@ class ResponseParser:
         length = headers.get(b"content-length")
         if coding is not None:
             if coding.lower() != b"chunked" or length is not None:
-                raise BadResponse("a framing that can be read in two ways")
+                raise BadResponse("two different ways to find the end of the body")
             self.framed = True
             self._body = ResponseParser._chunked
         elif length is not None:
             if not length.isdigit() or len(length) > 15:
-                raise BadResponse("a length that is no number")
+                raise BadResponse("a length that is not a number")
             self.framed = True
             self._left = int(length)
             self._body = ResponseParser._counted
@@ -129,9 +131,9 @@ class ResponseParser:
             return
         encoding = headers.get(b"content-encoding", b"identity").lower()
         if encoding in (b"gzip", b"x-gzip", b"deflate"):
-            self._inflate = _Decompressor()
+            self._decompressor = _Decompressor()
         elif encoding != b"identity":
-            raise BadResponse("an encoding that nobody asked for")
+            raise BadResponse("an encoding that was not requested")
 
     def _until_close(self, data: bytes) -> bytes:
         return data
@@ -145,7 +147,7 @@ class ResponseParser:
         return data
 
     def _chunked(self, data: bytes) -> bytes:
-        """RFC 9112, 7.1; the extensions of chunks and the trailers are read over."""
+        """Parse chunks (RFC 9112, 7.1); chunk extensions and trailers are ignored."""
         if self._rest:
             data, self._rest = self._rest + data, b""
         if self._in_trailers:
@@ -160,7 +162,7 @@ class ResponseParser:
                 end = data.find(b"\r\n", at, at + _MAX_CHUNK_LINE)
                 if end < 0:
                     if size - at >= _MAX_CHUNK_LINE:
-                        raise BadResponse("the line of a chunk beyond all measure")
+                        raise BadResponse("a chunk size line that is too long")
                     self._rest = data[at:]
                     break
                 line = data[at:end]
@@ -178,7 +180,7 @@ class ResponseParser:
                 self._in_chunk = False
                 at = stop + 2
                 continue
-            # The end of the data lies within the chunk, or within its line end.
+            # The data end within the chunk, or within the line end behind it.
             parts.append(data[start:stop])
             self._in_chunk = True
             self._left = max(0, stop - size)
@@ -193,7 +195,7 @@ class ResponseParser:
             end = data.find(b"\r\n\r\n") + 4
             if end < 4:
                 if len(data) > _MAX_TRAILERS:
-                    raise BadResponse("trailers beyond all measure")
+                    raise BadResponse("trailers that are too large")
                 self._rest = data
                 return
         if len(data) > end:
@@ -202,20 +204,20 @@ class ResponseParser:
 
 
 class _Decompressor:
-    """A body that is compressed; `ended` says that it came to its own end."""
+    """Decompresses a body; `ended` says that the compressed data are complete."""
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         self.ended = False
 
     def feed(self, data: bytes) -> bytes:
-        """What the data holds. Raises BadResponse for what is no such data, or a bomb."""
+        """Return the decompressed data. Raises BadResponse for bad data and for a bomb."""
         try:
             out = self._inflate.decompress(data, _INFLATED_AT_ONCE)
         except zlib.error:
             raise BadResponse("a compressed body that is broken") from None
         if self._inflate.unconsumed_tail:
-            raise BadResponse("a compressed body that grows beyond all measure")
+            raise BadResponse("a compressed body that grows too large")
         self.ended = self._inflate.eof
         return out
 
@@ -225,7 +227,7 @@ def _fields(lines: list[bytes]) -> dict[bytes, bytes]:
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon or not _NAME.fullmatch(name) or _CONTROL.search(value):
-            raise BadResponse("a header that is none")
+            raise BadResponse("a line that is not a header")
         name, value = name.lower(), value.strip(b" \t")
         known = headers.get(name)
         headers[name] = value if known is None else b"%b, %b" % (known, value)
@@ -235,5 +237,5 @@ def _fields(lines: list[bytes]) -> dict[bytes, bytes]:
 def _chunk_size(line: bytes) -> int:
     match = _HEX.fullmatch(line)
     if match is None:
-        raise BadResponse("the size of a chunk that is no number")
+        raise BadResponse("a chunk size that is not a number")
     return int(match[1], 16)

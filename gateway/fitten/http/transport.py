@@ -1,6 +1,7 @@
-"""The request of a chat (protocol 4.1): by aiohttp's session, or on a connection of its pool.
+"""Sends the request of a chat (protocol 4.1) with aiohttp's session or on a pooled connection.
 
-Both raise what aiohttp raises, and OSError; both give a body that is not read yet.
+Both transports return a response whose body is not read yet. Both raise the exceptions of
+aiohttp, OSError and TimeoutError.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from gateway.fitten.http.response_body import AiohttpResponseBody, ResponseBody
 
 USER_AGENT = f"fitten-gateway/{__version__}"
 
-_LARGE = 1024 * 1024  # bytes beyond which aiohttp wants a body it can send piece by piece
+_LARGE = 1024 * 1024  # bytes; aiohttp wants a larger body as a file, to send it in parts
 
 
 class ChatTransport(Protocol):
-    """One way to ask."""
+    """Sends the request of a chat."""
 
     async def post(
         self,
@@ -32,12 +33,18 @@ class ChatTransport(Protocol):
         body: bytes,
         limit: float,
     ) -> ResponseBody:
-        """The response, whose head has come within `limit` seconds; to be closed."""
+        """Send the request and return the response, which the caller closes.
+
+        limit: seconds within which the head of the response must arrive.
+        """
         ...
 
 
 class AiohttpTransport:
-    """As aiohttp does it, by a proxy too. base: the address of Fitten."""
+    """Sends the request with ClientSession, through a proxy if one is configured.
+
+    base: the address of Fitten.
+    """
 
     def __init__(self, base: str) -> None:
         self._base = base
@@ -65,11 +72,14 @@ class AiohttpTransport:
 
 
 class LeanTransport:
-    """The same request on a connection of the session's pool, without its ceremony."""
+    """Sends the request directly on a pooled connection of the session, which is faster.
+
+    base: the address of Fitten.
+    """
 
     def __init__(self, base: str) -> None:
         self._base = base
-        # By user, of whom there are as many as accounts: the token and what was made for it.
+        # By user id (one per account): the access token and what was prepared for it.
         self._heads: dict[str, tuple[str, aiohttp.ClientRequest, bytes]] = {}
 
     async def post(
@@ -86,9 +96,9 @@ class LeanTransport:
             raise aiohttp.ClientConnectionError("the gateway is shutting down")
         route, head = self._head(http, user_id, access_token)
         try:
-            async with asyncio.timeout(http.timeout.connect):  # `connect` does not limit a lookup
+            async with asyncio.timeout(http.timeout.connect):  # `connect` ignores the DNS lookup
                 connection = await connector.connect(route, [], http.timeout)
-        except TimeoutError as error:  # ClientSession tells it apart likewise: nothing was sent
+        except TimeoutError as error:  # like ClientSession; this class says that nothing was sent
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
         exchange = ChatConnection(connection)
         try:
@@ -102,16 +112,16 @@ class LeanTransport:
     def _head(
         self, http: aiohttp.ClientSession, user_id: str, access_token: str
     ) -> tuple[aiohttp.ClientRequest, bytes]:
-        """What names the pool's connections for a chat, and the head of its request.
+        """Return the request that identifies connections in the pool, and the request's head.
 
-        Made once for a token: it costs more than all else that is done for a small request.
+        Both are made once per token: that takes longer than the rest of a small request.
         """
         token, route, head = self._heads.get(user_id, ("", None, b""))
         if route is None or token != access_token:
             url = _url(self._base, user_id)
             headers = {
                 "User-Agent": USER_AGENT,
-                # A compressed stream waits in the compressor.
+                # A compressor would hold back parts of a stream.
                 "Accept-Encoding": "identity",
                 "Content-Type": "application/json",
                 "Authorization": f"Bearer {access_token}",

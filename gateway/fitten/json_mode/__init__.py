@@ -1,1 +1,1 @@
-"""Answers that have to be JSON."""
+"""Provides answers that should be JSON: instructions, fences, checks, one repeat."""

@@ -1,8 +1,8 @@
-"""Answers that are to be JSON: asked for in words, freed from a fence, checked when whole.
+"""Asks for JSON in the prompt, removes Markdown fences and checks whole answers.
 
-Fitten knows no such format, so nothing can make sure of it: a whole answer that does not
-fit is asked for once more, and a second one that does not is given as it is, marked. A
-stream has left before it could be checked.
+Fitten has no JSON mode, so JSON cannot be guaranteed. A whole answer that does not match is
+requested once more. If the second one does not match either, it is returned as it is, and
+`format_missed` is set. A streamed answer is not checked, since it is sent while it arrives.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ from gateway.generation.request import GenerationRequest, Message, ResponseForma
 _log = structlog.get_logger("fitten")
 
 _ONLY_JSON = "Write nothing else: no words before or after the JSON, no Markdown and no code fence."
-_LONGEST_REASON = 300
+_MAX_MISMATCH = 300  # characters of the mismatch that the prompt names
 
 OpenAnswer = Callable[[GenerationRequest], Answer]
 
 
-def with_json_instructions(
-    request: GenerationRequest, *, default_system: str, miss: str = ""
+def add_json_instructions(
+    request: GenerationRequest, *, default_system: str, mismatch: str = ""
 ) -> GenerationRequest:
-    """The request with the wish for JSON at the end of its system block.
+    """Return the request with instructions for JSON at the end of its system block.
 
-    miss: what was wrong with an earlier answer.
+    default_system: the system text for a request that has none.
+    mismatch: what was wrong with an earlier answer.
     """
     wanted, messages = request.response_format, request.messages
     if wanted is None:
         return request
     if not any(m.role == "system" and m.text for m in messages):
         messages = (Message("system", default_system), *messages)
-    wish = _instruction(wanted)
-    if miss:
-        wish += f"\nAn earlier answer of yours could not be used: {miss[:_LONGEST_REASON]}."
-    return dataclasses.replace(request, messages=(*messages, Message("system", wish)))
+    text = _instructions(wanted)
+    if mismatch:
+        text += f"\nAn earlier answer of yours could not be used: {mismatch[:_MAX_MISMATCH]}."
+    return dataclasses.replace(request, messages=(*messages, Message("system", text)))
 
 
-def _instruction(wanted: ResponseFormat) -> str:
+def _instructions(wanted: ResponseFormat) -> str:
     if wanted.schema is None:
         what = "one JSON object" if wanted.is_object else "one JSON value"
         return f"Answer with {what}. {_ONLY_JSON}"
@@ -62,27 +63,29 @@ def _instruction(wanted: ResponseFormat) -> str:
 
 
 def json_mismatch(text: str, wanted: ResponseFormat) -> str | None:
-    """What keeps a text from being the JSON that is wanted; None when nothing is found."""
+    """Return why a text is not the JSON that is wanted; None when no reason is found."""
     try:
         value: Any = msgspec.json.decode(text)
     except (ValueError, RecursionError) as error:
         return f"it is not valid JSON ({str(error).removeprefix('JSON is malformed: ')})"
     if wanted.is_object and not isinstance(value, dict):
         return "it is JSON, but not an object"
-    if wanted.schema is not None and (found := schema_check.schema_fault(value, wanted.schema)):
-        return f"in it, {found}"
+    if wanted.schema is not None and (
+        violation := schema_check.find_schema_violation(value, wanted.schema)
+    ):
+        return f"in it, {violation}"
     return None
 
 
 class StreamedJsonAnswer:
-    """The batches of a streamed answer without the fence round it."""
+    """Passes on a streamed answer without the Markdown fence around it."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._fence = MarkdownFence()
         self._error: GatewayError | None = None
         self.ended = False
-        self.direct: Sink | None = None  # never made use of: all comes by the iteration
+        self.direct: Sink | None = None  # not used: all batches come by the iteration
 
     async def __aenter__(self) -> StreamedJsonAnswer:
         await self._answer.__aenter__()
@@ -102,7 +105,7 @@ class StreamedJsonAnswer:
             except StopAsyncIteration:
                 batch, self.ended = [], True
             except GatewayError as error:
-                # What is held back goes out before the error.
+                # Text that was held back is sent before the error.
                 batch, self.ended, self._error = [], True, error
             if self.ended:
                 batch += self._fence.flush()
@@ -110,77 +113,83 @@ class StreamedJsonAnswer:
                 return batch
         if self._error is not None:
             raise self._error
-        return await self._answer.__anext__()  # the error that follows the last batch, or the end
+        return await self._answer.__anext__()  # raises the error after the last batch, or the end
 
 
 class WholeJsonAnswer(BufferedAnswer):
-    """A whole answer, checked before it is given, and asked for once more if it does not fit.
+    """Returns a whole answer after a check; requests it once more if it is not the JSON wanted.
 
-    open: a new answer to a request. Sets the generation's `format_missed`; its usage
-    is that of both answers. An answer that was cut by `max_tokens` is not asked for again,
-    since the next would be too; and when the second one fails, the first is given.
+    open_answer: opens a new answer to a request.
+
+    It sets `format_missed` of the generation. The usage of the generation includes both
+    answers. An answer that `max_tokens` ended is not requested again, since the limit would
+    end the next one too. When the second request fails, the first answer is returned.
     """
 
-    def __init__(self, generation: Generation, open: OpenAnswer, *, default_system: str) -> None:
+    def __init__(
+        self, generation: Generation, open_answer: OpenAnswer, *, default_system: str
+    ) -> None:
         super().__init__()
         wanted = generation.request.response_format
         assert wanted is not None
         self._wanted = wanted
         self._generation = generation
-        self._open = open
+        self._open_answer = open_answer
         self._default_system = default_system
         self._pieces: list[Piece] = []
         self.ended = False
         self.direct: Sink | None = None  # there is one batch only
 
     async def __aenter__(self) -> WholeJsonAnswer:
-        pieces = await self._answer()
-        if reason := self._miss(pieces):
+        pieces = await self._read_answer()
+        if mismatch := self._mismatch(pieces):
             if self._generation.finish_reason != "length":
-                pieces, reason = await self._once_more(pieces, reason)
-            self._generation.format_missed = reason is not None
+                pieces, mismatch = await self._repeat(pieces, mismatch)
+            self._generation.format_missed = mismatch is not None
         self._pieces = pieces
         return self
 
     def __aiter__(self) -> WholeJsonAnswer:
         return self
 
-    async def _once_more(self, first: list[Piece], reason: str) -> tuple[list[Piece], str | None]:
+    async def _repeat(self, first: list[Piece], mismatch: str) -> tuple[list[Piece], str | None]:
+        """Return a second answer and its mismatch; the first one's if the second fails."""
         generation = self._generation
         used, finish_reason = generation.usage, generation.finish_reason
         generation.usage = None
         second: list[Piece] | None = None
         try:
-            second = await self._answer(reason)
+            second = await self._read_answer(mismatch)
         except GatewayError as error:
             generation.finish_reason = finish_reason
             _log.info("json_not_repeated", reason=error.code)
         finally:
-            generation.usage = _sum(used, generation.usage)
+            generation.usage = _add_usage(used, generation.usage)
         if second is None:
-            return first, reason
-        missed = self._miss(second)
-        _log.info("json_repeated", fits=missed is None)
-        return second, missed
+            return first, mismatch
+        second_mismatch = self._mismatch(second)
+        _log.info("json_repeated", fits=second_mismatch is None)
+        return second, second_mismatch
 
-    async def _answer(self, reason: str = "") -> list[Piece]:
+    async def _read_answer(self, mismatch: str = "") -> list[Piece]:
+        """Return the pieces of a new answer, without a Markdown fence."""
         generation = self._generation
-        request = with_json_instructions(
-            generation.request, default_system=self._default_system, miss=reason
+        request = add_json_instructions(
+            generation.request, default_system=self._default_system, mismatch=mismatch
         )
         pieces: list[Piece] = []
-        async with self._open(request) as batches:
+        async with self._open_answer(request) as batches:
             async for batch in batches:
                 if generation.first_piece is None:
                     generation.first_piece = time.monotonic()
                 pieces.extend(batch)
         if not _is_text(pieces):
             return pieces
-        thoughts = [piece for piece in pieces if piece[0] == "reasoning"]
+        reasoning = [piece for piece in pieces if piece[0] == "reasoning"]
         text = strip_fence("".join([text for kind, text in pieces if kind == "content"]))
-        return [*thoughts, ("content", text)] if text else thoughts
+        return [*reasoning, ("content", text)] if text else reasoning
 
-    def _miss(self, pieces: list[Piece]) -> str | None:
+    def _mismatch(self, pieces: list[Piece]) -> str | None:
         if not _is_text(pieces):
             return None
         return json_mismatch(
@@ -189,11 +198,11 @@ class WholeJsonAnswer(BufferedAnswer):
 
 
 def _is_text(pieces: list[Piece]) -> bool:
-    """Whether it is text alone: calls of tools have a form of their own."""
+    """Return whether the answer is only text; tool calls need not be the JSON that is wanted."""
     return {kind for kind, _ in pieces} <= {"content", "reasoning"}
 
 
-def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
+def _add_usage(one: Usage | None, other: Usage | None) -> Usage | None:
     if one is None or other is None:
         return one or other
     return Usage(

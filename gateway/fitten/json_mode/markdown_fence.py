@@ -1,4 +1,4 @@
-"""Takes the Markdown fence off an answer that was to be JSON. No I/O."""
+"""Removes the Markdown fence around an answer that should be JSON. No I/O."""
 
 from __future__ import annotations
 
@@ -6,53 +6,53 @@ from collections.abc import Sequence
 
 from gateway.generation.pieces import Piece
 
-# How much can be an opening, or an end: the rest of an answer is never held back.
-_LONGEST = 256
+# The most characters of an opening or closing fence; no more is held back.
+_MAX_FENCE = 256
 
 _BLANK = " \t\r\n"
 _STARTS = frozenset('{["-0123456789tfn')
 
 
 class MarkdownFence:
-    """Pieces of an answer in, the same without the fence around it out.
+    """Removes the fence while the answer arrives: takes pieces, returns them without it.
 
-    An opening is three or more backticks, perhaps with the word `json`, before what can
-    be the beginning of JSON; an end is as many backticks, and nothing after them. Only
-    text that may be part of either is held back. Since the opening is gone by then, an
-    answer that goes on after the end of its fence keeps that end and what follows it.
-    However the text is split, the result is the same.
+    The opening fence is three or more backticks, perhaps with the word `json`, before text that
+    can begin JSON. The closing fence is at least as many backticks at the end of the answer.
+    Only text that may be part of a fence is held back. If text follows the closing fence, that
+    fence and the text are kept; the opening fence has been removed by then.
+    The result does not depend on how the text is split.
     """
 
     def __init__(self) -> None:
         self._held = ""
         self._decided = False
-        self._ticks = 0  # of the opening; none when there was none
+        self._ticks = 0  # backticks of the opening fence; 0 if there is none
 
     def feed(self, pieces: Sequence[Piece]) -> list[Piece]:
-        """What of these pieces may go out now."""
+        """Return what can be sent now, of these pieces and of the text held back."""
         out: list[Piece] = []
         for piece in pieces:
             if piece[0] != "content":
                 out.append(piece)
-            elif text := self._take(piece[1]):
+            elif text := self._feed_text(piece[1]):
                 out.append(("content", text))
         return out
 
     def flush(self) -> list[Piece]:
-        """What is left to go out at the end."""
+        """Return the text that is still held back, at the end of the answer."""
         held, self._held = self._held, ""
         if self._ticks and held.count("`") >= self._ticks:
             return []
         return [("content", held)] if held else []
 
-    def _take(self, text: str) -> str:
+    def _feed_text(self, text: str) -> str:
         if self._decided and not self._ticks:
             return text
         text = self._held + text
         self._held = ""
         if not self._decided:
-            opening = _opening(text[:_LONGEST])
-            if opening is None and len(text) < _LONGEST:
+            opening = _opening(text[:_MAX_FENCE])
+            if opening is None and len(text) < _MAX_FENCE:
                 self._held = text
                 return ""
             self._decided = True
@@ -66,8 +66,8 @@ class MarkdownFence:
 
 
 def strip_fence(text: str) -> str:
-    """A whole answer without the fence, if one surrounds all of it; else as it is."""
-    opening = _opening(text[:_LONGEST])
+    """Return a whole answer without its fence; unchanged unless a fence surrounds all of it."""
+    opening = _opening(text[:_MAX_FENCE])
     if not opening:
         return text
     start, ticks = opening
@@ -78,8 +78,10 @@ def strip_fence(text: str) -> str:
 
 
 def _opening(text: str) -> tuple[int, int] | tuple[()] | None:
-    """Where JSON begins after an opening, and its backticks; empty when there is none;
-    None when more text could still make it one."""
+    """Return where the JSON behind an opening fence begins, and the number of backticks.
+
+    Returns () when there is no opening fence, None when that depends on text still to come.
+    """
     start = _skip(text, 0, _BLANK)
     ticks_end = _skip(text, start, "`")
     ticks = ticks_end - start
@@ -104,8 +106,8 @@ def _opening(text: str) -> tuple[int, int] | tuple[()] | None:
 
 
 def _possible_end(text: str) -> int:
-    """Where the blanks, backticks and blanks that a text ends with start."""
-    keep = max(0, len(text) - _LONGEST)
+    """Return where the blanks, backticks and blanks at the end of a text start."""
+    keep = max(0, len(text) - _MAX_FENCE)
     if text and text[-1] not in "` \t\r\n":
         return len(text)
     end = len(text[keep:].rstrip(_BLANK))

@@ -1,14 +1,16 @@
-"""Whether a JSON value fits a JSON schema, as far as can be said safely and in little time.
+"""Checks a JSON value against a JSON schema, as far as that is safe and fast.
 
-Checked: type, enum, const, required, properties, additionalProperties, minProperties,
+Checked are: type, enum, const, required, properties, additionalProperties, minProperties,
 maxProperties, items, prefixItems, minItems, maxItems, minLength, maxLength, minimum,
 maximum, exclusiveMinimum, exclusiveMaximum, multipleOf of whole numbers, allOf, anyOf,
 oneOf (as anyOf), and $ref within the schema.
 
-Everything else is passed over, so what does not fit is certain and what fits is not.
-Above all: `pattern` and `format`, because a caller's regular expression can take for
-ever, and a $ref to anywhere else, because nothing is ever fetched. `not`, `if` and
-conditions like them would turn what was passed over into a wrong refusal.
+Everything else is ignored. So a violation that is found is certain, but a value without one
+may still be wrong. Ignored are above all:
+- `pattern` and `format`, because a client's regular expression can run for ever;
+- a $ref outside the schema, because nothing is fetched;
+- `not`, `if` and similar conditions. If a part of them were ignored, they would report
+  violations that are none.
 """
 
 from __future__ import annotations
@@ -16,36 +18,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-_STEPS = 50_000  # some 50 ms; a schema of references can ask for endlessly many
-_DEPTH = 64
-_SHOWN = 80
+_MAX_STEPS = 50_000  # about 50 ms; a schema with references can need endlessly many
+_MAX_DEPTH = 64
+_MAX_NAME = 80  # characters of a name that a violation shows
 
 
-def schema_fault(value: Any, schema: Any) -> str | None:
-    """The first thing about the value that does not fit, and where; None where nothing is found.
+def find_schema_violation(value: Any, schema: Any) -> str | None:
+    """Return the first violation of the schema, with its path; None when none is found.
 
-    value, schema: as a JSON decoder gives them. A check that takes too long finds nothing.
+    value, schema: decoded JSON. A check that takes too long returns None.
     """
     try:
-        return _SchemaChecker(schema).fault(value, schema, "$", 0)
+        return _SchemaChecker(schema).violation(value, schema, "$", 0)
     except _TooLong:
         return None
 
 
 class _TooLong(Exception):
-    """The check costs more than it is worth."""
+    """Reports that the check takes too many steps or is nested too deeply."""
 
 
 class _SchemaChecker:
-    """One value's check against one schema."""
+    """Checks one value against one schema.
+
+    root: the whole schema, in which references are resolved.
+    """
 
     def __init__(self, root: Any) -> None:
         self._root = root
-        self._steps = _STEPS
+        self._steps = _MAX_STEPS
 
-    def fault(self, value: Any, schema: Any, path: str, depth: int) -> str | None:
+    def violation(self, value: Any, schema: Any, path: str, depth: int) -> str | None:
+        """Return the first violation of a part of the schema by a part of the value.
+
+        path: where this part of the value is, such as `$.items[0]`. Raises _TooLong.
+        """
         self.spend(1)
-        if depth > _DEPTH:
+        if depth > _MAX_DEPTH:
             raise _TooLong
         if schema is False:
             return f"{path} is not allowed"
@@ -54,8 +63,8 @@ class _SchemaChecker:
         for keyword, rule in schema.items():
             simple = _SIMPLE.get(keyword)
             if simple is not None:
-                if complaint := simple(value, rule):
-                    return f"{path} {complaint}"
+                if problem := simple(value, rule):
+                    return f"{path} {problem}"
                 continue
             nested = _NESTED.get(keyword)
             if nested is not None and (found := nested(self, value, rule, schema, path, depth + 1)):
@@ -63,12 +72,16 @@ class _SchemaChecker:
         return None
 
     def spend(self, steps: int) -> None:
+        """Count steps. Raises _TooLong when there were too many."""
         self._steps -= steps
         if self._steps < 0:
             raise _TooLong
 
-    def referred(self, pointer: str) -> Any:
-        """The part of the schema that a reference means (RFC 6901), or True for any other."""
+    def resolve(self, pointer: str) -> Any:
+        """Return the part of the schema that a $ref points to (RFC 6901).
+
+        Returns True, which every value fits, for any other reference.
+        """
         if pointer != "#" and not pointer.startswith("#/"):
             return True
         found = self._root
@@ -107,32 +120,32 @@ def _type(value: Any, rule: Any) -> str | None:
     return f"is not of type {' or '.join(known)}"
 
 
-def _same(value: Any, other: Any) -> bool:
+def _equal(value: Any, other: Any) -> bool:
     if isinstance(value, bool) or isinstance(other, bool):
         return value is other
     return bool(value == other)
 
 
 def _const(value: Any, rule: Any) -> str | None:
-    return None if _same(value, rule) else "is not the one value that is allowed"
+    return None if _equal(value, rule) else "is not the one value that is allowed"
 
 
-def _at_least(measure: Callable[[Any], Any], complaint: str) -> Callable[[Any, Any], str | None]:
+def _minimum_check(measure: Callable[[Any], Any], problem: str) -> Callable[[Any, Any], str | None]:
     def check(value: Any, rule: Any) -> str | None:
         measured = measure(value)
         if measured is None or not _is_number(rule) or measured >= rule:
             return None
-        return f"{complaint} {rule}"
+        return f"{problem} {rule}"
 
     return check
 
 
-def _at_most(measure: Callable[[Any], Any], complaint: str) -> Callable[[Any, Any], str | None]:
+def _maximum_check(measure: Callable[[Any], Any], problem: str) -> Callable[[Any, Any], str | None]:
     def check(value: Any, rule: Any) -> str | None:
         measured = measure(value)
         if measured is None or not _is_number(rule) or measured <= rule:
             return None
-        return f"{complaint} {rule}"
+        return f"{problem} {rule}"
 
     return check
 
@@ -168,14 +181,14 @@ def _multiple_of(value: Any, rule: Any) -> str | None:
 _SIMPLE: dict[str, Callable[[Any, Any], str | None]] = {
     "type": _type,
     "const": _const,
-    "minProperties": _at_least(_length_of(dict), "has fewer members than"),
-    "maxProperties": _at_most(_length_of(dict), "has more members than"),
-    "minItems": _at_least(_length_of(list), "has fewer items than"),
-    "maxItems": _at_most(_length_of(list), "has more items than"),
-    "minLength": _at_least(_length_of(str), "has fewer characters than"),
-    "maxLength": _at_most(_length_of(str), "has more characters than"),
-    "minimum": _at_least(_number, "is below"),
-    "maximum": _at_most(_number, "is above"),
+    "minProperties": _minimum_check(_length_of(dict), "has fewer members than"),
+    "maxProperties": _maximum_check(_length_of(dict), "has more members than"),
+    "minItems": _minimum_check(_length_of(list), "has fewer items than"),
+    "maxItems": _maximum_check(_length_of(list), "has more items than"),
+    "minLength": _minimum_check(_length_of(str), "has fewer characters than"),
+    "maxLength": _maximum_check(_length_of(str), "has more characters than"),
+    "minimum": _minimum_check(_number, "is below"),
+    "maximum": _maximum_check(_number, "is above"),
     "exclusiveMinimum": _exclusive_minimum,
     "exclusiveMaximum": _exclusive_maximum,
     "multipleOf": _multiple_of,
@@ -183,42 +196,42 @@ _SIMPLE: dict[str, Callable[[Any, Any], str | None]] = {
 
 
 def _enum(
-    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
 ) -> str | None:
     if not isinstance(rule, list):
         return None
-    check.spend(len(rule))
-    if any(_same(value, allowed) for allowed in rule):
+    checker.spend(len(rule))
+    if any(_equal(value, allowed) for allowed in rule):
         return None
     return f"{path} is none of the values that are allowed"
 
 
 def _required(
-    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
 ) -> str | None:
     if isinstance(value, dict) and isinstance(rule, list):
-        check.spend(len(rule))
+        checker.spend(len(rule))
         for name in rule:
             if isinstance(name, str) and name not in value:
-                return f"{path} lacks the member {name[:_SHOWN]!r}"
+                return f"{path} lacks the member {name[:_MAX_NAME]!r}"
     return None
 
 
 def _properties(
-    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
 ) -> str | None:
     if isinstance(value, dict) and isinstance(rule, dict):
-        check.spend(len(rule))
+        checker.spend(len(rule))
         for name, schema in rule.items():
             if name in value and (
-                found := check.fault(value[name], schema, _below(path, name), depth)
+                found := checker.violation(value[name], schema, _member_path(path, name), depth)
             ):
                 return found
     return None
 
 
 def _additional(
-    check: _SchemaChecker, value: Any, rule: Any, schema: Any, path: str, depth: int
+    checker: _SchemaChecker, value: Any, rule: Any, schema: Any, path: str, depth: int
 ) -> str | None:
     if not isinstance(value, dict) or "patternProperties" in schema:
         return None
@@ -226,64 +239,66 @@ def _additional(
     for name, member in value.items():
         if isinstance(declared, dict) and name in declared:
             continue
-        if found := check.fault(member, rule, _below(path, name), depth):
+        if found := checker.violation(member, rule, _member_path(path, name), depth):
             return found
     return None
 
 
 def _items(
-    check: _SchemaChecker, value: Any, rule: Any, schema: Any, path: str, depth: int
+    checker: _SchemaChecker, value: Any, rule: Any, schema: Any, path: str, depth: int
 ) -> str | None:
     if not isinstance(value, list):
         return None
-    if isinstance(rule, list):  # until draft 2019-09 the other's name
-        return _prefix_items(check, value, rule, schema, path, depth)
+    if isinstance(rule, list):  # up to draft 2019-09, this is what prefixItems is now
+        return _prefix_items(checker, value, rule, schema, path, depth)
     prefix = schema.get("prefixItems")
     start = len(prefix) if isinstance(prefix, list) else 0
     for index in range(start, len(value)):
-        if found := check.fault(value[index], rule, f"{path}[{index}]", depth):
+        if found := checker.violation(value[index], rule, f"{path}[{index}]", depth):
             return found
     return None
 
 
 def _prefix_items(
-    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
 ) -> str | None:
     if isinstance(value, list) and isinstance(rule, list):
         for index, (item, schema) in enumerate(zip(value, rule, strict=False)):
-            if found := check.fault(item, schema, f"{path}[{index}]", depth):
+            if found := checker.violation(item, schema, f"{path}[{index}]", depth):
                 return found
     return None
 
 
 def _all_of(
-    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
 ) -> str | None:
     for schema in rule if isinstance(rule, list) else ():
-        if found := check.fault(value, schema, path, depth):
+        if found := checker.violation(value, schema, path, depth):
             return found
     return None
 
 
 def _any_of(
-    check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
 ) -> str | None:
     if not isinstance(rule, list) or not rule:
         return None
-    faults = []
+    violations = []
     for schema in rule:
-        found = check.fault(value, schema, path, depth)
+        found = checker.violation(value, schema, path, depth)
         if found is None:
             return None
-        faults.append(found)
-    # The alternative that was followed farthest is most likely the one that was meant.
-    return max(faults, key=lambda text: len(text.partition(" ")[0]))
+        violations.append(found)
+    # The alternative whose violation lies deepest is most likely the one that was meant.
+    return max(violations, key=lambda text: len(text.partition(" ")[0]))
 
 
-def _ref(check: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int) -> str | None:
+def _ref(
+    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
+) -> str | None:
     if not isinstance(rule, str):
         return None
-    return check.fault(value, check.referred(rule), path, depth)
+    return checker.violation(value, checker.resolve(rule), path, depth)
 
 
 _NESTED: dict[str, Callable[[_SchemaChecker, Any, Any, Any, str, int], str | None]] = {
@@ -300,5 +315,5 @@ _NESTED: dict[str, Callable[[_SchemaChecker, Any, Any, Any, str, int], str | Non
 }
 
 
-def _below(path: str, name: str) -> str:
-    return f"{path}.{name[:_SHOWN]}"
+def _member_path(path: str, name: str) -> str:
+    return f"{path}.{name[:_MAX_NAME]}"

@@ -1,1 +1,1 @@
-"""Tools over an upstream that has only text: written into the prompt, read from the answer."""
+"""Provides tools over text: writes them into the prompt and parses calls in the answer."""

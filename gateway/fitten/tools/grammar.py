@@ -1,7 +1,8 @@
-"""Where a call begins and ends in an answer: readers for each notation (protocol 4.6).
+"""Reads tool calls in each notation that models use (protocol 4.6). No I/O.
 
-Each reader starts at the position of a `TextReader`, leaves it behind what it has read and
-returns calls. It raises NoCall as soon as the text cannot be a call of an offered tool.
+Each method starts at the position of a `TextReader`, moves the position behind what it has read
+and returns the calls. It raises NotFoundHere as soon as the text cannot be a call of an offered
+tool.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ _WORD = re.compile(r"[a-z_]+\Z")
 
 
 class CallGrammar:
-    """Readers of calls of the offered tools."""
+    """Reads calls of the offered tools.
+
+    interpreter: knows the tools and makes calls of what was read.
+    """
 
     def __init__(self, interpreter: ToolInterpreter) -> None:
         self._interpreter = interpreter
@@ -47,10 +51,12 @@ class CallGrammar:
         json: bool = True,
         depth: int = 0,
     ) -> Reading[list[ParsedCall]]:
-        """A call, or several in a wrapper, in any notation.
+        """Read a call in any notation, or a wrapper with several calls.
 
-        bare: no wrapper stands round it; then, lone: it may be no more than the tag of a
-        tool, and json: no more than JSON.
+        bare: whether there is no wrapper around it.
+        lone: whether the tag of a tool's name alone counts as a call.
+        json: whether JSON alone counts as a call.
+        depth: how many wrappers are around it.
         """
         character = yield from source.peek()
         if character == "<":
@@ -64,9 +70,10 @@ class CallGrammar:
         raise NotFoundHere
 
     def results(self, source: TextReader) -> Reading[bool]:
-        """Go past a block of results, which only the caller can have.
+        """Skip a block of tool results, which the model made up: only the client has results.
 
-        False when it is unfinished at the end of the text. Raises NoCall where there is none.
+        Returns False when the text ends within the block. Raises NotFoundHere when there is
+        none.
         """
         opening = yield from source.peek()
         if opening not in ("<", "["):
@@ -81,7 +88,7 @@ class CallGrammar:
         try:
             yield from source.search(end, len(word) + 11)
             while (yield from self._follows_closing(source, (word,))):
-                pass  # seen nested twice
+                pass  # some models nest the block twice
         except NotFoundHere:
             if len(source.text) >= source.limit:
                 raise
@@ -90,10 +97,11 @@ class CallGrammar:
         return True
 
     def fenced(self, source: TextReader, ticks: int) -> Reading[list[ParsedCall]]:
-        """What follows the ticks of a fence, if it holds calls and nothing else.
+        """Read what follows the backticks of a fence, if it holds only calls.
 
-        The lone tag of a tool is not taken for a call there, nor anything in a fence of a
-        programming language: that is code to be shown.
+        ticks: how many backticks open the fence.
+        The tag of a tool's name alone is no call there. A fence of a programming language
+        holds no calls, since it is code to show.
         """
         info = yield from source.while_in(lambda c: c.isalnum() or c in "_- \t", 32)
         if info.strip().lower() not in _DATA_FENCES:
@@ -136,12 +144,15 @@ class CallGrammar:
         return self._interpreter.from_element(element, bare=bare)
 
     def _word(self, source: TextReader, words: frozenset[str]) -> Reading[str]:
-        """One of these words, in lower case. Raises NoCall with the first wrong character."""
+        """Read one of these words; return it in lower case.
+
+        Raises NotFoundHere at the first wrong character.
+        """
         start = source.at
         while (character := (yield from source.peek())) and markup.is_name_character(character):
             source.at += 1
-            begun = source.text[start : source.at].lower()
-            if not any(word.startswith(begun) for word in words):
+            beginning = source.text[start : source.at].lower()
+            if not any(word.startswith(beginning) for word in words):
                 raise NotFoundHere
         word = source.text[start : source.at].lower()
         if word not in words:
@@ -161,7 +172,7 @@ class CallGrammar:
         return (yield from self._items(source, depth + 1))
 
     def _items(self, source: TextReader, depth: int) -> Reading[list[ParsedCall]]:
-        """Calls up to the wrapper's end, whichever way it is written, or the text's."""
+        """Read calls up to the end of the wrapper, in any notation, or of the text."""
         if depth > _MAX_NESTING:
             raise NotFoundHere
         calls: list[ParsedCall] = []
@@ -193,7 +204,7 @@ class CallGrammar:
         return False
 
     def _listed(self, source: TextReader) -> Reading[list[ParsedCall]]:
-        """Lines such as `- name: T` and `- arguments: {...}`; one call, up to the next name."""
+        """Read one call of lines such as `- name: T` and `- arguments: {...}`."""
         found: dict[str, str] = {}
         while True:
             start = source.at
@@ -227,7 +238,10 @@ class CallGrammar:
         return source.text[start : source.at].strip().strip("\"'`")
 
     def _json(self, source: TextReader, depth: int) -> Reading[str]:
-        """An object of a call, or a list of them, given up at the first foreign member."""
+        """Read the JSON object of a call, or a list of them.
+
+        Raises NotFoundHere at the first member that a call does not have.
+        """
         if depth > _MAX_NESTING:
             raise NotFoundHere
         start = source.at
@@ -262,5 +276,5 @@ class CallGrammar:
             yield from self._json(source, depth + 1)
             return
         value = yield from source.json_value()
-        if key in NAMES and self._interpreter.known(load_lenient_json(value)) is None:
+        if key in NAMES and self._interpreter.tool_name(load_lenient_json(value)) is None:
             raise NotFoundHere

@@ -1,7 +1,7 @@
-"""What models write when they call a tool -> calls (protocol 4.6). No I/O.
+"""Interprets JSON and elements that models write as tool calls (protocol 4.6). No I/O.
 
-The words of each notation stand here, and how JSON and elements made of them are
-understood; `blocks` finds where they begin and end, `markup` how tags are written.
+Defines the words of each notation and what JSON and elements with these words mean. The module
+`grammar` finds where they begin and end; `markup` reads tags.
 """
 
 from __future__ import annotations
@@ -27,47 +27,51 @@ NESTED = ("tool_calls", "function_call", "tool_call")
 MEMBERS = frozenset((*NAMES, *ARGUMENTS, *LABELS, *NESTED))
 
 NO_PARAMETERS: Mapping[str, object] = {"type": "object", "properties": {}}
-"""How a tool without a schema is described."""
+"""Describes the arguments of a tool that has no JSON schema."""
 
 _USE_TOOL = ("use_tool", "call_tool")
-_STRAIGHT = str.maketrans("“”＂", '"""')
+_STRAIGHT_QUOTES = str.maketrans("“”＂", '"""')
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedCall:
-    """A call of an offered tool; `arguments` is the text of a JSON object."""
+    """Describes a call of an offered tool; `arguments` is the text of a JSON object."""
 
     name: str
     arguments: str
 
 
 class ToolInterpreter:
-    """The offered tools, and how calls of them are understood.
+    """Interprets calls of the offered tools.
 
-    Each method raises NoCall for what is no call of an offered tool.
+    The methods that return calls raise NotFoundHere for anything but a call of an offered tool.
+    tags: the names of tools, in lower case, that count as tags of their own.
     """
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._tools = {tool.name: tool for tool in tools}
-        self._fitters = {tool.name: ArgumentCoercion(tool.parameters) for tool in tools}
+        self._coercions = {tool.name: ArgumentCoercion(tool.parameters) for tool in tools}
         self._folded: dict[str, str | None] = {}
         for name in self._tools:
             folded = name.lower()
             self._folded[folded] = None if folded in self._folded else name
-        # What a tag must be called to be the tag of a tool; the words above go first.
-        known = {*WRAPPERS, *CALLS, *RESULTS} - {"tool"}
-        self.tags = frozenset(name for name in self._folded if name not in known)
+        # A tool with the name of a notation has no tag of its own, since that means the notation.
+        reserved = {*WRAPPERS, *CALLS, *RESULTS} - {"tool"}
+        self.tags = frozenset(name for name in self._folded if name not in reserved)
 
-    def known(self, name: object) -> str | None:
-        """The offered tool that a name stands for, in any case if that leaves no doubt."""
+    def tool_name(self, name: object) -> str | None:
+        """Return the offered tool that a name stands for, or None.
+
+        Upper and lower case may differ if only one tool has such a name.
+        """
         if not isinstance(name, str):
             return None
         name = name.strip()
         return name if name in self._tools else self._folded.get(name.lower())
 
     def call(self, name: object, arguments: object) -> ParsedCall:
-        """The call of a tool with arguments, given as an object or as its JSON."""
-        tool = self.known(name)
+        """Return the call of a tool; `arguments` is an object or its JSON text."""
+        tool = self.tool_name(name)
         if tool is None:
             raise NotFoundHere
         if isinstance(arguments, str):
@@ -77,18 +81,21 @@ class ToolInterpreter:
         if not isinstance(arguments, dict) or not _is_shallow(arguments):
             raise NotFoundHere
         if arguments and arguments in (self._tools[tool].parameters, NO_PARAMETERS):
-            raise NotFoundHere  # the list of tools, repeated from the prompt
+            raise NotFoundHere  # the model repeats the list of tools in the prompt
         try:
-            fitted = self._fitters[tool].fit_arguments(arguments)
-            text = json.dumps(fitted, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            coerced = self._coercions[tool].coerce_arguments(arguments)
+            text = json.dumps(coerced, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (ValueError, RecursionError):
             raise NotFoundHere from None
-        if not text.isascii():  # half of a surrogate pair, written as an escape
+        if not text.isascii():  # may have a lone surrogate, written as an escape
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return ParsedCall(tool, text)
 
     def from_json(self, value: object, *, bare: bool = False) -> list[ParsedCall]:
-        """The calls in a JSON value. bare: it stands alone, so it must say that it is a call."""
+        """Return the calls in a JSON value.
+
+        bare: there is no wrapper around it; so it must have a member for the arguments.
+        """
         if isinstance(value, list) and value:
             return [call for item in value for call in self.from_json(item, bare=bare)]
         if not isinstance(value, dict) or not MEMBERS.issuperset(value):
@@ -105,21 +112,24 @@ class ToolInterpreter:
         return [self.call(value[names[0]], value[arguments[0]] if arguments else None)]
 
     def from_element(self, element: markup.Element, *, bare: bool = False) -> list[ParsedCall]:
-        """The calls in an element. bare: it stands alone, so a tool's tag must fit its schema."""
+        """Return the calls in an element.
+
+        bare: there is no wrapper around it; so the tag of a tool's name must fit its schema.
+        """
         name = element.tag.name.lower()
         if name in self.tags:
             return [self._from_tool_tag(element, bare=bare)]
         if name not in CALLS:
             raise NotFoundHere
         members = _members(element)
-        tool = _taken(members, NAMES)
+        tool = _pop_first(members, NAMES)
         if tool is None and element.json is not None:
             return self.from_json(load_lenient_json(element.json))
         if element.json is not None:
             return [self.call(tool, element.json)]
-        if isinstance(tool, str) and tool.lower() in _USE_TOOL and self.known(tool) is None:
-            tool = _taken(members, NAMES)
-        given = _taken(members, ARGUMENTS)
+        if isinstance(tool, str) and tool.lower() in _USE_TOOL and self.tool_name(tool) is None:
+            tool = _pop_first(members, NAMES)
+        given = _pop_first(members, ARGUMENTS)
         if isinstance(given, str):
             given = markup.children(given) or _object(given)
         if given is None:
@@ -127,16 +137,16 @@ class ToolInterpreter:
         return [self.call(tool, self._with_children(tool, given))]
 
     def _from_tool_tag(self, element: markup.Element, *, bare: bool) -> ParsedCall:
-        tool = self.known(element.tag.name)
+        tool = self.tool_name(element.tag.name)
         if tool is None:
             raise NotFoundHere
         if element.json is not None:
             given: object = load_lenient_json(element.json)
         else:
             given = _members(element)
-        properties, required = self._shape(tool)
+        properties, required = self._argument_names(tool)
         if isinstance(given, dict) and element.json is None:
-            given = self._named(tool, given)
+            given = self._with_schema_names(tool, given)
         if isinstance(given, dict) and len(given) == 1:
             (key,) = given
             if key in ARGUMENTS and key not in (properties or ()):
@@ -149,8 +159,11 @@ class ToolInterpreter:
             raise NotFoundHere
         return self.call(tool, self._with_children(tool, given))
 
-    def _shape(self, tool: str) -> tuple[set[str] | None, set[str]]:
-        """The names of the arguments, None where the schema names none, and those required."""
+    def _argument_names(self, tool: str) -> tuple[set[str] | None, set[str]]:
+        """Return the names of the arguments and of the required ones.
+
+        The first is None when the tool's schema has no properties.
+        """
         schema = self._tools[tool].parameters
         properties, required = schema.get("properties"), schema.get("required")
         return (
@@ -158,9 +171,9 @@ class ToolInterpreter:
             {n for n in required if isinstance(n, str)} if isinstance(required, list) else set(),
         )
 
-    def _named(self, tool: str, given: dict[str, object]) -> dict[str, object]:
-        """The members under the schema's names, which a model may write in another case."""
-        properties = self._shape(tool)[0] or set()
+    def _with_schema_names(self, tool: str, given: dict[str, object]) -> dict[str, object]:
+        """Return the arguments under the schema's names; models may change upper and lower case."""
+        properties = self._argument_names(tool)[0] or set()
         folded = {name.lower(): name for name in properties}
         return {
             name if name in properties else folded.get(name.lower(), name): value
@@ -168,39 +181,39 @@ class ToolInterpreter:
         }
 
     def _with_children(self, tool: object, given: object) -> object:
-        """Child tags become objects and lists where the schema wants those."""
-        name = self.known(tool)
+        """Return the arguments with child tags as objects and lists, if the schema wants those."""
+        name = self.tool_name(tool)
         if name is None or not isinstance(given, dict):
             return given
-        fitter = self._fitters[name]
-        shaped = {}
-        for key, value in self._named(name, given).items():
-            types = fitter.types(fitter.member(key))
+        coercion = self._coercions[name]
+        arguments = {}
+        for key, value in self._with_schema_names(name, given).items():
+            types = coercion.types(coercion.argument_schema(key))
             if isinstance(value, str) and value.lstrip()[:1] == "<" and "string" not in types:
                 value = markup.children(value) or value
             if isinstance(value, dict) and types == ("array",) and len(value) == 1:
                 (only,) = value.values()
                 value = only if isinstance(only, list) else [only]
-            shaped[key] = value
-        return shaped
+            arguments[key] = value
+        return arguments
 
 
 def load_lenient_json(text: str) -> Any:
-    """A JSON value as models write it: raw line ends in strings, full-width quotes, entities.
+    """Decode JSON as models write it: raw line ends in strings, full-width quotes, XML entities.
 
-    Raises NoCall.
+    Raises NotFoundHere.
     """
-    readings: tuple[Callable[[str], str], ...] = (str, _straight, markup.unescape)
-    for reading in readings:
+    corrections: tuple[Callable[[str], str], ...] = (str, _with_straight_quotes, markup.unescape)
+    for correct in corrections:
         try:
-            return json.loads(reading(text), strict=False, parse_constant=_refuse)
+            return json.loads(correct(text), strict=False, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             continue
     raise NotFoundHere
 
 
 def _is_shallow(value: object) -> bool:
-    """Whether nothing in the value is nested deeper than every JSON reader bears."""
+    """Return whether the value is nested no deeper than any JSON parser accepts."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inner: list[object] = []
@@ -215,16 +228,16 @@ def _is_shallow(value: object) -> bool:
     return False
 
 
-def _straight(text: str) -> str:
-    return text.translate(_STRAIGHT)
+def _with_straight_quotes(text: str) -> str:
+    return text.translate(_STRAIGHT_QUOTES)
 
 
-def _refuse(constant: str) -> NoReturn:
+def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(constant)  # NaN and the like are not JSON
 
 
 def _object(text: str) -> object:
-    """The object in a text, which may itself be written as a string of JSON."""
+    """Decode a JSON object, which may be encoded once more as a JSON string."""
     if not text.strip():
         return {}
     value = load_lenient_json(text)
@@ -232,7 +245,7 @@ def _object(text: str) -> object:
 
 
 def _members(element: markup.Element) -> dict[str, object]:
-    """Attributes and children by name; a `parameter` is named by its attribute."""
+    """Return attributes and children by name; a `parameter` has its name in an attribute."""
     members: dict[str, object] = {}
     for key, text in element.tag.attributes:
         markup.add(members, key.lower() if key.lower() in (*NAMES, *ARGUMENTS) else key, text)
@@ -251,8 +264,8 @@ def _members(element: markup.Element) -> dict[str, object]:
     return members
 
 
-def _taken(members: dict[str, object], keys: Sequence[str]) -> object:
-    """The first of these members, removed from the others."""
+def _pop_first(members: dict[str, object], keys: Sequence[str]) -> object:
+    """Remove and return the first of these members that is there; None if none is."""
     for key in keys:
         if key in members:
             return members.pop(key)

@@ -1,7 +1,7 @@
-"""Tags and elements as models write them, which is not quite XML. No I/O.
+"""Reads tags and elements as models write them, which is almost XML. No I/O.
 
-Names in any case; attributes in single, double, full-width or no quotes, and with raw
-quotes inside; what stands between two tags is taken as it is.
+Names may have upper and lower case. Attributes may have single, double, full-width or no
+quotes, and unescaped quotes inside. Text between two tags is taken as it is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAMED = {"quot": '"', "apos": "'", "amp": "&", "lt": "<", "gt": ">"}
 
 @dataclass(slots=True)
 class Tag:
-    """An opening or empty tag; attributes in the order written."""
+    """Describes an opening or empty tag; attributes in the order written."""
 
     name: str
     attributes: list[tuple[str, str]] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Tag:
 
 @dataclass(slots=True)
 class Element:
-    """A tag with what is in it: JSON text, or children, or neither."""
+    """Describes a tag and its content: JSON text, children (tag and inner text), or nothing."""
 
     tag: Tag
     json: str | None = None
@@ -43,15 +43,15 @@ class Element:
 
 
 def unescape(text: str) -> str:
-    """The text with XML's own entities, named or numbered, as characters."""
+    """Return the text with the entities of XML, named or numbered, as characters."""
     return _ENTITY.sub(_character, text) if "&" in text else text
 
 
 def content(text: str) -> str:
-    """What stands between two tags, as a value.
+    """Return the value that the text between two tags stands for.
 
-    A text that has tags in it was not escaped. Line ends on both sides only set the tags
-    apart; one at the end alone is the value's own.
+    Text with tags inside is not unescaped. Line ends at both ends are layout and are removed;
+    a line end only at the end is part of the value.
     """
     if text[:1] in ("\n", "\r"):
         text = text.removeprefix("\r").removeprefix("\n").removesuffix("\n").removesuffix("\r")
@@ -63,12 +63,12 @@ def is_name_character(character: str) -> bool:
 
 
 def name(source: TextReader) -> Reading[str]:
-    """A name of letters, digits and `_-.:`; possibly empty."""
+    """Read a name of letters, digits and `_-.:`; possibly empty."""
     return (yield from source.while_in(is_name_character, MAX_NAME))
 
 
 def tag(source: TextReader, tag_name: str) -> Reading[Tag]:
-    """The rest of a tag whose `<` and name are read. Raises NoCall where it is none."""
+    """Read the rest of a tag behind `<` and its name. Raises NotFoundHere if it is no tag."""
     found = Tag(tag_name)
     while len(found.attributes) <= MAX_MEMBERS:
         yield from source.skip_blank()
@@ -85,7 +85,7 @@ def tag(source: TextReader, tag_name: str) -> Reading[Tag]:
 
 
 def closing(source: TextReader, tag_name: str) -> Reading[bool]:
-    """Go past `</name>`, if it stands here."""
+    """Skip `</name>`; return False, without moving, if it does not stand here."""
     start = source.at
     if not (yield from source.follows(f"</{tag_name.lower()}")):
         return False
@@ -99,10 +99,11 @@ def closing(source: TextReader, tag_name: str) -> Reading[bool]:
 
 
 def element(source: TextReader, opened: Tag, last: Collection[str] = ()) -> Reading[Element]:
-    """What is in a tag, and its closing tag. Raises NoCall for anything but JSON or elements.
+    """Read the content of a tag and its closing tag.
 
-    Where the text ends, the closing tag may be missing after JSON, and after a child with a
-    name in `last`: nothing of the element can be missing then.
+    last: names of children after which the element is complete. After such a child, or after
+        JSON, the closing tag may be missing at the end of the text.
+    Raises NotFoundHere for content other than JSON or elements.
     """
     found = Element(opened)
     if opened.empty:
@@ -127,9 +128,9 @@ def element(source: TextReader, opened: Tag, last: Collection[str] = ()) -> Read
 
 
 def children(text: str) -> dict[str, object] | None:
-    """The elements that a text consists of, by name; None when it consists of anything else.
+    """Return the elements of a text by name; None when it has anything but elements.
 
-    A name that comes again makes a list.
+    The values of a repeated name become a list.
     """
     source = TextReader()
     source.text, source.ended = text, True
@@ -147,7 +148,7 @@ def children(text: str) -> dict[str, object] | None:
 
 
 def add(members: dict[str, object], key: str, value: object) -> None:
-    """Set a member; if it is there already, make it a list of both."""
+    """Set a member; if it exists already, make it a list of both values."""
     before = members.get(key)
     if key not in members:
         members[key] = value
@@ -169,7 +170,7 @@ def _child(source: TextReader) -> Reading[tuple[Tag, str]]:
 
 
 def _inner(source: TextReader, tag_name: str) -> Reading[str]:
-    """Up to the closing tag, which may also stand inside of a string of JSON."""
+    """Read up to the closing tag; one inside a JSON string does not count."""
     start = source.at
     yield from source.skip_blank()
     character = yield from source.peek()
@@ -183,7 +184,7 @@ def _inner(source: TextReader, tag_name: str) -> Reading[str]:
             raise
         except NotFoundHere:
             pass
-        source.back(start)
+        source.backtrack(start)
     end = re.compile(rf"</{re.escape(tag_name)}\s{{0,8}}>", re.IGNORECASE)
     match = yield from source.search(end, len(tag_name) + 11)
     return source.text[start : match.start()]
@@ -211,7 +212,7 @@ def _attribute(source: TextReader) -> Reading[tuple[str, str]]:
 
 
 def _quoted(source: TextReader, closers: str) -> Reading[str]:
-    """A value up to its quote: the one that an attribute or the tag's end follows."""
+    """Read a value up to its closing quote: an attribute or the tag's end follows that one."""
     start = source.at
     if (yield from source.peek()) in ("{", "["):
         try:
@@ -224,7 +225,7 @@ def _quoted(source: TextReader, closers: str) -> Reading[str]:
             raise
         except NotFoundHere:
             pass
-        source.back(start)
+        source.backtrack(start)
     wanted = re.compile(f"[{closers}]")
     while True:
         yield from source.search(wanted)
@@ -236,7 +237,7 @@ def _quoted(source: TextReader, closers: str) -> Reading[str]:
 
 
 def _ends_value(source: TextReader) -> Reading[bool]:
-    """Whether the quote at the position ends a value, judged by what follows it."""
+    """Return whether the quote at the position ends a value, judged by what follows it."""
     start = source.at
     source.at += 1
     try:
@@ -260,7 +261,7 @@ def _character(match: re.Match[str]) -> str:
 
 
 def _run(reading: Reading[_T]) -> _T:
-    """Read from a text that is whole."""
+    """Return the result of reading from a text that is complete."""
     try:
         while True:
             next(reading)

@@ -1,7 +1,7 @@
-"""An answer's text -> text and calls, as it arrives. No I/O.
+"""Finds the tool calls in the text of an answer while it arrives. No I/O.
 
-Text goes out at once; what may still become a call waits until it is one, or is none and
-goes out as it is. The result does not depend on how the text was cut into pieces.
+Text is passed on at once. Text that may become a call is held back until it is a call, or
+cannot become one and is passed on. The result does not depend on how the text is split.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.fitten.tools.grammar import CallGrammar
 from gateway.fitten.tools.interpretation import ParsedCall, ToolInterpreter
 from gateway.fitten.tools.text_reader import (
     MAX_HELD,
-    MAX_WASTED,
+    MAX_REREAD,
     NotFoundHere,
     Reading,
     TextReader,
@@ -27,19 +27,19 @@ PIECE = 128
 """The most characters of arguments in one piece."""
 
 _MAX_BLANK = 4096
-_SIGNS = re.compile(r"[<\[{`]")
+_STARTS = re.compile(r"[<\[{`]")
 _TICKS = re.compile("`+")
 _DOCUMENTS = ("<?xml", "<!doctype", "<html")
 
 
 class ToolParser:
-    """Pieces in, pieces out, for an answer whose model was offered tools.
+    """Converts pieces of text into pieces of text and calls, for a request with tools.
 
-    parallel: whether more than one call may come out; further ones are left out then.
+    parallel: whether an answer may have several calls. If not, only the first is passed on.
 
-    The same call again is left out, and so are results that the model made up. White space
-    round calls that is not part of a text is left out too. A fence of Markdown is read for
-    calls only if it holds nothing else; inline code never is.
+    Left out are: a call that repeats an earlier one, tool results that the model made up, and
+    white space between calls. A Markdown fence counts as calls only if it holds nothing else.
+    Inline code never counts as calls.
     """
 
     def __init__(self, tools: Sequence[Tool], *, parallel: bool = True) -> None:
@@ -49,120 +49,122 @@ class ToolParser:
         self._reading = self._read()
         self._out: list[Piece] = []
         self._text: list[str] = []
-        self._blank: str | None = ""  # white space not yet known to be part of a text
-        self._line = ""  # what stands before it in its line, as far as it matters
-        self._ticks = 0  # how many runs of ticks stand there; behind an odd one is inline code
-        self._in_ticks = False
-        self._fence = 0  # of how many ticks the fence is in which the text is
-        self._lone_tags = True
+        # White space that is passed on only if text follows; None while the line has text.
+        self._blank: str | None = ""
+        # Of the current line: its last character that is not blank, else a blank or "".
+        self._line = ""
+        self._ticks = 0  # runs of backticks in the line; after an odd number is inline code
+        self._in_ticks = False  # whether the line ends with a backtick so far
+        self._fence = 0  # backticks of the open Markdown fence; 0 outside
+        self._lone_tags = True  # whether the tag of a tool's name alone counts as a call
         self._seen: set[tuple[str, str]] = set()
 
     @property
     def called(self) -> bool:
-        """Whether a call came out."""
+        """Return whether the answer has had a call so far."""
         return bool(self._seen)
 
     def feed(self, pieces: Sequence[Piece]) -> list[Piece]:
-        """What of these pieces may go out now."""
+        """Return what can be passed on now, of these pieces and of the text held back."""
         for kind, text in pieces:
             if kind == "content":
                 self._source.text += text
                 next(self._reading)
-                self._speak()
+                self._flush_text()
             else:
                 self._out.append((kind, text))
-        return self._taken()
+        return self._take_output()
 
     def flush(self) -> list[Piece]:
-        """What was held back, once it is known that no more will come."""
+        """Return what is still held back, at the end of the answer."""
         self._source.ended = True
         next(self._reading, None)
         if self._blank and not self._seen:
             self._text.append(self._blank)
         self._blank = None
-        return self._taken()
+        return self._take_output()
 
-    def _taken(self) -> list[Piece]:
-        self._speak()
+    def _take_output(self) -> list[Piece]:
+        self._flush_text()
         out, self._out = self._out, []
         return out
 
-    def _speak(self) -> None:
+    def _flush_text(self) -> None:
         if self._text:
             self._out.append(("content", "".join(self._text)))
             self._text = []
 
     def _read(self) -> Reading[None]:
-        """The whole answer. Text up to the next sign goes out, then the sign is looked at."""
+        """Read the whole answer: pass on text up to the next possible start, then try to parse."""
         source = self._source
         while True:
-            sign = _SIGNS.search(source.text, source.at)
-            self._emit((sign.start() if sign else len(source.text)) - source.at)
-            if sign is not None:
-                if not (self._may_begin(sign[0]) and (yield from self._attempt(sign[0]))):
-                    self._emit(1)
+            match = _STARTS.search(source.text, source.at)
+            self._emit_text((match.start() if match else len(source.text)) - source.at)
+            if match is not None:
+                if not (self._may_start(match[0]) and (yield from self._try_read(match[0]))):
+                    self._emit_text(1)
             elif source.ended:
                 return
             else:
                 source.begin()
                 yield
 
-    def _may_begin(self, sign: str) -> bool:
-        """Whether a call, a result or a fence may begin with this sign at this place."""
-        if self._source.wasted > MAX_WASTED:
+    def _may_start(self, character: str) -> bool:
+        """Return whether a call, a result or a fence may start with this character here."""
+        if self._source.reread > MAX_REREAD:
             return False
-        if sign == "`":
+        if character == "`":
             return not self._line.strip()
         return not self._fence and self._ticks % 2 == 0
 
     @property
     def _at_margin(self) -> bool:
-        """Whether this is a line's beginning, or all before it are blanks that may go."""
+        """Return whether a line begins here, or only white space that may be left out precedes."""
         return not self._line or self._blank is not None
 
-    def _attempt(self, sign: str) -> Reading[bool]:
-        """Whether what begins here went out, be it as calls or as text."""
+    def _try_read(self, character: str) -> Reading[bool]:
+        """Read what starts here; return whether it was passed on, as calls or as text."""
         source = self._source
         start = source.begin()
         try:
-            if sign == "`":
-                yield from self._fence_line(start)
+            if character == "`":
+                yield from self._read_fence_line(start)
             else:
-                if sign == "<":
-                    yield from self._look_for_document()
-                self._call((yield from self._calls_or_results(start)))
+                if character == "<":
+                    yield from self._check_for_document()
+                self._emit_calls((yield from self._read_calls_or_results(start)))
         except TooLongToHold:
             source.at = start
-            self._emit(MAX_HELD)
+            self._emit_text(MAX_HELD)
         except NotFoundHere:
-            source.wasted += source.at - start
+            source.reread += source.at - start
             source.at = start
             return False
         return True
 
-    def _calls_or_results(self, start: int) -> Reading[list[ParsedCall]]:
+    def _read_calls_or_results(self, start: int) -> Reading[list[ParsedCall]]:
         source = self._source
-        # Between other tags, or set in from the margin, it is part of a document.
+        # A lone tag that is indented, or stands behind another tag, is part of a document.
         lone = self._lone_tags and (self._at_margin or bool(self._line.strip(" \t>")))
         try:
             return (yield from self._grammar.block(source, lone=lone, json=self._at_margin))
         except TooLongToHold:
             raise
         except NotFoundHere:
-            source.back(start)
+            source.backtrack(start)
         finished = yield from self._grammar.results(source)
         if not finished and not self._seen:
             raise NotFoundHere
         return []
 
-    def _look_for_document(self) -> Reading[None]:
-        """In a document that the caller asked for, a tag that is a tool's name is no call."""
+    def _check_for_document(self) -> Reading[None]:
+        """Note the start of an XML or HTML document: in it, the tag of a tool's name is no call."""
         for word in _DOCUMENTS:
             if (yield from self._source.follows(word)):
                 self._lone_tags = False
 
-    def _fence_line(self, start: int) -> Reading[None]:
-        """The ticks at a line's beginning: a fence opens or closes, or is nothing but calls."""
+    def _read_fence_line(self, start: int) -> Reading[None]:
+        """Read backticks at the beginning of a line: a fence opens, closes, or holds only calls."""
         source = self._source
         ticks = len((yield from source.while_in("`".__eq__, MAX_HELD)))
         if self._fence:
@@ -170,18 +172,18 @@ class ToolParser:
             self._fence = 0 if closes else self._fence
         elif ticks >= 3:
             try:
-                self._call((yield from self._grammar.fenced(source, ticks)))
+                self._emit_calls((yield from self._grammar.fenced(source, ticks)))
                 return
             except NotFoundHere as failure:
                 self._fence = ticks
                 if isinstance(failure, TooLongToHold):
                     raise
-                source.wasted += source.at - start
+                source.reread += source.at - start
         source.at = start
-        self._emit(ticks)
+        self._emit_text(ticks)
 
-    def _emit(self, count: int) -> None:
-        """Let so many characters go out as text."""
+    def _emit_text(self, count: int) -> None:
+        """Pass on so many characters as text."""
         source = self._source
         text = source.text[source.at : source.at + count]
         if not text:
@@ -194,7 +196,7 @@ class ToolParser:
             runs += self._ticks - (self._in_ticks and line[0] == "`")
         self._ticks, self._in_ticks = runs, line[-1:] == "`"
         if line_end or line:
-            self._line = _essence(line if line_end else self._line + line)
+            self._line = _last_character(line if line_end else self._line + line)
         if self._blank is not None:
             self._blank += text
             if text.isspace() and len(self._blank) <= _MAX_BLANK:
@@ -202,20 +204,20 @@ class ToolParser:
             text, self._blank = self._blank, None
         self._text.append(text)
 
-    def _call(self, calls: Sequence[ParsedCall]) -> None:
-        """Let calls go out that are new; white space next to them goes with them."""
+    def _emit_calls(self, calls: Sequence[ParsedCall]) -> None:
+        """Pass on the calls that are new; white space next to them is left out."""
         for call in calls:
-            same = json.dumps(json.loads(call.arguments), sort_keys=True)
-            if (call.name, same) in self._seen or (self._seen and not self._parallel):
+            canonical = json.dumps(json.loads(call.arguments), sort_keys=True)
+            if (call.name, canonical) in self._seen or (self._seen and not self._parallel):
                 continue
-            self._seen.add((call.name, same))
-            self._speak()
+            self._seen.add((call.name, canonical))
+            self._flush_text()
             self._out.append(("call", call.name))
             for start in range(0, len(call.arguments), PIECE):
                 self._out.append(("arguments", call.arguments[start : start + PIECE]))
         self._blank, self._line, self._ticks, self._in_ticks = "", "", 0, False
 
 
-def _essence(line: str) -> str:
-    """As much of a line as matters: a blank for blanks, else its last other character."""
+def _last_character(line: str) -> str:
+    """Return the last character of a line that is not blank; else its first blank, or ""."""
     return line.rstrip()[-1:] or line[:1]

@@ -1,8 +1,8 @@
-"""How tools, calls and their results are written into the prompt (protocol 4.6). No I/O.
+"""Writes tools, calls and tool results into the prompt (protocol 4.6). No I/O.
 
-Fitten has no channel of its own for them: tools are described in the system block, with
-their schemas; calls stand in the assistant's turns in the notation that is asked for, and
-results in turns of the user. Whatever looks like this notation in other text is broken up.
+Fitten has no other way to take them. The system block describes the tools with the JSON schemas
+of their arguments. Calls stand in turns of the assistant, in the notation that the system block
+asks for; results stand in turns of the user. Tags of this notation in other text are escaped.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from gateway.generation.request import GenerationRequest, Message, Tool, ToolCal
 
 _OUR_TAGS = re.compile(r"<(?=\s{0,8}/?\s{0,8}tool(?:s|_calls?|_results?)\b)", re.IGNORECASE)
 _IN_JSON = re.compile(r"<(?=[|/]|tool)", re.IGNORECASE)
-_LEAST = len('<tool_call>\n{"name": "", "arguments": }\n</tool_call>')
-_SPACE = re.compile(r"\s+")
+_MIN_CALL_SIZE = len('<tool_call>\n{"name": "", "arguments": }\n</tool_call>')
+_WHITE_SPACE = re.compile(r"\s+")
 
 _INTRODUCTION = """\
 # Tools
@@ -48,45 +48,46 @@ _AUTO = "If you need no tool, answer in plain text without such a block."
 _REQUIRED = "This time you must call at least one tool; do not answer without a call."
 _NAMED = "This time you must call the tool {name}; do not answer without that call."
 
-_FORMAT = "The form asked for above is that of an answer without calls."
+_FORMAT_NOTE = "The form asked for above is that of an answer without calls."
 
 
 def needs_tools(request: GenerationRequest) -> bool:
-    """Whether a request has anything to do with tools."""
+    """Return whether a request offers tools or has calls in its messages."""
     return bool(request.tools and request.offered) or any(m.calls for m in request.messages)
 
 
-def with_tools_as_text(request: GenerationRequest, default_system: str) -> tuple[Message, ...]:
-    """The request's messages with tools, calls and results written out as text.
+def write_tools_as_text(request: GenerationRequest, default_system: str) -> tuple[Message, ...]:
+    """Return the messages of the request with tools, calls and results as text.
 
-    default_system: the system text where there is none.
+    default_system: the system text for a request that has none.
+    Raises InvalidRequest when the text is far too long.
     """
     calls = [call for message in request.messages for call in message.calls]
     size = sum(len(message.text) for message in request.messages)
-    _refuse_excess(size + sum(_LEAST + len(call.arguments) for call in calls), request)
+    _refuse_excess(size + sum(_MIN_CALL_SIZE + len(call.arguments) for call in calls), request)
     names: dict[str, str] = {}
-    written = []
+    messages = []
     for message in request.messages:
         names.update((call.id, call.name) for call in message.calls)
-        written.append(_written(message, names))
+        messages.append(_render_message(message, names))
     if request.offered:
-        if not any(m.role == "system" and m.text for m in written):
-            written.append(Message("system", default_system))
-        written.append(Message("system", _introduction(request)))
-    return tuple(written)
+        if not any(m.role == "system" and m.text for m in messages):
+            messages.append(Message("system", default_system))
+        messages.append(Message("system", _introduction(request)))
+    return tuple(messages)
 
 
 def escape_tags(text: str) -> str:
-    """The text with a blank behind each `<` that would begin a tag of our notation."""
+    """Return the text with a blank behind each `<` that would begin a tag of our notation."""
     return _OUR_TAGS.sub("< ", text) if "<" in text else text
 
 
 def _introduction(request: GenerationRequest) -> str:
     choice = request.tool_choice
-    tools = "\n".join(map(_described, request.offered))
+    tools = "\n".join(map(_describe_tool, request.offered))
     _refuse_excess(len(tools), request)
     lines = [
-        _INTRODUCTION.format(tools=_defused(tools)),
+        _INTRODUCTION.format(tools=_escape_json(tools)),
         _SEVERAL if request.parallel_tool_calls else _ONE,
     ]
     if choice.mode == "named":
@@ -94,11 +95,11 @@ def _introduction(request: GenerationRequest) -> str:
     else:
         lines.append(_REQUIRED if choice.mode == "required" else _AUTO)
     if request.response_format is not None:
-        lines.append(_FORMAT)
+        lines.append(_FORMAT_NOTE)
     return "\n".join(lines)
 
 
-def _described(tool: Tool) -> str:
+def _describe_tool(tool: Tool) -> str:
     members: dict[str, object] = {"name": tool.name}
     if tool.description:
         members["description"] = tool.description
@@ -107,12 +108,12 @@ def _described(tool: Tool) -> str:
 
 
 def _refuse_excess(size: int, request: GenerationRequest) -> None:
-    """Before texts are looked through that will not be sent."""
+    """Raise the error for a prompt that is far too long, before it is processed."""
     if size > MAX_EXAMINED_CHARS:
         raise too_long_error(size, request.messages)
 
 
-def _written(message: Message, names: Mapping[str, str]) -> Message:
+def _render_message(message: Message, names: Mapping[str, str]) -> Message:
     text = escape_tags(message.text)
     if message.role == "tool":
         label = _attribute("id", message.call_id or "")
@@ -121,31 +122,31 @@ def _written(message: Message, names: Mapping[str, str]) -> Message:
         result = f"<tool_result{label}>\n{text}\n</tool_result>"
         return replace(message, role="user", text=result)
     if message.calls:
-        text = "\n".join(_nonempty([text, *map(_called, message.calls)]))
+        text = "\n".join(_nonempty([text, *map(_render_call, message.calls)]))
     return replace(message, text=text, calls=())
 
 
-def _called(call: ToolCall) -> str:
+def _render_call(call: ToolCall) -> str:
     try:
         arguments = json.loads(call.arguments or "{}")
         body = _json({"name": call.name, "arguments": arguments})
     except (ValueError, RecursionError):
         body = _json({"name": call.name, "arguments": call.arguments})
-    return f"<tool_call{_attribute('id', call.id)}>\n{_defused(body)}\n</tool_call>"
+    return f"<tool_call{_attribute('id', call.id)}>\n{_escape_json(body)}\n</tool_call>"
 
 
 def _attribute(name: str, value: str) -> str:
-    """An attribute, its value in one line; nothing where there is no value."""
-    return f' {name}="{html.escape(_SPACE.sub(" ", value))}"' if value else ""
+    """Return an attribute, its value in one line; "" when there is no value."""
+    return f' {name}="{html.escape(_WHITE_SPACE.sub(" ", value))}"' if value else ""
 
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _defused(written: str) -> str:
-    """JSON in which nothing looks like a tag of ours or a role marker."""
-    return _IN_JSON.sub(r"\\u003c", written)
+def _escape_json(text: str) -> str:
+    """Return JSON in which nothing looks like a tag of our notation or a role marker."""
+    return _IN_JSON.sub(r"\\u003c", text)
 
 
 def _nonempty(texts: Sequence[str]) -> Iterable[str]:

@@ -1,7 +1,7 @@
-"""Where an answer with calls ends, and what of it goes out. No I/O.
+"""Ends an answer that may have tool calls at a stop sequence, marker or limit. No I/O.
 
-Role markers and `max_tokens` are looked for in what the model writes, `stop` in the text
-that the caller gets: a call's notation and its arguments are no text.
+Role markers and `max_tokens` apply to everything that the model writes. `stop` applies only to
+the text that the client gets, not to the notation or the arguments of a call.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from gateway.generation.stop_sequences import StopSequenceFilter
 
 
 class ToolStopSequenceFilter:
-    """A `StopSequenceFilter` for an answer whose model was offered tools; calls come out as pieces.
+    """Ends an answer with tools like `StopSequenceFilter`, and parses its calls.
 
-    A call that `max_tokens` breaks off comes out as text. What the upstream wrote after a
-    stop string is not part of the answer, calls neither.
+    A call that `max_tokens` cuts off is passed on as text. After a stop sequence nothing is
+    part of the answer, not even a call.
     """
 
     def __init__(
@@ -31,79 +31,83 @@ class ToolStopSequenceFilter:
         markers: Sequence[str],
         max_tokens: int | None,
     ) -> None:
-        self._written = StopSequenceFilter(markers=markers, max_tokens=max_tokens)
+        self._raw_filter = StopSequenceFilter(markers=markers, max_tokens=max_tokens)
         self._parser = ToolParser(tools, parallel=parallel)
-        self._text = StopSequenceFilter(stop=stop)
-        self._called = False
+        self._text_filter = StopSequenceFilter(stop=stop)
+        self._has_calls = False
         self._call_bytes = 0
-        self._noticed = 0
+        self._reported_bytes = 0
         self.finish_reason: FinishReason | None = None
 
     def feed(self, pieces: list[Piece]) -> list[Piece]:
-        """What of these pieces may go out now."""
+        """Return what can be sent now, of these pieces and of the text held back."""
         if self.finish_reason:
             return []
-        out = self._stopped(self._parser.feed(self._written.feed(pieces)))
-        if self._written.finish_reason and not self.finish_reason:
+        out = self._apply_stop(self._parser.feed(self._raw_filter.feed(pieces)))
+        if self._raw_filter.finish_reason and not self.finish_reason:
             out += self.flush()
-            self.finish_reason = self.finish_reason or self._reason(self._written.finish_reason)
+            self.finish_reason = self.finish_reason or self._final_reason(
+                self._raw_filter.finish_reason
+            )
         return out
 
     def flush(self) -> list[Piece]:
-        """What is still held back, once it is known that no more will come."""
+        """Return what is still held back, at the end of the answer."""
         if self.finish_reason:
             return []
-        out = self._stopped(self._parser.feed(self._written.flush()))
+        out = self._apply_stop(self._parser.feed(self._raw_filter.flush()))
         if not self.finish_reason:
-            out += self._stopped(self._parser.flush())
+            out += self._apply_stop(self._parser.flush())
         if not self.finish_reason:
-            out += self._text.flush()
+            out += self._text_filter.flush()
         return out
 
     def advanced(self) -> bool:
-        """Whether the model has written anything since the last time this was asked."""
-        before, self._noticed = self._noticed, self._written.content_bytes
-        return self._noticed > before
+        """Return whether the model has written anything since the last call of this method."""
+        before, self._reported_bytes = self._reported_bytes, self._raw_filter.content_bytes
+        return self._reported_bytes > before
 
     @property
     def natural_reason(self) -> FinishReason:
-        """The reason of an answer that nothing cut."""
-        return "tool_calls" if self._called else "stop"
+        """Return the finish reason of an answer that ended by itself."""
+        return "tool_calls" if self._has_calls else "stop"
 
     @property
     def content_bytes(self) -> int:
-        """The size of text and calls; without a notation's own marks where a stop string
-        ended them."""
-        if self._text.finish_reason is None:
-            return self._written.content_bytes
-        return self._text.content_bytes + self._call_bytes
+        """Return the bytes of text and calls.
+
+        They include the notation of the calls, unless a stop sequence ended the answer.
+        """
+        if self._text_filter.finish_reason is None:
+            return self._raw_filter.content_bytes
+        return self._text_filter.content_bytes + self._call_bytes
 
     @property
     def reasoning_bytes(self) -> int:
-        """The size of the thoughts."""
-        return self._text.reasoning_bytes
+        """Return the bytes of the reasoning."""
+        return self._text_filter.reasoning_bytes
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens of the answer, as far as can be guessed."""
+        """Return the estimated tokens of the answer."""
         return token_estimate.estimate(self.content_bytes + self.reasoning_bytes)
 
-    def _stopped(self, pieces: Sequence[Piece]) -> list[Piece]:
-        """The pieces up to a stop string, which is looked for in each stretch of text."""
+    def _apply_stop(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Return the pieces up to a stop sequence, which must lie within text between calls."""
         out: list[Piece] = []
         for piece in pieces:
             if piece[0] in ("content", "reasoning"):
-                out += self._text.feed([piece])
-                if self._text.finish_reason:
-                    self.finish_reason = self._reason(self._text.finish_reason)
+                out += self._text_filter.feed([piece])
+                if self._text_filter.finish_reason:
+                    self.finish_reason = self._final_reason(self._text_filter.finish_reason)
                     break
             else:
-                out += self._text.flush()
-                self._called = True
+                out += self._text_filter.flush()
+                self._has_calls = True
                 self._call_bytes += token_estimate.size(piece[1])
                 out.append(piece)
         return out
 
-    def _reason(self, cut: FinishReason) -> FinishReason:
-        """Calls that came whole are to be carried out, unless the limit cut the answer."""
-        return "tool_calls" if cut == "stop" and self._called else cut
+    def _final_reason(self, cut: FinishReason) -> FinishReason:
+        """Return `tool_calls` for a stop after complete calls, which the client can run."""
+        return "tool_calls" if cut == "stop" and self._has_calls else cut

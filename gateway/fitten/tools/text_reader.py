@@ -1,9 +1,8 @@
-"""Text that is still arriving, read from left to right by generators. No I/O.
+"""Reads text that is still arriving, from left to right, with generators. No I/O.
 
-A reader is a generator that yields whenever it wants more text than has arrived; whoever
-drives it appends text, or ends it, and goes on. A reader looks only at what follows its
-position and never further than `limit`, so what it finds depends on the text alone and
-not on how the text was cut into pieces.
+A method here is a generator that yields when it needs more text than has arrived. The code that
+runs it then appends text, or sets `ended`, and continues it. A method reads only the text between
+its position and `limit`. So the result depends only on the text, not on how it was split.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ _T = TypeVar("_T")
 Reading: TypeAlias = Generator[None, None, _T]
 
 MAX_HELD = 256 * 1024
-"""The most characters that one call, with what stands round it, may have."""
+"""The most characters that are held back for one call, with its wrapper or fence."""
 
-MAX_WASTED = 16 * MAX_HELD
-"""How many characters of an answer may be read in vain; more cost too much."""
+MAX_REREAD = 16 * MAX_HELD
+"""The most characters of an answer that may be read again after a failed attempt."""
 
 MAX_DEPTH = 64
 
@@ -31,39 +30,45 @@ _SCALAR_END = re.compile(r"[,\]}\s]")
 
 
 class NotFoundHere(Exception):
-    """What is being read is not, or not wholly, what was looked for."""
+    """Reports that the text at this position is not what was expected, or not complete."""
 
 
 class TooLongToHold(NotFoundHere):
-    """It is longer than may be held back."""
+    """Reports that the text is longer than may be held back."""
 
 
 class TextReader:
-    """The text, the position reached in it, and how far it may be read."""
+    """Holds the text, the position in it, and how far it may be read.
+
+    text, at: the text without what was forgotten, and the position in it.
+    ended: whether no more text will come.
+    limit: the position up to which text may be held back.
+    reread: how many characters were read in failed attempts.
+    """
 
     def __init__(self) -> None:
         self.text = ""
         self.at = 0
         self.ended = False
         self.limit = MAX_HELD
-        self.wasted = 0
+        self.reread = 0
 
     def begin(self) -> int:
-        """Start a new allowance here and return the position."""
-        if self.at > len(self.text) // 2:  # so rarely that forgetting costs linear time
+        """Allow MAX_HELD characters to be held back from here; return the position."""
+        if self.at > len(self.text) // 2:  # rarely enough that forgetting takes linear time
             self.text, self.at = self.text[self.at :], 0
         self.limit = self.at + MAX_HELD
         return self.at
 
-    def back(self, start: int) -> None:
-        """Return to where reading began, in vain. Raises NoCall when that was too often."""
-        self.wasted += self.at - start
+    def backtrack(self, start: int) -> None:
+        """Return to where a failed attempt began. Raises NotFoundHere beyond MAX_REREAD."""
+        self.reread += self.at - start
         self.at = start
-        if self.wasted > MAX_WASTED:
+        if self.reread > MAX_REREAD:
             raise NotFoundHere
 
     def more(self) -> Reading[bool]:
-        """Wait for text; False when none will come. Raises TooLong at the limit."""
+        """Wait for text; return False when none will come. Raises TooLongToHold at the limit."""
         if len(self.text) >= self.limit:
             raise TooLongToHold
         if self.ended:
@@ -72,7 +77,7 @@ class TextReader:
         return True
 
     def peek(self, ahead: int = 0) -> Reading[str]:
-        """The character so far ahead, or "" behind the end."""
+        """Return the character that far ahead; "" behind the end."""
         where = self.at + ahead
         while where >= self.limit or where >= len(self.text):
             if where >= self.limit:
@@ -82,25 +87,25 @@ class TextReader:
         return self.text[where]
 
     def skip_blank(self) -> Reading[None]:
-        """Go to the next character that is not blank, or the end."""
+        """Skip white space."""
         while (character := (yield from self.peek())) and character in _BLANK:
             self.at += 1
 
     def follows(self, word: str) -> Reading[bool]:
-        """Whether the word, in lower case, stands here in any case."""
+        """Return whether this word follows, in upper or lower case; `word` is in lower case."""
         for ahead, wanted in enumerate(word):
             if (yield from self.peek(ahead)).lower() != wanted:
                 return False
         return True
 
     def expect(self, word: str) -> Reading[None]:
-        """Go past the word, given in lower case. Raises NoCall where it is not."""
+        """Skip this word, given in lower case. Raises NotFoundHere when it does not follow."""
         if not (yield from self.follows(word)):
             raise NotFoundHere
         self.at += len(word)
 
     def while_in(self, allowed: Callable[[str], bool], most: int) -> Reading[str]:
-        """Go past characters that are allowed and return them. Raises NoCall beyond `most`."""
+        """Read characters while they are allowed. Raises NotFoundHere for more than `most`."""
         start = self.at
         while (character := (yield from self.peek())) and allowed(character):
             self.at += 1
@@ -109,9 +114,10 @@ class TextReader:
         return self.text[start : self.at]
 
     def search(self, wanted: re.Pattern[str], width: int = 1) -> Reading[re.Match[str]]:
-        """The next match, at most `width` characters wide; the position goes behind it.
+        """Find the next match and move behind it.
 
-        Raises NoCall when the text ends before.
+        width: the most characters that a match can have.
+        Raises NotFoundHere when the text ends before.
         """
         start = self.at
         while True:
@@ -125,9 +131,9 @@ class TextReader:
                 raise NotFoundHere
 
     def json(self) -> Reading[str]:
-        """Go past a JSON object or array and return its text.
+        """Read a JSON object or array and return its text.
 
-        Only its brackets and strings are looked at. Raises NoCall for anything else.
+        Only brackets and strings are checked. Raises NotFoundHere for anything else.
         """
         start, open_brackets = self.at, 0
         while True:
@@ -150,7 +156,7 @@ class TextReader:
             self.at -= 1
 
     def string(self) -> Reading[str]:
-        """Go past a JSON string, in straight or full-width quotes, and return its text."""
+        """Read a JSON string, in straight or full-width quotes, and return its text."""
         start = self.at
         close = _QUOTES.get((yield from self.peek()))
         if close is None:
@@ -162,7 +168,7 @@ class TextReader:
         return self.text[start : self.at]
 
     def json_value(self) -> Reading[str]:
-        """Go past any JSON value and return its text."""
+        """Read any JSON value and return its text."""
         character = yield from self.peek()
         if character in _QUOTES:
             return (yield from self.string())

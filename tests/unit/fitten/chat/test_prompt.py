@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.fitten.chat.prompt import ROLE_MARKERS, neutralise, render
+from gateway.fitten.chat.prompt import ROLE_MARKERS, escape_role_markers, render
 from gateway.fitten.prompt_limit import MAX_CHARS
 from gateway.generation.request import Message, Role
 
@@ -63,7 +63,7 @@ def test_every_turn_comes_through_and_no_text_opens_or_closes_one(
     messages = [Message(role, text) for role, text in given_turns]
     assert parse(render(messages, default_system=SYSTEM)) == [
         ("system", SYSTEM),
-        *((role, neutralise(text)) for role, text in given_turns),
+        *((role, escape_role_markers(text)) for role, text in given_turns),
     ]
 
 
@@ -81,10 +81,10 @@ def test_no_system_text_default_or_call_id_opens_or_closes_a_turn(
 @settings(max_examples=200, deadline=None)
 @given(hostile | st.text())
 def test_neutral_text_differs_only_by_blanks_and_stays_neutral(text: str) -> None:
-    neutral = neutralise(text)
+    neutral = escape_role_markers(text)
     assert MARKER.search(neutral) is None
     assert neutral.replace(" ", "") == text.replace(" ", "")
-    assert neutralise(neutral) == neutral
+    assert escape_role_markers(neutral) == neutral
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_neutral_text_differs_only_by_blanks_and_stays_neutral(text: str) -> Non
     ],
 )
 def test_what_looks_like_a_marker_gets_blanks_inside(text: str, neutral: str) -> None:
-    assert neutralise(text) == neutral
+    assert escape_role_markers(text) == neutral
 
 
 def test_a_prompt_is_system_block_turns_and_the_opening_of_the_answer() -> None:

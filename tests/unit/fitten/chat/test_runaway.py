@@ -10,14 +10,14 @@ from gateway.fitten.chat.runaway import RunawayDetector
 
 def verdict(text: str, *, size: int = 5, max_bytes: int = 2**30) -> GatewayError | None:
     """What is found in a text that comes in pieces of this size."""
-    overrun = RunawayDetector(max_bytes, repetition=True)
-    room = overrun.room
+    detector = RunawayDetector(max_bytes, repetition=True)
+    bytes_to_check = detector.bytes_to_check
     for at in range(0, len(text), size):
-        room -= size + 13  # as the upstream wraps a piece
-        if room < 0:
-            if error := overrun.look(room, [("content", text[at : at + size])]):
+        bytes_to_check -= size + 13  # as the upstream wraps a piece
+        if bytes_to_check < 0:
+            if error := detector.check(bytes_to_check, [("content", text[at : at + size])]):
                 return error
-            room = overrun.room
+            bytes_to_check = detector.bytes_to_check
     return None
 
 

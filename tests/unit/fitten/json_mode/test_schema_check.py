@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fitten.json_mode.schema_check import schema_fault
+from gateway.fitten.json_mode.schema_check import find_schema_violation
 
 TREE = {
     "type": "object",
@@ -93,12 +93,12 @@ MISSES: list[tuple[Any, Any, str]] = [
 
 @pytest.mark.parametrize(("value", "schema"), FITS)
 def test_what_fits_or_cannot_be_told_passes(value: Any, schema: Any) -> None:
-    assert schema_fault(value, schema) is None
+    assert find_schema_violation(value, schema) is None
 
 
 @pytest.mark.parametrize(("value", "schema", "words"), MISSES)
 def test_what_does_not_fit_is_named_with_its_place(value: Any, schema: Any, words: str) -> None:
-    assert words in (schema_fault(value, schema) or "")
+    assert words in (find_schema_violation(value, schema) or "")
 
 
 def bomb(depth: int) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def bomb(depth: int) -> dict[str, Any]:
 )  # fmt: skip
 def test_no_schema_takes_long(value: Any, schema: Any) -> None:
     started = time.process_time()
-    schema_fault(value, schema)
+    find_schema_violation(value, schema)
     assert time.process_time() - started < 0.5
 
 
@@ -152,4 +152,6 @@ SCHEMAS = st.recursive(
 
 @given(JSON, SCHEMAS)
 def test_no_schema_whatever_raises(value: Any, schema: Any) -> None:
-    assert schema_fault(value, schema) is None or isinstance(schema_fault(value, schema), str)
+    assert find_schema_violation(value, schema) is None or isinstance(
+        find_schema_violation(value, schema), str
+    )

@@ -78,14 +78,14 @@ JSON = st.recursive(
 def test_what_has_one_meaning_is_changed_and_nothing_else(
     schema: dict[str, Any], given_value: Any, fitted: Any
 ) -> None:
-    found = ArgumentCoercion(schema).fit(given_value)
+    found = ArgumentCoercion(schema).coerce(given_value)
     assert (found, type(found)) == (fitted, type(fitted))
 
 
 @given(JSON, JSON)
 def test_any_value_and_any_schema_give_valid_json(schema: Any, value: Any) -> None:
     root = schema if isinstance(schema, dict) else {"items": schema}
-    fitted = ArgumentCoercion(root).fit_arguments({"a": value})
+    fitted = ArgumentCoercion(root).coerce_arguments({"a": value})
     assert json.loads(json.dumps(fitted, allow_nan=False)) == fitted
     assert fitted.keys() == {"a"}
 
@@ -93,5 +93,5 @@ def test_any_value_and_any_schema_give_valid_json(schema: Any, value: Any) -> No
 def test_a_schema_that_refers_to_itself_in_every_branch_ends() -> None:
     schema: dict[str, Any] = {"anyOf": [{"$ref": "#"}] * 50, "properties": {"a": {"$ref": "#"}}}
     started = time.process_time()
-    assert ArgumentCoercion(schema).fit_arguments({"a": {"a": "1"}}) == {"a": {"a": "1"}}
+    assert ArgumentCoercion(schema).coerce_arguments({"a": {"a": "1"}}) == {"a": {"a": "1"}}
     assert time.process_time() - started < 2.0
