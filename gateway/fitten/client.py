@@ -82,7 +82,7 @@ class FittenClient:
 
         async with (
             session(aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15)) as self._http,
-            # For repeats: an upstream that restarts closes all pooled connections at once.
+            # For repeated calls: when Fitten restarts, all pooled connections are closed at once.
             session(aiohttp.TCPConnector(limit=0, ssl=context, force_close=True)) as self._unpooled,
         ):
             yield self._http
@@ -137,7 +137,7 @@ class FittenClient:
 
     async def complete(
         self,
-        version: str,
+        path_suffix: str,
         user_id: str,
         access_token: str,
         body: dict[str, Any],
@@ -146,9 +146,11 @@ class FittenClient:
     ) -> dict[str, Any]:
         """Request a completion (protocol 6.2, step 2); return the JSON object of the answer.
 
-        Raises a GatewayError for an error object. may_repeat: see `chat`.
+        path_suffix: the part of the path that depends on the completion version.
+        may_repeat: see `chat`.
+        Raises a GatewayError for an error object.
         """
-        path = f"/codeapi/completion{version}/generate_one_stage_auth/{quote(user_id, safe='')}"
+        path = f"/codeapi/completion{path_suffix}/generate_one_stage_auth/{quote(user_id, safe='')}"
         return _object(
             await self._call_raw(
                 "POST",

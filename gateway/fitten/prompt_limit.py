@@ -10,7 +10,7 @@ from gateway.generation.request import Message, inline_images
 # Protocol 4.3 and 8: the official extension's own limit, in characters.
 MAX_CHARS = 307_200
 
-# A larger text is refused before it is processed: that would take long, to no use.
+# A larger text is refused before it is processed, since processing it would take long.
 MAX_EXAMINED_CHARS = 2 * MAX_CHARS
 
 

@@ -103,7 +103,7 @@ class ChatAnswer:
                 self._body.close()
             finally:
                 self._lease.end((exc[1] if exc else None) or self._decoder.error)
-        if self._decoder.skipped:  # trap 6: such lines are never text, but the log names them
+        if self._decoder.skipped:  # trap 6: such lines are never text, but the log counts them
             _log.warning(
                 "upstream_lines_skipped", count=self._decoder.skipped, trace=self._decoder.trace
             )
@@ -158,7 +158,8 @@ class ChatAnswer:
     def _on_timeout(self, error: GatewayError) -> None:
         """Make the reader see that a time limit has passed."""
         self._timeout_error = error
-        # While data keep coming, the reader never sees the error: the next data check it.
+        # If data arrive without a pause, the reader does not notice that the body failed. With 0
+        # here, `_decode` takes the error up with the next data.
         self._bytes_to_check = 0
         if self._body is not None:
             self._body.fail(error)

@@ -1,8 +1,8 @@
 """Decodes the bytes of a chat answer into pieces. No I/O.
 
 The answer is NDJSON: one JSON object per line, without an end marker (protocol 4.7). The
-comments below number its traps as protocol 10 does. The text and kinds of the pieces do not
-depend on how the bytes are split.
+comments below number its traps as protocol 10 does. The pieces do not depend on how the bytes
+are split.
 """
 
 from __future__ import annotations

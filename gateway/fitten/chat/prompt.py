@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from gateway.fitten.prompt_limit import MAX_CHARS, MAX_EXAMINED_CHARS, too_long_error
 from gateway.generation.request import Image, Message, RemoteImage, inline
 
-# They open and close turns. In texts of the client they are escaped, and anything like them.
+# They open and close turns. In texts of the client, these and similar markers are escaped.
 ROLE_MARKERS = ("<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "<|endoftext|>")
 
 _MARKER = re.compile(r"<\|([^\s<>|]{1,64})\|>")

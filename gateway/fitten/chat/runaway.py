@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from gateway.errors import GatewayError, UpstreamError
 from gateway.generation.pieces import Piece
 
-# A sample repeats itself when at most 20 % of its windows, which overlap, are distinct (protocol 7:
-# the rule of Fitten's own clients). Long lists and tables do that too. So several samples in a row
-# must do it, each with 80 % of its windows found in the sample before.
+# A sample repeats itself when at most 20 % of its windows, which overlap, are distinct (protocol
+# 7: the rule of Fitten's own clients). Long lists and tables do that too. So several samples in
+# a row must do it, each with at least 80 % of its windows found in the sample before.
 _SPACING = 16 * 1024  # bytes from one sample to the next
 _SAMPLE = 1000  # characters
 _WINDOW = 10  # characters

@@ -36,8 +36,8 @@ class AnswerTimeouts:
         self._deadline = now + timeouts.first_piece
         self._end = now + timeouts.answer
         self._next_sign = now + silence.grace if silence else math.inf
-        # The longest wait of the timer. A piece can set a limit that is this near, and it does
-        # not set the timer.
+        # The longest wait of the timer. A piece does not set the timer, but it can set a limit
+        # that is only this far away.
         self._max_wait = timeouts.between_pieces
         if silence is not None:
             self._max_wait = min(self._max_wait, silence.interval)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.errors import Superseded
 
-CompletionKey = tuple[str | None, str]  # a caller and a file of theirs
+CompletionKey = tuple[str | None, str]  # the caller and the name of its file
 
 
 class NewestCompletions:

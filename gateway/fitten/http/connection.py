@@ -118,7 +118,7 @@ class ChatConnection(asyncio.Protocol):
             connection.release()
             return
         if self._transport.get_write_buffer_size():
-            self._transport.abort()  # an orderly close would wait for the upstream to read
+            self._transport.abort()  # a normal close would wait until Fitten has read all
         connection.close()
 
     def data_received(self, data: bytes) -> None:
@@ -144,7 +144,7 @@ class ChatConnection(asyncio.Protocol):
         if parser.complete:
             if parser.cut_short:
                 self._error = aiohttp.ClientPayloadError("a compressed body without an end")
-            self.close()  # the data in memory need the connection no longer
+            self.close()  # the body is in memory, so the connection is free
         if body or parser.status is not None:
             self._wake()
 

@@ -31,9 +31,10 @@ def connection_error(error: Exception) -> GatewayError:
 
 
 def is_worth_repeating(error: Exception) -> bool:
-    """Return whether the call may be sent again on a new connection.
+    """Return whether the call may be sent once more, on a new connection.
 
-    It may if Fitten perhaps had just closed the pooled connection: then it answered nothing.
-    Opening a connection is not repeated. aiohttp itself repeats only methods without a body.
+    error: of a call that got no answer. The usual cause is that Fitten had just closed the
+        pooled connection. Then sending the call again is safe; aiohttp itself repeats only
+        methods without a body. A failure to open a connection is not repeated.
     """
     return not isinstance(error, aiohttp.ClientConnectorError)

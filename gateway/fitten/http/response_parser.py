@@ -61,7 +61,7 @@ class ResponseParser:
             data = rest
         if self.complete:
             if data:
-                self.reusable = False  # data that belong to no request
+                self.reusable = False  # these data belong to no response
             return b""
         body = self._body(self, data)
         return self._decompressor.feed(body) if self._decompressor else body

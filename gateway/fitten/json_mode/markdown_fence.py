@@ -39,7 +39,7 @@ class MarkdownFence:
         return out
 
     def flush(self) -> list[Piece]:
-        """Return the text that is still held back, at the end of the answer."""
+        """Return the text that is still held back, at the end of the answer, without a fence."""
         held, self._held = self._held, ""
         if self._ticks and held.count("`") >= self._ticks:
             return []

@@ -1,9 +1,13 @@
 """Checks a JSON value against a JSON schema, as far as that is safe and fast.
 
-Checked are: type, enum, const, required, properties, additionalProperties, minProperties,
-maxProperties, items, prefixItems, minItems, maxItems, minLength, maxLength, minimum,
-maximum, exclusiveMinimum, exclusiveMaximum, multipleOf of whole numbers, allOf, anyOf,
-oneOf (as anyOf), and $ref within the schema.
+These keywords are checked:
+- of any value: `type`, `enum`, `const`;
+- of objects: `required`, `properties`, `additionalProperties`, `minProperties`, `maxProperties`;
+- of arrays: `items`, `prefixItems`, `minItems`, `maxItems`;
+- of strings: `minLength`, `maxLength`;
+- of numbers: `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum`, `multipleOf` (whole
+  numbers only);
+- of schemas: `allOf`, `anyOf`, `oneOf` (checked like `anyOf`), `$ref` within the schema.
 
 Everything else is ignored. So a violation that is found is certain, but a value without one
 may still be wrong. Ignored are above all:

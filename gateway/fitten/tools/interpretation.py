@@ -213,7 +213,7 @@ def load_lenient_json(text: str) -> Any:
 
 
 def _is_shallow(value: object) -> bool:
-    """Return whether the value is nested no deeper than any JSON parser accepts."""
+    """Return whether the value is nested at most MAX_DEPTH deep, as any JSON parser accepts."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inner: list[object] = []

@@ -49,7 +49,8 @@ class ToolParser:
         self._reading = self._read()
         self._out: list[Piece] = []
         self._text: list[str] = []
-        # White space that is passed on only if text follows; None while the line has text.
+        # White space at the start or behind a call. Only if text follows, it is passed on.
+        # None after text.
         self._blank: str | None = ""
         # Of the current line: its last character that is not blank, else a blank or "".
         self._line = ""
@@ -119,7 +120,7 @@ class ToolParser:
 
     @property
     def _at_margin(self) -> bool:
-        """Return whether a line begins here, or only white space that may be left out precedes."""
+        """Return whether this is the beginning of a line, apart from white space in `_blank`."""
         return not self._line or self._blank is not None
 
     def _try_read(self, character: str) -> Reading[bool]:

@@ -1,4 +1,4 @@
-"""Answers that go on beyond all measure are found, others are left alone."""
+"""Answers that are too long or repeat themselves are detected; others are not."""
 
 from __future__ import annotations
 
