@@ -42,7 +42,7 @@ class CallGrammar:
         self._words = frozenset((*WRAPPERS, *CALLS, *RESULTS))
         self._all_words = self._words | interpreter.tags
 
-    def block(
+    def read_block(
         self,
         source: TextReader,
         *,
@@ -61,15 +61,15 @@ class CallGrammar:
         character = yield from source.peek()
         if character == "<":
             words = self._all_words if lone else self._words
-            return (yield from self._tagged(source, words, bare=bare, depth=depth))
+            return (yield from self._read_tagged(source, words, bare=bare, depth=depth))
         if character == "[" and (yield from self._is_bracketed(source)):
-            return (yield from self._wrapped(source, depth))
+            return (yield from self._read_bracketed(source, depth))
         if json and character and character in "{[":
-            text = yield from self._json(source, depth)
+            text = yield from self._read_json(source, depth)
             return self._interpreter.from_json(load_lenient_json(text), bare=bare)
         raise NotFoundHere
 
-    def results(self, source: TextReader) -> Reading[bool]:
+    def skip_results(self, source: TextReader) -> Reading[bool]:
         """Skip a block of tool results, which the model made up: only the client has results.
 
         Returns False when the text ends within the block. Raises NotFoundHere when there is
@@ -79,15 +79,15 @@ class CallGrammar:
         if opening not in ("<", "["):
             raise NotFoundHere
         source.at += 1
-        word = yield from self._word(source, frozenset(RESULTS))
+        word = yield from self._read_word(source, frozenset(RESULTS))
         if opening == "<":
-            yield from markup.tag(source, word)
+            yield from markup.read_tag(source, word)
         else:
             yield from source.expect("]")
         end = re.compile(rf"[<\[]/{word}\s{{0,8}}[>\]]", re.IGNORECASE)
         try:
             yield from source.search(end, len(word) + 11)
-            while (yield from self._follows_closing(source, (word,))):
+            while (yield from self._skip_closing(source, (word,))):
                 pass  # some models nest the block twice
         except NotFoundHere:
             if len(source.text) >= source.limit:
@@ -96,14 +96,14 @@ class CallGrammar:
             return False
         return True
 
-    def fenced(self, source: TextReader, ticks: int) -> Reading[list[ParsedCall]]:
+    def read_fenced(self, source: TextReader, ticks: int) -> Reading[list[ParsedCall]]:
         """Read what follows the backticks of a fence, if it holds only calls.
 
         ticks: how many backticks open the fence.
         The tag of a tool's name alone is no call there. A fence of a programming language
         holds no calls, since it is code to show.
         """
-        info = yield from source.while_in(lambda c: c.isalnum() or c in "_- \t", 32)
+        info = yield from source.read_while(lambda c: c.isalnum() or c in "_- \t", 32)
         if info.strip().lower() not in _DATA_FENCES:
             raise NotFoundHere
         if (yield from source.peek()) == "\r":
@@ -111,39 +111,39 @@ class CallGrammar:
         yield from source.expect("\n")
         calls: list[ParsedCall] = []
         while True:
-            yield from source.skip_blank()
+            yield from source.skip_white_space()
             character = yield from source.peek()
             if calls and not character:
                 return calls
             if calls and character == "`":
                 break
-            calls += yield from self.block(source, lone=False)
+            calls += yield from self.read_block(source, lone=False)
             if len(calls) > MAX_CALLS:
                 raise NotFoundHere
-        if len((yield from source.while_in("`".__eq__, 64))) < ticks:
+        if len((yield from source.read_while("`".__eq__, 64))) < ticks:
             raise NotFoundHere
-        yield from source.while_in(" \t\r".__contains__, 64)
+        yield from source.read_while(" \t\r".__contains__, 64)
         if (yield from source.peek()) not in ("\n", ""):
             raise NotFoundHere
         return calls
 
-    def _tagged(
+    def _read_tagged(
         self, source: TextReader, words: frozenset[str], *, bare: bool, depth: int
     ) -> Reading[list[ParsedCall]]:
         source.at += 1
-        word = yield from self._word(source, words)
+        word = yield from self._read_word(source, words)
         if word in RESULTS:
             raise NotFoundHere
         if word in WRAPPERS:
-            opened = yield from markup.tag(source, word)
+            opened = yield from markup.read_tag(source, word)
             if opened.empty:
                 raise NotFoundHere
-            return (yield from self._items(source, depth + 1))
-        opened = yield from markup.tag(source, word)
-        element = yield from markup.element(source, opened, ARGUMENTS if word in CALLS else ())
+            return (yield from self._read_items(source, depth + 1))
+        opened = yield from markup.read_tag(source, word)
+        element = yield from markup.read_element(source, opened, ARGUMENTS if word in CALLS else ())
         return self._interpreter.from_element(element, bare=bare)
 
-    def _word(self, source: TextReader, words: frozenset[str]) -> Reading[str]:
+    def _read_word(self, source: TextReader, words: frozenset[str]) -> Reading[str]:
         """Read one of these words; return it in lower case.
 
         Raises NotFoundHere at the first wrong character.
@@ -165,54 +165,55 @@ class CallGrammar:
                 return True
         return False
 
-    def _wrapped(self, source: TextReader, depth: int) -> Reading[list[ParsedCall]]:
+    def _read_bracketed(self, source: TextReader, depth: int) -> Reading[list[ParsedCall]]:
         source.at += 1
-        yield from self._word(source, frozenset(WRAPPERS))
+        yield from self._read_word(source, frozenset(WRAPPERS))
         yield from source.expect("]")
-        return (yield from self._items(source, depth + 1))
+        return (yield from self._read_items(source, depth + 1))
 
-    def _items(self, source: TextReader, depth: int) -> Reading[list[ParsedCall]]:
+    def _read_items(self, source: TextReader, depth: int) -> Reading[list[ParsedCall]]:
         """Read calls up to the end of the wrapper, in any notation, or of the text."""
         if depth > _MAX_NESTING:
             raise NotFoundHere
         calls: list[ParsedCall] = []
         while len(calls) <= MAX_CALLS:
-            yield from source.skip_blank()
+            yield from source.skip_white_space()
             character = yield from source.peek()
-            if calls and (not character or (yield from self._follows_closing(source, WRAPPERS))):
+            if calls and (not character or (yield from self._skip_closing(source, WRAPPERS))):
                 return calls
             if character == "-":
-                calls += yield from self._listed(source)
+                calls += yield from self._read_list(source)
             else:
-                calls += yield from self.block(source, bare=False, depth=depth)
+                calls += yield from self.read_block(source, bare=False, depth=depth)
         raise NotFoundHere
 
-    def _follows_closing(self, source: TextReader, words: tuple[str, ...]) -> Reading[bool]:
+    def _skip_closing(self, source: TextReader, words: tuple[str, ...]) -> Reading[bool]:
+        """Skip a closing tag of one of these words; return False, without moving, if none."""
         start = source.at
-        yield from source.skip_blank()
+        yield from source.skip_white_space()
         opening = yield from source.peek()
         if opening and opening in "<[" and (yield from source.peek(1)) == "/":
             source.at += 2
             for word in words:
                 if (yield from source.follows(word)):
                     source.at += len(word)
-                    yield from source.skip_blank()
+                    yield from source.skip_white_space()
                     if (yield from source.peek()) in (">", "]"):
                         source.at += 1
                         return True
         source.at = start
         return False
 
-    def _listed(self, source: TextReader) -> Reading[list[ParsedCall]]:
+    def _read_list(self, source: TextReader) -> Reading[list[ParsedCall]]:
         """Read one call of lines such as `- name: T` and `- arguments: {...}`."""
         found: dict[str, str] = {}
         while True:
             start = source.at
-            yield from source.skip_blank()
+            yield from source.skip_white_space()
             if (yield from source.peek()) == "-":
                 source.at += 1
-                yield from source.while_in(" \t".__contains__, 64)
-            key = (yield from source.while_in(markup.is_name_character, markup.MAX_NAME)).lower()
+                yield from source.read_while(" \t".__contains__, 64)
+            key = (yield from source.read_while(markup.is_name_character, markup.MAX_NAME)).lower()
             key = key.removesuffix(":")
             kind = "name" if key in NAMES else "arguments" if key in ARGUMENTS else key
             if not _WORD.match(key) or kind in found:
@@ -222,22 +223,22 @@ class CallGrammar:
                 yield from source.expect(":")
             if key not in MEMBERS:
                 raise NotFoundHere
-            yield from source.while_in(" \t".__contains__, 64)
-            found[kind] = yield from self._listed_value(source)
+            yield from source.read_while(" \t".__contains__, 64)
+            found[kind] = yield from self._read_list_value(source)
         if "name" not in found:
             raise NotFoundHere
         return [self._interpreter.call(found["name"], found.get("arguments"))]
 
-    def _listed_value(self, source: TextReader) -> Reading[str]:
+    def _read_list_value(self, source: TextReader) -> Reading[str]:
         character = yield from source.peek()
         if character and character in "{[":
-            return (yield from source.json())
+            return (yield from source.read_json())
         start = source.at
         while (character := (yield from source.peek())) and character not in "\n<[":
             source.at += 1
         return source.text[start : source.at].strip().strip("\"'`")
 
-    def _json(self, source: TextReader, depth: int) -> Reading[str]:
+    def _read_json(self, source: TextReader, depth: int) -> Reading[str]:
         """Read the JSON object of a call, or a list of them.
 
         Raises NotFoundHere at the first member that a call does not have.
@@ -248,14 +249,14 @@ class CallGrammar:
         opening = yield from source.peek()
         source.at += 1
         while True:
-            yield from source.skip_blank()
+            yield from source.skip_white_space()
             if opening == "[":
                 if (yield from source.peek()) != "{":
                     raise NotFoundHere
-                yield from self._json(source, depth + 1)
+                yield from self._read_json(source, depth + 1)
             else:
-                yield from self._member(source, depth)
-            yield from source.skip_blank()
+                yield from self._read_member(source, depth)
+            yield from source.skip_white_space()
             character = yield from source.peek()
             source.at += 1
             if character == ("]" if opening == "[" else "}"):
@@ -263,18 +264,18 @@ class CallGrammar:
             if character != ",":
                 raise NotFoundHere
 
-    def _member(self, source: TextReader, depth: int) -> Reading[None]:
-        key = load_lenient_json((yield from source.string()))
+    def _read_member(self, source: TextReader, depth: int) -> Reading[None]:
+        key = load_lenient_json((yield from source.read_string()))
         if key not in MEMBERS:
             raise NotFoundHere
-        yield from source.skip_blank()
+        yield from source.skip_white_space()
         yield from source.expect(":")
-        yield from source.skip_blank()
+        yield from source.skip_white_space()
         character = yield from source.peek()
         nested = key in NESTED or (key in NAMES and character == "{")
         if nested and character and character in "{[":
-            yield from self._json(source, depth + 1)
+            yield from self._read_json(source, depth + 1)
             return
-        value = yield from source.json_value()
+        value = yield from source.read_json_value()
         if key in NAMES and self._interpreter.tool_name(load_lenient_json(value)) is None:
             raise NotFoundHere

@@ -106,10 +106,10 @@ class ToolInterpreter:
         if isinstance(nested, (dict, list)):
             return self.from_json(nested, bare=bare)
         names = [key for key in NAMES if key in value]
-        arguments = [key for key in ARGUMENTS if key in value]
-        if len(names) != 1 or len(arguments) > 1 or (bare and not arguments):
+        argument_keys = [key for key in ARGUMENTS if key in value]
+        if len(names) != 1 or len(argument_keys) > 1 or (bare and not argument_keys):
             raise NotFoundHere
-        return [self.call(value[names[0]], value[arguments[0]] if arguments else None)]
+        return [self.call(value[names[0]], value[argument_keys[0]] if argument_keys else None)]
 
     def from_element(self, element: markup.Element, *, bare: bool = False) -> list[ParsedCall]:
         """Return the calls in an element.
@@ -129,35 +129,36 @@ class ToolInterpreter:
             return [self.call(tool, element.json)]
         if isinstance(tool, str) and tool.lower() in _USE_TOOL and self.tool_name(tool) is None:
             tool = _pop_first(members, NAMES)
-        given = _pop_first(members, ARGUMENTS)
-        if isinstance(given, str):
-            given = markup.children(given) or _object(given)
-        if given is None:
-            given = {key: value for key, value in members.items() if key not in LABELS}
-        return [self.call(tool, self._with_children(tool, given))]
+        arguments = _pop_first(members, ARGUMENTS)
+        if isinstance(arguments, str):
+            arguments = markup.parse_children(arguments) or _object(arguments)
+        if arguments is None:
+            arguments = {key: value for key, value in members.items() if key not in LABELS}
+        return [self.call(tool, self._with_children(tool, arguments))]
 
     def _from_tool_tag(self, element: markup.Element, *, bare: bool) -> ParsedCall:
         tool = self.tool_name(element.tag.name)
         if tool is None:
             raise NotFoundHere
         if element.json is not None:
-            given: object = load_lenient_json(element.json)
+            arguments: object = load_lenient_json(element.json)
         else:
-            given = _members(element)
+            arguments = _members(element)
         properties, required = self._argument_names(tool)
-        if isinstance(given, dict) and element.json is None:
-            given = self._with_schema_names(tool, given)
-        if isinstance(given, dict) and len(given) == 1:
-            (key,) = given
+        if isinstance(arguments, dict) and element.json is None:
+            arguments = self._with_schema_names(tool, arguments)
+        if isinstance(arguments, dict) and len(arguments) == 1:
+            (key,) = arguments
             if key in ARGUMENTS and key not in (properties or ()):
-                given = _object(given[key]) if isinstance(given[key], str) else given[key]
-        if not isinstance(given, dict):
+                inner = arguments[key]
+                arguments = _object(inner) if isinstance(inner, str) else inner
+        if not isinstance(arguments, dict):
             raise NotFoundHere
         if bare and not (
-            required <= given.keys() and (properties is None or properties >= set(given))
+            required <= arguments.keys() and (properties is None or properties >= set(arguments))
         ):
             raise NotFoundHere
-        return self.call(tool, self._with_children(tool, given))
+        return self.call(tool, self._with_children(tool, arguments))
 
     def _argument_names(self, tool: str) -> tuple[set[str] | None, set[str]]:
         """Return the names of the arguments and of the required ones.
@@ -171,31 +172,31 @@ class ToolInterpreter:
             {n for n in required if isinstance(n, str)} if isinstance(required, list) else set(),
         )
 
-    def _with_schema_names(self, tool: str, given: dict[str, object]) -> dict[str, object]:
+    def _with_schema_names(self, tool: str, arguments: dict[str, object]) -> dict[str, object]:
         """Return the arguments under the schema's names; models may change upper and lower case."""
         properties = self._argument_names(tool)[0] or set()
         folded = {name.lower(): name for name in properties}
         return {
             name if name in properties else folded.get(name.lower(), name): value
-            for name, value in given.items()
+            for name, value in arguments.items()
         }
 
-    def _with_children(self, tool: object, given: object) -> object:
+    def _with_children(self, tool: object, arguments: object) -> object:
         """Return the arguments with child tags as objects and lists, if the schema wants those."""
         name = self.tool_name(tool)
-        if name is None or not isinstance(given, dict):
-            return given
+        if name is None or not isinstance(arguments, dict):
+            return arguments
         coercion = self._coercions[name]
-        arguments = {}
-        for key, value in self._with_schema_names(name, given).items():
+        converted = {}
+        for key, value in self._with_schema_names(name, arguments).items():
             types = coercion.types(coercion.argument_schema(key))
             if isinstance(value, str) and value.lstrip()[:1] == "<" and "string" not in types:
-                value = markup.children(value) or value
+                value = markup.parse_children(value) or value
             if isinstance(value, dict) and types == ("array",) and len(value) == 1:
                 (only,) = value.values()
                 value = only if isinstance(only, list) else [only]
-            arguments[key] = value
-        return arguments
+            converted[key] = value
+        return converted
 
 
 def load_lenient_json(text: str) -> Any:
@@ -248,7 +249,8 @@ def _members(element: markup.Element) -> dict[str, object]:
     """Return attributes and children by name; a `parameter` has its name in an attribute."""
     members: dict[str, object] = {}
     for key, text in element.tag.attributes:
-        markup.add(members, key.lower() if key.lower() in (*NAMES, *ARGUMENTS) else key, text)
+        folded = key.lower()
+        markup.add_member(members, folded if folded in (*NAMES, *ARGUMENTS) else key, text)
     for tag, inner in element.children:
         attributes = dict(tag.attributes)
         key = tag.name
@@ -258,9 +260,10 @@ def _members(element: markup.Element) -> dict[str, object]:
         elif key.lower() in (*NAMES, *ARGUMENTS):
             key = key.lower()
         if key in ARGUMENTS:
-            markup.add(members, key, inner)
+            markup.add_member(members, key, inner)
         else:
-            markup.add(members, key, inner if inner.lstrip()[:1] == "<" else markup.content(inner))
+            has_tags = inner.lstrip()[:1] == "<"
+            markup.add_member(members, key, inner if has_tags else markup.text_value(inner))
     return members
 
 

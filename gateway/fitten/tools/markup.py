@@ -47,7 +47,7 @@ def unescape(text: str) -> str:
     return _ENTITY.sub(_character, text) if "&" in text else text
 
 
-def content(text: str) -> str:
+def text_value(text: str) -> str:
     """Return the value that the text between two tags stands for.
 
     Text with tags inside is not unescaped. Line ends at both ends are layout and are removed;
@@ -62,16 +62,16 @@ def is_name_character(character: str) -> bool:
     return character.isalnum() or character in "_-.:"
 
 
-def name(source: TextReader) -> Reading[str]:
+def read_name(source: TextReader) -> Reading[str]:
     """Read a name of letters, digits and `_-.:`; possibly empty."""
-    return (yield from source.while_in(is_name_character, MAX_NAME))
+    return (yield from source.read_while(is_name_character, MAX_NAME))
 
 
-def tag(source: TextReader, tag_name: str) -> Reading[Tag]:
+def read_tag(source: TextReader, tag_name: str) -> Reading[Tag]:
     """Read the rest of a tag behind `<` and its name. Raises NotFoundHere if it is no tag."""
     found = Tag(tag_name)
     while len(found.attributes) <= MAX_MEMBERS:
-        yield from source.skip_blank()
+        yield from source.skip_white_space()
         character = yield from source.peek()
         if character == ">":
             source.at += 1
@@ -80,17 +80,17 @@ def tag(source: TextReader, tag_name: str) -> Reading[Tag]:
             yield from source.expect("/>")
             found.empty = True
             return found
-        found.attributes.append((yield from _attribute(source)))
+        found.attributes.append((yield from _read_attribute(source)))
     raise NotFoundHere
 
 
-def closing(source: TextReader, tag_name: str) -> Reading[bool]:
+def skip_closing_tag(source: TextReader, tag_name: str) -> Reading[bool]:
     """Skip `</name>`; return False, without moving, if it does not stand here."""
     start = source.at
     if not (yield from source.follows(f"</{tag_name.lower()}")):
         return False
     source.at += len(tag_name) + 2
-    yield from source.skip_blank()
+    yield from source.skip_white_space()
     if (yield from source.peek()) == ">":
         source.at += 1
         return True
@@ -98,7 +98,7 @@ def closing(source: TextReader, tag_name: str) -> Reading[bool]:
     return False
 
 
-def element(source: TextReader, opened: Tag, last: Collection[str] = ()) -> Reading[Element]:
+def read_element(source: TextReader, opened: Tag, last: Collection[str] = ()) -> Reading[Element]:
     """Read the content of a tag and its closing tag.
 
     last: names of children after which the element is complete. After such a child, or after
@@ -108,26 +108,26 @@ def element(source: TextReader, opened: Tag, last: Collection[str] = ()) -> Read
     found = Element(opened)
     if opened.empty:
         return found
-    yield from source.skip_blank()
+    yield from source.skip_white_space()
     character = yield from source.peek()
     if character and character in "{[":
-        found.json = yield from source.json()
-        yield from source.skip_blank()
-        if (yield from source.peek()) and not (yield from closing(source, opened.name)):
+        found.json = yield from source.read_json()
+        yield from source.skip_white_space()
+        if (yield from source.peek()) and not (yield from skip_closing_tag(source, opened.name)):
             raise NotFoundHere
         return found
-    while not (yield from closing(source, opened.name)):
+    while not (yield from skip_closing_tag(source, opened.name)):
         complete = found.children and found.children[-1][0].name.lower() in last
         if complete and not (yield from source.peek()):
             break
         if len(found.children) > MAX_MEMBERS:
             raise NotFoundHere
-        found.children.append((yield from _child(source)))
-        yield from source.skip_blank()
+        found.children.append((yield from _read_child(source)))
+        yield from source.skip_white_space()
     return found
 
 
-def children(text: str) -> dict[str, object] | None:
+def parse_children(text: str) -> dict[str, object] | None:
     """Return the elements of a text by name; None when it has anything but elements.
 
     The values of a repeated name become a list.
@@ -137,17 +137,17 @@ def children(text: str) -> dict[str, object] | None:
     found: dict[str, object] = {}
     try:
         while True:
-            _run(source.skip_blank())
+            _read_complete(source.skip_white_space())
             if source.at == len(text):
                 return found or None
-            child, inner = _run(_child(source))
+            child, inner = _read_complete(_read_child(source))
             key = dict(child.attributes).get("name", child.name)
-            add(found, key, children(inner) or content(inner))
+            add_member(found, key, parse_children(inner) or text_value(inner))
     except (NotFoundHere, RecursionError):
         return None
 
 
-def add(members: dict[str, object], key: str, value: object) -> None:
+def add_member(members: dict[str, object], key: str, value: object) -> None:
     """Set a member; if it exists already, make it a list of both values."""
     before = members.get(key)
     if key not in members:
@@ -158,27 +158,27 @@ def add(members: dict[str, object], key: str, value: object) -> None:
         members[key] = [before, value]
 
 
-def _child(source: TextReader) -> Reading[tuple[Tag, str]]:
+def _read_child(source: TextReader) -> Reading[tuple[Tag, str]]:
     yield from source.expect("<")
-    child_name = yield from name(source)
+    child_name = yield from read_name(source)
     if not child_name:
         raise NotFoundHere
-    child = yield from tag(source, child_name)
+    child = yield from read_tag(source, child_name)
     if child.empty:
         return child, ""
-    return child, (yield from _inner(source, child_name))
+    return child, (yield from _read_inner(source, child_name))
 
 
-def _inner(source: TextReader, tag_name: str) -> Reading[str]:
+def _read_inner(source: TextReader, tag_name: str) -> Reading[str]:
     """Read up to the closing tag; one inside a JSON string does not count."""
     start = source.at
-    yield from source.skip_blank()
+    yield from source.skip_white_space()
     character = yield from source.peek()
     if character and character in "{[":
         try:
-            text = yield from source.json()
-            yield from source.skip_blank()
-            if (yield from closing(source, tag_name)):
+            text = yield from source.read_json()
+            yield from source.skip_white_space()
+            if (yield from skip_closing_tag(source, tag_name)):
                 return text
         except TooLongToHold:
             raise
@@ -190,17 +190,17 @@ def _inner(source: TextReader, tag_name: str) -> Reading[str]:
     return source.text[start : match.start()]
 
 
-def _attribute(source: TextReader) -> Reading[tuple[str, str]]:
-    key = yield from name(source)
+def _read_attribute(source: TextReader) -> Reading[tuple[str, str]]:
+    key = yield from read_name(source)
     if not key:
         raise NotFoundHere
-    yield from source.skip_blank()
+    yield from source.skip_white_space()
     yield from source.expect("=")
-    yield from source.skip_blank()
+    yield from source.skip_white_space()
     quote = yield from source.peek()
     if quote in _QUOTES:
         source.at += 1
-        return key, unescape((yield from _quoted(source, _QUOTES[quote])))
+        return key, unescape((yield from _read_quoted(source, _QUOTES[quote])))
     start = source.at
     while (character := (yield from source.peek())) and character not in _BLANK + ">":
         if character == "/" and (yield from source.peek(1)) == ">":
@@ -211,12 +211,12 @@ def _attribute(source: TextReader) -> Reading[tuple[str, str]]:
     return key, unescape(source.text[start : source.at])
 
 
-def _quoted(source: TextReader, closers: str) -> Reading[str]:
+def _read_quoted(source: TextReader, closers: str) -> Reading[str]:
     """Read a value up to its closing quote: an attribute or the tag's end follows that one."""
     start = source.at
     if (yield from source.peek()) in ("{", "["):
         try:
-            text = yield from source.json()
+            text = yield from source.read_json()
             quote = yield from source.peek()
             if quote and quote in closers and (yield from _ends_value(source)):
                 source.at += 1
@@ -241,12 +241,12 @@ def _ends_value(source: TextReader) -> Reading[bool]:
     start = source.at
     source.at += 1
     try:
-        yield from source.skip_blank()
+        yield from source.skip_white_space()
         character = yield from source.peek()
         if character and character in "/>":
             return True
-        key = yield from source.while_in(is_name_character, MAX_NAME)
-        yield from source.skip_blank()
+        key = yield from source.read_while(is_name_character, MAX_NAME)
+        yield from source.skip_white_space()
         return bool(key) and (yield from source.peek()) == "="
     finally:
         source.at = start
@@ -260,7 +260,7 @@ def _character(match: re.Match[str]) -> str:
     return chr(code) if valid else match[0]
 
 
-def _run(reading: Reading[_T]) -> _T:
+def _read_complete(reading: Reading[_T]) -> _T:
     """Return the result of reading from a text that is complete."""
     try:
         while True:

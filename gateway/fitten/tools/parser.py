@@ -148,12 +148,12 @@ class ToolParser:
         # A lone tag that is indented, or stands behind another tag, is part of a document.
         lone = self._lone_tags and (self._at_margin or bool(self._line.strip(" \t>")))
         try:
-            return (yield from self._grammar.block(source, lone=lone, json=self._at_margin))
+            return (yield from self._grammar.read_block(source, lone=lone, json=self._at_margin))
         except TooLongToHold:
             raise
         except NotFoundHere:
             source.backtrack(start)
-        finished = yield from self._grammar.results(source)
+        finished = yield from self._grammar.skip_results(source)
         if not finished and not self._seen:
             raise NotFoundHere
         return []
@@ -167,13 +167,13 @@ class ToolParser:
     def _read_fence_line(self, start: int) -> Reading[None]:
         """Read backticks at the beginning of a line: a fence opens, closes, or holds only calls."""
         source = self._source
-        ticks = len((yield from source.while_in("`".__eq__, MAX_HELD)))
+        ticks = len((yield from source.read_while("`".__eq__, MAX_HELD)))
         if self._fence:
             closes = ticks >= self._fence and (yield from source.peek()) in ("", *" \t\r\n")
             self._fence = 0 if closes else self._fence
         elif ticks >= 3:
             try:
-                self._emit_calls((yield from self._grammar.fenced(source, ticks)))
+                self._emit_calls((yield from self._grammar.read_fenced(source, ticks)))
                 return
             except NotFoundHere as failure:
                 self._fence = ticks

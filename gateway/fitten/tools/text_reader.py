@@ -67,7 +67,7 @@ class TextReader:
         if self.reread > MAX_REREAD:
             raise NotFoundHere
 
-    def more(self) -> Reading[bool]:
+    def wait_for_text(self) -> Reading[bool]:
         """Wait for text; return False when none will come. Raises TooLongToHold at the limit."""
         if len(self.text) >= self.limit:
             raise TooLongToHold
@@ -82,11 +82,11 @@ class TextReader:
         while where >= self.limit or where >= len(self.text):
             if where >= self.limit:
                 raise TooLongToHold
-            if not (yield from self.more()):
+            if not (yield from self.wait_for_text()):
                 return ""
         return self.text[where]
 
-    def skip_blank(self) -> Reading[None]:
+    def skip_white_space(self) -> Reading[None]:
         """Skip white space."""
         while (character := (yield from self.peek())) and character in _BLANK:
             self.at += 1
@@ -104,7 +104,7 @@ class TextReader:
             raise NotFoundHere
         self.at += len(word)
 
-    def while_in(self, allowed: Callable[[str], bool], most: int) -> Reading[str]:
+    def read_while(self, allowed: Callable[[str], bool], most: int) -> Reading[str]:
         """Read characters while they are allowed. Raises NotFoundHere for more than `most`."""
         start = self.at
         while (character := (yield from self.peek())) and allowed(character):
@@ -126,11 +126,11 @@ class TextReader:
                 self.at = match.end()
                 return match
             start = max(start, end - width + 1)
-            if not (yield from self.more()):
+            if not (yield from self.wait_for_text()):
                 self.at = end
                 raise NotFoundHere
 
-    def json(self) -> Reading[str]:
+    def read_json(self) -> Reading[str]:
         """Read a JSON object or array and return its text.
 
         Only brackets and strings are checked. Raises NotFoundHere for anything else.
@@ -139,7 +139,7 @@ class TextReader:
         while True:
             character = self.text[self.at] if open_brackets else (yield from self.peek())
             if character in _QUOTES and open_brackets:
-                yield from self.string()
+                yield from self.read_string()
             elif character and character in "[{":
                 open_brackets += 1
                 self.at += 1
@@ -155,7 +155,7 @@ class TextReader:
             yield from self.search(_IN_JSON)
             self.at -= 1
 
-    def string(self) -> Reading[str]:
+    def read_string(self) -> Reading[str]:
         """Read a JSON string, in straight or full-width quotes, and return its text."""
         start = self.at
         close = _QUOTES.get((yield from self.peek()))
@@ -167,13 +167,13 @@ class TextReader:
             self.at += 1
         return self.text[start : self.at]
 
-    def json_value(self) -> Reading[str]:
+    def read_json_value(self) -> Reading[str]:
         """Read any JSON value and return its text."""
         character = yield from self.peek()
         if character in _QUOTES:
-            return (yield from self.string())
+            return (yield from self.read_string())
         if character and character in "[{":
-            return (yield from self.json())
+            return (yield from self.read_json())
         start = self.at
         yield from self.search(_SCALAR_END)
         self.at -= 1
