@@ -55,9 +55,11 @@ class FittenUpstream:
             self._catalog = former._catalog
 
     def resolve(self, name: str | None) -> Model:
+        """Return the model with this name; None means the default. Raises NotFound."""
         return self._catalog.resolve(name)
 
     def models(self) -> Sequence[Model]:
+        """Return the models on offer."""
         return self._catalog.models
 
     def offer(self, models: Sequence[Model]) -> None:
@@ -77,6 +79,11 @@ class FittenUpstream:
         return self._pool.serving
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
+        """Return the answer to a generation; entering its context opens it.
+
+        silence: the keep-alives that the client wants while no pieces come, or None.
+        """
+
         def open_answer(request: GenerationRequest) -> ChatAnswer:
             calibration = self.calibration.of(generation.model.id)
             return ChatAnswer(self._open, calibration, generation, silence, self._settings, request)

@@ -168,6 +168,7 @@ class FittenSession:
         return self._pause is not None and time.monotonic() < self._pause.until
 
     async def _renew(self, way: Renewal) -> Tokens:
+        """Return new tokens, by the renewal in progress if there is one."""
         if self._pause is not None and self._paused():
             raise _with_wait(self._pause)
         # Shielded: a request that is cancelled must not cancel the renewal for the others.
@@ -197,6 +198,7 @@ class FittenSession:
         return tokens
 
     async def _obtain(self, way: Renewal) -> Tokens:
+        """Return new tokens, by a refresh if `way` allows it, else by a login."""
         if way != "login" and self._tokens is not None:
             try:
                 if refreshed := await self._refresh(self._tokens):
@@ -208,7 +210,7 @@ class FittenSession:
                 _log.info(
                     "session_not_refreshed", account=self._account.username, reason=error.message
                 )
-        tokens = _from_login(
+        tokens = _tokens_of_login(
             await self._client.login(self._account.username, self._account.password.value)
         )
         _log.info("session_logged_in", account=self._account.username)
@@ -274,7 +276,8 @@ def _with_wait(pause: SessionPause) -> GatewayError:
     return repeated
 
 
-def _from_login(answer: dict[str, Any]) -> Tokens:
+def _tokens_of_login(answer: dict[str, Any]) -> Tokens:
+    """Return the tokens of a login's answer. Raises UpstreamError if some are missing."""
     user = answer.get("user_info")
     access, refresh = _token(answer, "access_token"), _token(answer, "refresh_token")
     user_id = user.get("user_id") if isinstance(user, dict) else None

@@ -71,9 +71,10 @@ class Completer:
         self._open_requests: dict[str, set[_OpenRequest]] = {}  # by file
 
     def generate(self, generation: Generation) -> CompletionAnswer:
+        """Return the answer to a generation whose request has fills."""
         return CompletionAnswer(self, generation)
 
-    async def insertion(self, fill: Fill, generation: Generation) -> str:
+    async def complete(self, fill: Fill, generation: Generation) -> str:
         """Return the text for a gap.
 
         Raises a GatewayError (`Superseded` when a newer completion of the file replaced this
@@ -131,7 +132,7 @@ class Completer:
         return parse_insertion(answer, document)
 
     async def _call(self, session: TokenSource, body: dict[str, Any]) -> dict[str, Any]:
-        async def call(tokens: Tokens) -> dict[str, Any]:
+        async def send(tokens: Tokens) -> dict[str, Any]:
             path_suffix = await self._get_path_suffix(tokens)
             return await self._client.complete(
                 path_suffix,
@@ -142,7 +143,7 @@ class Completer:
             )
 
         try:
-            return await call_with_tokens(session, call)
+            return await call_with_tokens(session, send)
         except UpstreamError as error:
             if not error.retryable:
                 self._path_suffix = None  # Fitten may have removed the path of this version
@@ -228,7 +229,7 @@ class CompletionAnswer(BufferedAnswer):
         for index, fill in enumerate(request.fills):
             stop_filter = StopSequenceFilter(stop=request.stop, max_tokens=request.max_tokens)
             try:
-                text = "" if request.max_tokens == 0 else await self._insertion(fill)
+                text = "" if request.max_tokens == 0 else await self._complete(fill)
             finally:
                 generation.usage = Usage(prompt_tokens, completion_tokens, estimated=True)
             pieces = stop_filter.feed([("content", text)]) + stop_filter.flush() if text else []
@@ -251,9 +252,9 @@ class CompletionAnswer(BufferedAnswer):
     def __aiter__(self) -> CompletionAnswer:
         return self
 
-    async def _insertion(self, fill: Fill) -> str:
+    async def _complete(self, fill: Fill) -> str:
         try:
-            return await self._completer.insertion(fill, self._generation)
+            return await self._completer.complete(fill, self._generation)
         except TimeoutError:
             raise UpstreamTimeout("Fitten sent no completion in time.") from None
         except GatewayError as error:

@@ -99,7 +99,7 @@ class ResponseParser:
                 raise BadResponse("an upgrade that was not requested")
             # Interim responses (1xx) are skipped.
         self._rest = b""
-        self.headers = headers = _fields(lines[1:])
+        self.headers = headers = _parse_headers(lines[1:])
         self.status = status
         options = headers.get(b"connection", b"").lower()
         self.reusable = line[1] == b"1" and b"close" not in options
@@ -189,6 +189,7 @@ class ResponseParser:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _trailers(self, data: bytes) -> None:
+        """Skip the trailers, which end the response."""
         if data.startswith(b"\r\n"):
             end = 2
         else:
@@ -222,7 +223,7 @@ class _Decompressor:
         return out
 
 
-def _fields(lines: list[bytes]) -> dict[bytes, bytes]:
+def _parse_headers(lines: list[bytes]) -> dict[bytes, bytes]:
     headers: dict[bytes, bytes] = {}
     for line in lines:
         name, colon, value = line.partition(b":")

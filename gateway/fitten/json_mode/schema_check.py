@@ -65,12 +65,12 @@ class _SchemaChecker:
         if not isinstance(schema, dict):
             return None
         for keyword, rule in schema.items():
-            simple = _SIMPLE.get(keyword)
+            simple = _VALUE_KEYWORDS.get(keyword)
             if simple is not None:
                 if problem := simple(value, rule):
                     return f"{path} {problem}"
                 continue
-            nested = _NESTED.get(keyword)
+            nested = _SCHEMA_KEYWORDS.get(keyword)
             if nested is not None and (found := nested(self, value, rule, schema, path, depth + 1)):
                 return found
         return None
@@ -182,7 +182,8 @@ def _multiple_of(value: Any, rule: Any) -> str | None:
     return None
 
 
-_SIMPLE: dict[str, Callable[[Any, Any], str | None]] = {
+# Keywords that need only the value and what the schema says for the keyword.
+_VALUE_KEYWORDS: dict[str, Callable[[Any, Any], str | None]] = {
     "type": _type,
     "const": _const,
     "minProperties": _minimum_check(_length_of(dict), "has fewer members than"),
@@ -305,7 +306,8 @@ def _ref(
     return checker.violation(value, checker.resolve(rule), path, depth)
 
 
-_NESTED: dict[str, Callable[[_SchemaChecker, Any, Any, Any, str, int], str | None]] = {
+# Keywords that need the other parts of the schema, or whose checks take several steps.
+_SCHEMA_KEYWORDS: dict[str, Callable[[_SchemaChecker, Any, Any, Any, str, int], str | None]] = {
     "enum": _enum,
     "required": _required,
     "properties": _properties,
