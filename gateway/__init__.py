@@ -15,6 +15,7 @@ __all__ = [
     "REQUEST_ID",
     "RESPONSE_HEADERS",
     "WINDOWS",
+    "Between",
     "GatewayError",
     "Handler",
     "InvalidRequest",
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
         WINDOWS,
         Handler,
     )
-    from gateway.options import Secret
+    from gateway.options import Between, Secret
     from gateway.store.rate_windows import Window
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 from aiohttp import web
 
-from gateway import KEY_NAME, RESPONSE_HEADERS, WINDOWS, Handler, RateLimited, Window
-from gateway.options import Between
+from gateway import KEY_NAME, RESPONSE_HEADERS, WINDOWS, Between, Handler, RateLimited, Window
 
 _MINUTE = 60.0
 
