@@ -49,10 +49,10 @@ class GenerationHandler:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError as long as nothing was sent."""
         asked = self._endpoint.parse(await self._bodies.read(request))
-        if any(message.images for message in asked.messages):
-            asked = replace(asked, messages=await self._images.fetched(asked.messages))
         # A completion has no choice of models; editors name the one whose notation they write.
         model = self._upstream.resolve(None if asked.fills else asked.model)
+        if any(message.images for message in asked.messages):
+            asked = replace(asked, messages=await self._images.fetched(asked.messages))
         generation = Generation(asked, model, caller=request.get(KEY_NAME))
         request[GENERATION] = generation
         if asked.ignored:

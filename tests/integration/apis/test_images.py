@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import functools
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from emulator import Emulator
+from gateway.images.fetch import ImageFetcher
 from tests.conftest import StartGateway
 from tests.images import data_url, gif, jpeg, png, webp
 from tests.support import Gateway
@@ -148,3 +152,26 @@ async def test_an_address_inside_is_not_fetched_even_where_fetching_is_on(
     assert (status, answer["error"]["code"]) == (400, "invalid_image_url")
     assert answer["error"]["param"] == HERE
     assert not emulator.calls_to("/codeuser/user_info")
+
+
+async def test_nothing_is_fetched_for_a_model_that_is_not_known(
+    start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    async def image(request: web.Request) -> web.Response:
+        fetched.append(request.path)
+        return web.Response(body=png())
+
+    loopback_too = functools.partial(ImageFetcher, allowed=lambda _: True)
+    monkeypatch.setattr("gateway.app.ImageFetcher", loopback_too)
+    app = web.Application()
+    app.router.add_get("/{name}", image)
+    async with TestServer(app) as server:
+        gateway = await start_gateway(images={"remote": True, "remote_http": True})
+        messages = [user({"url": str(server.make_url("/one.png"))})]
+        url = f"{gateway.url}/v1/chat/completions"
+        for model, status, requests in (("no-such-model", 404, []), ("", 200, ["/one.png"])):
+            async with gateway.http.post(url, json={"model": model, "messages": messages}) as got:
+                assert got.status == status
+            assert fetched == requests
