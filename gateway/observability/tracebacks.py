@@ -21,8 +21,10 @@ from gateway.errors import GatewayError
 _MAX_FRAMES = 40
 _MAX_ERRORS = 16  # in one chain, with those of groups
 
-# The interpreter's own say only names and types; a text that a `raise` gave may say more.
-_OF_THE_INTERPRETER = (AttributeError, NameError, TypeError, RecursionError, ZeroDivisionError)
+# The interpreter's own texts have only names and types; the text of a `raise` may have more.
+_BY_INTERPRETER = (AttributeError, NameError, TypeError, RecursionError, ZeroDivisionError)
+_BY_IMPORT = (ImportError, ModuleNotFoundError, SyntaxError, IndentationError, TabError)
+_MODULE_NAME = re.compile(r"[\w.]{1,100}", re.ASCII)
 
 
 def format_exception(error: BaseException) -> str:
@@ -89,14 +91,30 @@ def _exception_text(error: BaseException) -> str:
         said = str(error)
     except Exception:  # it is somebody else's code
         return "(a text that cannot be had)"
-    if not said or (type(error) in _OF_THE_INTERPRETER and not _was_raised(error)):
+    if not said or _is_harmless(error):
         return said
     return f"({len(said)} characters that are not logged)"
 
 
+def _is_harmless(error: BaseException) -> bool:
+    """Return whether the text of an exception has nothing but names of code in it."""
+    kind = type(error)
+    if kind not in (*_BY_INTERPRETER, *_BY_IMPORT) or _was_raised(error):
+        return False
+    if isinstance(error, ImportError):
+        # A middleware may import a name that a client sent: what is no name stays hidden.
+        return error.name is not None and _MODULE_NAME.fullmatch(error.name) is not None
+    if isinstance(error, SyntaxError):
+        # `compile` of a client's text has no file; a module that is imported has one.
+        return error.filename is not None and os.path.isfile(error.filename)
+    return True
+
+
 def _was_raised(error: BaseException) -> bool:
-    """Whether a `raise` made it, as far as can be known."""
+    """Return whether a `raise` outside the import system made it, as far as can be known."""
     frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    if frames and frames[0].filename.startswith("<frozen importlib."):
+        return False
     line = frames[0].line if frames else None
     return not line or re.search(r"\braise\b", line) is not None
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +19,8 @@ from gateway.errors import UpstreamError
 from gateway.observability import tracebacks
 
 SAID = "canary prompt"
+ROOT = Path(__file__).parents[2]
+WITHOUT_WORKERS = shutil.ignore_patterns("workers", "__pycache__")
 
 
 def told(fails: Callable[[], Any]) -> str:
@@ -107,6 +113,99 @@ def test_our_own_errors_say_their_sentence() -> None:
         raise UpstreamError("Fitten failed.")
 
     assert "gateway.errors.UpstreamError: Fitten failed." in told(fails)
+
+
+BROKEN_MODULE = "if True:\nnot indented"
+IMPORTS: dict[str, tuple[str, str]] = {
+    "no such module": ("import gateway.nowhere", "No module named 'gateway.nowhere'"),
+    "by its name": (
+        "import importlib; importlib.import_module('gateway.nowhere')",
+        "ModuleNotFoundError: No module named 'gateway.nowhere'",
+    ),
+    "no package": (
+        "import gateway.errors.nowhere",
+        "No module named 'gateway.errors.nowhere'; 'gateway.errors' is not a package",
+    ),
+    "no such name": (
+        "from gateway.errors import nothing",
+        "ImportError: cannot import name 'nothing' from 'gateway.errors' (",
+    ),
+    "a mistake in a module": (
+        "import broken_module",
+        "IndentationError: expected an indented block after 'if' statement on line 1 "
+        "(broken_module.py, line 2)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "shown"), IMPORTS.values(), ids=IMPORTS.keys())
+def test_what_cannot_be_imported_is_named(
+    statement: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_module.py").write_text(BROKEN_MODULE)
+    (tmp_path / "importing.py").write_text(statement)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert shown in told(lambda: importlib.import_module("importing"))
+
+
+def raised_import_error() -> None:
+    raise ImportError(SAID, name="json")
+
+
+def raised_syntax_error() -> None:
+    raise SyntaxError(SAID, (__file__, 1, 1, SAID))
+
+
+class OwnImportError(ImportError):
+    """An import error whose text a middleware has chosen."""
+
+    def __str__(self) -> str:
+        return SAID
+
+
+def an_own_import_error() -> None:
+    raise OwnImportError(name="json")
+
+
+HIDDEN: dict[str, tuple[Callable[[], Any], str]] = {
+    "raised": (raised_import_error, "ImportError: (13 characters that are not logged)"),
+    "raised as a syntax error": (raised_syntax_error, "SyntaxError: ("),
+    "of an own kind": (an_own_import_error, "OwnImportError: (13 "),
+    "a client's text as a module": (lambda: importlib.import_module(SAID), "NotFoundError: ("),
+    "a client's text as a file": (lambda: importlib.import_module(f"{SAID}/x"), "Error: ("),
+    "a client's text as code": (lambda: compile(f"{SAID}!", SAID, "exec"), "SyntaxError: ("),
+    "as a keyword": (lambda: compile("f(prompt=1, prompt=2)", "<string>", "exec"), "Error: ("),
+}
+
+
+@pytest.mark.parametrize(("fails", "shown"), HIDDEN.values(), ids=HIDDEN.keys())
+def test_import_errors_that_may_quote_a_client_have_no_text(
+    fails: Callable[[], Any], shown: str
+) -> None:
+    text = told(fails)
+    assert shown in text
+    assert SAID not in text
+    assert "prompt" not in text.rpartition("Error: (")[2]
+
+
+def test_a_process_that_cannot_import_a_module_names_it(tmp_path: Path) -> None:
+    """As an installation does from which a package of the gateway is missing."""
+    shutil.copytree(ROOT / "gateway", tmp_path / "gateway", ignore=WITHOUT_WORKERS)
+    shutil.copytree(ROOT / "middlewares", tmp_path / "middlewares")
+    (tmp_path / "config.yaml").write_text(
+        "fitten: {accounts: [{username: ada, password: correct horse}]}\n"
+        "server: {workers: 2, port: 0}\nmiddlewares: [request_id]\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-m", "gateway", "serve"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert result.stderr.endswith("ModuleNotFoundError: No module named 'gateway.workers'\n")
 
 
 def test_an_exception_without_a_text_is_shown_too() -> None:
