@@ -1,1 +1,1 @@
-"""Dialects: bodies in, bytes out. No I/O; neither aiohttp nor Fitten is known here."""
+"""Holds the dialects: they parse bodies and encode answers, without I/O, aiohttp or Fitten."""

@@ -1,4 +1,4 @@
-"""What every API of the gateway can do; all that the handler knows of them."""
+"""Defines the interface between the handler and the dialects."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from gateway.generation.request import GenerationRequest
 
 
 class ResponseEncoder(Protocol):
-    """One generation's answer in the bytes of a dialect."""
+    """Encodes the answer of one generation in a dialect, as a stream or whole."""
 
     def begin(self) -> bytes:
-        """The first frames of a stream."""
+        """Return the first frames of a stream; empty where the dialect has none."""
         ...
 
     def pieces(self, batch: Sequence[Piece]) -> bytes:
-        """The frames of a batch, in order."""
+        """Return the frames of a batch, in order."""
         ...
 
     def end(self) -> bytes:
-        """The last frames of a stream that ended well."""
+        """Return the last frames of a stream that is complete."""
         ...
 
     def error(self, error: GatewayError) -> bytes:
-        """The last frame of a stream that failed."""
+        """Return the last frame of a stream that failed."""
         ...
 
     def whole(self, pieces: Sequence[Piece]) -> bytes:
-        """The body of an answer that is not streamed."""
+        """Return the body of an answer that is not streamed."""
         ...
 
 
 class Endpoint(Protocol):
-    """A generating route of a dialect."""
+    """Parses the body of one route and encodes its answer."""
 
     def parse(self, body: bytes) -> GenerationRequest:
-        """What a body asks for. Raises InvalidRequest."""
+        """Parse a request's body. Raises InvalidRequest."""
         ...
 
     def encoder(self, generation: Generation) -> ResponseEncoder:
-        """The encoder for one generation's answer."""
+        """Return an encoder for the answer of one generation."""
         ...

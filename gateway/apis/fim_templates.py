@@ -1,7 +1,7 @@
-"""A fill-in-the-middle prompt -> the text on either side of the cursor.
+"""Parses fill-in-the-middle prompts: a prompt -> the texts before and after the cursor.
 
-Editors write the place of the cursor into the prompt in the notation of the model they think
-they speak to. Which one it is shows in the prompt itself, not in the model's name.
+Editors mark the place of the cursor in the prompt, in the notation of the model that they
+are configured for. The prompt itself shows the notation; the model's name does not.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from gateway.generation.request import Fill
 
 @dataclass(frozen=True, slots=True)
 class FimTemplate:
-    """One notation: what stands before the prefix, the suffix and the place to fill.
+    """Describes one notation by its markers.
 
-    middle is "" where the place to fill is simply the end.
+    prefix, suffix, middle: the markers before the prefix, the suffix and the gap. middle is
+        "" when the gap is at the end of the prompt.
     """
 
     prefix: str
@@ -25,11 +26,11 @@ class FimTemplate:
 
     @property
     def sentinels(self) -> tuple[str, ...]:
-        """Its markers; a model that writes one has come to its end."""
+        """Return the markers; a model that writes one of them has finished its answer."""
         return tuple(mark.strip() for mark in (self.prefix, self.suffix, self.middle) if mark)
 
 
-# Wire rules D4. Of two that could both match, the one with the longer markers comes first.
+# Wire rule D4. When two could match, the one with the longer markers comes first.
 TEMPLATES = (
     FimTemplate("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen, CodeGemma, Granite
     FimTemplate("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"),  # CodeGeeX
@@ -40,28 +41,30 @@ TEMPLATES = (
     FimTemplate("[PREFIX]", "[SUFFIX]", ""),  # Codestral
 )
 
-# Where a file's name stands: before the markers, or at the head of a file within the prefix.
+# Where a file's name is: before the markers, or at the head of a file within the prefix.
 _FILE_HEADS = re.compile(
     r"(?:<\|file_sep\|>|<file_sep>|<filename>|^###PATH:|^\+{5} )[ \t]*([^\r\n<]{1,1024})", re.M
 )
-# So far before the cursor a file's name is looked for; there are millions in a hostile prompt.
-_NEAR = 500_000
+# Characters before the cursor in which file names are searched: a hostile prompt may have
+# millions of them.
+_SEARCHED = 500_000
 _FILE_IN_PREFIX = re.compile(r"^\+{5} ([^\r\n]{1,1024})\r?\n", re.M)
 
 
 def parse_fim_prompt(prompt: str) -> tuple[Fill, tuple[str, ...]] | None:
-    """The cursor's two sides, and the notation's own markers; None for a plain prompt.
+    """Return the texts around the cursor and the notation's markers; None for a plain prompt.
 
-    Other files that stand before the one in hand are left out: the upstream takes one.
+    Some editors put other files before the current one. They are left out: the upstream
+    takes one file.
     """
     for template in TEMPLATES:
         if template.prefix in prompt and template.suffix in prompt:
             found = _sides(prompt, template)
             if found is not None:
                 header, prefix, suffix = found
-                names = _FILE_HEADS.findall(header[-_NEAR:])
-                if not template.middle:  # Codestral has its files in the prefix
-                    prefix = prefix[-_NEAR:]
+                names = _FILE_HEADS.findall(header[-_SEARCHED:])
+                if not template.middle:  # in Codestral's notation files are in the prefix
+                    prefix = prefix[-_SEARCHED:]
                     *_, last = [None, *_FILE_IN_PREFIX.finditer(prefix)]
                     if last is not None:
                         names, prefix = [last[1]], prefix[last.end() :]
@@ -71,7 +74,7 @@ def parse_fim_prompt(prompt: str) -> tuple[Fill, tuple[str, ...]] | None:
 
 
 def _sides(prompt: str, template: FimTemplate) -> tuple[str, str, str] | None:
-    """What stands before the markers, the prefix and the suffix, in whatever order."""
+    """Return the text before the markers, the prefix and the suffix; their order may vary."""
     at_prefix, at_suffix = prompt.find(template.prefix), prompt.find(template.suffix)
     if not template.middle:
         if at_suffix > at_prefix:
@@ -90,5 +93,6 @@ def _sides(prompt: str, template: FimTemplate) -> tuple[str, str, str] | None:
         suffix = prompt[at_suffix + len(template.suffix) : at_prefix]
         prefix = prompt[at_prefix + len(template.prefix) : at_middle]
         header = prompt[:at_suffix]
-    # What stands after the last marker is the prefix of one more notation, or an answer begun.
+    # Text after the last marker is the start of an answer, or the prefix in one more variant
+    # of the notation. In both cases it is before the cursor.
     return header, prefix + begun, suffix

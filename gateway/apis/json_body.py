@@ -1,8 +1,10 @@
-"""A request's body -> a JSON object, strictly, and then into a declared shape.
+"""Parses a request's body: strict JSON -> an object -> a declared struct.
 
-Refused, each with a clear 400: what is not JSON (NaN and lone surrogates included, RFC
-8259), what is nested too deeply, objects that name a member twice, since two parsers on the
-way could then see two different requests, and crowds of values that would take long to read.
+These bodies are refused with 400:
+- what is not JSON (RFC 8259), NaN and lone surrogates included;
+- what is nested too deeply;
+- objects with a member twice: two parsers could then see two different requests;
+- bodies with so many values that parsing would take long.
 """
 
 from __future__ import annotations
@@ -15,26 +17,26 @@ import msgspec
 
 from gateway.errors import InvalidRequest, word
 
-_Shape = TypeVar("_Shape", bound=msgspec.Struct)
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _ENUM = re.compile(r"(Invalid enum value )'(.*)'", re.DOTALL)
-# No conversation that fits into a prompt has so many quotes and commas, its texts included;
-# and so many values are read in less than a tenth of a second, in which nobody else is
-# served. Without a limit twenty megabytes of [],[],[] would take two seconds.
-_MOST_MARKS = 400_000
-_HARMLESS = 800_000  # bytes that take less than that in any case, and are not looked through
+# While a body is parsed, no other request is served. A body within the limit takes less than
+# 0.1 s; without a limit 20 MB of [],[],[] would take two seconds. A conversation that fits
+# into a prompt has fewer quotes and commas, even with those in its texts.
+_MAX_MARKS = 400_000  # quotes and commas
+_UNCOUNTED_SIZE = 800_000  # bytes; a body up to this size is quick in any case
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in a body.
+    """Parse the JSON object in a body.
 
-    Raises InvalidRequest (`invalid_json`, or `context_length_exceeded` when there is too much).
+    Raises InvalidRequest: `invalid_json`, or `context_length_exceeded` for too many values.
     """
-    if len(raw) > _HARMLESS and raw.count(b'"') + raw.count(b",") > _MOST_MARKS:
+    if len(raw) > _UNCOUNTED_SIZE and raw.count(b'"') + raw.count(b",") > _MAX_MARKS:
         raise InvalidRequest(
-            f"The request is too long: its body has more than {_MOST_MARKS} quotes and commas.",
+            f"The request is too long: its body has more than {_MAX_MARKS} quotes and commas.",
             code="context_length_exceeded",
         )
     try:
@@ -45,31 +47,30 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
-    if not _members_add_up(raw, value):
+    if not _has_no_duplicates(raw, value):
         _refuse_duplicates(raw)
     return value
 
 
-def _members_add_up(raw: bytes, value: dict[str, Any]) -> bool:
-    """Whether the body certainly names as many members as the object has.
+def _has_no_duplicates(raw: bytes, value: dict[str, Any]) -> bool:
+    """Return whether the body certainly names no member twice; False when it is not known.
 
-    A member that was dropped, because its name came twice, leaves quotes in the body that
-    the object cannot account for. Where a quote is written by its number that cannot be told
-    by counting, and the answer is no. Counting single bytes is the fastest look there is at
-    a large body.
+    The parser keeps one of two members with the same name. The body then has more quotes
+    than the parsed object needs. A quote that is written as `\\u0022` makes the count
+    useless. Counting single bytes is the fastest check of a large body.
     """
     return b"u0022" not in raw and raw.count(b'"') == _count_quotes(value)
 
 
-def convert(value: dict[str, Any], kind: type[_Shape]) -> _Shape:
-    """The object as a Struct. Raises InvalidRequest that names the field at fault."""
+def convert(value: dict[str, Any], kind: type[_Struct]) -> _Struct:
+    """Convert an object to a struct. Raises InvalidRequest that names the wrong field."""
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as error:
         match = _FAULT.fullmatch(str(error))
         assert match is not None
         what = match["what"]
-        # Members without declared names appear as [...]; what holds them is named then.
+        # msgspec writes members without declared names as [...]; the path ends before them.
         path = (match["path"] or "").lstrip(".").partition("[...]")[0]
         if missing := _MISSING.fullmatch(what):
             path = f"{path}.{missing[1]}".lstrip(".")
@@ -92,14 +93,14 @@ def _reason(raw: bytes, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8"
     if re.search(rb"\\u[dD][89a-fA-F]", raw):
-        return "it is broken, or holds half of a surrogate pair"
+        return "it is malformed, or has half of a surrogate pair"
     if not raw.strip():
         return "it is empty"
     return str(error).removeprefix("JSON is malformed: ").lower()[:200]
 
 
 def _count_quotes(value: Any) -> int:
-    """How many quotes the value is written with: two round each string, and those in it."""
+    """Return how many quotes the value has as JSON: two around each string, and those in it."""
     count, stack = 0, [value]
     while stack:
         value = stack.pop()
@@ -115,14 +116,14 @@ def _count_quotes(value: Any) -> int:
 
 
 def _refuse_duplicates(raw: bytes) -> None:
-    """Parse again, slowly, to see and name a member that is there twice."""
-    guilty: dict[int, str] = {}
+    """Parse again, with the slow parser that sees members twice. Raises InvalidRequest."""
+    duplicates: dict[int, str] = {}  # by the id of the object that has the member
 
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for name, value in members:
             if name in result:
-                guilty[id(result)] = name
+                duplicates[id(result)] = name
             result[name] = value
         return result
 
@@ -132,8 +133,8 @@ def _refuse_duplicates(raw: bytes) -> None:
         raise InvalidRequest(
             "The body is not valid JSON: it is nested too deeply.", code="invalid_json"
         ) from None
-    if guilty:
-        path = _path_of(value, guilty) or word(next(iter(guilty.values())))
+    if duplicates:
+        path = _path_of(value, duplicates) or word(next(iter(duplicates.values())))
         raise InvalidRequest(
             f"The body is not valid JSON: '{path[:200]}' is given twice.",
             code="invalid_json",
@@ -141,12 +142,12 @@ def _refuse_duplicates(raw: bytes) -> None:
         )
 
 
-def _path_of(root: Any, guilty: dict[int, str]) -> str | None:
+def _path_of(root: Any, duplicates: dict[int, str]) -> str | None:
     stack: list[tuple[Any, str]] = [(root, "")]
     while stack:
         value, path = stack.pop()
-        if id(value) in guilty and isinstance(value, dict):
-            return f"{path}.{word(guilty[id(value)])}".removeprefix(".")
+        if id(value) in duplicates and isinstance(value, dict):
+            return f"{path}.{word(duplicates[id(value)])}".removeprefix(".")
         if isinstance(value, dict):
             stack.extend((inner, f"{path}.{word(name)}") for name, inner in value.items())
         elif isinstance(value, list):

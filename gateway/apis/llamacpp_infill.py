@@ -1,4 +1,4 @@
-"""llama.cpp's /infill, as llama.vscode asks for it."""
+"""Implements llama.cpp's /infill, as llama.vscode uses it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _MAX_STOP = 64
 
 
 class _InfillBody(msgspec.Struct):
-    """The parameters that have an effect; of other files the upstream takes none."""
+    """Declares the parameters that have an effect.
+
+    `input_extra`, which holds other files, has none: the upstream takes one file.
+    """
 
     input_prefix: str = ""
     input_suffix: str = ""
@@ -32,20 +35,20 @@ class _InfillBody(msgspec.Struct):
 
 
 class LlamaCppInfill:
-    """POST /infill: the cursor stands after `input_prefix` and `prompt`."""
+    """Serves POST /infill; the cursor is after `input_prefix` and `prompt`."""
 
     def parse(self, body: bytes) -> GenerationRequest:
-        """What the body asks for. Raises InvalidRequest that names the field at fault."""
+        """Parse a body. Raises InvalidRequest that names the wrong field."""
         given = convert(parse_object(body), _InfillBody)
-        wanted = given.n_predict
-        if wanted is None or wanted < 0:  # -1 is llama.cpp's word for no limit
-            wanted = DEFAULT_MAX_TOKENS
+        max_tokens = given.n_predict
+        if max_tokens is None or max_tokens < 0:  # for llama.cpp -1 means no limit
+            max_tokens = DEFAULT_MAX_TOKENS
         return GenerationRequest(
             messages=(),
             fills=(Fill(given.input_prefix + given.prompt, given.input_suffix),),
             model=given.model or None,
             stop=stop_strings(given.stop, most=_MAX_STOP),
-            max_tokens=wanted,
+            max_tokens=max_tokens,
             stream=bool(given.stream),
         )
 
@@ -54,7 +57,7 @@ class LlamaCppInfill:
 
 
 class InfillEncoder:
-    """The text under `content`; `stop` says that it is the last of it."""
+    """Encodes an answer with its text under `content`; `stop` is true in the last frame."""
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation

@@ -1,4 +1,4 @@
-"""Mistral's fill-in-the-middle route: a completion in the shape of a chat."""
+"""Implements Mistral's fill-in-the-middle route, which answers like a chat completion."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from gateway.generation.request import GenerationRequest
 
 
 class MistralFim:
-    """POST /v1/fim/completions: the body of a completion, the answer of a chat completion."""
+    """Serves POST /v1/fim/completions: a completion's body, a chat completion's answer."""
 
     def __init__(self) -> None:
         self._completions = TextCompletions()
 
     def parse(self, body: bytes) -> GenerationRequest:
-        """What the body asks for. Raises InvalidRequest that names the field at fault."""
-        asked = self._completions.parse(body)
-        if len(asked.fills) > 1:
+        """Parse a body. Raises InvalidRequest that names the wrong field."""
+        request = self._completions.parse(body)
+        if len(request.fills) > 1:
             raise InvalidRequest(
                 "'prompt' must be one text.", code="unsupported_value", param="prompt"
             )
-        return asked
+        return request
 
     def encoder(self, generation: Generation) -> ChatResponseEncoder:
         return ChatResponseEncoder(generation)

@@ -1,1 +1,1 @@
-"""OpenAI's dialect."""
+"""Implements OpenAI's dialect."""

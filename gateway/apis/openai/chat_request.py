@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: a body -> a generation."""
+"""Parses the body of OpenAI's chat completions into a generation request."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ class _ChatMessage(msgspec.Struct):
     tool_calls: list[tool_calls.MessageToolCall] | None = None
 
 
-_Count = Annotated[int, msgspec.Meta(ge=-1)]  # -1 is llama.vscode's word for no limit
+_Count = Annotated[int, msgspec.Meta(ge=-1)]  # for llama.vscode -1 means no limit
 
 
 class _ChatBody(msgspec.Struct):
-    """The parameters whose types are checked; those from `frequency_penalty` on have no
-    counterpart in the upstream."""
+    """Declares the parameters whose types are checked.
+
+    Those from `frequency_penalty` on have no effect: Fitten has no such parameters.
+    """
 
     messages: list[_ChatMessage]
     model: str | None = None
@@ -59,7 +61,7 @@ class _ChatBody(msgspec.Struct):
     functions: list[dict[str, Any]] | None = None
 
 
-_CARRIED_OUT = frozenset(
+_SUPPORTED = frozenset(
     (
         "messages",
         "model",
@@ -80,13 +82,16 @@ _CARRIED_OUT = frozenset(
 
 
 class ChatCompletions:
-    """POST /v1/chat/completions. images: how large pictures may be."""
+    """Serves POST /v1/chat/completions.
+
+    images: how large an image may be.
+    """
 
     def __init__(self, images: ImageLimits | None = None) -> None:
         self._images = images or ImageLimits()
 
     def parse(self, body: bytes) -> GenerationRequest:
-        """What the body asks for. Raises InvalidRequest that names the field at fault."""
+        """Parse a body. Raises InvalidRequest that names the wrong field."""
         data = parse_object(body)
         given = convert(data, _ChatBody)
         if not given.messages:
@@ -109,7 +114,7 @@ class ChatCompletions:
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
             response_format=response_format.parse_response_format(given.response_format),
-            ignored=ignored_parameters(data, _CARRIED_OUT),
+            ignored=ignored_parameters(data, _SUPPORTED),
             tools=tools,
             tool_choice=tool_calls.parse_tool_choice(given.tool_choice, tools),
             parallel_tool_calls=given.parallel_tool_calls is not False,

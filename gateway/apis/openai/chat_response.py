@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: pieces -> chunks or an object."""
+"""Encodes the answers of OpenAI's chat completions: pieces -> chunks or one object."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ChatResponseEncoder:
-    """One answer, as chunks or as an object; id, created and model are the same in all of it."""
+    """Encodes one answer; id, created and model are the same in all its chunks."""
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
         self._id = f"chatcmpl-{os.urandom(16).hex()}"
         self._created = int(time.time())
-        # A frame is ready-made bytes round the one thing that changes, the piece's text.
+        # The bytes of a frame are always the same but for the piece's text: prepared once.
         head = msgspec.json.encode(self._head("chat.completion.chunk"))[:-1]
         opening = b"data: " + head + b',"choices":[{"index":0,"delta":{'
         self._usage = b',"usage":null' if generation.request.include_usage else b""
@@ -45,8 +45,10 @@ class ChatResponseEncoder:
         return self._opening + b'"role":"assistant","content":""' + self._tail
 
     def pieces(self, batch: Sequence[Piece]) -> bytes:
-        """A run of pieces of one kind costs one join: what stands between two of their texts
-        is always the same."""
+        """Return the frames of a batch; consecutive pieces of one kind cost one join.
+
+        The bytes between two texts of the same kind are always the same.
+        """
         frames: list[bytes] = []
         for kind, run in itertools.groupby(batch, _KIND):
             if kind not in self._openings:

@@ -1,4 +1,4 @@
-"""OpenAI's completions: prompts -> texts to be put where the cursor is."""
+"""Implements OpenAI's text completions: prompts -> texts to insert at the cursor."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from gateway.generation.outcome import Generation, Usage
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Fill, GenerationRequest
 
-# Wire rules D4: OpenAI's own default, 16, would cut nearly every completion.
+# Wire rule D4: OpenAI's own default, 16, would cut nearly every completion.
 DEFAULT_MAX_TOKENS = 128
 _MAX_PROMPTS = 16
-# Editors send every marker of every model here.
+# Editors send the markers of all models as stop strings.
 _MAX_STOP = 64
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _CompletionBody(msgspec.Struct):
-    """The parameters whose types are checked."""
+    """Declares the parameters whose types are checked."""
 
     prompt: str | list[str | int | list[int]]
     suffix: str | None = None
@@ -45,10 +45,10 @@ class _CompletionBody(msgspec.Struct):
 
 
 class TextCompletions:
-    """POST /v1/completions, and the same under other names."""
+    """Serves POST /v1/completions and its other URLs."""
 
     def parse(self, body: bytes) -> GenerationRequest:
-        """What the body asks for. Raises InvalidRequest that names the field at fault."""
+        """Parse a body. Raises InvalidRequest that names the wrong field."""
         data = parse_object(body)
         given = convert(data, _CompletionBody)
         for name, value in (("n", given.n), ("best_of", given.best_of)):
@@ -59,16 +59,16 @@ class TextCompletions:
                     param=name,
                 )
         prompts = _prompts(given.prompt)
-        read = [_fill(prompt, given.suffix) for prompt in prompts]
-        # The markers of a notation end its answer; no caller wants to see them.
-        marks = tuple(dict.fromkeys(mark for _, marks in read for mark in marks))
+        parsed = [_fill(prompt, given.suffix) for prompt in prompts]
+        # A marker ends the answer, and must not be part of it.
+        markers = tuple(dict.fromkeys(marker for _, found in parsed for marker in found))
         options = given.stream_options
         return GenerationRequest(
             messages=(),
-            fills=tuple(fill for fill, _ in read),
+            fills=tuple(fill for fill, _ in parsed),
             echo=tuple(prompts) if given.echo else (),
             model=given.model or None,
-            stop=(*stop_strings(given.stop, most=_MAX_STOP), *marks),
+            stop=(*stop_strings(given.stop, most=_MAX_STOP), *markers),
             max_tokens=DEFAULT_MAX_TOKENS if given.max_tokens is None else given.max_tokens,
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
@@ -80,7 +80,7 @@ class TextCompletions:
 
 
 class TextCompletionEncoder:
-    """One answer, as chunks or as an object; a choice for each prompt."""
+    """Encodes one answer with a choice for each prompt, as chunks or as one object."""
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
@@ -171,7 +171,10 @@ def _prompts(given: str | list[str | int | list[int]]) -> list[str]:
 
 
 def _fill(prompt: str, suffix: str | None) -> tuple[Fill, tuple[str, ...]]:
-    """Wire rules D4: a suffix first, then a notation, else the prompt is all there is."""
+    """Use the suffix if there is one, else a notation in the prompt (wire rule D4).
+
+    Without either of them the whole prompt is the prefix. Returns the markers too.
+    """
     if suffix:
         return Fill(prompt, suffix), ()
     return fim_templates.parse_fim_prompt(prompt) or (Fill(prompt, ""), ())

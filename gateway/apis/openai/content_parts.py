@@ -1,4 +1,4 @@
-"""The parts of a chat message: text and pictures."""
+"""Reads the parts of a chat message: text and images."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gateway.images.sniff import ImageLimits, image_from_url
 
 
 class ImageUrl(msgspec.Struct):
-    """The long form of an `image_url`."""
+    """Declares the long form of an `image_url`."""
 
     url: str
 
 
 class ContentPart(msgspec.Struct):
-    """An item of `content`; unknown members are left alone."""
+    """Declares an item of `content`; unknown members are ignored."""
 
     type: str
     text: str | None = None
@@ -27,7 +27,11 @@ class ContentPart(msgspec.Struct):
 
 
 def text(parts: Sequence[ContentPart], path: str) -> str:
-    """The text of a message's parts, a line feed between two. Raises InvalidRequest."""
+    """Join the texts of a message's parts with line feeds.
+
+    path: where the parts are in the request. Raises InvalidRequest for parts that are
+    neither text nor image.
+    """
     texts = []
     for index, part in enumerate(parts):
         if part.type == "image_url":
@@ -48,7 +52,11 @@ def text(parts: Sequence[ContentPart], path: str) -> str:
 def images(
     parts: Sequence[ContentPart], path: str, limits: ImageLimits, *, allowed: bool
 ) -> tuple[Image | RemoteImage, ...]:
-    """The pictures of a message's parts. Raises InvalidRequest, where not `allowed` for any."""
+    """Return the images of a message's parts.
+
+    path: where the parts are in the request. allowed: whether such a message may have images.
+    Raises InvalidRequest for an image that is not allowed or cannot be used.
+    """
     found: list[Image | RemoteImage] = []
     for index, part in enumerate(parts):
         if part.type != "image_url":
@@ -56,7 +64,7 @@ def images(
         here = f"{path}[{index}]"
         if not allowed:
             raise InvalidRequest(
-                "Images can stand in messages of users and tools only.",
+                "Images are allowed in messages of users and tools only.",
                 code="unsupported_value",
                 param=f"{here}.type",
             )

@@ -1,4 +1,4 @@
-"""What all routes in OpenAI's dialect share: errors, model objects, usage."""
+"""Renders errors in OpenAI's dialect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TYPES = {401: "invalid_request_error", 429: "requests"}
 
 
 def error_object(error: GatewayError) -> dict[str, Any]:
-    """`{"error": {...}}` as OpenAI's SDKs read it (their type ErrorObject)."""
+    """Return `{"error": {...}}` as OpenAI's SDKs read it (their type ErrorObject)."""
     kind = _TYPES.get(error.status)
     if kind is None:
         kind = "invalid_request_error" if error.status < 500 else "server_error"
@@ -27,5 +27,5 @@ def error_object(error: GatewayError) -> dict[str, Any]:
 
 
 def error_body(error: GatewayError) -> bytes:
-    """The body of an answer that is an error."""
+    """Return the body of an answer that is an error."""
     return msgspec.json.encode(error_object(error))

@@ -1,4 +1,4 @@
-"""Models as OpenAI's clients read them."""
+"""Renders models in OpenAI's dialect."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import msgspec
 
 from gateway.generation.model import Model
 
-# `created` of a model must be a number; the upstream gives none.
+# Clients need a number as `created` of a model; Fitten gives none.
 _MODEL_CREATED = 1_735_689_600
 
 
 def model_object(model: Model) -> dict[str, Any]:
-    """One model."""
+    """Return the object of one model."""
     return {
         "id": model.id,
         "object": "model",
@@ -25,10 +25,10 @@ def model_object(model: Model) -> dict[str, Any]:
 
 
 def model_body(model: Model) -> bytes:
-    """The body of GET /v1/models/{id}."""
+    """Return the body of GET /v1/models/{id}."""
     return msgspec.json.encode(model_object(model))
 
 
 def model_list_body(models: Sequence[Model]) -> bytes:
-    """The body of GET /v1/models."""
+    """Return the body of GET /v1/models."""
     return msgspec.json.encode({"object": "list", "data": [model_object(m) for m in models]})

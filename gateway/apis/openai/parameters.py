@@ -1,4 +1,4 @@
-"""Parameters that several routes share."""
+"""Reads the parameters that several routes share."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import msgspec
 
 from gateway.errors import InvalidRequest, word
 
-_MAX_STOP_LENGTH = 1024
-
-
+_MAX_STOP_LENGTH = 1024  # characters
 _MAX_IGNORED_NAMES = 32
 
 
 class StreamOptions(msgspec.Struct):
-    """The `stream_options` of a request."""
+    """Declares the `stream_options` of a request."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
 def stop_strings(given: str | list[str] | None, *, most: int) -> tuple[str, ...]:
-    """The strings of `stop`. Raises InvalidRequest for too many, empty or endless ones."""
+    """Read the strings of `stop`, at most `most` of them.
+
+    Raises InvalidRequest when there are more, or one is empty or too long.
+    """
     stop = (given,) if isinstance(given, str) else tuple(given or ())
     if len(stop) > most or not all(0 < len(s) <= _MAX_STOP_LENGTH for s in stop):
         raise InvalidRequest(
@@ -33,13 +34,13 @@ def stop_strings(given: str | list[str] | None, *, most: int) -> tuple[str, ...]
     return stop
 
 
-def ignored_parameters(data: dict[str, Any], carried_out: frozenset[str]) -> tuple[str, ...]:
-    """The given parameters that have no effect; only names that fit into a header."""
+def ignored_parameters(data: dict[str, Any], supported: frozenset[str]) -> tuple[str, ...]:
+    """Return the names of given parameters that have no effect, where a header can hold them."""
     names = [
         name
         for name, value in data.items()
         if value is not None
-        and name not in carried_out
+        and name not in supported
         and word(name) == name
         and name.replace("-", "_").isidentifier()
     ]
@@ -47,7 +48,7 @@ def ignored_parameters(data: dict[str, Any], carried_out: frozenset[str]) -> tup
 
 
 def missing_parameter(param: str) -> InvalidRequest:
-    """What to raise for a parameter that is not there."""
+    """Return the error for a required parameter that is missing."""
     return InvalidRequest(
         f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param
     )

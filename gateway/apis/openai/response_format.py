@@ -1,4 +1,4 @@
-"""OpenAI's `response_format` -> a `ResponseFormat`."""
+"""Parses OpenAI's `response_format` into a `ResponseFormat`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from gateway.errors import InvalidRequest
 from gateway.generation.request import ResponseFormat
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_DEEPEST = 100  # levels of a schema: what can be read can then be written too, whoever calls
+_MAX_DEPTH = 100  # levels of a schema: encoding it later must not hit the recursion limit
 _TYPES = ("text", "json_object", "json_schema")
-_HERE = "response_format"
+_PARAM = "response_format"
 
 
 def parse_response_format(given: dict[str, Any] | None) -> ResponseFormat | None:
-    """What is asked for; None for text. Raises InvalidRequest that names the field at fault."""
+    """Parse the parameter; None for text. Raises InvalidRequest that names the wrong field."""
     if given is None:
         return None
     kind = given.get("type")
     if kind is None:
-        raise missing_parameter(f"{_HERE}.type")
+        raise missing_parameter(f"{_PARAM}.type")
     if kind not in _TYPES:
         raise InvalidRequest(
-            f"'{_HERE}.type' must be one of {', '.join(_TYPES)}.",
+            f"'{_PARAM}.type' must be one of {', '.join(_TYPES)}.",
             code="unsupported_value" if isinstance(kind, str) else "invalid_type",
-            param=f"{_HERE}.type",
+            param=f"{_PARAM}.type",
         )
     if kind == "text":
         return None
@@ -36,7 +36,7 @@ def parse_response_format(given: dict[str, Any] | None) -> ResponseFormat | None
 
 
 def _json_schema(given: Any) -> ResponseFormat:
-    here = f"{_HERE}.json_schema"
+    here = f"{_PARAM}.json_schema"
     if given is None:
         raise missing_parameter(here)
     if not isinstance(given, dict):
@@ -50,7 +50,7 @@ def _json_schema(given: Any) -> ResponseFormat:
         raise _wrong(f"{here}.schema", "an object")
     if _is_deep(schema):
         raise InvalidRequest(
-            f"'{here}.schema' is nested more than {_DEEPEST} levels deep.",
+            f"'{here}.schema' is nested more than {_MAX_DEPTH} levels deep.",
             code="unsupported_value",
             param=f"{here}.schema",
         )
@@ -62,7 +62,7 @@ def _json_schema(given: Any) -> ResponseFormat:
 
 def _is_deep(schema: Any) -> bool:
     level = [schema] if schema else []
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         level = [
             inner
             for one in level

@@ -1,4 +1,4 @@
-"""Tools in OpenAI's chat completions: what is offered, what was called, frames of calls."""
+"""Parses the tools and tool calls of a chat request, and encodes the calls of an answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ID_CHARACTERS = string.ascii_letters + string.digits
 
 
 class FunctionDefinition(msgspec.Struct):
-    """A function that may be called."""
+    """Declares a function that the model may call."""
 
     name: str
     description: str | None = None
@@ -32,34 +32,34 @@ class FunctionDefinition(msgspec.Struct):
 
 
 class ToolDefinition(msgspec.Struct):
-    """An item of `tools`."""
+    """Declares an item of `tools`."""
 
     type: str
     function: FunctionDefinition | None = None
 
 
 class NamedFunction(msgspec.Struct):
-    """The function of a `tool_choice`."""
+    """Declares the function of a `tool_choice`."""
 
     name: str
 
 
 class NamedToolChoice(msgspec.Struct):
-    """A `tool_choice` that names a function."""
+    """Declares a `tool_choice` that names a function."""
 
     type: str
     function: NamedFunction | None = None
 
 
 class ToolCallFunction(msgspec.Struct):
-    """The function of a call in the history."""
+    """Declares the function of a call in the history."""
 
     name: str
     arguments: str | dict[str, Any] | None = None
 
 
 class MessageToolCall(msgspec.Struct):
-    """An item of a message's `tool_calls`."""
+    """Declares an item of a message's `tool_calls`."""
 
     function: ToolCallFunction | None = None
     id: str | None = None
@@ -67,7 +67,7 @@ class MessageToolCall(msgspec.Struct):
 
 
 def parse_tools(specs: Sequence[ToolDefinition] | None) -> tuple[Tool, ...]:
-    """The tools of a request. Raises InvalidRequest that names the one at fault."""
+    """Parse the tools of a request. Raises InvalidRequest that names the wrong tool."""
     specs = specs or ()
     if len(specs) > MAX_TOOLS:
         raise InvalidRequest(
@@ -89,7 +89,10 @@ def parse_tools(specs: Sequence[ToolDefinition] | None) -> tuple[Tool, ...]:
 
 
 def parse_tool_choice(given: str | NamedToolChoice | None, tools: Sequence[Tool]) -> ToolChoice:
-    """The `tool_choice` of a request. Raises InvalidRequest for what cannot be chosen."""
+    """Parse the `tool_choice` of a request.
+
+    Raises InvalidRequest when it is unknown or names a tool that is not offered.
+    """
     if given is None or given == "auto":
         return ToolChoice()
     if given == "none":
@@ -110,16 +113,19 @@ def parse_tool_choice(given: str | NamedToolChoice | None, tools: Sequence[Tool]
             param="tool_choice.function.name",
         )
     raise InvalidRequest(
-        "'tool_choice' must be 'auto', 'none', 'required' or the name of a function, "
-        "and the last two need 'tools'.",
+        "'tool_choice' must be 'auto', 'none', 'required' or the name of a function. "
+        "The last two need 'tools'.",
         code="unsupported_value",
         param="tool_choice",
     )
 
 
 def parse_tool_calls(calls: Iterable[MessageToolCall] | None, path: str) -> tuple[ToolCall, ...]:
-    """The calls of an assistant's message. Raises InvalidRequest for one without a function."""
-    made = []
+    """Parse the calls of an assistant's message.
+
+    path: where they are in the request. Raises InvalidRequest for a call without a function.
+    """
+    parsed = []
     for index, call in enumerate(calls or ()):
         if call.function is None:
             where = f"{path}[{index}].function"
@@ -127,18 +133,18 @@ def parse_tool_calls(calls: Iterable[MessageToolCall] | None, path: str) -> tupl
         arguments = call.function.arguments
         if isinstance(arguments, dict):
             arguments = json.dumps(arguments, ensure_ascii=False)
-        made.append(ToolCall(call.id or "", call.function.name, arguments or ""))
-    return tuple(made)
+        parsed.append(ToolCall(call.id or "", call.function.name, arguments or ""))
+    return tuple(parsed)
 
 
 class ToolCallFrames:
-    """The `delta`s of an answer's calls, each numbered and with an id of its own."""
+    """Encodes the `delta`s of an answer's calls; each call gets a number and an id."""
 
     def __init__(self) -> None:
         self._index = -1
 
     def delta(self, piece: Piece) -> bytes:
-        """The members of the `delta` for a piece of kind "call" or "arguments"."""
+        """Return the member of a `delta` for a piece of kind "call" or "arguments"."""
         kind, text = piece
         if kind == "call":
             self._index += 1
@@ -149,7 +155,7 @@ class ToolCallFrames:
 
 
 def tool_call_objects(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
-    """The `tool_calls` of a whole answer."""
+    """Return the `tool_calls` of a whole answer."""
     calls: list[dict[str, Any]] = []
     arguments: list[list[str]] = []
     for kind, text in pieces:
@@ -164,9 +170,9 @@ def tool_call_objects(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
 
 
 def _tool_call_object(name: str) -> dict[str, Any]:
-    word = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(24))
+    random_part = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(24))
     return {
-        "id": f"call_{word}",
+        "id": f"call_{random_part}",
         "type": "function",
         "function": {"name": name, "arguments": ""},
     }

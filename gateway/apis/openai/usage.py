@@ -1,4 +1,4 @@
-"""The usage member of OpenAI's answers."""
+"""Renders token counts in OpenAI's dialect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway.generation.outcome import Usage
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
-    """The `usage` member of an answer."""
+    """Return the `usage` member of an answer."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
