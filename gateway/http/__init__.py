@@ -1,1 +1,1 @@
-"""What a request passes: routing, errors, body, handler, stream."""
+"""Serves requests over HTTP: routing, errors, body, handler, stream."""

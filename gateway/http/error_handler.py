@@ -1,4 +1,4 @@
-"""The outermost step: whatever goes wrong inside becomes a status and a body of the dialect."""
+"""Translates every error of a request into a status and a body in the client's dialect."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from gateway.http.in_flight import InFlightRequests
 from gateway.http.request_body import EXPECT
 from gateway.middleware import RESPONSE_HEADERS, Handler
 
-_log = structlog.get_logger("boundary")
+_log = structlog.get_logger("error_handler")
 
-_STARTED = web.RequestKey("boundary_started", float)
-_PREPARED = web.RequestKey("boundary_prepared", web.StreamResponse)
+_STARTED = web.RequestKey("error_handler_started", float)
+_PREPARED = web.RequestKey("error_handler_prepared", web.StreamResponse)
 
-# Official SDKs sleep for as long as they are told, some without a cap: longer waits are
-# not left to them (wire rule 11).
-_MAX_RETRY_AFTER = 60.0
+# Official SDKs sleep as long as Retry-After says, some without a limit. For a longer wait
+# they get no Retry-After and are asked not to retry (wire rule 11).
+_MAX_RETRY_AFTER = 60.0  # seconds
 
-_MAX_PATH_PARTS = 8  # parts that a message shows
+_MAX_PATH_PARTS = 8  # parts of a path that a message shows
 
 
 class ErrorHandler:
-    """The middleware round all others.
+    """Runs outside all other middlewares and answers the errors that they raise.
 
-    error_body: the dialect's body for an error.
-    probes: handlers that are answered before the chain, without a key and without a log.
+    error_body: renders the body of an error in the client's dialect.
+    probes: handlers that are called without the chain, so without a key and a log line.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class ErrorHandler:
         except web.HTTPException as error:
             return self._render(request, from_http_exception(request, error))
         except (asyncio.CancelledError, ConnectionError):
-            raise  # the caller is gone; there is nobody to tell
+            raise  # the client is gone: no answer can reach it
         except Exception:
             _log.exception("bug")
             return self._render(request, InternalError())
 
     def _refuse_version(self, request: web.Request) -> NoReturn:
-        """Answer in HTTP/1.1, which aiohttp would not do, and close."""
-        error = InvalidRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+        """Answer in HTTP/1.1 and close; aiohttp would answer in the request's version."""
+        error = InvalidRequest("Only HTTP/1.1 and HTTP/1.0 are supported.")
         body = self._error_body(error)
         if request.transport is not None:
             request.transport.write(
@@ -86,10 +86,10 @@ class ErrorHandler:
                 b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
             )
             request.transport.close()
-        raise ConnectionResetError("a version of HTTP that is not spoken here")
+        raise ConnectionResetError("the version of HTTP is not supported")
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Signal handler: what middlewares left for the answer's headers, whatever it is."""
+        """Add the usual headers and those that middlewares set, just before an answer starts."""
         request[_PREPARED] = response
         response.headers["Server"] = "fitten-gateway"
         response.headers.update(request.get(RESPONSE_HEADERS, ()))
@@ -99,16 +99,19 @@ class ErrorHandler:
                 round((time.monotonic() - started) * 1000)
             )
             response.headers["openai-version"] = "2020-10-01"
-        # After an upgrade that we decline, aiohttp's parser loses what came behind the request.
+        # After a declined upgrade, aiohttp's parser loses the data that follow the request.
         declined = "Upgrade" in request.headers and not request.can_read_body
         if self._in_flight.closing or declined:
             response.force_close()
             response.headers["Connection"] = "close"
 
     def _check_expectation(self, request: web.Request) -> None:
-        """Refuse what is not known; who reads the body asks for it, behind the middlewares."""
+        """Refuse unknown expectations and bodies that are too large.
+
+        `100 Continue` is sent later, when the handler reads the body.
+        """
         if request[EXPECT].lower() != "100-continue":
-            error = InvalidRequest("The only Expect known here is 100-continue.")
+            error = InvalidRequest("The only supported value of Expect is 100-continue.")
             error.status = 417
             raise error
         if (request.content_length or 0) > request.client_max_size:
@@ -116,11 +119,11 @@ class ErrorHandler:
             raise BodyTooLarge(f"The body is over the limit of {most} bytes.")
 
     def _render(self, request: web.Request, error: GatewayError) -> web.StreamResponse:
-        begun: web.StreamResponse | None = request.get(_PREPARED)
-        if begun is not None:
-            # A second answer would be written into the first one's body.
-            if begun.body_length:
-                return begun  # it had ended: the failure came after it
+        started: web.StreamResponse | None = request.get(_PREPARED)
+        if started is not None:
+            # A second answer would be written into the body of the first one.
+            if started.body_length:
+                return started  # it was complete before the error
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("an error after the answer began")
@@ -140,12 +143,12 @@ class ErrorHandler:
         if isinstance(error, MethodNotAllowed):
             response.headers["Allow"] = ", ".join(error.allowed)
         if not request.content.at_eof() and request.can_read_body:
-            response.force_close()  # the rest of the body is not worth reading
+            response.force_close()  # so that the rest of the body need not be read
         return response
 
 
 def from_http_exception(request: web.Request, error: web.HTTPException) -> GatewayError:
-    """What aiohttp's own refusals mean."""
+    """Translate an error of aiohttp's own into one of the gateway's."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = tuple(sorted(error.allowed_methods))
         return MethodNotAllowed(
@@ -166,6 +169,6 @@ def _method(request: web.Request) -> str:
 
 
 def _path(request: web.Request) -> str:
-    """Enough to see a base URL that is wrong; not a key or a prompt that ended up in it."""
+    """Show enough of a path to see a wrong base URL, but no key or prompt in it."""
     parts = request.path.split("/", _MAX_PATH_PARTS)
     return "/".join(word(part, longest=24) if part else "" for part in parts)

@@ -1,4 +1,4 @@
-"""One handler for every generating API: parse, open the upstream, answer whole or as a stream."""
+"""Handles the requests of all endpoints: parse, ask the upstream, answer whole or as a stream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLIENT_GONE = "client_closed_request"
 
 
 class GenerationHandler:
-    """Answers the requests of one API's route from the upstream."""
+    """Answers the requests of one endpoint from the upstream."""
 
     def __init__(
         self,
@@ -47,19 +47,19 @@ class GenerationHandler:
         self._stream = stream
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request. Raises GatewayError as long as nothing was sent."""
-        asked = self._endpoint.parse(await self._bodies.read(request))
-        # A completion has no choice of models; editors name the one whose notation they write.
-        model = self._upstream.resolve(None if asked.fills else asked.model)
-        if any(message.images for message in asked.messages):
-            asked = replace(asked, messages=await self._images.fetched(asked.messages))
-        generation = Generation(asked, model, caller=request.get(KEY_NAME))
+        """Answer one request. Raises GatewayError when it fails before anything was sent."""
+        parsed = self._endpoint.parse(await self._bodies.read(request))
+        # Completions have one model; editors name the model whose notation they write.
+        model = self._upstream.resolve(None if parsed.fills else parsed.model)
+        if any(message.images for message in parsed.messages):
+            parsed = replace(parsed, messages=await self._images.fetched(parsed.messages))
+        generation = Generation(parsed, model, caller=request.get(KEY_NAME))
         request[GENERATION] = generation
-        if asked.ignored:
-            request[RESPONSE_HEADERS]["x-fitten-ignored-params"] = ", ".join(asked.ignored)
+        if parsed.ignored:
+            request[RESPONSE_HEADERS]["x-fitten-ignored-params"] = ", ".join(parsed.ignored)
         encoder = self._endpoint.encoder(generation)
         try:
-            if asked.stream:
+            if parsed.stream:
                 return await self._answer_stream(request, generation, encoder)
             response = await self._answer_whole(generation, encoder)
             if generation.format_missed:
@@ -92,7 +92,7 @@ class GenerationHandler:
     async def _answer_stream(
         self, request: web.Request, generation: Generation, encoder: ResponseEncoder
     ) -> web.StreamResponse:
-        """Until the first piece, or a grace, nothing is sent: failures keep their status."""
+        """Send nothing until the first piece, or `stream.grace`: an error has its status then."""
         settings = self._stream
         stream = EventStream(
             request, generation, begin=encoder.begin(), write_timeout=settings.write_timeout
@@ -102,7 +102,7 @@ class GenerationHandler:
         def direct(batch: Sequence[Piece]) -> bool:
             return stream.ready and stream.write_now(encoder.pieces(batch))
 
-        last = b""  # the frames that leave together with the end, whatever it is
+        last = b""  # frames of the last batch, sent in one write with the end or the error
         try:
             async with self._upstream.generate(generation, silence) as batches:
                 async for batch in batches:
@@ -113,7 +113,7 @@ class GenerationHandler:
                     else:
                         await stream.write(encoder.pieces(batch))
                         batches.direct = direct
-            # The upstream is closed by now, also when it was cut short.
+            # The upstream is closed by now, also when the answer was cut.
             generation.end = "complete"
             return await stream.end(last + encoder.end())
         except (asyncio.CancelledError, ConnectionError):
@@ -129,6 +129,6 @@ class GenerationHandler:
                 raise
             _log.exception("bug")
             error = InternalError()
-        # The answer has begun: the error is a frame; nothing like an end follows it.
+        # The answer has begun, so the error is a frame. No `[DONE]` follows it.
         generation.end = error.code or "error"
         return await stream.end(last + encoder.error(error))

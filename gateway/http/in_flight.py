@@ -1,4 +1,4 @@
-"""Whether the gateway still takes requests, and those that it is working on."""
+"""Tracks the requests in flight, and refuses new ones while the gateway stops."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _CANCEL_TIMEOUT = 1.0  # seconds
 
 
 class InFlightRequests:
-    """Counts the requests under way and turns new ones away once `interrupt` was called.
+    """Counts the requests in flight, and refuses new ones after `interrupt`.
 
-    closing: the end was asked for, so that answers close their connection.
-    interrupted: it is here.
+    closing: the process is draining; each answer closes its connection.
+    interrupted: the time to drain is over; requests are cancelled and refused.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class InFlightRequests:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Around each request. Raises Unavailable (`draining`) when none is taken any more."""
+        """Track a request while the context lasts. Raises Unavailable (`draining`) at the end."""
         if self.interrupted:
             raise draining_error()
         task = asyncio.current_task()
@@ -44,11 +44,14 @@ class InFlightRequests:
 
     @property
     def active(self) -> int:
-        """How many requests are under way."""
+        """Return how many requests are in flight."""
         return len(self._tasks)
 
     async def interrupt(self) -> None:
-        """Take nothing more and cancel what is under way; streams may say why they end."""
+        """Refuse new requests, cancel those in flight and wait up to a second for their end.
+
+        A stream may still send the error that says why it ends.
+        """
         self.interrupted = True
         for task in self._tasks:
             task.cancel()
@@ -58,7 +61,7 @@ class InFlightRequests:
 
 
 def draining_error() -> Unavailable:
-    """What a caller is told while the gateway shuts down."""
+    """Return the error for requests that come while the gateway shuts down."""
     return Unavailable(
         "The gateway is shutting down; please try again.", code="draining", retry_after=1.0
     )

@@ -1,4 +1,4 @@
-"""The routes of the models."""
+"""Serves the routes of the models."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from gateway.generation.upstream import Upstream
 
 
 class ModelRoutes:
-    """GET /v1/models and /v1/models/{id}, from memory.
+    """Serves GET /v1/models and /v1/models/{id} from memory.
 
-    list_body, model_body: a dialect's body for several models, and for one.
+    list_body, model_body: render several models, or one, in a dialect.
     """
 
     def __init__(
@@ -27,9 +27,11 @@ class ModelRoutes:
         self._model_body = model_body
 
     async def list(self, _: web.Request) -> web.StreamResponse:
+        """Answer with all models."""
         body = self._list_body(self._upstream.models())
         return web.Response(body=body, content_type="application/json")
 
     async def one(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the model that the URL names. Raises NotFound."""
         body = self._model_body(self._upstream.resolve(request.match_info["id"]))
         return web.Response(body=body, content_type="application/json")

@@ -1,4 +1,4 @@
-"""What a supervisor asks: whether the process answers, and whether it could serve."""
+"""Serves /health and /ready: whether the process answers, and whether it can serve."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from gateway.http.in_flight import InFlightRequests
 
 
 class Backend(Protocol):
-    """What serves the requests."""
+    """Describes what serves the requests."""
 
     @property
     def fault(self) -> str | None:
-        """Why no request can be served now; None when one can."""
+        """Return why no request can be served now; None when one can."""
         ...
 
 
 class Probes:
-    """What a supervisor asks; answered without a key."""
+    """Answers a supervisor or load balancer; needs no key."""
 
     def __init__(self, backend: Backend, in_flight: InFlightRequests) -> None:
         self._backend = backend
         self._in_flight = in_flight
 
     async def health(self, _: web.Request) -> web.StreamResponse:
-        """200 as long as the process answers."""
+        """Answer 200 as long as the process runs."""
         return web.json_response({"status": "ok"})
 
     async def ready(self, _: web.Request) -> web.StreamResponse:
-        """200 when a request could be served now, else 503 with the reason."""
+        """Answer 200 when a request could be served now, else 503 with the reason."""
         fault = "shutting down" if self._in_flight.closing else self._backend.fault
         if fault is None:
             return web.json_response({"status": "ready"})

@@ -1,4 +1,4 @@
-"""Requests' bodies: bounded in size, in time, and in how many large ones come in at once."""
+"""Reads the bodies of requests, with limits on size, time and large bodies at once."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _LARGE_BODY = 1024 * 1024  # bytes
 
 
 class RequestBodyReader:
-    """Reads bodies for all handlers, so that it knows how many are being read."""
+    """Reads the bodies for all handlers, so that it can count the large ones."""
 
     def __init__(self, limits: ServerSettings) -> None:
         self._limits = limits
         self._large = asyncio.Semaphore(limits.large_bodies)
 
     async def read(self, request: web.Request) -> bytes:
-        """The whole body.
+        """Read the whole body of a request.
 
-        Whole before the upstream is asked, because a caller that leaves is noticed only once
-        nothing of its request is left to read. Raises InvalidRequest or one of its kinds, and
-        Unavailable when too many large ones are being read.
+        The upstream is asked later: aiohttp notices that a client left only when nothing of
+        its request is left to read. Raises InvalidRequest or one of its kinds, and
+        Unavailable when too many large bodies are being read.
         """
         limits = self._limits
         _check_media_type(request)
         if (request.content_length or 0) > limits.max_body_bytes:
             raise self._too_large()
         if request.content.is_eof() and request.content.total_bytes <= limits.max_body_bytes:
-            return await request.read()  # it is all there
-        async with self._place(request):
+            return await request.read()  # all of it has arrived
+        async with self._permission(request):
             await send_continue(request)
             try:
                 async with asyncio.timeout(limits.body_timeout):
@@ -54,20 +54,26 @@ class RequestBodyReader:
                 raise InvalidRequest("The body's transfer encoding is broken.") from None
 
     async def _collect(self, request: web.Request) -> bytes:
-        """As `request.read` does, which would let the connection hold two bodies more, also
-        of callers that have been refused by then."""
+        """Collect the body as `request.read` does, with less memory.
+
+        `request.read` lets a connection hold two more copies of the body, even after the
+        request was refused.
+        """
         parts, size = [], 0
         while part := await request.content.readany():
             parts.append(part)
             size += len(part)
             if size > self._limits.max_body_bytes:
                 raise self._too_large()
-        request._read_bytes = b"".join(parts)  # for steps that look at it, too
+        request._read_bytes = b"".join(parts)  # for middlewares that call `request.read`
         return request._read_bytes
 
     @contextlib.asynccontextmanager
-    async def _place(self, request: web.Request) -> AsyncIterator[None]:
-        """One of the places for large bodies, if it may be one."""
+    async def _permission(self, request: web.Request) -> AsyncIterator[None]:
+        """Wait until one more large body may be read; small bodies need not wait.
+
+        A body of unknown size counts as large.
+        """
         if request.content_length is not None and request.content_length <= _LARGE_BODY:
             yield
             return
@@ -88,7 +94,7 @@ class RequestBodyReader:
 
 def _check_media_type(request: web.Request) -> None:
     kind = request.headers.get("Content-Type", "")
-    if kind != "application/json":  # what nearly all send
+    if kind != "application/json":  # nearly all clients send exactly this
         _check_kind(kind)
     coding = request.headers.get("Content-Encoding")
     if coding is not None and coding.lower() != "identity":
@@ -109,14 +115,14 @@ def _check_kind(kind: str) -> None:
 
 EXPECT = web.RequestKey("expectation", str)
 
+_RequestFactory = Callable[..., web.BaseRequest]
 
-_Make = Callable[..., web.BaseRequest]
 
+def make_request_without_expect(make: _RequestFactory, message: Any, *rest: Any) -> web.BaseRequest:
+    """Build a request from a message with an Expect header, which moves to the key `EXPECT`.
 
-def make_request_without_expect(make: _Make, message: Any, *rest: Any) -> web.BaseRequest:
-    """The request of a message that has the header; it is under `EXPECT` instead.
-
-    make: the server's own maker of requests.
+    Without this, aiohttp would answer the header before any middleware runs.
+    make: the server's own factory of requests.
     """
     headers = CIMultiDict(message.headers)
     expectation = headers.pop("Expect")
@@ -127,7 +133,7 @@ def make_request_without_expect(make: _Make, message: Any, *rest: Any) -> web.Ba
 
 
 async def send_continue(request: web.Request) -> None:
-    """Ask for the body, if the caller waits to be asked (RFC 9110, 10.1.1)."""
+    """Send `100 Continue` if the client waits for it (RFC 9110, 10.1.1)."""
     if EXPECT in request:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # an interim answer is no part of the answer
+        request.writer.output_size = 0  # the interim answer does not count as output

@@ -1,4 +1,4 @@
-"""Which handler answers where: every spelling of a URL that clients come up with."""
+"""Adds routes under every spelling of a URL that clients use."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from aiohttp import web
 
 from gateway.middleware import Handler
 
-# Clients append to the base URL they were given; some were given too little, some too much.
+# Clients append a path to their base URL. Some base URLs lack /v1, some clients add it again.
 API_BASES = ("/v1", "", "/v1/v1")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path below the base URL, and who answers it; a placeholder takes slashes too."""
+    """Describes a path below the base URL and its handler."""
 
     method: Literal["GET", "POST"]
     path: str
@@ -30,24 +30,24 @@ def add_routes(
     *,
     bases: Iterable[str] = API_BASES,
 ) -> None:
-    """Answer the routes under each base, with and without a slash at the end.
+    """Add the routes under each base, with and without a slash at the end.
 
-    HEAD is answered as GET would be; where there is only POST, it says no more than that
-    the URL is right. OPTIONS tells the methods.
+    HEAD is answered as GET would be. Where there is only POST, HEAD is answered with an
+    empty 200. OPTIONS is answered with the allowed methods.
     """
     methods: dict[str, dict[str, Handler]] = {}
     for route in routes:
         methods.setdefault(route.path, {})[route.method] = route.handler
     for base, (path, handlers) in itertools.product(bases, methods.items()):
-        every = {"HEAD": handlers.get("GET", _found), **handlers}
-        every["OPTIONS"] = _options(", ".join(sorted((*every, "OPTIONS"))))
-        for end in ("/", ""):  # the longer first: a placeholder would take the slash
+        by_method = {"HEAD": handlers.get("GET", _empty), **handlers}
+        by_method["OPTIONS"] = _options(", ".join(sorted((*by_method, "OPTIONS"))))
+        for end in ("/", ""):  # the longer first: a placeholder would match the slash too
             resource = app.router.add_resource(f"{base}{path}{end}")
-            for method, handler in every.items():
+            for method, handler in by_method.items():
                 resource.add_route(method, handler)
 
 
-async def _found(_: web.Request) -> web.StreamResponse:
+async def _empty(_: web.Request) -> web.StreamResponse:
     return web.Response(content_type="application/json")
 
 

@@ -1,4 +1,4 @@
-"""The stream writer: ready frames to one caller, with time limits and keep-alives."""
+"""Writes encoded frames to one client as an event stream, with time limits and keep-alives."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from aiohttp_sse import EventSourceResponse
 
 from gateway.generation.outcome import Generation
 
-# Comments are safe for every known decoder as long as no `id:` was ever sent.
+# Every known decoder skips comments, as long as no `id:` was sent before.
 KEEP_ALIVE = b": keep-alive\n\n"
 
-# A transport's default mark, in bytes, beyond which a write waits for the reader.
+# With more bytes in its buffer, a transport lets writes wait. It is asyncio's default.
 _HIGH_WATER = 64 * 1024
 
 
 class _EventStreamResponse(EventSourceResponse):
-    """aiohttp-sse's response without its pings.
+    """Sends an event stream as aiohttp-sse does, but without its pings.
 
-    They come from a task of their own for each stream; a second writer on a response that
-    waits for a slow reader cancels the first, since both wait on one shared future. What
-    else its `prepare` does, `server` does once for all connections. The headers wait for
-    the first frames, to leave in one write with them.
+    Each stream would have a task that writes the pings. When two tasks write to a client that
+    reads slowly, both wait on one shared future, and the second cancels the first. The other
+    settings of its `prepare` are made in `server` for all connections. The headers are sent
+    in one write with the first frames.
     """
 
     _send_headers_immediately = False
@@ -34,10 +34,10 @@ class _EventStreamResponse(EventSourceResponse):
 
 
 class EventStream:
-    """One caller's event stream, begun by the first thing that is sent.
+    """Sends one event stream; the first write starts the answer.
 
-    begin: frames that go before all others.
-    write_timeout: seconds that a caller may take no data before it is dropped.
+    begin: frames that are sent before all others.
+    write_timeout: seconds that a client may read nothing before its connection is closed.
     """
 
     def __init__(
@@ -48,23 +48,23 @@ class EventStream:
         self._begin = begin
         self._write_timeout = write_timeout
         self._response: web.StreamResponse | None = None
-        self._chunked = False  # and begun
-        # Pieces and signs of silence come from different tasks; never two writes at once.
+        self._chunked = False  # true once the answer has begun and is chunked
+        # Pieces and keep-alives come from different tasks; never two writes at once.
         self._writing = asyncio.Lock()
 
     @property
     def begun(self) -> bool:
-        """Whether anything was sent, so that an error can have no status of its own."""
+        """Return whether the answer has begun, so that its status can no longer change."""
         return self._response is not None
 
     @property
     def connected(self) -> bool:
-        """Whether there is still a connection to the caller."""
+        """Return whether the client is still connected."""
         return self._request.transport is not None
 
     @property
     def ready(self) -> bool:
-        """Whether frames can go out in this moment: begun, and the caller keeps pace."""
+        """Return whether `write_now` can send frames: begun, and the client reads fast enough."""
         transport = self._request.transport
         return (
             self._chunked
@@ -75,9 +75,10 @@ class EventStream:
         )
 
     def write_now(self, frames: bytes) -> bool:
-        """Hand a chunk (RFC 9112, 7.1) to the transport itself, when `ready`.
+        """Write one chunk (RFC 9112, 7.1) to the transport; call it only when `ready`.
 
-        It is what aiohttp does in four calls more, a sixth of the cost of a paced piece.
+        Returns False when the client is gone. aiohttp needs four more calls for the same,
+        a sixth of the cost of a piece that comes alone.
         """
         transport = self._request.transport
         if transport is None:
@@ -87,7 +88,7 @@ class EventStream:
         return True
 
     async def write(self, frames: bytes) -> None:
-        """Send frames. Raises ConnectionError when the caller is gone or reads no more."""
+        """Send frames. Raises ConnectionError when the client is gone or stopped reading."""
         if self.ready and self.write_now(frames):
             return
         async with self._writing:
@@ -96,7 +97,7 @@ class EventStream:
             await self._send(response.write, frames)
 
     async def keep_alive(self) -> None:
-        """Send a comment, which every decoder skips."""
+        """Send a comment, which decoders skip."""
         await self.write(KEEP_ALIVE)
 
     async def end(self, frames: bytes) -> web.StreamResponse:
@@ -110,7 +111,7 @@ class EventStream:
         self._response = response = _EventStreamResponse(sep="\n", allow_all_methods=True)
         response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
         response.headers["Cache-Control"] = "no-cache, no-transform"
-        del response.headers["Connection"]  # aiohttp knows better, for HTTP/1.0 above all
+        del response.headers["Connection"]  # aiohttp sets it, above all for HTTP/1.0
         await response.prepare(self._request)
         self._chunked = self._request.version == HttpVersion11
         return response
@@ -119,14 +120,14 @@ class EventStream:
         self._generation.bytes_sent += len(frames)
         transport = self._request.transport
         if transport is None:
-            raise ConnectionResetError("the caller is gone")
+            raise ConnectionResetError("the client is gone")
         if transport.get_write_buffer_size() + len(frames) < _HIGH_WATER:
-            await send(frames)  # cannot wait, so needs no limit
+            await send(frames)  # never waits, so it needs no time limit
             return
         try:
             async with asyncio.timeout(self._write_timeout):
                 await send(frames)
         except TimeoutError:
-            # At once: an orderly close would wait for ever for the caller to read.
+            # Not `close`: it would wait for the client to read, without end.
             transport.abort()
-            raise ConnectionResetError("the caller does not read") from None
+            raise ConnectionResetError("the client does not read") from None

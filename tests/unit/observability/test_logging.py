@@ -227,13 +227,13 @@ def test_a_secret_of_the_configuration_stays_masked_however_many_are_learnt() ->
 
 def test_json_lines_are_objects_with_event_level_logger_and_time(lines: Lines) -> None:
     lines.configure(format="json")
-    structlog.get_logger("boundary").warning("listening", url="http://a", nothing=None, n=1.5)
+    structlog.get_logger("error_handler").warning("listening", url="http://a", nothing=None, n=1.5)
     (event,) = lines.events
     assert event.pop("timestamp").endswith("Z")
     assert event == {
         "event": "listening",
         "level": "warning",
-        "logger": "boundary",
+        "logger": "error_handler",
         "url": "http://a",
         "nothing": None,
         "n": 1.5,
