@@ -1,7 +1,7 @@
-"""Typed options: plain data from a file -> frozen dataclasses or a factory's arguments.
+"""Reads typed options: plain data from a file -> frozen dataclasses or a factory's arguments.
 
-The annotation of a field is its rule and its default stands beside it. Nothing raises
-here: every mistake is noted with its path, so that all can be told at once.
+The annotation of a field is the rule for its value. Wrong data raises nothing: each mistake
+is noted under its path, so that all of them can be reported at once.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from gateway.errors import word
 
 Mistakes = dict[str, str]
 
-# What names look like; longer ones, or with more digits, may be a secret in the wrong place.
+# A longer name, or one with more digits, may be a secret in the wrong place.
 _NAME = re.compile(r"[A-Za-z_.-]{0,40}[0-9]{0,2}")
-_BEGINNING = re.compile(r"[A-Za-z_.-]{0,40}(?=[:=\s])|.{0,3}", re.DOTALL)
+_NAME_START = re.compile(r"[A-Za-z_.-]{0,40}(?=[:=\s])|.{0,3}", re.DOTALL)
 
 
 class Secret:
-    """A string that shows itself only to who asks for `value`."""
+    """Holds a secret text; `repr` and `str` show `****`, only `value` gives the text."""
 
     __slots__ = ("value",)
 
@@ -42,12 +42,13 @@ class Secret:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Between:
-    """Bounds of a number, both included."""
+    """Limits a number to the range from `low` to `high`, both included."""
 
     low: float
     high: float
 
     def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value, or None."""
         if self.low <= value <= self.high:
             return None
         return f"{value!r} is out of bounds; allowed: {self.low} to {self.high}"
@@ -55,34 +56,41 @@ class Between:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HttpUrl:
-    """An http or https address without query."""
+    """Requires an http or https address without a query."""
 
     def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value, or None. A secret or other text is not shown."""
         text = value.value if isinstance(value, Secret) else value
         scheme, _, rest = text.partition("://")
         if scheme in ("http", "https") and rest and not set(rest) & set(" ?#"):
             return None
-        said = value if isinstance(value, Secret) else f"'{word(text)}'"
-        return f"{said} is not an address like https://example.org"
+        shown = value if isinstance(value, Secret) else f"'{word(text)}'"
+        return f"{shown} is not an address like https://example.org"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Distinct:
-    """A list of at least one of `what`, no two of them with the same `by`."""
+    """Requires a list that is not empty and has no two items with the same attribute.
+
+    what: the name of an item in messages. by: the attribute.
+    """
 
     what: str
     by: str
 
     def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a list, or None."""
         if not value:
             return f"no {self.what} given; at least one is needed"
         names = [getattr(item, self.by) for item in value]
         twice = [i for i, name in enumerate(names) if name in names[:i]]
-        return f"number {twice[0] + 1} has the same {self.by} as an earlier one" if twice else None
+        if not twice:
+            return None
+        return f"{self.what} {twice[0] + 1} has the same {self.by} as an earlier one"
 
 
 class _Unset:
-    """A value that could not be had; its mistake is noted already."""
+    """Represents a value that could not be read and whose mistake is noted already."""
 
     def __repr__(self) -> str:
         return "(unset)"
@@ -92,11 +100,11 @@ UNSET = _Unset()
 
 
 def read_value(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
-    """The value that `data` is under the annotation `kind`, or UNSET with a mistake noted.
+    """Convert `data` to the type of the annotation `kind`; UNSET with a mistake noted if wrong.
 
     Known annotations: str (never empty), int, float, bool, Secret, Literal, `X | None`,
-    `list[X]`, `tuple[X, ...]`, dataclasses, `Any`, and Annotated with rules that have a
-    `fault` method.
+    `list[X]`, `tuple[X, ...]`, dataclasses, `Any`, and Annotated. The rules of an Annotated
+    have a method `fault`, which returns what is wrong with a value, or None.
     """
     if data is UNSET or kind is Any:
         return data
@@ -128,7 +136,11 @@ def read_value(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
 def read_arguments(
     factory: Callable[..., Any], data: Any, path: str, mistakes: Mistakes
 ) -> dict[str, Any]:
-    """The keyword-only arguments of a factory, from a mapping of options."""
+    """Read the keyword-only arguments of a factory from a mapping of options.
+
+    Options that are not given have the factory's defaults. When something is wrong, the
+    mistakes are noted and the result is empty.
+    """
     target = factory.__init__ if inspect.isclass(factory) else factory
     hints = get_type_hints(target, include_extras=True)
     parameters = {
@@ -144,16 +156,19 @@ def read_arguments(
 
 
 def masked_name(name: Any) -> str:
-    """A name as mistakes show it: `password:abc`, where a space is missing, without the secret."""
+    """Return a name as mistakes show it.
+
+    Of `password:abc`, where a space is missing, only `password****` is shown.
+    """
     text = str(name)
     if _NAME.fullmatch(text):
         return text
-    beginning = _BEGINNING.match(text)
-    return f"{beginning[0] if beginning else ''}****"
+    start = _NAME_START.match(text)
+    return f"{start[0] if start else ''}****"
 
 
 def as_plain_data(value: Any) -> Any:
-    """A value as plain data for printing; secrets stay masked."""
+    """Return a value as plain data for printing, secrets masked."""
     if isinstance(value, Secret):
         return repr(value)
     if dataclasses.is_dataclass(value):
@@ -206,12 +221,12 @@ def _read_annotated(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
 def _read_literal(allowed: tuple[Any, ...], data: Any, path: str, mistakes: Mistakes) -> Any:
     if data in allowed:
         return data
-    said = repr(data)
+    shown = repr(data)
     if isinstance(data, str):
-        said = f"'{word(data, longest=12)}'"
+        shown = f"'{word(data, longest=12)}'"
     elif isinstance(data, (list, tuple, dict)):
-        said = _describe(data)
-    mistakes[path] = f"{said} is not known; allowed: {', '.join(map(str, allowed))}"
+        shown = _describe(data)
+    mistakes[path] = f"{shown} is not known; allowed: {', '.join(map(str, allowed))}"
     return UNSET
 
 
@@ -256,7 +271,7 @@ _NAMES = {
 
 
 def _describe(data: Any) -> str:
-    """What was found, without showing it: it may be a secret in the wrong place."""
+    """Return the kind of a value, never the value: it may be a secret in the wrong place."""
     if data is None:
         return "nothing"
     for kinds, name in (

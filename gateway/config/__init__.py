@@ -1,1 +1,1 @@
-"""The configuration: files, secrets, typed settings."""
+"""Reads the configuration: files, secrets, typed settings."""

@@ -1,4 +1,7 @@
-"""A configuration file -> plain data: YAML or the original's INI, the environment filled in."""
+"""Reads a configuration file into plain data: YAML, or the INI format of the original program.
+
+`${...}` in values is replaced by environment variables and secrets.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,24 @@ from gateway.options import UNSET, Mistakes, masked_name
 _VARIABLE = re.compile(
     r"\$\$\{|\$\{(?:(credential|file):([^}]*)|([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?)\}"
 )
-# What the parser says before it quotes.
+# The part of a parser's message before it quotes the file.
 _QUOTED = re.compile(r"(alias|anchor|handle|directive) .*", re.DOTALL)
 
-# The kinds of value there are; whatever else YAML knows, such as dates, is text here.
+# The types of values besides text; other types of YAML, such as dates, are read as text.
 _YAML = "tag:yaml.org,2002:"
 _TYPED = {_YAML + kind for kind in ("bool", "int", "float", "null")}
 
 
 @dataclass(slots=True)
 class ConfigDocument:
-    """A file's content. `lines` has the line of each path; `mistakes` what is wrong already;
-    `readable` says whether `data` is there at all; `without_secrets`, whether files of
-    secrets are taken on trust; `secrets` is what they held."""
+    """Holds the content of a file.
+
+    readable: whether the file could be parsed, so that `data` is valid.
+    lines: the line of each path.
+    mistakes: what is wrong so far, by path.
+    without_secrets: whether files of secrets are not read.
+    secrets: the secrets that were read from files.
+    """
 
     data: Any = None
     readable: bool = True
@@ -38,7 +46,7 @@ class ConfigDocument:
     secrets: set[str] = field(default_factory=set)
 
     def line(self, path: str) -> int | None:
-        """The line of a path, or of the nearest thing above it that is in the file."""
+        """Return the line of a path, or of its nearest parent that is in the file."""
         while path not in self.lines:
             cut = max(path.rfind("."), path.rfind("["))
             if cut < 0:
@@ -50,8 +58,11 @@ class ConfigDocument:
 def read_yaml(
     text: str, environ: Mapping[str, str], *, without_secrets: bool = False
 ) -> ConfigDocument:
-    """A YAML text. `${NAME}` and `${NAME:-default}` in values come from the environment,
-    `${credential:NAME}` and `${file:PATH}` from files; `$${` stands for `${`."""
+    """Parse a YAML text; wrong places are noted in the document's `mistakes`.
+
+    In values, `${NAME}` and `${NAME:-default}` are replaced from the environment,
+    `${credential:NAME}` and `${file:PATH}` from files. `$${` is a literal `${`.
+    """
     document = ConfigDocument(without_secrets=without_secrets)
     try:
         node = yaml.compose(text, yaml.SafeLoader)
@@ -59,7 +70,7 @@ def read_yaml(
             document.data = _value(node, "", document, environ)
     except RecursionError:
         document.readable = False
-        document.mistakes[""] = "not valid YAML: something in it contains itself"
+        document.mistakes[""] = "not valid YAML: nested too deeply, or an alias contains itself"
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         document.readable = False
@@ -71,7 +82,7 @@ def read_yaml(
 def read_ini(
     text: str, environ: Mapping[str, str], *, without_secrets: bool = False
 ) -> ConfigDocument:
-    """The original program's config.ini: `[Main]` with username, password and api_key."""
+    """Parse the original program's config.ini: `[Main]` with username, password and api_key."""
     parser = configparser.ConfigParser(interpolation=None)
     document = ConfigDocument(without_secrets=without_secrets)
     try:
@@ -82,7 +93,7 @@ def read_ini(
         return document
     if not parser.has_section("Main"):
         document.readable = False
-        document.mistakes["[Main]"] = "is missing; it holds username, password and api_key"
+        document.mistakes["[Main]"] = "is missing; it has username, password and api_key"
         return document
     main = {
         name: _substitute(value, f"[Main] {name}", document, environ)
@@ -103,7 +114,7 @@ def read_ini(
 
 
 def default_middlewares(api_key: Any) -> list[Any]:
-    """The chain that is meant where a file names none."""
+    """Return the chain for an INI file, and for the demo, with this one key."""
     return [
         "request_id",
         "request_log",
@@ -143,18 +154,18 @@ def _value(node: yaml.Node, path: str, document: ConfigDocument, environ: Mappin
 
 
 def _problem(error: yaml.YAMLError) -> str:
-    """What the parser says, without the text that it quotes: `*abc` may be a password."""
+    """Return the parser's message without the text that it quotes: `*abc` may be a password."""
     return _QUOTED.sub(r"\1", str(getattr(error, "problem", None) or type(error).__name__))
 
 
 def _ini_problem(error: configparser.Error) -> str:
-    """The same of an INI file's parser, which quotes whole lines."""
+    """Describe an error of the INI parser, whose own message quotes whole lines."""
     if isinstance(error, configparser.DuplicateOptionError):
         return f"an option is given twice, again in line {error.lineno}"
     if isinstance(error, configparser.DuplicateSectionError):
         return f"a section is there twice, again in line {error.lineno}"
     if isinstance(error, configparser.MissingSectionHeaderError):
-        return f"line {error.lineno} stands before any [section]"
+        return f"line {error.lineno} is before the first [section]"
     if isinstance(error, configparser.ParsingError) and error.errors:
         return f"line {error.errors[0][0]} is neither a [section] nor name = value"
     return type(error).__name__
@@ -170,7 +181,7 @@ def _substitute(text: str, path: str, document: ConfigDocument, environ: Mapping
     def replacement(match: re.Match[str]) -> str:
         kind, place, name, has_default, default = match.groups()
         if kind is not None and document.without_secrets:
-            return f"secret-of-{kind}-{place}"  # as long as one, and each its own
+            return f"secret-of-{kind}-{place}"  # long enough for a key, and no two are equal
         if kind is not None:
             read = (
                 secret_files.read_credential

@@ -1,4 +1,4 @@
-"""Secrets in files of their own: systemd's credentials, and others that nobody else may read."""
+"""Reads secrets from files: systemd's credentials, and files that only the owner may read."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ _NAME = re.compile(r"(?!\.)[\w.-]{1,255}", re.ASCII)
 
 
 class SecretUnreadable(Exception):
-    """A secret cannot be had; the text says why and what to do."""
+    """Reports that a secret cannot be read; the text says why and what to do."""
 
 
 def read_credential(name: str, environ: Mapping[str, str]) -> str:
-    """What systemd has put into the service's credentials directory. Raises Unreadable."""
+    """Read a secret from the service's credentials directory, which systemd fills.
+
+    Raises SecretUnreadable.
+    """
     if not _NAME.fullmatch(name):
         # Not shown: it may be the secret itself.
         raise SecretUnreadable(
-            "${credential:...} is no name of a credential: letters, digits, - _ and ."
+            "${credential:...} needs the name of a credential: letters, digits, '-', '_' and '.'"
         )
     folder = environ.get(DIRECTORY, "")
     if not folder:
         raise SecretUnreadable(
-            f"the credential {name} is not there: the service was not started by systemd with "
+            f"there is no credential {name}: systemd must start the service with "
             f"LoadCredential={name}:/path"
         )
-    # Others' permissions are systemd's affair here: an access list shows as the group's.
+    # Permissions are not checked: systemd sets them, and shows an access list as the group's.
     return _read(Path(folder) / name, f"the credential {name}", private=False)
 
 
 def read_secret_file(path: str, environ: Mapping[str, str]) -> str:
-    """What stands in a file that only its owner may read. Raises Unreadable."""
+    """Read a secret from a file that only its owner may read. Raises SecretUnreadable."""
     if not path.startswith("/"):
         raise SecretUnreadable("${file:...}: the path must begin with /")
     folder = environ.get(DIRECTORY, "")
@@ -44,16 +47,16 @@ def read_secret_file(path: str, environ: Mapping[str, str]) -> str:
 
 
 def _read(path: Path, what: str, *, private: bool) -> str:
-    """The text of a small regular file without the line's end after it."""
+    """Read a small regular file, without a line end at its end."""
     try:
-        # A pipe in its place must not hang the start.
+        # O_NONBLOCK: opening a pipe without a writer would hang the start.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as opened:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise SecretUnreadable(f"{what} is no regular file")
+                raise SecretUnreadable(f"{what} is not a regular file")
             if private and found.st_mode & 0o077:
-                raise SecretUnreadable(f"{what} may be read by others: chmod 600")
+                raise SecretUnreadable(f"{what} can be read by other users: chmod 600")
             data = opened.read(_MAX_BYTES + 1)
     except OSError as error:
         raise SecretUnreadable(f"{what} cannot be read: {error.strerror}") from None
@@ -64,5 +67,5 @@ def _read(path: Path, what: str, *, private: bool) -> str:
     except UnicodeDecodeError:
         raise SecretUnreadable(f"{what} is not text in UTF-8") from None
     if not text or "\0" in text:
-        raise SecretUnreadable(f"{what} is empty" if not text else f"{what} holds a NUL")
+        raise SecretUnreadable(f"{what} is empty" if not text else f"{what} has a NUL character")
     return text

@@ -1,7 +1,7 @@
-"""config.yaml -> frozen, typed settings; every mistake reported at once, with its place.
+"""Defines the typed settings and reads them from a file; reports all mistakes with their lines.
 
-The names here are public. What each means is in docs/configuration.md, which a test
-holds against this file.
+The names of the fields are the names of the options. docs/configuration.md describes each
+option; a test compares it with this file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from gateway.middleware import MiddlewareEntry, read_middlewares
 from gateway.options import Between, Distinct, HttpUrl, Mistakes, Secret
 
 Seconds = Annotated[float, Between(0.01, 86_400)]
-_MIN_MASKED = 4  # characters; hiding shorter secrets would garble the rest
+_MIN_MASKED = 4  # characters; masking shorter secrets would make texts unreadable
 Concurrency = Annotated[int, Between(1, 100_000)]
 
 
 class ConfigError(Exception):
-    """The configuration is wrong; `mistakes` has a line for each fault."""
+    """Reports that the configuration is wrong; `mistakes` has one line for each mistake."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("\n".join(mistakes))
@@ -34,7 +34,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Where the gateway listens, with how many processes, and what it bears from its callers."""
+    """Sets where the gateway listens, with how many processes, and the limits of a client."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Between(0, 65_535)] = 5000
@@ -51,7 +51,7 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """How an answer is streamed to a caller."""
+    """Sets how an answer is streamed to a client."""
 
     grace: Seconds = 3.0
     keep_alive: Seconds = 10.0
@@ -60,7 +60,7 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
-    """A Fitten account. `max_concurrent` is that of the pool unless set."""
+    """Describes a Fitten account. `max_concurrent` is that of the pool unless set."""
 
     username: str
     password: Secret
@@ -69,13 +69,13 @@ class AccountSettings:
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """How requests share the accounts, and when an account is left alone for a while.
+    """Sets how requests share the accounts, and when an account pauses.
 
-    max_concurrent, max_completions: chats, and code completions, at once with one account.
-    queue_length, queue_wait: requests that wait for a slot, and the seconds they do.
-    retry_ratio: calls to Fitten beyond the first, for each request on the average.
-    breaker_failures, breaker_pause: failures in a row after which an account pauses (0 for
-        never), and the seconds of the first pause.
+    max_concurrent, max_completions: chats, and code completions, at once on one account.
+    queue_length, queue_wait: how many requests may wait for a slot, and how many seconds.
+    retry_ratio: how many more calls to Fitten than one a request may need on average.
+    breaker_failures: failures in a row after which an account pauses; 0 for never.
+    breaker_pause: seconds of the first pause.
     """
 
     max_concurrent: Concurrency = 4
@@ -89,7 +89,7 @@ class PoolSettings:
 
 @dataclass(frozen=True, slots=True)
 class TimeoutSettings:
-    """The longest waits for the upstream; `answer` is for a whole answer, from its asking."""
+    """Sets the longest waits for Fitten; `answer` is the time of a whole answer."""
 
     connect: Seconds = 10.0
     call: Seconds = 20.0
@@ -100,11 +100,11 @@ class TimeoutSettings:
 
 @dataclass(frozen=True, slots=True)
 class CompletionSettings:
-    """Code completion at the cursor.
+    """Sets how code is completed at the cursor.
 
-    timeout: the longest wait for a completion, in seconds. filename: what Fitten is told of
-    a file whose name the editor does not send. diff: whether only what changed is sent of a
-    file that Fitten has seen.
+    timeout: the longest wait for a completion, in seconds.
+    filename: the name that Fitten gets when the editor sends none.
+    diff: whether only the changes are sent of a file that Fitten already has.
     """
 
     timeout: Seconds = 15.0
@@ -114,7 +114,7 @@ class CompletionSettings:
 
 @dataclass(frozen=True, slots=True)
 class FittenSettings:
-    """The upstream."""
+    """Sets the accounts at Fitten, its addresses, and how it is called."""
 
     accounts: Annotated[tuple[AccountSettings, ...], Distinct("account", "username")]
     base_url: Annotated[str, HttpUrl()] = "https://fc.fittenlab.cn"
@@ -135,10 +135,11 @@ class FittenSettings:
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """Pictures in chats.
+    """Sets which images a chat may have.
 
-    max_bytes, max_pixels: of one. remote: whether those at an https address are fetched, and
-    with remote_http those at http too. timeout: the longest fetch, in seconds.
+    max_bytes, max_pixels: the limits of one image.
+    remote: whether images at an https address are fetched; with remote_http at http too.
+    timeout: the longest fetch, in seconds.
     """
 
     max_bytes: Annotated[int, Between(1, 64 * 1024 * 1024)] = 5 * 1024 * 1024
@@ -150,7 +151,7 @@ class ImageSettings:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """Where log lines go and how they look."""
+    """Sets where log lines go and their format."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
@@ -159,7 +160,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that can be set."""
+    """Holds all settings."""
 
     fitten: FittenSettings
     server: ServerSettings = field(default_factory=ServerSettings)
@@ -170,15 +171,19 @@ class Config:
 
     @property
     def state_file(self) -> Path:
-        """Where tokens survive a restart; systemd's state directory unless set."""
+        """Return the file that keeps tokens over a restart.
+
+        Unless set, it is in systemd's state directory, or in `state` without systemd.
+        """
         if self.fitten.state_file:
             return Path(self.fitten.state_file)
         return Path(os.environ.get("STATE_DIRECTORY", "state").split(":")[0]) / "fitten.json"
 
     def listening_on(self, *, host: str | None, port: int | None) -> Config:
-        """The same, with the address that the command line asks for.
+        """Return the settings with the address of the command line; None keeps the configured.
 
-        Raises ConfigError for what is no port, or would open an unprotected gateway.
+        Raises ConfigError for a wrong port, and for an address that other machines reach
+        when no API key is asked for.
         """
         if port is not None and (fault := Between(0, 65_535).fault(port)):
             raise ConfigError([f"--port: {fault}"])
@@ -193,36 +198,37 @@ class Config:
         return changed
 
     def as_data(self) -> dict[str, Any]:
-        """The effective settings as plain data, secrets masked."""
+        """Return the effective settings as plain data, secrets masked."""
         data = {
             name: options.as_plain_data(getattr(self, name))
             for name in ("server", "stream", "fitten", "images", "log")
         }
         data["fitten"]["state_file"] = str(self.state_file)
         data["middlewares"] = [
-            {step.name: options.as_plain_data(step.options)} if step.options else step.name
-            for step in self.middlewares
+            {entry.name: options.as_plain_data(entry.options)} if entry.options else entry.name
+            for entry in self.middlewares
         ]
         return data
 
     def secrets(self) -> list[str]:
-        """Every secret that stands in the settings."""
-        found = [s.value for s in _secrets((self.fitten, [s.options for s in self.middlewares]))]
+        """Return all secrets in the settings, and the passwords within addresses."""
+        found = [s.value for s in _secrets((self.fitten, [m.options for m in self.middlewares]))]
         return found + [part for secret in found for part in _passwords_in(secret)]
 
     def masked(self, text: str) -> str:
-        """A text without the secrets of these settings."""
+        """Return a text with the secrets of these settings masked."""
         return _without(self.secrets(), text)
 
 
 def load_config(
     path: Path, environ: Mapping[str, str] | None = None, *, without_secrets: bool = False
 ) -> Config:
-    """The settings in a file, YAML or the original's INI by its ending.
+    """Read the settings from a file: `.ini` as the original program's INI, others as YAML.
 
-    environ: what `${NAME}` stands for; the process's environment unless given.
-    without_secrets: do not read what `${credential:NAME}` and `${file:PATH}` stand for.
-    Raises ConfigError with every mistake.
+    environ: the values of `${NAME}`; the process's environment unless given.
+    without_secrets: whether the secrets of `${credential:NAME}` and `${file:PATH}` are not
+        read; placeholders take their place.
+    Raises ConfigError with all mistakes.
     """
     environ = os.environ if environ is None else environ
     try:
@@ -236,8 +242,8 @@ def load_config(
     mistakes = document.mistakes
     config = _settings(document.data, mistakes) if document.readable else None
     if mistakes:
-        said = [_location(path, document, where) + mistakes[where] for where in mistakes]
-        raise ConfigError([_without(document.secrets, line) for line in said])
+        lines = [_location(path, document, where) + mistakes[where] for where in mistakes]
+        raise ConfigError([_without(document.secrets, line) for line in lines])
     assert config is not None
     return config
 
@@ -252,7 +258,10 @@ _SECTIONS = {
 
 
 def _settings(data: Any, mistakes: Mistakes) -> Config | None:
-    """The settings, or None when there are mistakes; each part is read whatever the others are."""
+    """Return the settings, or None when there are mistakes.
+
+    All sections are read, also after a mistake, so that all mistakes are reported.
+    """
     data = {} if data is None else data
     known = (*_SECTIONS, "middlewares")
     if not isinstance(data, dict):
@@ -274,16 +283,16 @@ def _settings(data: Any, mistakes: Mistakes) -> Config | None:
 
 
 def _exposure(server: ServerSettings, chain: tuple[MiddlewareEntry, ...]) -> str | None:
-    """Why the gateway must not listen on its address, if so."""
+    """Return why the gateway must not listen on its address; None when it may."""
     try:
         loopback = ipaddress.ip_address(server.host).is_loopback
     except ValueError:
         loopback = server.host == "localhost"
-    if loopback or server.allow_open or any(step.name == "api_key" for step in chain):
+    if loopback or server.allow_open or any(m.name == "api_key" for m in chain):
         return None
     return (
-        f"{server.host} can be reached from outside and no api_key middleware asks for a key; add "
-        "api_key, or listen on 127.0.0.1, or say server.allow_open: true"
+        f"{server.host} can be reached from other machines, and no api_key middleware asks for "
+        "a key. Add api_key, or listen on 127.0.0.1, or set server.allow_open: true"
     )
 
 
@@ -300,7 +309,7 @@ def _without(secrets: Iterable[str], text: str) -> str:
 
 
 def _passwords_in(secret: str) -> list[str]:
-    """The password within an address, which may be written in other ways than the whole."""
+    """Return the password within an address, as it is written there and decoded."""
     if "://" not in secret or "@" not in secret:
         return []
     try:

@@ -73,7 +73,7 @@ async def test_a_socket_open_to_the_world_wants_a_key(
     with socket.create_server(("0.0.0.0", 0)) as listening:
         service = await supervisor.start(sockets=listening, wait=False)
         assert await service.exit_status(within=10) == 2
-    assert "can be reached from outside" in service.raw
+    assert "can be reached from other machines" in service.raw
     assert "Traceback" not in service.raw
 
 

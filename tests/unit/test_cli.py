@@ -159,7 +159,7 @@ def test_an_open_address_without_a_key_exits_2(run: Run, tmp_path: Path) -> None
     (tmp_path / "config.yaml").write_text(CONFIG.partition("middlewares")[0] + "middlewares: []\n")
     result = run("serve", "--host", "0.0.0.0", **ENVIRON)
     assert result.returncode == 2
-    assert "--host: 0.0.0.0 can be reached from outside" in result.stderr
+    assert "--host: 0.0.0.0 can be reached from other machines" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])

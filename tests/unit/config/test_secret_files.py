@@ -66,7 +66,7 @@ def test_a_credential_is_the_text_of_its_file(folder: Path, content: str, value:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../config.yaml", "a/b", "/etc/passwd", "a b"])
 def test_a_name_cannot_leave_the_directory(folder: Path, name: str) -> None:
-    assert "is no name of a credential" in mistake(folder, "${credential:" + name + "}")
+    assert "needs the name of a credential" in mistake(folder, "${credential:" + name + "}")
 
 
 def test_a_credential_that_is_not_there_is_named(folder: Path) -> None:
@@ -87,7 +87,7 @@ def test_without_systemd_it_is_said_where_credentials_come_from(tmp_path: Path) 
     [
         (b"", "is empty"),
         (b"\n", "is empty"),
-        (b"a\0b", "holds a NUL"),
+        (b"a\0b", "has a NUL character"),
         (b"\xff\xfe", "is not text in UTF-8"),
         (b"x" * 65537, "is larger than 65536 bytes"),
     ],
@@ -99,7 +99,7 @@ def test_what_is_no_secret_is_refused(folder: Path, content: bytes, reason: str)
 
 def test_a_pipe_does_not_hang_the_start(folder: Path) -> None:
     os.mkfifo(folder / "credentials/x")
-    assert "is no regular file" in mistake(folder, "${credential:x}")
+    assert "is not a regular file" in mistake(folder, "${credential:x}")
     assert "Is a directory" in mistake(folder, in_file(folder / "credentials"))
 
 
@@ -108,7 +108,7 @@ def test_a_file_that_others_may_read_is_refused(folder: Path, mode: int) -> None
     file = folder / "secret"
     file.write_text("correct horse")
     file.chmod(mode)
-    assert mistake(folder, in_file(file)).endswith("may be read by others: chmod 600")
+    assert mistake(folder, in_file(file)).endswith("can be read by other users: chmod 600")
     file.chmod(0o600)
     assert password(folder, in_file(file)) == "correct horse"
 

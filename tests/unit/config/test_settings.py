@@ -323,7 +323,7 @@ def test_an_account_may_have_its_own_number_of_chats_at_once(files: Files) -> No
     ("names", "complaint"),
     [
         ((), "no account given; at least one is needed"),
-        (("ada", "bob", "ada"), "number 3 has the same username as an earlier one"),
+        (("ada", "bob", "ada"), "account 3 has the same username as an earlier one"),
     ],
 )
 def test_accounts_are_at_least_one_and_distinct(
@@ -357,7 +357,9 @@ class TestAnAddressBeyondLoopback:
         (mistake,) = files.mistakes(
             FITTEN + f"middlewares: [request_id]\nserver:\n  host: '{host}'\n"
         )
-        assert mistake.startswith(f"config.yaml:4: server.host: {host} can be reached from outside")
+        assert mistake.startswith(
+            f"config.yaml:4: server.host: {host} can be reached from other machines"
+        )
         assert "api_key" in mistake
         assert "server.allow_open: true" in mistake
 
@@ -365,7 +367,7 @@ class TestAnAddressBeyondLoopback:
         self, files: Files, host: str
     ) -> None:
         config = files.load(FITTEN + "middlewares: []\n")
-        with pytest.raises(ConfigError, match=r"^--host: .*can be reached from outside"):
+        with pytest.raises(ConfigError, match=r"^--host: .*can be reached from other machines"):
             config.listening_on(host=host, port=None)
 
     def test_is_allowed_with_a_key(self, files: Files, host: str) -> None:
@@ -529,8 +531,8 @@ class TestTheIniForm:
                     "[Main] username: is missing",
                 ],
             ),
-            ("[Other]\na = 1\n", ["[Main]: is missing; it holds username, password and api_key"]),
-            ("", ["[Main]: is missing; it holds username, password and api_key"]),
+            ("[Other]\na = 1\n", ["[Main]: is missing; it has username, password and api_key"]),
+            ("", ["[Main]: is missing; it has username, password and api_key"]),
         ],
     )
     def test_has_its_mistakes_told_at_once(
@@ -548,7 +550,7 @@ class TestTheIniForm:
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("canary = a\n", "line 1 stands before any [section]"),
+            ("canary = a\n", "line 1 is before the first [section]"),
             ("[Main]\ncanary\n", "line 2 is neither a [section] nor name = value"),
             ("[Main]\ncanary = 1\ncanary = 2\n", "an option is given twice, again in line 3"),
             ("[canary]\n[canary]\n", "a section is there twice, again in line 2"),
