@@ -1,1 +1,1 @@
-"""Logs: lines, sinks, masking of secrets, tracebacks."""
+"""Writes the log: lines, sinks, masking of secrets, tracebacks."""

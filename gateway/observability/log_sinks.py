@@ -1,7 +1,7 @@
-"""Where log lines end: stderr and a file, each behind a bounded queue and a thread.
+"""Writes log lines to stderr and a file, each with a bounded queue and a thread of its own.
 
-A sink that stops reading, or a disk that hangs, must not stop a request; and lines that are
-written together cost a fraction of lines written one by one.
+A reader that stops, or a disk that hangs, must not stop a request. Lines that are written
+together also cost a fraction of lines written one by one.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ _BATCH_DELAY = 0.02  # seconds
 
 
 class LogTarget(Protocol):
-    """What takes whole lines; raises OSError or ValueError when it cannot."""
+    """Describes a stream or a file that lines are written to."""
 
-    def write(self, text: str) -> None: ...
+    def write(self, text: str) -> None:
+        """Write whole lines. Raises OSError or ValueError when that fails."""
+        ...
 
 
 class LogSink:
-    """Lines on their way to one target; `put` never waits.
+    """Holds the lines for one target until a thread writes them; `put` never waits.
 
-    lost: the line that says how many lines were lost, written once lines can be again.
+    lost: renders the line that says how many lines were lost. It is written when the target
+        takes lines again.
     """
 
     def __init__(self, target: LogTarget, lost: Callable[[int], str]) -> None:
@@ -42,7 +45,7 @@ class LogSink:
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def put(self, line: str) -> None:
-        """Have a line written soon; it is dropped and counted when too many wait."""
+        """Add a line to the queue; drop and count it when too many lines wait."""
         with self._lock:
             if self._size + len(line) > _MAX_QUEUED:
                 self._dropped += 1
@@ -53,17 +56,19 @@ class LogSink:
             self._wake.set()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all is written, at most `timeout` seconds; whether it is."""
-        until = time.monotonic() + timeout
+        """Wait until all lines are written, at most `timeout` seconds; return whether they are."""
+        deadline = time.monotonic() + timeout
         while self._lines or self._busy:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 return False
             time.sleep(0.001)
         return True
 
     def close(self, timeout: float) -> bool:
-        """Write what waits, at most for `timeout` seconds, and end the thread; whether it is
-        written."""
+        """Write the queued lines and end the thread; return whether all lines are written.
+
+        timeout: the longest wait, in seconds.
+        """
         self._closing = True
         self._wake.set()
         return self.flush(timeout)
@@ -88,15 +93,16 @@ class LogSink:
             if lines:
                 self._target.write("\n".join([*lines, ""]))
         except (OSError, ValueError):
-            with self._lock:  # to be said when there is somebody to hear it
+            with self._lock:  # counted, and reported when a write succeeds again
                 self._dropped += len(lines) - bool(dropped) + dropped
 
 
 class StreamTarget:
-    """A stream such as stderr, past its buffer: that is locked while a write hangs.
+    """Writes to the descriptor of a stream such as stderr, without the stream's buffer.
 
-    shared: whether other processes write to it too. Lines stay whole then, for the price of
-        more calls: a pipe takes so many bytes at a time, or none.
+    The buffer would be locked while a write hangs.
+    shared: whether other processes write to the stream too. Each write then has at most
+        PIPE_BUF bytes, so that lines of several processes do not mix. It needs more calls.
     """
 
     def __init__(self, stream: TextIO, *, shared: bool = False) -> None:
@@ -104,9 +110,10 @@ class StreamTarget:
         self._shared = shared
 
     def write(self, text: str) -> None:
+        """Write whole lines. Raises OSError or ValueError when that fails."""
         try:
             descriptor = self._stream.fileno()
-        except OSError:  # it has none, as in tests
+        except OSError:  # a stream of a test may have none
             self._stream.write(text)
         else:
             raw = text.encode("utf-8", "backslashreplace")
@@ -115,9 +122,9 @@ class StreamTarget:
 
 
 class FileTarget:
-    """A file that is opened anew when it was moved away, as logrotate does.
+    """Writes to the end of a file, and opens it again after logrotate has moved it away.
 
-    Raises OSError when it cannot be opened.
+    Raises OSError when the file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
@@ -127,16 +134,18 @@ class FileTarget:
         self._open()
 
     def write(self, text: str) -> None:
+        """Write whole lines. Raises OSError when the file cannot be opened or written."""
         if self._descriptor is None or self._moved():
             self._open()
         assert self._descriptor is not None
         _write_all(self._descriptor, text.encode("utf-8", "backslashreplace"))
 
     def reopen(self) -> None:
-        """Open it anew at the next write, even where it seems to be in its place."""
+        """Open the file again at the next write, even if it was not moved."""
         self._identity = (0, 0)
 
     def close(self) -> None:
+        """Close the file; a write opens it again."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -157,7 +166,10 @@ class FileTarget:
 
 
 def _pipe_parts(raw: bytes) -> Iterator[bytes]:
-    """Whole lines, as many as a pipe takes at once; a longer line is a part by itself."""
+    """Split a text into whole lines, as many as a pipe takes in one write.
+
+    A line that is longer than that is a part by itself.
+    """
     begin = 0
     while len(raw) - begin > select.PIPE_BUF:
         end = raw.rfind(b"\n", begin, begin + select.PIPE_BUF) + 1

@@ -1,4 +1,4 @@
-"""Structured log lines to stderr and a file, secrets masked as the last step."""
+"""Configures structured logging to stderr and a file; secrets are masked in the finished line."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from gateway.observability import tracebacks
 from gateway.observability.log_sinks import FileTarget, LogSink, StreamTarget
 from gateway.observability.redaction import Redactor, printable
 
-_CLOSE_TIMEOUT = 60.0  # seconds that a file which is left behind may take
+_CLOSE_TIMEOUT = 60.0  # seconds to write the last lines of a file that is no longer used
 
 _ARGUMENTS = re.compile(r"\(.+\)")
 
 
 class LogOutputs:
-    """The sinks of this process; to be closed in the end, so that the last lines are written.
+    """Holds the sinks of this process. Close it at the end, so that the last lines are written.
 
-    stream: where lines always go; stderr unless given. shared: whether other processes write
-    to it too.
+    stream: gets all lines; stderr unless given.
+    shared: whether other processes write to the stream too.
     """
 
     def __init__(self, stream: TextIO | None = None, *, shared: bool = False) -> None:
         self._stderr = LogSink(StreamTarget(stream or sys.stderr, shared=shared), self._lost)
         self._sinks = [self._stderr]
         self._file: FileTarget | None = None
-        self.rendered_loss: Callable[[int], str] = str
+        self.render_loss: Callable[[int], str] = str
 
     def _lost(self, count: int) -> str:
-        return self.rendered_loss(count)
+        return self.render_loss(count)
 
     def also_to(self, file: FileTarget | None) -> None:
-        """Write to this file too, and no more to the one before it."""
+        """Write to this file too, and no longer to the former one."""
         former, former_file = self._sinks[1:], self._file
         self._file = file
         self._sinks = [self._stderr, *([LogSink(file, self._lost)] if file else [])]
@@ -50,38 +50,38 @@ class LogOutputs:
             if sink.close(_CLOSE_TIMEOUT):
                 file.close()
 
-        for sink in former:  # it may have lines left, and its disk may hang
+        for sink in former:  # in a thread: lines may be left, and the disk may hang
             assert former_file is not None
             threading.Thread(target=finish, args=(sink, former_file), daemon=True).start()
 
     @property
     def path(self) -> str | None:
-        """Where the file is."""
+        """Return the path of the file, or None."""
         return self._file.path if self._file else None
 
     def reopen(self) -> None:
-        """Open the file anew at its next line, whatever has become of it."""
+        """Open the file again at its next line, even if it was not moved."""
         if self._file:
             self._file.reopen()
 
     def put(self, line: str) -> None:
-        """One line for each of them."""
+        """Put a line into the queue of each sink."""
         for sink in self._sinks:
             sink.put(line)
 
     def flush(self, timeout: float = 1.0) -> None:
-        """Wait until what was logged is written, at most `timeout` seconds."""
+        """Wait until all lines are written, at most `timeout` seconds for each sink."""
         for sink in self._sinks:
             sink.flush(timeout)
 
     def close(self, timeout: float = 1.0) -> None:
-        """Write what is left, at most for `timeout` seconds."""
+        """Write the queued lines and stop, after at most `timeout` seconds for each sink."""
         for sink in self._sinks:
             sink.close(timeout)
 
 
 class _LineLogger:
-    """The logger that structlog's processors hand their line to."""
+    """Takes the finished line from structlog's processors."""
 
     def __init__(self, name: str, put: Callable[[str], None]) -> None:
         self.name = name
@@ -92,13 +92,13 @@ _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.
 
 
 class _StdlibHandler(logging.Handler):
-    """Log records of libraries, on the same road."""
+    """Passes log records of libraries on to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = max(n for n in _LEVELS if n <= max(record.levelno, logging.DEBUG))
         message = record.getMessage()
         if record.name == "asyncio":
-            # It goes on with what it holds: exceptions, connections, arguments of callbacks.
+            # The other lines have exceptions, connections and arguments of callbacks.
             message = _ARGUMENTS.sub("(...)", message.partition("\n")[0])
         structlog.get_logger(record.name).log(level, message, exc_info=record.exc_info)
 
@@ -112,10 +112,11 @@ def configure_logging(
 ) -> LogOutputs:
     """Set up structlog and the standard library's logging for this process.
 
-    labels: what every line has, such as the worker that it comes from, which then is not the
-        only one to write to the stream.
-    outputs: those of an earlier call, for other settings. They are to be closed at the
-    process's end. Raises OSError when the file cannot be opened; then nothing has changed.
+    labels: fields of every line, such as the number of the worker. With labels, other
+        processes are expected to write to the stream too.
+    outputs: the result of an earlier call, to be changed to these settings.
+    Returns the outputs, to be closed at the end of the process. Raises OSError when the file
+    cannot be opened; then nothing has changed.
     """
     file = None
     if settings.file and (outputs is None or outputs.path != settings.file):
@@ -140,7 +141,7 @@ def configure_logging(
         return rendered(None, "", stamp(None, "", event))
 
     put = outputs.put
-    outputs.rendered_loss = lost
+    outputs.render_loss = lost
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     structlog.configure(
         processors=[
@@ -169,36 +170,33 @@ _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
 def _json_line(_: Any, __: str, event: structlog.typing.EventDict) -> str:
-    """One JSON object in ASCII, whatever is in it."""
+    """Encode an event as one JSON object in ASCII; values of unknown types as their repr."""
     try:
         line = _encode(event)
-    except (TypeError, UnicodeEncodeError):  # keys that are no text, lone surrogates
+    except (TypeError, UnicodeEncodeError):  # a key that is not text, or a lone surrogate
         line = b"\xff"
     return line.decode("ascii") if line.isascii() else json.dumps(event, default=repr)
 
 
 def _printable(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Callers' text in values must not forge lines or move a terminal's cursor."""
+    """Escape values, since text of a client must not forge lines or move a terminal's cursor."""
     for name, value in event.items():
         if type(value) is str and not value.isprintable() and name != "exception":
             event[name] = printable(value)
     return event
 
 
-_MAX_RECORDS = 5  # of a kind
-
-
+_MAX_RECORDS = 5  # of one kind in one period
 _PERIOD = 10.0  # seconds
-
-
 _MAX_KINDS = 256
 
 
 class FloodFilter(logging.Filter):
-    """Lets the first few records of a kind pass within some seconds.
+    """Passes the first 5 records of each kind in 10 seconds and drops the others.
 
-    With no descriptor left, asyncio logs a traceback for each connection that it cannot take
-    and tries again at once. A kind is a logger and a text before its values are filled in.
+    With no file descriptor left, asyncio logs a traceback for each connection that it cannot
+    accept, and tries again at once. Records are of one kind when logger and message are
+    equal, before values are filled in.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -207,7 +205,7 @@ class FloodFilter(logging.Filter):
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is heard."""
+        """Return whether a record is logged."""
         kind = record.name, str(record.msg)[:200]
         now = self._clock()
         since, count = self._kinds.get(kind, (now, 0))

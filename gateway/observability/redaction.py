@@ -1,4 +1,4 @@
-"""Masks secrets in rendered lines, in every way in which a secret may be written."""
+"""Masks secrets in rendered lines, in all forms in which a secret may be written."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
 _MASK = "****"
-_MIN_LENGTH = 4  # characters; masking shorter secrets would only garble the log
+_MIN_LENGTH = 4  # characters; masking shorter secrets would make the log unreadable
 _MAX_LEARNT = 256
-# What looks like a secret is masked even when nobody told us of it.
+# Text that looks like a secret is masked even if it is not known as one.
 _LOOKS_SECRET = re.compile(
     r"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+"
     r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"
@@ -20,44 +20,45 @@ _LOOKS_SECRET = re.compile(
     r"|(?<![\w-])sk-[\w-]{16,}"
 )
 _SECRET_PREFIXES = ("eyJ", "FT_", "sk-")
-_MIN_BASE64_BYTES = 8  # bytes; of shorter ones base64 leaves next to nothing to recognise
+_MIN_BASE64_BYTES = 8  # bytes; the base64 of shorter secrets has too few characters to find
 
 
 class Redactor:
-    """Masks known secrets, and what looks like one, in a rendered line.
+    """Masks known secrets, and text that looks like a secret, in a rendered line.
 
-    secrets: those of the configuration, which are never forgotten.
+    secrets: from the configuration; they are never forgotten.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._lasting = tuple(s for s in secrets if len(s) >= _MIN_LENGTH)
+        self._permanent = tuple(s for s in secrets if len(s) >= _MIN_LENGTH)
         self._learnt: OrderedDict[str, set[str]] = OrderedDict()
-        self._gather()
+        self._collect_forms()
 
     def renew(self, secrets: Iterable[str]) -> None:
-        """Other settings have come: theirs last, the former ones are like those learnt."""
-        former, self._lasting = self._lasting, tuple(s for s in secrets if len(s) >= _MIN_LENGTH)
-        for secret in {*former} - {*self._lasting}:
+        """Replace the secrets of the configuration; the former ones are kept as learnt ones."""
+        former = {*self._permanent}
+        self._permanent = tuple(s for s in secrets if len(s) >= _MIN_LENGTH)
+        for secret in former - {*self._permanent}:
             self.add(secret)
-        self._gather()
+        self._collect_forms()
 
     def add(self, secret: str) -> None:
-        """Mask this from now on; what was learnt long ago is forgotten in the end."""
+        """Mask a secret from now on. Only the last 256 secrets that were added are known."""
         if len(secret) < _MIN_LENGTH or secret in self._learnt:
             return
         self._learnt[secret] = written_forms(secret)
         if len(self._learnt) > _MAX_LEARNT:
             self._learnt.popitem(last=False)
-        self._gather()
+        self._collect_forms()
 
-    def _gather(self) -> None:
-        # Base64 not of those learnt: there may be hundreds, and each form costs at each line.
-        lasting = (written_forms(secret) | base64_forms(secret) for secret in self._lasting)
-        known: set[str] = set().union(*lasting, *self._learnt.values())
+    def _collect_forms(self) -> None:
+        # No base64 of learnt secrets: there may be hundreds, and each form costs in each line.
+        permanent = (written_forms(secret) | base64_forms(secret) for secret in self._permanent)
+        known: set[str] = set().union(*permanent, *self._learnt.values())
         self._forms = tuple(sorted(known, key=len, reverse=True))
 
     def __call__(self, line: str) -> str:
-        # No pattern of them all: to compile it takes long, and most lines hold none of them.
+        # No regular expression of all forms: it is slow to compile, and few lines have a secret.
         for form in [form for form in self._forms if form in line]:
             line = line.replace(form, _MASK)
         if any(start in line for start in _SECRET_PREFIXES) or "bearer" in line.lower():
@@ -66,7 +67,7 @@ class Redactor:
 
 
 def written_forms(secret: str) -> set[str]:
-    """As it is, as JSON, URLs, Python and log lines write it, and as they write that again."""
+    """Return a secret as it is, as JSON, URLs, Python and logs write it, and each written twice."""
     raw = secret.encode("utf-8", "surrogatepass")
     urls = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
     once = {secret, repr(raw)[2:-1], repr(b"'\"" + raw)[5:-1], *urls, *_written(secret)}
@@ -74,7 +75,7 @@ def written_forms(secret: str) -> set[str]:
 
 
 def printable(text: str) -> str:
-    """A text that can neither forge lines nor move a terminal's cursor."""
+    """Escape what is not printable, so that a text cannot forge lines or move a cursor."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -91,17 +92,18 @@ def _written(text: str) -> set[str]:
 
 
 def base64_forms(secret: str) -> set[str]:
-    """What base64 makes of it, whatever stands before and behind it, as in Basic authentication.
+    """Return the base64 of a secret with any text before and after it, as in Basic authentication.
 
-    Where it begins in a group of three bytes is not known: there are three forms, without the
-    characters that it shares with its neighbours.
+    The secret may begin at any of the three bytes of a group, so there are three forms. The
+    characters that also depend on other text are left out.
     """
     raw = secret.encode("utf-8", "surrogatepass")
     if len(raw) < _MIN_BASE64_BYTES:
         return set()
-    return {_after(before, raw) for before in range(3)}
+    return {_base64_after(before, raw) for before in range(3)}
 
 
-def _after(before: int, raw: bytes) -> str:
+def _base64_after(before: int, raw: bytes) -> str:
+    """Return the characters of base64 that depend on `raw` alone, with `before` bytes first."""
     encoded = base64.b64encode(bytes(before) + raw).decode()
     return encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]

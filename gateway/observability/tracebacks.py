@@ -1,7 +1,8 @@
-"""Tracebacks that tell where and what, but not what exceptions say: it may quote a prompt.
+"""Formats tracebacks without the texts of exceptions, since a text may quote a prompt.
 
-What a library or a step puts into an exception's text is not in our hands. So a traceback
-has the lines of code and the exceptions' kinds; texts only where they cannot quote anything.
+A library or a middleware may put anything into the text of an exception. So a traceback has
+the lines of code and the types of the exceptions. Texts are shown only where they cannot
+quote anything: of the gateway's own errors, of the interpreter and of imports.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _MODULE_NAME = re.compile(r"[\w.]{1,100}", re.ASCII)
 
 
 def format_exception(error: BaseException) -> str:
-    """An exception with those that led to it, as Python prints them, without their texts."""
+    """Format an exception and its causes as Python does, but without most texts."""
     parts: list[str] = []
     _add(error, parts, set())
     return "".join(parts).rstrip("\n")
@@ -37,20 +38,20 @@ def format_exception(error: BaseException) -> str:
 def render_for_structlog(
     exc_info: tuple[type[BaseException], BaseException, TracebackType | None],
 ) -> str:
-    """The same for structlog."""
+    """Format an exception for structlog, as `format_exception` does."""
     return format_exception(exc_info[1])
 
 
 def print_fatal_exception(
     kind: type[BaseException], error: BaseException, _: object = None
 ) -> None:
-    """For `sys.excepthook`: what ends the process, on stderr."""
+    """Print the exception that ends the process to stderr; used as `sys.excepthook`."""
     if not issubclass(kind, KeyboardInterrupt):
         print(format_exception(error), file=sys.stderr)
 
 
 def log_uncaught_exceptions() -> None:
-    """Log what Python would print past the log: exceptions of threads and of finalizers."""
+    """Log exceptions of threads and finalizers, which Python would print without the log."""
     log = structlog.get_logger("python")
 
     def on_thread(found: threading.ExceptHookArgs) -> None:
@@ -88,12 +89,12 @@ def _exception_text(error: BaseException) -> str:
     if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno > 0:
         return os.strerror(error.errno)  # its own text has a file's name, or worse
     try:
-        said = str(error)
-    except Exception:  # it is somebody else's code
-        return "(a text that cannot be had)"
-    if not said or _is_harmless(error):
-        return said
-    return f"({len(said)} characters that are not logged)"
+        text = str(error)
+    except Exception:  # a `__str__` of other code may raise anything
+        return "(no text: __str__ failed)"
+    if not text or _is_harmless(error):
+        return text
+    return f"({len(text)} characters that are not logged)"
 
 
 def _is_harmless(error: BaseException) -> bool:

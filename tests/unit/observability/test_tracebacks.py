@@ -212,7 +212,7 @@ def test_an_exception_without_a_text_is_shown_too() -> None:
     def fails() -> None:
         raise Broken
 
-    assert "Broken: (a text that cannot be had)" in told(fails)
+    assert "Broken: (no text: __str__ failed)" in told(fails)
 
 
 def test_an_exception_that_causes_itself_ends() -> None:
