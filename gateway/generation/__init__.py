@@ -1,1 +1,1 @@
-"""The neutral language between APIs and upstream: what is asked, and what came of it. No I/O."""
+"""Defines what dialects and the upstream exchange: requests, pieces, outcomes. No I/O."""

@@ -1,4 +1,4 @@
-"""A model of the upstream."""
+"""Defines the model of a generation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model of the upstream: the id callers use and what the upstream calls it."""
+    """Describes a model of the upstream.
+
+    id: the name that clients use. selection_name: the upstream's own name for it, or None.
+    """
 
     id: str
     display_name: str

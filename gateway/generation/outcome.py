@@ -1,4 +1,4 @@
-"""What became of a request: usage, times, how it ended."""
+"""Records what becomes of a request: token counts, times, how it ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.generation.request import GenerationRequest
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens. `estimated` says that the upstream gave no count and we guessed."""
+    """Holds token counts. `estimated`: the upstream gave none, so they are a guess."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -22,16 +22,16 @@ class Usage:
 
 @dataclass(slots=True, eq=False)
 class Generation:
-    """What is becoming of a request; written as it happens, read by the request log.
+    """Records a request and what becomes of it; the request log reads it at the end.
 
-    end: "complete", or the code of the error that ended it ("client_closed_request"
-    when the caller left); None while it runs.
-    caller: the name of the API key in use, where one was asked for.
-    format_missed: the answer is whole, but not of the form that was wanted.
-    finish_reasons: of each fill, once the answer is whole.
-    account: the upstream's account that served it last; for logs, never for callers.
-    queued: seconds spent in line for an account.
-    Times are of the monotonic clock, in seconds.
+    caller: the name of the API key; None when no key was asked for.
+    started, first_piece: times of the monotonic clock, in seconds.
+    finish_reasons: one for each fill, once the answer is whole.
+    end: "complete", or the code of the error that ended it ("client_closed_request" when the
+        client left); None while it runs.
+    format_missed: the answer is whole, but does not fit the wanted response format.
+    account: the upstream's account that served it last; for logs, never for clients.
+    queued: seconds spent in the queue for a slot.
     """
 
     request: GenerationRequest
@@ -50,5 +50,5 @@ class Generation:
 
     @property
     def model_name(self) -> str:
-        """The name the caller sees: their own word for the model, else its id."""
+        """Return the model's name in answers: the name that the client sent, else the id."""
         return self.request.model or self.model.id

@@ -1,4 +1,4 @@
-"""Pieces of an answer on their way from the upstream to the caller."""
+"""Defines the pieces in which an answer passes from the upstream to the client."""
 
 from __future__ import annotations
 
@@ -8,36 +8,42 @@ from typing import Any, Literal, Protocol
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
-
-# A piece of an answer: its kind and its text, never empty. A plain tuple, because there
-# is one for every few characters of every answer. A "call" begins a call and its text is
-# the tool's name; "arguments" continue the JSON of the call begun last. A "choice" begins
-# the answer to the next of several prompts; its text is that one's number.
+# The kind of a piece says what its text is, which is never empty:
+# "content", "reasoning": a part of the answer, or of the model's thoughts.
+# "call": the name of a tool; a tool call begins. "arguments": a part of the JSON arguments
+#     of the last call.
+# "choice": the number of a prompt, where there are several; its answer begins.
 Kind = Literal["content", "reasoning", "call", "arguments", "choice"]
 
-
+# A plain tuple, because an answer has a piece for every few characters.
 Piece = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """After how many seconds without a piece a sign is wanted, first `grace`, then `interval`,
-    and what gives it. A sign never waits for a piece and is never given twice at once."""
+    """Sets when the client gets a sign that its request still runs.
+
+    grace: seconds without a piece before the first sign.
+    interval: seconds without a piece before each further sign.
+    sign: sends it. It runs beside the upstream, and never twice at the same time.
+    """
 
     grace: float
     interval: float
     sign: Callable[[], Coroutine[Any, Any, None]]
 
 
-# Offered a batch, it says whether it took it.
+# Called with a batch; returns whether it took the batch.
 Sink = Callable[[Sequence[Piece]], bool]
 
 
 class Answer(Protocol):
-    """The batches of one answer; `ended` says that the one in hand is the last.
+    """Gives the batches of one answer by iteration, inside its context.
 
-    direct: where set, it is offered a batch in the moment it arrives, while the iteration
-        waits; what it takes (True) does not come by the iteration. So a piece wakes no task.
+    ended: whether the current batch is the last one.
+    direct: a sink, or None. While the iteration waits, the sink is called with each batch as
+        it arrives. A batch that it takes is not returned by the iteration, so that a piece
+        wakes no task.
     Leaving the context stops the upstream.
     """
 

@@ -1,8 +1,7 @@
-"""One generation: what is asked, in no dialect, and what came of it.
+"""Defines what a client asks for, independent of dialect and upstream.
 
-The hub between `apis/` (which never know the upstream) and `fitten/` (which never
-knows an API): an API turns a body into a `GenerationRequest`, the upstream turns that
-into batches of pieces, and `Generation` keeps the books that the request log reads.
+`apis/` parses a body into a `GenerationRequest`; `fitten/` answers it with batches of pieces.
+Neither of them imports the other.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture: its media type and its bytes in base64."""
+    """Holds an image: its media type and its bytes in base64."""
 
     mime: str
     data: str
@@ -24,7 +23,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class RemoteImage:
-    """A picture that is still to be fetched. param: where in the request it stands."""
+    """Describes an image that must be fetched first. param: where it is in the request."""
 
     url: str
     param: str
@@ -32,7 +31,10 @@ class RemoteImage:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool that may be called: `parameters` is a JSON schema of its arguments."""
+    """Describes a tool that the model may call.
+
+    parameters: the JSON schema of its arguments.
+    """
 
     name: str
     description: str = ""
@@ -41,7 +43,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call made earlier; `arguments` are JSON text, as the model is said to have written."""
+    """Holds a tool call of the history; `arguments` is the JSON text that the client sent."""
 
     id: str
     name: str
@@ -50,7 +52,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """Whether tools may or must be called; `name` is the one that must be, for "named"."""
+    """Says whether tools may or must be called; `name` is the tool to call for "named"."""
 
     mode: Literal["auto", "none", "required", "named"] = "auto"
     name: str | None = None
@@ -58,11 +60,11 @@ class ToolChoice:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation.
+    """Holds one message of the conversation.
 
-    call_id: names the call that a tool turn answers. calls: those an assistant turn made,
-    after its text. images: they stand before the text; those to be fetched only until the
-    upstream is asked.
+    call_id: the id of the tool call that a message of a tool answers.
+    images: they come before the text. Remote ones are fetched before the upstream is asked.
+    calls: the tool calls that an assistant made after its text.
     """
 
     role: Role
@@ -74,10 +76,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """JSON is wanted.
+    """Asks for an answer in JSON.
 
-    is_object: it is to be an object, whatever is in it. schema: a JSON schema that it is
-    to fit; None for no other wish. name, description: the schema's.
+    is_object: whether the answer must be an object.
+    schema: the JSON schema that the answer must fit, or None.
+    name, description: of the schema.
     """
 
     is_object: bool = False
@@ -88,7 +91,7 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """A text with a gap at the cursor. filename: the file's, as far as it is known."""
+    """Describes a text with a gap at the cursor. filename: None when it is not known."""
 
     prefix: str
     suffix: str
@@ -97,16 +100,16 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What is asked: an answer to `messages`, or what belongs into the gap of each of `fills`.
+    """Asks for an answer to `messages`, or for the text in the gap of each of `fills`.
 
-    model: the caller's word for it; None means the default.
+    echo: for each fill the text to send before its answer; empty when none is wanted.
+    model: the name that the client sent; None means the default.
     stop: strings at which the answer ends; they are not part of it.
-    max_tokens: the most tokens of answer and reasoning together; None for no limit.
-    echo: for each fill what goes before its answer, where that is wanted.
-    response_format: the form that the answer is to have; None for any.
-    ignored: parameters that were given but cannot be carried out.
-    tools: what the model may call, as `tool_choice` says; no two have the same name.
-    parallel_tool_calls: whether one answer may hold several calls.
+    max_tokens: the limit of answer and reasoning together; None for no limit.
+    response_format: the form that the answer must have; None for any.
+    ignored: the names of parameters that have no effect.
+    tools: the tools that the model may call, as `tool_choice` says; their names are unique.
+    parallel_tool_calls: whether one answer may have several calls.
     """
 
     messages: tuple[Message, ...]
@@ -125,7 +128,7 @@ class GenerationRequest:
 
     @property
     def offered(self) -> tuple[Tool, ...]:
-        """The tools that the model may call in this answer."""
+        """Return the tools that the model may call in this answer."""
         choice = self.tool_choice
         if choice.mode == "none":
             return ()
@@ -135,10 +138,10 @@ class GenerationRequest:
 
 
 def inline_images(messages: Iterable[Message]) -> list[Image]:
-    """The pictures in a conversation whose bytes are there, in order."""
+    """Return the images of a conversation that need not be fetched, in order."""
     return [image for m in messages if m.images for image in inline(m.images)]
 
 
 def inline(images: Iterable[Image | RemoteImage]) -> list[Image]:
-    """Those pictures whose bytes are there."""
+    """Return the images that need not be fetched."""
     return [image for image in images if isinstance(image, Image)]

@@ -1,4 +1,4 @@
-"""Ends an answer where the upstream cannot: at stop strings, markers and a token limit."""
+"""Ends answers at stop strings, markers and a token limit, which the upstream cannot do."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class StopSequenceFilter:
-    """Pieces in, pieces out, up to the first stop string, marker or the token limit.
+    """Passes pieces on, up to the first stop string, the first marker or the token limit.
 
-    stop: strings of the caller's; matched exactly.
+    stop: strings that the client sent; matched exactly.
     markers: strings of the upstream's own notation, in lower case, each beginning with
         `<`; matched in any case.
-    max_tokens: limit of content and reasoning together, in the measure of `tokens`.
+    max_tokens: limit of content and reasoning together, as `token_estimate` counts.
 
-    The answer ends at the stop string that is completed first, as it would in a model
-    that looks for them after each token; so the result does not depend on how the text
-    was split into pieces. Only text that may be the beginning of such a string is held
-    back. Once `finish_reason` is set, nothing more comes out.
+    The answer ends at the string that is complete first, as in a model that searches after
+    each token. So the result does not depend on how the text is split into pieces. Only
+    text that may be the beginning of such a string is held back. After `finish_reason` is
+    set, no more pieces are returned.
     """
 
     def __init__(
@@ -35,7 +35,9 @@ class StopSequenceFilter:
         self._stop = tuple(stop)
         self._markers = tuple(markers)
         self._unbounded = not stop and max_tokens is None
-        self._room = None if max_tokens is None else max_tokens * token_estimate.BYTES_PER_TOKEN
+        self._bytes_left = (
+            None if max_tokens is None else max_tokens * token_estimate.BYTES_PER_TOKEN
+        )
         self._held = ""
         self._matched = False
         self.finish_reason: FinishReason | None = None
@@ -44,13 +46,13 @@ class StopSequenceFilter:
 
     @property
     def natural_reason(self) -> FinishReason:
-        """The reason of an answer that nothing cut."""
+        """Return the finish reason of an answer that was not cut."""
         return "stop"
 
     def feed(self, pieces: list[Piece]) -> list[Piece]:
-        """What of these pieces may go out now."""
+        """Take pieces of the answer and return those that may be sent now."""
         if self._unbounded and not self._held and not self.finish_reason:
-            # Where only markers could end the answer, one look at all of the text will do.
+            # Only markers could end the answer: one search of the joined text is enough.
             text = "".join([text for _, text in pieces])
             if "<" not in text:
                 self._count(pieces, text)
@@ -72,7 +74,7 @@ class StopSequenceFilter:
         return out
 
     def flush(self) -> list[Piece]:
-        """The text still held back, once it is known that no more will come."""
+        """Return the text still held back, when the answer is over."""
         out: list[Piece] = []
         if self._held and not self.finish_reason:
             held, self._held = self._held, ""
@@ -81,11 +83,11 @@ class StopSequenceFilter:
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens that went out, in the measure in which `max_tokens` is carried out."""
+        """Return how many tokens were passed on, counted as for `max_tokens`."""
         return token_estimate.estimate(self.content_bytes + self.reasoning_bytes)
 
     def _scan(self, text: str) -> str:
-        """What of the text precedes a match, or a possible beginning of one."""
+        """Return the text before a match or a possible beginning of one; hold back the rest."""
         searches = [(text, needle) for needle in self._stop]
         if "<" in text:
             folded = text.translate(_ASCII_LOWER)
@@ -110,21 +112,21 @@ class StopSequenceFilter:
         count = token_estimate.size(text)
         reasoning = [text for kind, text in pieces if kind == "reasoning"]
         if reasoning:
-            thought = token_estimate.size("".join(reasoning))
-            self.reasoning_bytes += thought
-            count -= thought
+            reasoning_count = token_estimate.size("".join(reasoning))
+            self.reasoning_bytes += reasoning_count
+            count -= reasoning_count
         self.content_bytes += count
 
     def _emit(self, piece: Piece, out: list[Piece]) -> None:
         kind, text = piece
         count = token_estimate.size(text)
-        if self._room is not None:
-            if count > self._room:
-                text = token_estimate.prefix(text, self._room)
+        if self._bytes_left is not None:
+            if count > self._bytes_left:
+                text = token_estimate.prefix(text, self._bytes_left)
                 count = token_estimate.size(text)
                 self.finish_reason = "length"
                 piece = (kind, text)
-            self._room -= count
+            self._bytes_left -= count
         if kind == "content":
             self.content_bytes += count
         else:
@@ -134,7 +136,7 @@ class StopSequenceFilter:
 
 
 def _possible_start(text: str, needle: str, otherwise: int) -> int:
-    """Where the longest end of the text that is a beginning of the needle starts."""
+    """Return where the longest end of the text starts that is a beginning of the needle."""
     start = text.find(needle[0], max(0, len(text) - len(needle) + 1))
     while start >= 0:
         if needle.startswith(text[start:]):

@@ -1,8 +1,8 @@
-"""A guess at token counts, where the upstream gives none and takes no limit.
+"""Estimates token counts, where the upstream gives none and has no limit.
 
-Four bytes of UTF-8 count as a token: a quarter for a Latin letter, three quarters for a
-Chinese character. Bytes can be added up piece by piece, so the guess, and a cut made by
-it, do not depend on how a text was split.
+Four bytes of UTF-8 count as one token: a Latin letter is a quarter of a token, a Chinese
+character three quarters. Bytes can be summed up piece by piece. So neither the estimate nor
+a cut depends on how a text is split into pieces.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ BYTES_PER_TOKEN = 4
 
 
 def size(text: str) -> int:
-    """The text's length in bytes of UTF-8; a lone surrogate counts as three."""
+    """Return the length of a text in bytes of UTF-8; a lone surrogate counts as three."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def estimate(byte_count: int) -> int:
-    """How many tokens so many bytes probably are, rounded up."""
+    """Estimate the number of tokens from the number of bytes, rounded up."""
     return -(-byte_count // BYTES_PER_TOKEN)
 
 
 def prefix(text: str, byte_count: int) -> str:
-    """The longest beginning of the text that is at most so many bytes."""
+    """Return the longest beginning of a text with at most `byte_count` bytes."""
     if text.isascii():
         return text[:byte_count]
     data = text.encode("utf-8", "surrogatepass")

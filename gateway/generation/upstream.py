@@ -1,4 +1,4 @@
-"""Where answers come from."""
+"""Defines the interface of the upstream."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from gateway.generation.pieces import Answer, Silence
 
 
 class Upstream(Protocol):
-    """Where answers come from."""
+    """Describes a service that answers generation requests."""
 
     def resolve(self, name: str | None) -> Model:
-        """The model a caller means; None is the default. Raises NotFound."""
+        """Find the model of a name; None is the default. Raises NotFound."""
         ...
 
     def models(self) -> Sequence[Model]:
-        """The models offered now, from memory."""
+        """Return the models offered now, from memory."""
         ...
 
     def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
-        """Batches of pieces, as they arrive, none of them empty.
+        """Generate an answer; its batches come as they arrive, none of them empty.
 
-        `stop` and `max_tokens` are carried out, `response_format` as far as can be. Once the
-        context is left, `generation` holds `usage` and `finish_reason`. Raises a GatewayError
-        instead of ending when the answer is not whole.
+        `stop` and `max_tokens` are applied, `response_format` as far as possible. When the
+        context of the answer is left, `generation` has `usage` and `finish_reason`. The
+        iteration raises a GatewayError when the answer is not whole.
         """
         ...
