@@ -1,1 +1,1 @@
-"""Pictures in a conversation: what they are, and fetching those at an address."""
+"""Checks the images of a conversation, and fetches those at an address."""

@@ -1,8 +1,8 @@
-"""Fetches pictures that a request only names, without being led anywhere it must not go.
+"""Fetches images that a request names by URL, from public addresses only.
 
-Every address is looked at in the moment of connecting, whatever name or redirect led to it:
-a check of the URL beforehand can be deceived by a name that changes its address. Off unless
-the operator turns it on.
+Each IP address is checked when the connection is made, for every host name and redirect. A
+check of the URL before that is not safe: a host name can change its address. Off unless the
+operator turns it on.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ AddressFilter = Callable[[str], bool]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 3
-_MAX_PARALLEL = 4  # pictures of one request that are fetched at the same time
+_MAX_PARALLEL = 4  # images of one request that are fetched at the same time
 _MAX_IMAGES = 16
 
-# What the standard library takes for public and is not, or leads to what is not.
+# Networks that the standard library calls global, but that are not public, or lead to others.
 _REFUSED_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -44,7 +44,10 @@ _NAT64 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48")))
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the open internet, and no way round to another."""
+    """Return whether an IP address is public, and does not stand for one that is not.
+
+    IPv6 addresses that contain an IPv4 address (mapped, 6to4, NAT64) are judged by that.
+    """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -54,7 +57,7 @@ def is_public(address: str) -> bool:
         if inner is None and any(ip in network for network in _NAT64):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is None and not any(ip.packed[:12]):
-            inner = ipaddress.IPv4Address(ip.packed[12:])  # of old: ::127.0.0.1
+            inner = ipaddress.IPv4Address(ip.packed[12:])  # deprecated form: ::127.0.0.1
         if inner is None and ip.teredo is not None:
             return False
         if inner is not None:
@@ -64,9 +67,9 @@ def is_public(address: str) -> bool:
 
 
 class ImageFetcher:
-    """Puts pictures into messages; usable inside `async with images.open()`.
+    """Fetches the remote images of messages; usable inside `async with images.open()`.
 
-    allowed: which addresses may be connected to; for tests, which have only loopback.
+    allowed: returns whether an IP address may be connected to. Tests allow loopback.
     """
 
     def __init__(self, settings: ImageSettings, *, allowed: AddressFilter = is_public) -> None:
@@ -77,7 +80,7 @@ class ImageFetcher:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """A session of its own: no cookies, no proxy, no credentials, nothing unpacked."""
+        """Open an HTTP session without cookies, proxy and credentials that decompresses nothing."""
         connector = aiohttp.TCPConnector(
             limit=32, force_close=True, socket_factory=self._socket, use_dns_cache=False
         )
@@ -92,20 +95,23 @@ class ImageFetcher:
             yield
 
     async def fetched(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        """The messages with their remote pictures in them. Raises InvalidRequest."""
+        """Return the messages with their remote images fetched.
+
+        Raises InvalidRequest when fetching is turned off, when there are more than 16 images,
+        or when one cannot be fetched or is not allowed.
+        """
         wanted = [i for m in messages for i in m.images if isinstance(i, RemoteImage)]
         if not wanted:
             return tuple(messages)
         if not self._settings.remote:
             raise InvalidRequest(
-                "Images at an address are not fetched by this gateway; send the image itself as "
-                "a data URL.",
+                "This gateway does not fetch images; send the image itself as a data URL.",
                 code="invalid_image_url",
                 param=wanted[0].param,
             )
         if len(wanted) > _MAX_IMAGES:
             raise InvalidRequest(
-                f"At most {_MAX_IMAGES} images are fetched for a request.",
+                f"A request may have at most {_MAX_IMAGES} images that are fetched.",
                 code="invalid_image_url",
                 param=wanted[_MAX_IMAGES].param,
             )
@@ -147,9 +153,9 @@ class ImageFetcher:
                     url = url.join(URL(response.headers.get("Location", "")))
                     continue
                 if response.status != 200 or "Content-Encoding" in response.headers:
-                    raise _failed("The image's address gives no image.", image)
+                    raise _failed("There is no image at the image's address.", image)
                 return await self._body(response, image)
-        raise _failed("The image's address leads on too often.", image)
+        raise _failed("The image's address redirects too often.", image)
 
     def _check_url(self, url: URL, image: RemoteImage) -> None:
         secure = url.scheme == "https" or (url.scheme == "http" and self._settings.remote_http)
@@ -171,10 +177,10 @@ class ImageFetcher:
         return b"".join(parts)
 
     def _socket(self, info: Any) -> socket.socket:
-        """Called by the connector for every address that it is about to connect to."""
+        """Make the socket for an address; the connector calls this before each connection."""
         family, kind, protocol, _, address = info
         if not self._allowed(address[0]):
-            raise OSError("an address that images are not fetched from")
+            raise OSError("images are not fetched from this address")
         return socket.socket(family, kind, protocol)
 
 

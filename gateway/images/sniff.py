@@ -1,7 +1,7 @@
-"""Pictures in a conversation: what they are is read from their first bytes. No I/O.
+"""Reads the type and size of images from their first bytes, without I/O.
 
-Nothing is ever decoded into pixels here; the size in pixels is taken from the header, so
-that a bomb goes no further than a number.
+Pixels are never decoded: the size is read from the header. So a decompression bomb costs
+no memory.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _KINDS = "PNG, JPEG, GIF or WebP"
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """How large a picture may be: bytes as a file, and pixels in all."""
+    """Sets how large an image may be: bytes of the file, and width times height in pixels."""
 
     max_bytes: int = 5 * 1024 * 1024
     max_pixels: int = 50_000_000
 
 
 class ImageHeader(NamedTuple):
-    """What a picture says of itself."""
+    """Holds what the header of an image says; width and height in pixels."""
 
     mime: str
     width: int
@@ -35,9 +35,10 @@ class ImageHeader(NamedTuple):
 
 
 def image_from_url(url: str, limits: ImageLimits, param: str) -> Image | RemoteImage:
-    """The picture in a data URL (RFC 2397), or one to be fetched.
+    """Read the image in a data URL (RFC 2397); return http addresses as images to fetch.
 
-    Raises InvalidRequest, with `param`, for anything else.
+    param: where the URL is in the request. Raises InvalidRequest for other URLs, and for an
+    image that is broken or too large.
     """
     scheme, _, rest = url.partition(":")
     scheme = scheme.strip().lower()
@@ -50,7 +51,7 @@ def image_from_url(url: str, limits: ImageLimits, param: str) -> Image | RemoteI
         raise _invalid("An image's data URL must be 'data:image/png;base64,' and base64.", param)
     if len(data) > (limits.max_bytes + 2) // 3 * 4 + 4:
         raise _too_large(limits, param)
-    data += "=" * (-len(data) % 4)  # some leave the padding out
+    data += "=" * (-len(data) % 4)  # some clients leave out the padding
     try:
         raw = binascii.a2b_base64(data, strict_mode=True)
     except (binascii.Error, ValueError):
@@ -59,12 +60,15 @@ def image_from_url(url: str, limits: ImageLimits, param: str) -> Image | RemoteI
 
 
 def image_from_bytes(raw: bytes, limits: ImageLimits, param: str) -> Image:
-    """The picture in a file. Raises InvalidRequest for what is none, or is too large."""
+    """Read the image in a file. Raises InvalidRequest when it is not an image or too large."""
     return Image(check_image(raw, limits, param).mime, base64.b64encode(raw).decode("ascii"))
 
 
 def check_image(raw: bytes, limits: ImageLimits, param: str) -> ImageHeader:
-    """What a file says it is, whatever it was called. Raises InvalidRequest."""
+    """Check the size and the header of a file; a declared type is not trusted.
+
+    Raises InvalidRequest when it is not an image, or over the limits.
+    """
     if len(raw) > limits.max_bytes:
         raise _too_large(limits, param)
     found = read_header(raw)
@@ -72,8 +76,8 @@ def check_image(raw: bytes, limits: ImageLimits, param: str) -> ImageHeader:
         raise _invalid(f"The image is not {_KINDS}, or it is broken.", param)
     if found.width * found.height > limits.max_pixels:
         raise InvalidRequest(
-            f"The image has {found.width} x {found.height} pixels; {limits.max_pixels} in all are "
-            "the most. Scale it down.",
+            f"The image has {found.width} x {found.height} pixels; the limit is "
+            f"{limits.max_pixels} in all. Scale it down.",
             code="image_too_large",
             param=param,
         )
@@ -81,7 +85,7 @@ def check_image(raw: bytes, limits: ImageLimits, param: str) -> ImageHeader:
 
 
 def read_header(raw: bytes) -> ImageHeader | None:
-    """Kind and size of a picture, or None for what is none."""
+    """Read the type and size of an image; None when it is not an image."""
     if raw.startswith(b"\x89PNG\r\n\x1a\n") and raw[12:16] == b"IHDR" and len(raw) >= 24:
         return ImageHeader("image/png", *struct.unpack(">II", raw[16:24]))
     if raw[:6] in (b"GIF87a", b"GIF89a") and len(raw) >= 10:
@@ -94,7 +98,7 @@ def read_header(raw: bytes) -> ImageHeader | None:
 
 
 def _webp(raw: bytes) -> ImageHeader | None:
-    """Its three forms (RFC 9649, 2.5 to 2.7)."""
+    """Read one of the three forms of WebP (RFC 9649, 2.5 to 2.7)."""
     kind = raw[12:16]
     if len(raw) < 30:
         return None
@@ -111,7 +115,7 @@ def _webp(raw: bytes) -> ImageHeader | None:
 
 
 def _jpeg(raw: bytes) -> ImageHeader | None:
-    """From marker to marker (ITU T.81, B.1) until the frame's own, which has the size."""
+    """Skip from marker to marker (ITU T.81, B.1) to the frame header, which has the size."""
     at = 2
     while at + 9 <= len(raw) and raw[at] == 0xFF:
         marker = raw[at + 1]
