@@ -1,1 +1,1 @@
-"""The bundled middlewares: one a file, the file's name is its name in config.yaml."""
+"""Holds the bundled middlewares, one per file; the file's name is its name in config.yaml."""

@@ -1,4 +1,4 @@
-"""Lets in only who has one of the team's API keys."""
+"""Admits only requests that have one of the team's API keys."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
 class _KeyFormat:
-    """A key in plain text, or `sha256:` with its digest in hexadecimal."""
+    """Requires a key in plain text, or `sha256:` with its digest in hexadecimal."""
 
     def fault(self, value: Secret) -> str | None:
         if value.value.startswith("sha256:") and not _HASHED.fullmatch(value.value):
-            return "after sha256: come the 64 hexadecimal digits of the key's digest"
+            return "sha256: must be followed by the 64 hexadecimal digits of the key's digest"
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A named key: the name is what logs show."""
+    """Describes a key; logs show its name."""
 
     name: str
     key: Annotated[Secret, _KeyFormat()]
 
 
 class api_key:
-    """Takes the key from `Authorization: Bearer`, `x-api-key` or `api-key`.
+    """Checks the key in `Authorization: Bearer`, `x-api-key` or `api-key`.
 
-    OPTIONS needs none: browsers ask it before they may send a key.
+    OPTIONS needs no key: browsers send it before they may send a key.
 
-    keys: who may come in; `key` is the key itself or `sha256:` and its digest.
+    keys: the keys that are admitted; `key` is the key itself, or `sha256:` and its digest.
     """
 
     def __init__(self, *, keys: list[Key]) -> None:
@@ -45,8 +45,9 @@ class api_key:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == "OPTIONS":
-            return await handler(request)  # it tells methods and does nothing (RFC 9110, 9.3.7)
-        given = _presented(request)
+            # Harmless: it only returns the allowed methods (RFC 9110, 9.3.7).
+            return await handler(request)
+        given = _key_of(request)
         if not given:
             raise Unauthorized(
                 "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'."
@@ -58,7 +59,7 @@ class api_key:
         return await handler(request)
 
     def _name_of(self, given: str) -> str | None:
-        """Whose key it is. Every key is looked at, in constant time, whichever matches."""
+        """Return the name of a key, or None. It compares all keys, each in constant time."""
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
         found = None
         for name, known in self._keys:
@@ -73,7 +74,7 @@ def _digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def _presented(request: web.Request) -> str:
+def _key_of(request: web.Request) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
@@ -81,6 +82,6 @@ def _presented(request: web.Request) -> str:
 
 
 def _masked(key: str) -> str:
-    """Enough to recognise a key by, not enough to use or guess it."""
+    """Return enough of a key to recognise it, and not enough to use or guess it."""
     shown = key[-4:] if len(key) >= 16 and key.isascii() and key.isprintable() else ""
     return f"****{shown}"

@@ -1,4 +1,4 @@
-"""Lets pages of named origins call the gateway from a browser."""
+"""Allows pages of named origins to call the gateway from a browser (CORS)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _EXPOSED = (
 
 
 class cors:
-    """Answers pre-flight requests and marks answers, errors included, for allowed origins.
+    """Answers preflight requests, and adds CORS headers to answers and errors.
 
-    allow_origins: such as `https://chat.example.org`; `*` allows all. None by default.
-        Credentials are never allowed: keys travel in headers, not cookies.
-    max_age: seconds for which a browser may keep the answer to a pre-flight request.
+    allow_origins: such as `https://chat.example.org`; `*` allows all, `[]` none.
+        `Access-Control-Allow-Credentials` is never sent: keys are in headers, not cookies.
+    max_age: seconds for which a browser may keep the answer to a preflight request.
     """
 
     def __init__(self, *, allow_origins: list[str], max_age: int = 600) -> None:

@@ -13,12 +13,13 @@ _MINUTE = 60.0
 
 
 class rate_limit:
-    """Admits at most `requests_per_minute` in any 60 seconds, per key, or per address
-    where no key was asked for. Refused requests do not count.
+    """Limits the requests of each key in any 60 seconds; without a key, of each address.
+
+    Refused requests do not count.
 
     requests_per_minute: 1 to 100,000.
-    max_callers: how many callers are remembered; beyond it the one longest unseen is
-        forgotten, so that a flood of addresses cannot fill the memory.
+    max_callers: how many callers are remembered. Above it, the least recently seen caller is
+        forgotten, so that many addresses cannot fill the memory.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class rate_limit:
         name = request.get(KEY_NAME)
         caller = f"key {name}" if name is not None else f"address {request.remote}"
         limit = self._window.limit
-        # The gateway's windows and not ours: they outlive a reload, and all workers share them.
+        # The gateway counts, not this object: so counts outlive a reload, and workers share them.
         admission = await request.app[WINDOWS].admit(self.label, caller, self._window)
         headers = request[RESPONSE_HEADERS]
         headers["x-ratelimit-limit-requests"] = str(limit)
@@ -51,7 +52,7 @@ class rate_limit:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as OpenAI's rate-limit headers have them: `120ms`, `1.5s`, `6m0s`."""
+    """Format seconds as in OpenAI's rate-limit headers: `120ms`, `1.5s`, `6m0s`."""
     milliseconds = max(0, math.ceil(seconds * 1000))
     if milliseconds < 1000:
         return f"{milliseconds}ms"

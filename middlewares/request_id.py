@@ -1,4 +1,4 @@
-"""Gives every request an id, in and out, and binds it to its log lines."""
+"""Gives every request an id, in the answer's header and in each of its log lines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from aiohttp import web
 
 from gateway import REQUEST_ID, RESPONSE_HEADERS, Handler
 
-# What looks like a key would be on every line of the log, and in the answer.
+# An id that looks like a key is not accepted: it would be in every log line and the answer.
 _WELL_FORMED = re.compile(r"(?!sk-|eyJ|FT_)[A-Za-z0-9._-]{1,64}")
 
 
 class request_id:
-    """Takes the caller's `x-request-id` when it is well-formed, else makes one.
+    """Accepts the `x-request-id` of the client when it is well-formed, else generates one.
 
     header: the header's name, in requests and answers.
     """

@@ -1,4 +1,4 @@
-"""Writes one line for each request, at its end. Never a prompt, a key or a token."""
+"""Logs one line for each request, at its end, without prompts, keys and tokens."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class request_log:
             raise
         finally:
             fields = _fields(request, started)
-            if "bytes" not in fields:  # of an error's body nothing is known here
+            if "bytes" not in fields:  # the size of an error's body is not known here
                 fields["bytes"] = getattr(response, "content_length", None)
             end = fields.pop("end", None) or end
             _log.info("request", status=status, end=end, **fields)
@@ -46,7 +46,7 @@ class request_log:
 def _fields(request: web.Request, started: float) -> dict[str, Any]:
     resource = request.match_info.route.resource
     fields: dict[str, Any] = {
-        # Methods there are, and the route's pattern: others, and paths, are the caller's text.
+        # Known methods and the route's pattern only: paths and other methods are client text.
         "method": request.method if request.method in hdrs.METH_ALL else "(other)",
         "route": resource.canonical if resource is not None else "(none)",
         "key": request.get(KEY_NAME),
