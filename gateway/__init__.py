@@ -1,6 +1,6 @@
-"""An OpenAI-compatible gateway in front of Fitten Code.
+"""Serves OpenAI's API in front of Fitten Code.
 
-The names here are what the author of a middleware may import; see docs/middlewares.md.
+The author of a middleware may import the names in `__all__`; see docs/middlewares.md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when first used, so that `--help` needs none of aiohttp."""
+    """Import a public name when it is first used, so that `--help` does not load aiohttp."""
     if name not in __all__:
         raise AttributeError(f"module 'gateway' has no attribute {name!r}")
     from gateway import errors, middleware, options

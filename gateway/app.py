@@ -1,4 +1,4 @@
-"""The composition root: who wraps whom, on one screen."""
+"""Builds the application: its middlewares, routes and upstream."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CONFIG = web.AppKey("config", Config)
 UPSTREAM = web.AppKey("upstream", FittenUpstream)
 ACCOUNTS = web.AppKey[AccountRegistry]("accounts")
 SHARED_STATE = web.AppKey[SharedState]("shared")
-_MIDDLEWARES = web.AppKey("steps", dict[str, Middleware])
+_MIDDLEWARES = web.AppKey("middlewares", dict[str, Middleware])
 
 
 def build_app(
@@ -45,12 +45,11 @@ def build_app(
     *,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> web.Application:
-    """The whole gateway as an application, not yet started.
+    """Build the whole gateway as an application, not yet started.
 
-    in_flight, shared: the process's own, which outlive the application when settings are
-        reloaded.
-    on_secret: told every secret that is learnt while running, so that logs can mask it.
-    Raises ConfigError when a step cannot be built.
+    in_flight, shared: belong to the process. They outlive the application at a reload.
+    on_secret: called with every secret that is learnt while running, so that logs mask it.
+    Raises ConfigError when a middleware cannot be built.
     """
     client = FittenClient(config.fitten)
     accounts = shared.accounts(config, client, on_secret)
@@ -68,17 +67,17 @@ def build_app(
 
     bodies = RequestBodyReader(config.server)
 
-    def answering(endpoint: Endpoint) -> Handler:
+    def handler_of(endpoint: Endpoint) -> Handler:
         handler = GenerationHandler(endpoint, upstream, images, in_flight, bodies, config.stream)
         return handler.answer
 
     error_handler = ErrorHandler(error_body, in_flight, frozenset({probes.health, probes.ready}))
-    labelled = build_middlewares(config)
-    steps = list(labelled.values())
-    chain: list[Middleware] = [error_handler, *steps]
+    by_label = build_middlewares(config)
+    middlewares = list(by_label.values())
+    chain: list[Middleware] = [error_handler, *middlewares]
 
     app = web.Application(
-        middlewares=[as_aiohttp_middleware(step) for step in chain],
+        middlewares=[as_aiohttp_middleware(middleware) for middleware in chain],
         client_max_size=config.server.max_body_bytes,
     )
     app[CONFIG] = config
@@ -86,10 +85,10 @@ def build_app(
     app[ACCOUNTS] = accounts
     app[SHARED_STATE] = shared
     app[WINDOWS] = shared.windows
-    app[_MIDDLEWARES] = labelled
+    app[_MIDDLEWARES] = by_label
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
-    app.cleanup_ctx.extend(step.lifespan for step in steps if hasattr(step, "lifespan"))
+    app.cleanup_ctx.extend(m.lifespan for m in middlewares if hasattr(m, "lifespan"))
     add_routes(
         app,
         [Route("GET", "/health", probes.health), Route("GET", "/ready", probes.ready)],
@@ -100,66 +99,70 @@ def build_app(
         [
             Route("GET", "/models", models.list),
             Route("GET", "/models/{id:.+}", models.one),
-            Route("POST", "/chat/completions", answering(ChatCompletions(image_limits))),
-            Route("POST", "/completions", answering(TextCompletions())),
-            Route("POST", "/fim/completions", answering(MistralFim())),
-            Route("POST", "/infill", answering(LlamaCppInfill())),
+            Route("POST", "/chat/completions", handler_of(ChatCompletions(image_limits))),
+            Route("POST", "/completions", handler_of(TextCompletions())),
+            Route("POST", "/fim/completions", handler_of(MistralFim())),
+            Route("POST", "/infill", handler_of(LlamaCppInfill())),
         ],
     )
-    # DeepSeek's place for completions with a suffix.
+    # DeepSeek's URL for completions with a suffix.
     add_routes(
         app,
-        [Route("POST", "/completions", answering(TextCompletions()))],
+        [Route("POST", "/completions", handler_of(TextCompletions()))],
         bases=("/beta", "/v1/beta"),
     )
     return app
 
 
 def render_error(error: GatewayError) -> bytes:
-    """Render the body of an error for a caller whose request has no route."""
+    """Render the body of an error for a request that reaches no route."""
     return error_body(error)
 
 
 def build_middlewares(config: Config) -> dict[str, Middleware]:
-    """The chain by label: a step's name, with a number from the second of that name on.
+    """Build the chain, each middleware under its label, in the order of the configuration.
 
-    Raises ConfigError when a step cannot be built.
+    The label is the middleware's name; the second of that name is `name 2`, and so on.
+    Raises ConfigError when a middleware cannot be built.
     """
-    steps: dict[str, Middleware] = {}
+    chain: dict[str, Middleware] = {}
     seen: Counter[str] = Counter()
-    for index, step in enumerate(config.middlewares):
-        seen[step.name] += 1
-        label = step.name if seen[step.name] == 1 else f"{step.name} {seen[step.name]}"
-        steps[label] = built = _built(config, index)
+    for index, entry in enumerate(config.middlewares):
+        seen[entry.name] += 1
+        label = entry.name if seen[entry.name] == 1 else f"{entry.name} {seen[entry.name]}"
+        chain[label] = built = _build_middleware(config, index)
         if hasattr(built, "label"):
             built.label = label
-    return steps
+    return chain
 
 
-def _built(config: Config, index: int) -> Middleware:
-    step = config.middlewares[index]
+def _build_middleware(config: Config, index: int) -> Middleware:
+    entry = config.middlewares[index]
     try:
-        return step.build()
-    except Exception as error:  # it is somebody else's code
-        said = f"cannot be built: {type(error).__name__}: {error}"
-        raise ConfigError([f"middlewares[{index}].{step.name}: {config.masked(said)}"]) from error
+        return entry.build()
+    except Exception as error:  # a middleware's own code may raise anything
+        text = f"cannot be built: {type(error).__name__}: {error}"
+        raise ConfigError([f"middlewares[{index}].{entry.name}: {config.masked(text)}"]) from error
 
 
 def copy_tokens(former: web.Application, app: web.Application) -> None:
-    """At a reload, before the start: know the tokens of accounts that stay."""
-    accounts, known = app[ACCOUNTS], former[ACCOUNTS]
-    if isinstance(accounts, LocalAccountRegistry) and isinstance(known, LocalAccountRegistry):
-        accounts.learn(known)
+    """Copy the tokens of accounts that stay, at a reload, before the new application starts."""
+    accounts, previous = app[ACCOUNTS], former[ACCOUNTS]
+    if isinstance(accounts, LocalAccountRegistry) and isinstance(previous, LocalAccountRegistry):
+        accounts.learn(previous)
 
 
 def hand_over(former: web.Application, app: web.Application) -> None:
-    """At a reload: the upstream, the accounts, and steps of the same name and make, learn what
-    the former ones know."""
+    """Pass on what the former application knows, at a reload.
+
+    The upstream and the accounts take it over. So does a middleware with a method `inherit`,
+    when a former one had the same label and class.
+    """
     app[UPSTREAM].take_over(former[UPSTREAM])
-    accounts, known = app[ACCOUNTS], former[ACCOUNTS]
-    if isinstance(accounts, LocalAccountRegistry) and isinstance(known, LocalAccountRegistry):
-        accounts.take_over(known)
-    for name, step in app[_MIDDLEWARES].items():
-        previous = former[_MIDDLEWARES].get(name)
-        if type(step) is type(previous) and hasattr(step, "inherit"):
-            step.inherit(previous)
+    accounts, previous = app[ACCOUNTS], former[ACCOUNTS]
+    if isinstance(accounts, LocalAccountRegistry) and isinstance(previous, LocalAccountRegistry):
+        accounts.take_over(previous)
+    for label, middleware in app[_MIDDLEWARES].items():
+        other = former[_MIDDLEWARES].get(label)
+        if type(middleware) is type(other) and hasattr(middleware, "inherit"):
+            middleware.inherit(other)

@@ -1,6 +1,6 @@
-"""The command line: serve, check, demo, version.
+"""Runs the commands serve, check, demo and version.
 
-Commands import what they need when they run, so that `--help` is instant.
+A command imports what it needs when it runs, so that `--help` is instant.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from gateway.observability.redaction import Redactor
     from gateway.server.run import Service
 
-_USAGE = 2  # the exit status of a configuration or a command line that cannot be used
+_USAGE_ERROR = 2  # exit status of a wrong configuration; argparse uses it for a wrong command line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the process's exit status."""
-    if argv is None:  # the process is ours
+    """Run a command and return the process's exit status."""
+    if argv is None:  # no other program runs in this process
         sys.excepthook = _print_fatal_exception
     arguments = _parser().parse_args(argv)
     command = arguments.command
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(port=arguments.port)
     config = _load(arguments)
     if config is None:
-        return _USAGE
+        return _USAGE_ERROR
     return _check(config, arguments) if command == "check" else _serve(config, arguments)
 
 
@@ -63,17 +63,23 @@ def _parser() -> argparse.ArgumentParser:
         "check", help="print the effective configuration, secrets masked; exit 0 or 2"
     )
     for command in (serve, check):
-        command.add_argument("--config", metavar="PATH", default="config.yaml", type=Path)
-        command.add_argument("--host", help="listen here instead of server.host")
-        command.add_argument("--port", type=int, help="listen here instead of server.port")
+        command.add_argument(
+            "--config",
+            metavar="PATH",
+            default="config.yaml",
+            type=Path,
+            help="the configuration file; config.yaml unless given",
+        )
+        command.add_argument("--host", help="address to listen on instead of server.host")
+        command.add_argument("--port", type=int, help="port to listen on instead of server.port")
     check.add_argument("--quiet", action="store_true", help="print mistakes only")
     check.add_argument(
         "--without-secrets",
         action="store_true",
-        help="take on trust what ${credential:NAME} and ${file:PATH} stand for",
+        help="do not read the secrets of ${credential:NAME} and ${file:PATH}",
     )
-    demo = commands.add_parser("demo", help="run the gateway before the bundled Fitten emulator")
-    demo.add_argument("--port", type=int, default=5000)
+    demo = commands.add_parser("demo", help="run the gateway with the bundled Fitten emulator")
+    demo.add_argument("--port", type=int, default=5000, help="port to listen on; 5000 unless given")
     commands.add_parser("version", help="print the version")
     return parser
 
@@ -91,8 +97,8 @@ def _load(arguments: argparse.Namespace) -> Config | None:
 def _settings(arguments: argparse.Namespace) -> Config:
     from gateway.config.settings import load_config
 
-    trusting = getattr(arguments, "without_secrets", False)
-    config = load_config(arguments.config, without_secrets=trusting)
+    without_secrets = getattr(arguments, "without_secrets", False)
+    config = load_config(arguments.config, without_secrets=without_secrets)
     return config.listening_on(host=arguments.host, port=arguments.port)
 
 
@@ -116,22 +122,21 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
     from gateway.observability import logging as log
     from gateway.observability import tracebacks
     from gateway.observability.redaction import Redactor
-    from gateway.server import run as life
-    from gateway.server import systemd
+    from gateway.server import run, systemd
 
     redactor = Redactor(config.secrets())
-    # First of all: no child may see these variables.
-    supervisor = systemd.SystemdNotifier.of(os.environ)
+    # Before anything starts a child process: a child must not see these variables.
+    notifier = systemd.SystemdNotifier.of(os.environ)
     try:
         sockets = systemd.inherited_sockets(os.environ)
         outputs = log.configure_logging(config.log, redactor)
         tracebacks.log_uncaught_exceptions()
-        with contextlib.closing(outputs), contextlib.closing(supervisor):
-            life.run_event_loop(
-                life.serve_until_stopped(
+        with contextlib.closing(outputs), contextlib.closing(notifier):
+            run.run_event_loop(
+                run.serve_until_stopped(
                     _service(config, sockets, redactor.add),
                     source=_FileSource(arguments, redactor, outputs),
-                    supervisor=supervisor,
+                    supervisor=notifier,
                     before_exit=outputs.flush,
                 )
             )
@@ -140,7 +145,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
         return 1
     except ConfigError as error:
         _print_mistakes(error)
-        return _USAGE
+        return _USAGE_ERROR
     return 0
 
 
@@ -157,7 +162,7 @@ def _service(
 
 
 class _FileSource:
-    """The configuration file, read again at a reload; the process's log follows it."""
+    """Reads the configuration file again at a reload and applies it to the process's log."""
 
     def __init__(
         self, arguments: argparse.Namespace, redactor: Redactor, outputs: LogOutputs

@@ -1,4 +1,4 @@
-"""The demo: the gateway before the bundled emulator, in one process, no account needed."""
+"""Runs the gateway and the bundled emulator of Fitten in one process, without an account."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from gateway.config.file import default_middlewares
 from gateway.middleware import read_middlewares
 from gateway.observability import logging as log
 from gateway.observability.redaction import Redactor
-from gateway.server import run as life
+from gateway.server.run import run_event_loop, serve_until_stopped
 from gateway.server.single_process import SingleProcess
 
 KEY = "fg-demo-key"
 _USERNAME, _PASSWORD = "demo_user", "correct horse"
 
 _WELCOME = """
-The gateway is at {url}/v1 and its key is {key}; Fitten is played by the emulator.
+The gateway is at {url}/v1 and its key is {key}; an emulator stands in for Fitten.
 
   curl -N {url}/v1/chat/completions \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
     -d '{{"model": "fitten-code", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
 
-Ctrl-C ends both.
+Ctrl-C stops both.
 """  # noqa: E501  a line to be copied must stay whole
 
 
 def run(*, port: int) -> int:
-    """Run until interrupted; returns the exit status."""
+    """Run until interrupted and return the exit status."""
     try:
-        life.run_event_loop(_run(port))
+        run_event_loop(_run(port))
     except OSError as error:
         print(f"Cannot start: {error}; try make demo PORT=5001", file=sys.stderr)
         return 1
@@ -59,7 +59,7 @@ async def _run(port: int) -> None:
             redactor = Redactor(settings.secrets())
             with contextlib.closing(log.configure_logging(settings.log, redactor)):
                 service = SingleProcess(settings, on_secret=redactor.add)
-                await life.serve_until_stopped(service, on_ready=_welcome)
+                await serve_until_stopped(service, on_ready=_welcome)
 
 
 def _welcome(url: str) -> None:

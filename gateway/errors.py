@@ -1,8 +1,8 @@
-"""What can go wrong, in no dialect: a few kinds, drawn once.
+"""Defines the errors that clients get, independent of any dialect.
 
-A kind carries what a caller has to know (an HTTP status, a code, one sentence that
-says what to do); `apis/` turns it into the body of a dialect, `error_handler` into an
-answer. The statuses and codes are those that OpenAI's SDKs act on.
+An error has an HTTP status, a code and a sentence that says what to do. `apis/` renders it
+as the body of a dialect, `http/error_handler` as an answer. The statuses and codes are those
+that OpenAI's SDKs act on.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ _WORD = re.compile(r"(?!sk-|eyJ|FT_)[\w.:/-]+", re.ASCII)
 
 
 def word(value: str, *, longest: int = 64) -> str:
-    """A word of the caller's, as messages may show it.
+    """Return a value that the client sent, as messages may show it; `...` for all but words.
 
-    What is no word, or over so many characters, may be a prompt in the wrong place, and what
-    looks like a key may be one: of those only `...` is shown.
+    A value that is no word, or is longer than `longest` characters, may be a prompt in the
+    wrong place. A value that looks like a key may be one.
     """
     return value if len(value) <= longest and _WORD.fullmatch(value) else "..."
 
 
 class GatewayError(Exception):
-    """Any failure that is told to a caller.
+    """Reports a failure to a client.
 
     message: one sentence for a person; never upstream text, tokens or internals.
-    code: the machine-readable word, or None.
-    param: the path of the field at fault, e.g. `messages[0].content`.
-    retry_after: seconds after which a repeat makes sense; None when unknown.
-    retryable: whether the official SDKs should repeat by themselves.
-    elsewhere: whether another account may be asked at once, because the request had no
-        effect on the one that failed.
+    code: the machine-readable name of the error, or None.
+    param: the path of the wrong field, e.g. `messages[0].content`.
+    retry_after: seconds after which a retry makes sense; None when unknown.
+    retryable: whether the official SDKs should retry by themselves.
+    elsewhere: whether another account may be asked at once, because the failed request had
+        no effect on its account.
     """
 
     status = 500
@@ -61,14 +61,14 @@ class GatewayError(Exception):
 
 
 class InternalError(GatewayError):
-    """A mistake of ours; what it was is in the log, under the request's id."""
+    """Reports a bug of the gateway; the log has the details under the request's id."""
 
     def __init__(self) -> None:
-        super().__init__("The gateway made a mistake; its log has the details under this id.")
+        super().__init__("Internal error of the gateway; its log has details under this id.")
 
 
 class InvalidRequest(GatewayError):
-    """The caller's request is wrong; repeating it changes nothing."""
+    """Reports that the request is wrong, so that a retry would not help."""
 
     status = 400
     code: str | None = None
@@ -76,7 +76,7 @@ class InvalidRequest(GatewayError):
 
 
 class Unauthorized(GatewayError):
-    """No API key, or one that is not known here."""
+    """Reports that the request has no API key, or one that is not known here."""
 
     status = 401
     code = "invalid_api_key"
@@ -84,13 +84,16 @@ class Unauthorized(GatewayError):
 
 
 class NotFound(InvalidRequest):
-    """No such URL or model."""
+    """Reports that there is no such URL or model."""
 
     status = 404
 
 
 class MethodNotAllowed(InvalidRequest):
-    """The URL exists, with other methods."""
+    """Reports that the URL exists, but not with this method.
+
+    allowed: the methods that it has.
+    """
 
     status = 405
     code = "method_not_allowed"
@@ -101,14 +104,14 @@ class MethodNotAllowed(InvalidRequest):
 
 
 class Superseded(InvalidRequest):
-    """A newer completion of the same key and file has taken this one's place."""
+    """Reports that a newer completion of the same key and file replaced this one."""
 
     status = 409
     code = "superseded"
 
 
 class BodyTimeout(InvalidRequest):
-    """The request, its head or its body, did not arrive in time."""
+    """Reports that the head or the body of a request did not arrive in time."""
 
     status = 408
     code = "request_timeout"
@@ -116,48 +119,48 @@ class BodyTimeout(InvalidRequest):
 
 
 class BodyTooLarge(InvalidRequest):
-    """The request's body is over the limit."""
+    """Reports that the request's body is over the limit."""
 
     status = 413
     code = "request_too_large"
 
 
 class UnsupportedMediaType(InvalidRequest):
-    """The body is not plain JSON in UTF-8."""
+    """Reports that the body is not plain JSON in UTF-8."""
 
     status = 415
     code = "unsupported_media_type"
 
 
 class RateLimited(GatewayError):
-    """A limit of this gateway, or of the upstream, was reached."""
+    """Reports that a limit of this gateway, or of Fitten, was reached."""
 
     status = 429
     code = "rate_limit_exceeded"
 
 
 class UpstreamError(GatewayError):
-    """Fitten failed, or answered what cannot be understood."""
+    """Reports that Fitten failed, or that its answer cannot be understood."""
 
     status = 502
     code = "upstream_error"
 
 
 class UpstreamUnauthorized(UpstreamError):
-    """Fitten refused our token. Told apart because it is worth one renewed token."""
+    """Reports that Fitten refused the token; one retry with a new token makes sense."""
 
     retryable = False
 
 
 class Unavailable(GatewayError):
-    """No answer can be given now: no usable account, or shutting down."""
+    """Reports that no request can be served now: no usable account, or shutting down."""
 
     status = 503
     code = "no_account_available"
 
 
 def overloaded() -> Unavailable:
-    """What a caller is told when there is no room for it."""
+    """Return the error for a request that the gateway has no room for."""
     return Unavailable(
         "The gateway has no room for more at the moment; please try again.",
         code="server_is_overloaded",
@@ -166,9 +169,9 @@ def overloaded() -> Unavailable:
 
 
 class AccountRefused(Unavailable):
-    """Fitten refuses an account: its password, or even the tokens of a new login.
+    """Reports that Fitten refuses an account: its password, or even the token of a new login.
 
-    Told apart because such an account is not used again before it is well.
+    Such an account is not used again before a probe succeeds.
     """
 
     retryable = False
@@ -176,7 +179,7 @@ class AccountRefused(Unavailable):
 
 
 class UpstreamTimeout(GatewayError):
-    """Fitten did not answer within the limits of `fitten.timeouts`."""
+    """Reports that Fitten did not answer within the limits of `fitten.timeouts`."""
 
     status = 504
     code = "upstream_timeout"

@@ -1,9 +1,10 @@
-"""The middleware contract and its loader.
+"""Defines what a middleware is, and loads the middlewares that a configuration names.
 
-A middleware is a factory with keyword-only, annotated options that returns an ordinary
+A middleware is a factory with keyword-only, annotated options. It returns an ordinary
 aiohttp middleware, `async (request, handler) -> StreamResponse`; a class with an async
-`__call__` is such a factory. Building it does nothing else. What must start and stop is
-an optional `lifespan(app)` on the built object, used as an aiohttp cleanup context.
+`__call__` is such a factory. The factory does nothing else: no files, tasks or network.
+What must start and stop belongs into an optional `lifespan(app)` of the built object, which
+is used as an aiohttp cleanup context.
 """
 
 from __future__ import annotations
@@ -28,29 +29,32 @@ Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 ENTRY_POINTS = "gateway.middlewares"
 _FACTORY = re.compile(r"[\w./]{0,200}:\w{0,60}")
 
-# What a middleware may read from a request, and leave there for others.
+# A middleware may read these values of a request and set them for other middlewares.
 GENERATION = web.RequestKey("generation", Generation)
-"""The request's generation; absent until the handler has understood the request."""
+"""The request's generation; absent until the handler has parsed the request."""
 REQUEST_ID = web.RequestKey("request_id", str)
 KEY_NAME = web.RequestKey("key_name", str)
 """The name of the API key in use; absent where no key was asked for."""
 RESPONSE_HEADERS = web.RequestKey("response_headers", CIMultiDict[str])
-"""Headers for whatever answer the request gets: whole, stream or error."""
+"""Headers for every kind of answer to the request: whole, stream or error."""
 
 WINDOWS = web.AppKey[RateWindows]("windows")
-"""Counts of requests that are one for the whole gateway: they outlive a reload, and with
-several workers all of them count together."""
+"""Counts of requests for the whole gateway: they outlive a reload, and all workers share
+them."""
 
 
 class HasLifespan(Protocol):
-    """A middleware that starts and stops something."""
+    """Describes a middleware that starts and stops something."""
 
     def lifespan(self, app: web.Application) -> AsyncIterator[None]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class MiddlewareEntry:
-    """One entry of the chain, checked but not built."""
+    """Holds one entry of the chain, checked but not built.
+
+    name: as in the configuration. options: keyword arguments of the factory.
+    """
 
     name: str
     factory: Callable[..., Middleware]
@@ -61,13 +65,17 @@ class MiddlewareEntry:
 
 
 def read_middlewares(data: Any, path: str, mistakes: Mistakes) -> tuple[MiddlewareEntry, ...]:
-    """The steps that a list of names, or of names with options, stands for."""
+    """Read the list of middlewares, each a name or one name with its options.
+
+    data: from the configuration; path: its place there. Wrong entries are noted in
+    `mistakes` and left out.
+    """
     if data is UNSET:
         return ()
     if not isinstance(data, list):
         mistakes[path] = "expected a list of middlewares"
         return ()
-    steps = []
+    entries = []
     for index, item in enumerate(data):
         here = f"{path}[{index}]"
         if isinstance(item, str):
@@ -85,19 +93,19 @@ def read_middlewares(data: Any, path: str, mistakes: Mistakes) -> tuple[Middlewa
             if factory is None:
                 mistakes[place] = (
                     f"no such middleware: neither middlewares/{masked_name(name)}.py nor an entry "
-                    f"point of the group {ENTRY_POINTS} nor package.module:factory"
+                    f"point of the group {ENTRY_POINTS}; or write package.module:factory"
                 )
                 continue
             arguments = read_arguments(factory, options, place, mistakes)
-        except Exception as error:  # it is somebody else's code that is imported here
+        except Exception as error:  # a middleware's own code may raise anything
             mistakes[place] = f"cannot be loaded: {type(error).__name__}: {error}"
             continue
-        steps.append(MiddlewareEntry(name, factory, arguments))
-    return tuple(steps)
+        entries.append(MiddlewareEntry(name, factory, arguments))
+    return tuple(entries)
 
 
 def _find(name: str) -> Callable[..., Middleware] | None:
-    """`middlewares/<name>.py`, then the entry points, then `package.module:factory`."""
+    """Look in `middlewares/<name>.py`, then in the entry points; import a name with a colon."""
     found: Any = None
     if ":" in name:
         module_name, _, attribute = name.partition(":")
@@ -124,10 +132,10 @@ def _bundled_module(name: str) -> Any:
 
 
 def as_aiohttp_middleware(middleware: Middleware) -> Any:
-    """The middleware in the form that aiohttp insists on, so that authors need no decorator."""
+    """Wrap a middleware in the form that aiohttp requires, so that authors need no decorator."""
 
     @web.middleware
-    async def step(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def wrapper(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await middleware(request, handler)
 
-    return step
+    return wrapper

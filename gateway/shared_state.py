@@ -1,4 +1,4 @@
-"""What there is once for the whole gateway, however many applications or processes serve."""
+"""Describes the state that the whole gateway shares, and keeps it for a single process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from gateway.store.rate_windows import RateWindows, SlidingWindows
 
 
 class SharedState(Protocol):
-    """The windows in which callers' requests are counted, and the accounts."""
+    """Describes the state that exists once, with any number of applications or processes.
+
+    windows: counts the callers' requests.
+    """
 
     @property
     def windows(self) -> RateWindows: ...
@@ -20,12 +23,12 @@ class SharedState(Protocol):
     def accounts(
         self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
     ) -> AccountRegistry:
-        """The accounts of these settings, for one application."""
+        """Return the accounts of these settings, for one application."""
         ...
 
 
 class LocalState:
-    """Everything is in this process."""
+    """Keeps the shared state in this process."""
 
     def __init__(self) -> None:
         self.windows = SlidingWindows()
@@ -33,5 +36,5 @@ class LocalState:
     def accounts(
         self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
     ) -> LocalAccountRegistry:
-        """The accounts, kept here."""
+        """Build the accounts of these settings in this process."""
         return LocalAccountRegistry(config, client, on_secret)

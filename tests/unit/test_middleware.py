@@ -129,7 +129,7 @@ def test_an_entry_point_of_another_group_is_not_taken(plugins: Path) -> None:
 def test_an_unknown_name_is_told_with_the_places_that_were_looked_at() -> None:
     assert bad(["request_id", {"requestid": None}]) == {
         "middlewares[1].requestid": "no such middleware: neither middlewares/requestid.py nor an "
-        "entry point of the group gateway.middlewares nor package.module:factory"
+        "entry point of the group gateway.middlewares; or write package.module:factory"
     }
 
 
