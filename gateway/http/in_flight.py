@@ -28,7 +28,10 @@ class InFlightRequests:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Track a request while the context lasts. Raises Unavailable (`draining`) at the end."""
+        """Track a request while the context lasts.
+
+        Raises Unavailable (`draining`) after `interrupt`.
+        """
         if self.interrupted:
             raise draining_error()
         task = asyncio.current_task()

@@ -22,9 +22,9 @@ class _EventStreamResponse(EventSourceResponse):
     """Sends an event stream as aiohttp-sse does, but without its pings.
 
     Each stream would have a task that writes the pings. When two tasks write to a client that
-    reads slowly, both wait on one shared future, and the second cancels the first. The other
-    settings of its `prepare` are made in `server` for all connections. The headers are sent
-    in one write with the first frames.
+    reads slowly, both wait on one shared future, and the second cancels the first. The
+    original `prepare` also sets TCP_USER_TIMEOUT; `server/` does that for all connections.
+    The headers are sent in one write with the first frames.
     """
 
     _send_headers_immediately = False
