@@ -67,7 +67,7 @@ def read_yaml(
     try:
         node = yaml.compose(text, yaml.SafeLoader)
         if node is not None:
-            document.data = _value(node, "", document, environ)
+            document.data = _read_node(node, "", document, environ)
     except RecursionError:
         document.readable = False
         document.mistakes[""] = "not valid YAML: nested too deeply, or an alias contains itself"
@@ -75,7 +75,7 @@ def read_yaml(
         mark = getattr(error, "problem_mark", None)
         document.readable = False
         document.lines[""] = mark.line + 1 if mark else 1
-        document.mistakes[""] = f"not valid YAML: {_problem(error)}"
+        document.mistakes[""] = f"not valid YAML: {_yaml_problem(error)}"
     return document
 
 
@@ -124,7 +124,9 @@ def default_middlewares(api_key: Any) -> list[Any]:
     ]
 
 
-def _value(node: yaml.Node, path: str, document: ConfigDocument, environ: Mapping[str, str]) -> Any:
+def _read_node(
+    node: yaml.Node, path: str, document: ConfigDocument, environ: Mapping[str, str]
+) -> Any:
     document.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
@@ -135,11 +137,11 @@ def _value(node: yaml.Node, path: str, document: ConfigDocument, environ: Mappin
                 place = f"{path}.{masked_name(key)}" if path else masked_name(key)
                 document.mistakes[place] = f"given twice, again in line {_line(key_node)}"
             document.lines[inner] = _line(key_node)
-            mapping[key] = _value(value_node, inner, document, environ)
+            mapping[key] = _read_node(value_node, inner, document, environ)
         return mapping
     if isinstance(node, yaml.SequenceNode):
         return [
-            _value(item, f"{path}[{i}]", document, environ) for i, item in enumerate(node.value)
+            _read_node(item, f"{path}[{i}]", document, environ) for i, item in enumerate(node.value)
         ]
     if not node.tag.startswith(_YAML) or "/" in node.tag:
         raise yaml.MarkedYAMLError(problem="a tag that is not known", problem_mark=node.start_mark)
@@ -153,7 +155,7 @@ def _value(node: yaml.Node, path: str, document: ConfigDocument, environ: Mappin
     return _substitute(value, path, document, environ) if isinstance(value, str) else value
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _yaml_problem(error: yaml.YAMLError) -> str:
     """Return the parser's message without the text that it quotes: `*abc` may be a password."""
     return _QUOTED.sub(r"\1", str(getattr(error, "problem", None) or type(error).__name__))
 

@@ -212,12 +212,14 @@ class Config:
 
     def secrets(self) -> list[str]:
         """Return all secrets in the settings, and the passwords within addresses."""
-        found = [s.value for s in _secrets((self.fitten, [m.options for m in self.middlewares]))]
+        found = [
+            s.value for s in _find_secrets((self.fitten, [m.options for m in self.middlewares]))
+        ]
         return found + [part for secret in found for part in _passwords_in(secret)]
 
     def masked(self, text: str) -> str:
         """Return a text with the secrets of these settings masked."""
-        return _without(self.secrets(), text)
+        return _mask(self.secrets(), text)
 
 
 def load_config(
@@ -243,7 +245,7 @@ def load_config(
     config = _settings(document.data, mistakes) if document.readable else None
     if mistakes:
         lines = [_location(path, document, where) + mistakes[where] for where in mistakes]
-        raise ConfigError([_without(document.secrets, line) for line in lines])
+        raise ConfigError([_mask(document.secrets, line) for line in lines])
     assert config is not None
     return config
 
@@ -302,7 +304,7 @@ def _location(path: Path, document: file.ConfigDocument, where: str) -> str:
     return f"{place}{where}: " if where else place
 
 
-def _without(secrets: Iterable[str], text: str) -> str:
+def _mask(secrets: Iterable[str], text: str) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "****") if len(secret) >= _MIN_MASKED else text
     return text
@@ -319,7 +321,7 @@ def _passwords_in(secret: str) -> list[str]:
     return [form for form in {written, unquote(written)} if form]
 
 
-def _secrets(value: Any) -> list[Secret]:
+def _find_secrets(value: Any) -> list[Secret]:
     if isinstance(value, Secret):
         return [value]
     if isinstance(value, dict):
@@ -327,5 +329,5 @@ def _secrets(value: Any) -> list[Secret]:
     elif hasattr(value, "__dataclass_fields__"):
         value = [getattr(value, name) for name in value.__dataclass_fields__]
     if isinstance(value, (list, tuple)):
-        return [secret for item in value for secret in _secrets(item)]
+        return [secret for item in value for secret in _find_secrets(item)]
     return []

@@ -115,18 +115,18 @@ class ImageFetcher:
                 code="invalid_image_url",
                 param=wanted[_MAX_IMAGES].param,
             )
-        found = await self._all(wanted)
+        found = await self._fetch_all(wanted)
         return tuple(
-            replace(m, images=tuple(found.get(i, i) if _remote(i) else i for i in m.images))
+            replace(m, images=tuple(found.get(i, i) if _is_remote(i) else i for i in m.images))
             for m in messages
         )
 
-    async def _all(self, wanted: Sequence[RemoteImage]) -> dict[Any, Image]:
-        gate = asyncio.Semaphore(_MAX_PARALLEL)
+    async def _fetch_all(self, wanted: Sequence[RemoteImage]) -> dict[Any, Image]:
+        parallel = asyncio.Semaphore(_MAX_PARALLEL)
 
         async def one(image: RemoteImage) -> Image:
-            async with gate:
-                return await self._one(image)
+            async with parallel:
+                return await self._fetch_one(image)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -135,7 +135,7 @@ class ImageFetcher:
             raise errors.exceptions[0] from None
         return {image: task.result() for image, task in tasks.items()}
 
-    async def _one(self, image: RemoteImage) -> Image:
+    async def _fetch_one(self, image: RemoteImage) -> Image:
         try:
             async with asyncio.timeout(self._settings.timeout):
                 raw = await self._read(image)
@@ -154,7 +154,7 @@ class ImageFetcher:
                     continue
                 if response.status != 200 or "Content-Encoding" in response.headers:
                     raise _failed("There is no image at the image's address.", image)
-                return await self._body(response, image)
+                return await self._read_body(response, image)
         raise _failed("The image's address redirects too often.", image)
 
     def _check_url(self, url: URL, image: RemoteImage) -> None:
@@ -162,7 +162,7 @@ class ImageFetcher:
         if not secure or not url.host or url.user is not None or url.password is not None:
             raise _failed("An image's address must be a plain https:// URL.", image)
 
-    async def _body(self, response: aiohttp.ClientResponse, image: RemoteImage) -> bytes:
+    async def _read_body(self, response: aiohttp.ClientResponse, image: RemoteImage) -> bytes:
         most = self._limits.max_bytes
         parts, size = [], 0
         async for part in response.content.iter_chunked(64 * 1024):
@@ -184,7 +184,7 @@ class ImageFetcher:
         return socket.socket(family, kind, protocol)
 
 
-def _remote(image: Image | RemoteImage) -> bool:
+def _is_remote(image: Image | RemoteImage) -> bool:
     return isinstance(image, RemoteImage)
 
 
