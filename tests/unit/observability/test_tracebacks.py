@@ -19,7 +19,7 @@ from gateway.errors import UpstreamError
 from gateway.observability import tracebacks
 
 SAID = "canary prompt"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WITHOUT_WORKERS = shutil.ignore_patterns("workers", "__pycache__")
 
 
