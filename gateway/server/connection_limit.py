@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-
-if sys.platform != "win32":
-    import resource
+import resource
 
 _RESERVE = 64  # descriptors for listeners, logs, files, the session's own calls
 _MAX_DESCRIPTORS = 65_536
-_UNKNOWN = 8192  # assumed where there is no such limit to read
 
 
 class ConnectionLimit:
@@ -40,16 +36,12 @@ class ConnectionLimit:
 
 def descriptor_limit() -> int:
     """How many descriptors this process may have open."""
-    if sys.platform == "win32":
-        return _UNKNOWN
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else min(soft, _MAX_DESCRIPTORS)
 
 
 def raise_descriptor_limit() -> None:
     """Raise the soft limit to the hard one, since the soft one is meant for `select`."""
-    if sys.platform == "win32":
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:

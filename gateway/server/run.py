@@ -1,9 +1,11 @@
-"""A process's life: serve, tell the supervisor, reload and drain on signals, exit."""
+"""Runs a service until a signal ends it: serve, notify systemd, reload, drain, exit.
+
+POSIX only, like the whole gateway: signals, Unix sockets and uvloop are needed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -12,6 +14,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
+import uvloop
 
 from gateway.server.reload import ConfigSource, reload_when_asked
 from gateway.server.systemd import SystemdNotifier
@@ -140,11 +143,6 @@ def _log_failure(task: asyncio.Task[None]) -> None:
 
 
 def run_event_loop(main: Coroutine[Any, Any, R]) -> R:
-    """What a coroutine gives, run on the fastest event loop there is."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    with contextlib.suppress(ImportError):  # there is none for Windows
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
+    """Run a coroutine on a new uvloop event loop, and return its result."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
