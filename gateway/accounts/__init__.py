@@ -1,4 +1,5 @@
-"""Several accounts as one: who serves a request, who waits, who is left alone for a while.
+"""Shares several accounts among requests: selection, queue, health and retry budget.
 
-Knows nothing of what an account says to the upstream: it holds a session of any kind.
+Does not know how an account talks to its upstream: the session of an account can be of any kind
+(`AccountSession`).
 """

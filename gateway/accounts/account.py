@@ -1,4 +1,4 @@
-"""One account: its session, its slots, its health; and the slot that a request holds."""
+"""Defines one account (session, slots, health) and the lease of one of its slots."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from gateway.errors import AccountRefused, GatewayError
 
 
 class AccountSession(Protocol):
-    """What the pool has to know of an account's session with the upstream."""
+    """Describes what the pool needs of an account's session with the upstream."""
 
     @property
     def ready(self) -> bool:
-        """Whether it could serve a request at once."""
+        """Return whether the session could serve a request at once."""
         ...
 
     @property
     def fault(self) -> GatewayError | None:
-        """Why it could not, if a try has failed."""
+        """Return why the last login failed; None if it did not."""
         ...
 
     def blocked(self) -> float:
-        """Seconds until a request may make it try again: 0 for at once, `inf` for never."""
+        """Return the seconds until a request may start a new login: 0 now, `inf` never."""
         ...
 
 
@@ -33,9 +33,11 @@ CallKind = Literal["chat", "completion"]
 
 
 class Account(Generic[S]):
-    """One account. limit: the most chats at once; small_limit: of small calls, apart.
+    """Holds one account: its session, its health, and how many of its slots are busy.
 
-    identity: what tells it from others, also in other settings; its name unless given.
+    limit: chats that may run at once.
+    completion_limit: code completions that may run at once, beside the chats.
+    identity: identifies the account across configurations; its name unless given.
     """
 
     def __init__(
@@ -58,19 +60,19 @@ class Account(Generic[S]):
         self.completions_busy = 0
         self.lease_number = 0
 
-    def renewed(self, other: Account[S]) -> Account[S]:
-        """Itself, with the settings and the session of another object of this account."""
+    def updated_from(self, other: Account[S]) -> Account[S]:
+        """Take the settings and the session of another object of this account; return self."""
         self.session, self.limit, self.completion_limit = (
             other.session,
             other.limit,
             other.completion_limit,
         )
-        self.health.adopt(other.health)
+        self.health.copy_settings(other.health)
         return self
 
     @property
     def state(self) -> HealthState:
-        """What may be told of it: the session's state comes before the calls'."""
+        """Return the state of the account; a blocked session counts before the calls' results."""
         blocked = self.session.blocked()
         if blocked == 0:
             return self.health.state
@@ -78,25 +80,25 @@ class Account(Generic[S]):
 
     @property
     def reason(self) -> GatewayError | None:
-        """Why it is not healthy."""
+        """Return why the account is not healthy; None if it is."""
         return self.session.fault if self.session.blocked() else self.health.reason
 
     @property
     def ready(self) -> bool:
-        """Whether its session needs nothing before a call."""
+        """Return whether a call could begin without a login."""
         return self.session.ready
 
     @property
-    def on_trial(self) -> bool:
-        """Whether the next call is the one that tells if it is well again."""
+    def half_open(self) -> bool:
+        """Return whether the next call is the probe that tests if the account works again."""
         return self.health.state == "half_open"
 
     def wait(self) -> float:
-        """Seconds until it may be used, as far as that is known; `inf` when it is not."""
+        """Return the seconds until the account may be used; `inf` when that is not known."""
         return max(self.session.blocked(), self.health.wait())
 
     def admits(self) -> bool:
-        """Whether a call may begin now, slots aside."""
+        """Return whether a call may begin now, if there is a free slot."""
         health = self.health
         return (health.reason is None or health.admits()) and not self.session.blocked()
 
@@ -104,32 +106,38 @@ class Account(Generic[S]):
         return f"<Account {self.name} {self.state} {self.busy}/{self.limit}>"
 
 
-class Lender(Protocol[S]):
-    """The pool, as a lease knows it."""
+class LeasePool(Protocol[S]):
+    """Describes what a lease needs of the pool that granted it.
+
+    lease_number: the number of the newest lease.
+    """
 
     lease_number: int
     line: FairQueue[Any]
 
     def changed(self, account: Account[S], before: GatewayError | None) -> None:
-        """A slot came back. before: why the account was out of use until then."""
+        """Handle a released slot, or an answered probe.
+
+        before: why the account could not be used until now; None if it could.
+        """
         ...
 
 
 class LocalLease(Generic[S]):
-    """An account's slot, held until it is given back by `release` or `end`.
+    """Holds a slot of an account until `release` or `end` is called.
 
-    probe: whether the call is the one that tries a half open account.
+    probe: whether the call tests a half-open account and has not been answered yet.
     """
 
-    __slots__ = ("_kind", "_lender", "_open", "account", "probe")
+    __slots__ = ("_kind", "_open", "_pool", "account", "probe")
 
-    def __init__(self, account: Account[S], lender: Lender[S], kind: CallKind) -> None:
+    def __init__(self, account: Account[S], pool: LeasePool[S], kind: CallKind) -> None:
         self.account = account
-        self._lender = lender
+        self._pool = pool
         self._kind = kind
         self._open = True
-        lender.lease_number += 1
-        account.lease_number = lender.lease_number
+        pool.lease_number += 1
+        account.lease_number = pool.lease_number
         if kind == "chat":
             account.busy += 1
         else:
@@ -137,17 +145,17 @@ class LocalLease(Generic[S]):
         self.probe = account.health.reason is not None and account.health.begin()
 
     def answered(self) -> None:
-        """The upstream began to answer."""
+        """Record that the upstream began to answer."""
         if self.probe:
             before = self.account.health.reason
             self.probe = False
             self.account.health.answered()
-            self._lender.changed(self.account, before)
+            self._pool.changed(self.account, before)
 
     def release(self, outcome: CallOutcome, error: GatewayError | None = None) -> None:
-        """Give the slot back and say what came of it; a second time changes nothing.
+        """Release the slot and report the outcome of the call; a second time changes nothing.
 
-        error: for "limited" how long the account is limited, and what callers are told.
+        error: why the account may pause. With "limited" its `retry_after` is the pause.
         """
         if not self._open:
             return
@@ -159,13 +167,13 @@ class LocalLease(Generic[S]):
             account.completions_busy -= 1
         health = account.health
         before = health.reason
-        if outcome != "good" or not health.calm:
+        if outcome != "good" or not health.no_failures:
             health.end(outcome, probe=self.probe, error=error)
-        if health.reason is not before or self._lender.line.size:
-            self._lender.changed(account, before)
+        if health.reason is not before or self._pool.line.size:
+            self._pool.changed(account, before)
 
     def end(self, error: object) -> None:
-        """Give the slot back after a call that ended with this error, or well with None."""
+        """Release the slot after a call that ended with this error; None means success."""
         if error is None:
             self.release("good")
         else:

@@ -1,4 +1,4 @@
-"""A bounded queue in which callers take turns. No I/O."""
+"""Implements a bounded queue that serves its keys in turn. No I/O."""
 
 from __future__ import annotations
 
@@ -10,56 +10,59 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """Items in line, per key in turn: who puts in many gets no more turns than who puts in one.
+    """Queues items by key and serves the keys in turn (round robin).
 
-    length: the most items. When it is reached, the newest item of the key with most of them
-    gives way to a key with fewer, so that nobody can keep the others out.
+    A key with many items gets no more turns than a key with one item.
+
+    length: the maximum number of items. When the queue is full and a key with fewer items
+        adds one, the newest item of the key with most items is removed. So no key can keep
+        the others out.
     """
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self._lines: OrderedDict[Hashable, deque[T]] = OrderedDict()
-        self.size = 0  # the items in line
+        self._queues: OrderedDict[Hashable, deque[T]] = OrderedDict()
+        self.size = 0  # items of all keys
 
     def push(self, key: Hashable, item: T) -> T | None:
-        """Put an item in line; returns what has no place, another item or this one."""
+        """Add an item. Return the item that found no room (another or this one), or None."""
         displaced = None
         if self.size >= self.length:
-            longest = max(self._lines, key=lambda k: len(self._lines[k]), default=None)
-            mine = len(self._lines.get(key, ()))
-            if longest is None or len(self._lines[longest]) <= mine + 1:
+            longest = max(self._queues, key=lambda k: len(self._queues[k]), default=None)
+            own = len(self._queues.get(key, ()))
+            if longest is None or len(self._queues[longest]) <= own + 1:
                 return item
-            displaced = self._lines[longest].pop()
+            displaced = self._queues[longest].pop()
             self.size -= 1
-        self._lines.setdefault(key, deque()).append(item)
+        self._queues.setdefault(key, deque()).append(item)
         self.size += 1
         return displaced
 
     def pop(self) -> T:
-        """The item whose turn it is. Raises IndexError when there is none."""
-        if not self._lines:
-            raise IndexError("nothing is in line")
-        key, line = next(iter(self._lines.items()))
-        item = line.popleft()
+        """Remove and return the next item. Raises IndexError when the queue is empty."""
+        if not self._queues:
+            raise IndexError("the queue is empty")
+        key, queue = next(iter(self._queues.items()))
+        item = queue.popleft()
         self.size -= 1
-        if line:
-            self._lines.move_to_end(key)
+        if queue:
+            self._queues.move_to_end(key)
         else:
-            del self._lines[key]
+            del self._queues[key]
         return item
 
     def remove(self, key: Hashable, item: T) -> bool:
-        """Take an item out of line; False when it was in it no more."""
-        line = self._lines.get(key)
-        if line is None or item not in line:
+        """Remove an item of this key; return False if the item is not in the queue."""
+        queue = self._queues.get(key)
+        if queue is None or item not in queue:
             return False
-        line.remove(item)
+        queue.remove(item)
         self.size -= 1
-        if not line:
-            del self._lines[key]
+        if not queue:
+            del self._queues[key]
         return True
 
     def clear(self) -> Iterator[T]:
-        """All items, taken out one by one in turn."""
-        while self._lines:
+        """Remove all items, and yield each in its turn."""
+        while self._queues:
             yield self.pop()

@@ -1,4 +1,7 @@
-"""Whether an account is fit to be used, by what came of its calls. No I/O, no clock."""
+"""Decides from the outcomes of its calls whether an account may be used.
+
+No I/O. Time comes from a clock that is passed in.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,22 @@ from gateway.errors import (
 
 HealthState = Literal["healthy", "cooling", "half_open", "dead"]
 
-# What a call says about its account. "bad" is a failure of the upstream, "unknown" the end
-# of a call that says nothing, because its caller left.
+# What a call says about its account:
+# good: the account was served. bad: the upstream failed. limited: the upstream answered 429.
+# refused: the upstream refused the account. unknown: the call says nothing about the account,
+# for example because the client disconnected.
 CallOutcome = Literal["good", "bad", "limited", "refused", "unknown"]
 
-_WINDOW = 10.0  # seconds in which a share of failures is looked at
-_MIN_CALLS = 20  # calls of the window below which their share says nothing
-_MAX_CALLS = 500
-_LIMITED_PAUSE = 1.0  # the first pause after a 429 that names none
-_REFUSED_PAUSE = 30.0
-_MAX_PAUSE = {"bad": 60.0, "limited": 60.0, "refused": 3600.0}
+_WINDOW = 10.0  # seconds of calls from which the share of failures is computed
+_MIN_CALLS = 20  # with fewer calls in the window, the share of failures is not used
+_MAX_CALLS = 500  # calls that are remembered at most
+_LIMITED_PAUSE = 1.0  # seconds of the first pause after a 429 without Retry-After
+_REFUSED_PAUSE = 30.0  # seconds of the first pause after a refusal
+_MAX_PAUSE = {"bad": 60.0, "limited": 60.0, "refused": 3600.0}  # seconds
 
 
 def outcome_of(error: object) -> CallOutcome:
-    """What a call says about its account by its error; None stands for a whole answer."""
+    """Return what the error of a call says about its account; None is a complete answer."""
     if error is None:
         return "good"
     if isinstance(error, AccountRefused):
@@ -41,20 +46,25 @@ def outcome_of(error: object) -> CallOutcome:
     if isinstance(error, UpstreamTimeout):
         return "bad"
     if isinstance(error, UpstreamError) and not isinstance(error, UpstreamUnauthorized):
-        # The others are refusals of one request: the account itself was served.
+        # Any other error refuses this request only: the account itself was served.
         return "bad" if error.retryable or error.elsewhere else "good"
     return "unknown"
 
 
 class Health:
-    """One account's state: healthy, cooling, half open (one call may try it), or dead.
+    """Tracks the state of one account: healthy, cooling, half open or dead.
 
-    failures: after so many in a row the account pauses; also when more than half of at
-        least 20 calls of ten seconds failed. 0 for never.
-    pause: seconds of the first pause after failures; each probe that fails doubles it, up
-        to a minute. 429 pauses for as long as it says, else from a second up to a minute;
-        refusal after a new login from half a minute up to an hour.
-    clock: monotonic seconds.
+    An account that pauses is cooling, or dead if the upstream refused it. After the pause it
+    is half open: one call, the probe, tests it. Each failed probe doubles the pause.
+
+    A 429 pauses for its `retry_after`, or else from 1 second up to 60 seconds. A refusal after
+    a new login pauses from 30 seconds up to an hour.
+
+    failures: the account pauses after this many failures in a row. It also pauses when more
+        than half of the calls of 10 seconds failed, if there were at least 20. 0: failures
+        never pause it.
+    pause: seconds of the first pause after failures; the longest is 60 seconds.
+    clock: returns monotonic seconds.
     """
 
     def __init__(self, *, failures: int, pause: float, clock: Callable[[], float]) -> None:
@@ -62,55 +72,61 @@ class Health:
         self._pauses = {"bad": pause, "limited": _LIMITED_PAUSE, "refused": _REFUSED_PAUSE}
         self._clock = clock
         self.reason: GatewayError | None = None
-        self.calm = True  # all is well, so that another good call would change nothing
-        self._until = -math.inf
+        # No failure is remembered: another good call changes nothing and need not be recorded.
+        self.no_failures = True
+        self._paused_until = -math.inf
         self._dead = False
         self._probing = False
-        self._paused = 0  # times in a row
-        self._in_a_row = 0
-        self._calls: deque[tuple[float, bool]] = deque(maxlen=_MAX_CALLS)
+        self._pauses_in_a_row = 0
+        self._failures_in_a_row = 0
+        self._calls: deque[tuple[float, bool]] = deque(maxlen=_MAX_CALLS)  # time, failed
 
-    def adopt(self, other: Health) -> None:
-        """Judge by the settings of another from now on."""
+    def copy_settings(self, other: Health) -> None:
+        """Use the limits and pauses of another health object from now on."""
         self._failures, self._pauses = other._failures, other._pauses
 
     @property
     def state(self) -> HealthState:
         if self.reason is None:
             return "healthy"
-        if self._clock() >= self._until:
+        if self._clock() >= self._paused_until:
             return "half_open"
         return "dead" if self._dead else "cooling"
 
     def wait(self) -> float:
-        """Seconds until a call may be made; 0 when one may, or when a probe is on its way."""
-        return 0.0 if self.reason is None else max(0.0, self._until - self._clock())
+        """Return the seconds until the pause ends; 0 if there is none or it is over."""
+        return 0.0 if self.reason is None else max(0.0, self._paused_until - self._clock())
 
     def admits(self) -> bool:
-        """Whether a call may begin now."""
+        """Return whether a call may begin now."""
         state = self.state
         return state == "healthy" or (state == "half_open" and not self._probing)
 
     def begin(self) -> bool:
-        """A call begins; says whether it is the probe of a half open account."""
+        """Record that a call begins; return whether it is the probe of a half-open account."""
         if self.reason is None:
             return False
         self._probing = True
         return True
 
     def answered(self) -> None:
-        """The probe was taken up. The account is in use again, but on trial: the next
-        failure ends that, since an answer may still fall silent."""
+        """Record that the upstream began to answer the probe: the account is healthy again.
+
+        The next failure pauses it at once, since the answer that has begun may still stop.
+        """
         self.reason, self._dead, self._probing = None, False, False
-        self._in_a_row = max(0, self._failures - 1)
+        self._failures_in_a_row = max(0, self._failures - 1)
         self._calls.clear()
-        self.calm = False
+        self.no_failures = False
 
     def end(self, outcome: CallOutcome, *, probe: bool, error: BaseException | None = None) -> None:
-        """A call is over. probe: whether it still is the probe.
+        """Record the outcome of a call.
 
-        What was begun before a pause ends in it: such a call can lengthen the pause, as a
-        429 does, but neither end it nor count as another failure.
+        A call that began before a pause may end during the pause. It can lengthen the pause
+        (by a 429), but it neither ends the pause nor counts as another failure.
+
+        probe: whether the call is a probe that was not answered yet.
+        error: the reason of a pause, if the outcome causes one.
         """
         if probe:
             self._probing = False
@@ -118,31 +134,32 @@ class Health:
             self._pause(outcome, error, probe=probe)
         elif outcome == "bad":
             self._record(bad=True)
-            self._in_a_row += 1
-            too_many = self._in_a_row >= self._failures or self._mostly_bad()
+            self._failures_in_a_row += 1
+            too_many = self._failures_in_a_row >= self._failures or self._mostly_bad()
             if probe or (self._failures and too_many):
                 self._pause("bad", error, probe=probe)
         elif outcome == "good":
-            if self._calls:  # as long as nothing fails there is nothing to count
+            if self._calls:  # without a remembered failure there is no share to compute
                 self._record(bad=False)
             if probe or self.reason is None:
-                self.reason, self._dead, self._paused, self._in_a_row = None, False, 0, 0
-        self.calm = self.reason is None and not self._in_a_row and not self._calls
+                self.reason, self._dead = None, False
+                self._pauses_in_a_row = self._failures_in_a_row = 0
+        self.no_failures = self.reason is None and not self._failures_in_a_row and not self._calls
 
     def _pause(self, outcome: CallOutcome, error: BaseException | None, *, probe: bool) -> None:
-        known = error if isinstance(error, GatewayError) else None
-        named = known.retry_after if known and outcome == "limited" else None
+        reason = error if isinstance(error, GatewayError) else None
+        retry_after = reason.retry_after if reason and outcome == "limited" else None
         now = self._clock()
         if self.reason is None or probe:
-            seconds = self._pauses[outcome] * 2.0 ** min(self._paused, 16)
-            self._paused += 1
-            self._until = now + (named or min(seconds, _MAX_PAUSE[outcome]))
+            seconds = self._pauses[outcome] * 2.0 ** min(self._pauses_in_a_row, 16)
+            self._pauses_in_a_row += 1
+            self._paused_until = now + (retry_after or min(seconds, _MAX_PAUSE[outcome]))
             self._dead = outcome == "refused"
-            self.reason = known or UpstreamError("Fitten fails at the moment.")
-            self._in_a_row = 0
+            self.reason = reason or UpstreamError("Fitten fails at the moment.")
+            self._failures_in_a_row = 0
             self._calls.clear()
-        elif named:
-            self._until = max(self._until, now + named)
+        elif retry_after:
+            self._paused_until = max(self._paused_until, now + retry_after)
 
     def _record(self, *, bad: bool) -> None:
         now = self._clock()

@@ -1,4 +1,7 @@
-"""What a request needs of the accounts: a slot, wherever the pool is that lends it."""
+"""Defines what a request needs of the accounts: leases, and a pool that grants them.
+
+The pool may be in this process (`LocalPool`) or in the master of the workers (`RemotePool`).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ S_co = TypeVar("S_co", covariant=True)
 
 
 class LeasedAccount(Protocol[S_co]):
-    """An account as the holder of its slot knows it."""
+    """Describes an account to the request that holds one of its slots."""
 
     @property
     def name(self) -> str: ...
@@ -23,7 +26,7 @@ class LeasedAccount(Protocol[S_co]):
 
 
 class Lease(Protocol[S_co]):
-    """A slot that is held until it is given back by `release` or `end`; see `Lease`."""
+    """Describes a slot that is held until `release` or `end` is called; see `LocalLease`."""
 
     @property
     def account(self) -> LeasedAccount[S_co]: ...
@@ -39,13 +42,13 @@ class Lease(Protocol[S_co]):
 
 
 class AccountPool(Protocol[S_co]):
-    """A pool of accounts, this process's own or another's; see `Pool`."""
+    """Describes a pool of accounts, in this process or another; see `LocalPool`."""
 
     @property
     def budget(self) -> RetryBudget: ...
 
     def take(self) -> Lease[S_co] | None:
-        """A slot that can be had without waiting for anything; None when that is not known."""
+        """Return a slot that is free now; None if there is none, or if that is not known."""
         ...
 
     async def acquire(self, key: str | None, wait: float) -> Lease[S_co]: ...
@@ -60,5 +63,5 @@ class AccountPool(Protocol[S_co]):
 
     @property
     def serving(self) -> tuple[int, int]:
-        """How many accounts could serve a request now, and how many there are."""
+        """Return how many accounts could serve a request now, and how many there are."""
         ...

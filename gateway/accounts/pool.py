@@ -1,4 +1,4 @@
-"""The pool: an account for each request, a place in line when all are busy."""
+"""Implements the pool: it gives each request an account, or queues it while all are busy."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ from gateway.errors import AccountRefused, GatewayError, RateLimited, Unavailabl
 
 _log = structlog.get_logger("accounts")
 
-_BUSY_RETRY = 5.0  # seconds; slots are held for as long as answers take, which nobody knows
+# Seconds after which a refused client may try again. This is a guess: a slot is held as long as
+# an answer takes.
+_BUSY_RETRY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSummary:
-    """How the pool is: accounts that serve and all there are, open answers, requests in line."""
+    """Holds the numbers of a pool.
+
+    healthy, total: accounts that could serve a request, and all accounts.
+    streams: chats that run. queued: requests that wait for a slot.
+    """
 
     healthy: int
     total: int
@@ -33,11 +39,10 @@ class PoolSummary:
 
 
 class LocalPool(Generic[S]):
-    """Several accounts as one.
+    """Grants slots of several accounts to requests, and queues requests while all are busy.
 
-    queue_length: requests that may wait at once; the next one is refused. They take turns by
-        key.
-    retry_ratio: calls beyond the first that are allowed for each request, on the average.
+    queue_length: how many requests may wait; one more is refused. Keys are served in turn.
+    retry_ratio: retries that are allowed for each request, on average.
     """
 
     def __init__(
@@ -50,41 +55,44 @@ class LocalPool(Generic[S]):
         self.accounts = tuple(accounts)
         self.budget = RetryBudget(retry_ratio)
         self.line: FairQueue[asyncio.Future[LocalLease[S]]] = FairQueue(queue_length)
-        self.lease_number = 0  # of the lease that was given last
+        self.lease_number = 0  # of the newest lease
         self._timer: asyncio.TimerHandle | None = None
         self._successor: LocalPool[S] | None = None
 
     def take_over(self, former: LocalPool[S]) -> None:
-        """Go on where a former pool is: other settings, the same slots, line and budget.
+        """Take the slots, the queue and the budget of the pool of the former configuration.
 
-        Accounts of the same identity are the former ones, with what is open and known of them.
-        Who waits in line keeps the place; slots that are still out come back to this pool.
+        Accounts with the same identity are kept, with their leases and their health; they get
+        the new settings. Waiting requests keep their place in the queue. Slots that the former
+        pool granted are released to this pool.
         """
         known = {account.identity: account for account in former.accounts}
         self.accounts = tuple(
-            known[account.identity].renewed(account) if account.identity in known else account
+            known[account.identity].updated_from(account) if account.identity in known else account
             for account in self.accounts
         )
         former.line.length, self.line = self.line.length, former.line
         former.budget.ratio, self.budget = self.budget.ratio, former.budget
         self.lease_number = former.lease_number
-        former._disarm()
+        former._stop_timer()
         former._successor = self
         self.look()
 
     def take(self, *, without: Sequence[str] = ()) -> LocalLease[S] | None:
-        """A slot that is free now and that nobody waits for; None when there is none.
+        """Return a free slot; None if there is none or if other requests wait for it.
 
-        without: names of accounts that are not to serve.
+        without: names of accounts that must not be used.
         """
         account = None if self.line.size else self._choose(without)
         return None if account is None else LocalLease(account, self, "chat")
 
     def take_completion(self, prefer: str | None = None) -> LocalLease[S]:
-        """A slot for a small call, with the account of this name if it has one.
+        """Return a slot for a code completion.
 
-        Small calls wait for nothing and have slots of their own, so that chats and they do
-        not keep each other out. Raises what keeps every account from serving.
+        Completions never wait. They have slots of their own, so that chats and completions do
+        not block each other. Raises a GatewayError when no account can serve.
+
+        prefer: the name of the account to use if it has a free slot.
         """
         account = self._choose(kind="completion", prefer=prefer)
         if account is None:
@@ -92,16 +100,18 @@ class LocalPool(Generic[S]):
         return LocalLease(account, self, "completion")
 
     async def acquire_completion(self, prefer: str | None = None) -> LocalLease[S]:
-        """The same, in the form that `Slots` wants."""
+        """Call `take_completion`; async, as `AccountPool` requires."""
         return self.take_completion(prefer)
 
     async def another(
         self, key: Hashable, wait: float, tried: Sequence[str]
     ) -> LocalLease[S] | None:
-        """A slot of an account that was not tried yet, if need be after a wait in line.
+        """Return a slot of an account that was not tried yet, after a wait if necessary.
 
-        None when all others are busy and the one that was tried last may be what comes free
-        first. Raises like `acquire`.
+        Returns None when all others are busy and the last tried account may be used: its slot
+        may become free first. Raises like `acquire`.
+
+        tried: names of the accounts that were tried, at least one, the last one last.
         """
         if lease := self.take(without=tried):
             return lease
@@ -110,11 +120,13 @@ class LocalPool(Generic[S]):
         return await self.acquire(key, wait)
 
     async def acquire(self, key: Hashable, wait: float) -> LocalLease[S]:
-        """A slot, when it is this key's turn, after at most `wait` seconds.
+        """Return a slot, after at most `wait` seconds in the queue.
 
-        Raises what keeps every account from serving, as soon as that is known, and
-        Unavailable (`server_is_overloaded`) when the line is too long or too slow. A caller
-        that is cancelled leaves the line at once.
+        Raises a GatewayError as soon as no account can serve, and Unavailable
+        (`server_is_overloaded`) when the queue is full or `wait` is over. Cancelling leaves
+        the queue at once.
+
+        key: the caller; callers are served in turn.
         """
         if lease := self.take():
             return lease
@@ -126,19 +138,19 @@ class LocalPool(Generic[S]):
             raise _overloaded_error("too many requests wait for one already")
         if displaced is not None and not displaced.done():
             displaced.set_exception(_overloaded_error("too many requests wait for one already"))
-        self._arm()
+        self._restart_timer()
         try:
             async with asyncio.timeout(wait):
                 return await waiter
         except TimeoutError:
-            self._leave(key, waiter)
+            self._remove_waiter(key, waiter)
             raise _overloaded_error("none became free in time") from None
         except asyncio.CancelledError:
-            self._leave(key, waiter)
+            self._remove_waiter(key, waiter)
             raise
 
     def fault(self) -> GatewayError | None:
-        """Why no request can be served now; None when one can, perhaps after a wait in line."""
+        """Return why no request can be served now; None if one can, perhaps after a wait."""
         if any(account.ready and not account.wait() for account in self.accounts):
             return None
         faults = [account.session.fault for account in self.accounts]
@@ -146,7 +158,7 @@ class LocalPool(Generic[S]):
         return self._fault() or Unavailable(known or "The login to Fitten has not been made yet.")
 
     def summary(self) -> PoolSummary:
-        """How the pool is, in numbers."""
+        """Return the numbers of the pool."""
         return PoolSummary(
             healthy=sum(account.ready and account.state == "healthy" for account in self.accounts),
             total=len(self.accounts),
@@ -156,24 +168,24 @@ class LocalPool(Generic[S]):
 
     @property
     def serving(self) -> tuple[int, int]:
-        """How many accounts could serve a request now, and how many there are."""
+        """Return how many accounts could serve a request now, and how many there are."""
         summary = self.summary()
         return summary.healthy, summary.total
 
     def look(self) -> None:
-        """Something about an account has changed: see who can be served by now."""
+        """Grant free slots to waiting requests; to be called when an account has changed."""
         if self._successor is not None:
             self._successor.look()
             return
         while self.line.size and (account := self._choose()):
             waiter = self.line.pop()
-            if not waiter.done():  # else it is about to leave
+            if not waiter.done():  # else it was cancelled and is about to leave the queue
                 waiter.set_result(LocalLease(account, self, "chat"))
         if self.line.size and (fault := self._fault()):
             for waiter in self.line.clear():
                 if not waiter.done():
                     waiter.set_exception(_copy(fault))
-        self._arm()
+        self._restart_timer()
 
     def _choose(
         self,
@@ -192,24 +204,24 @@ class LocalPool(Generic[S]):
             free = [account for account in free if account.name not in without]
         if len(free) < 2:
             return free[0] if free else None
-        return least_busy(free, may_risk=self.budget.left)
+        return least_busy(free, half_open_first=self.budget.left)
 
-    def _leave(self, key: Hashable, waiter: asyncio.Future[LocalLease[S]]) -> None:
-        """A waiter goes; a slot that it was given meanwhile comes back."""
+    def _remove_waiter(self, key: Hashable, waiter: asyncio.Future[LocalLease[S]]) -> None:
+        """Remove a waiter from the queue; if it got a slot meanwhile, release the slot."""
         if self.line.remove(key, waiter) or waiter.cancelled() or not waiter.done():
             return
         if waiter.exception() is None:
             waiter.result().release("unknown")
 
     def changed(self, account: Account[S], before: GatewayError | None) -> None:
-        """A slot came back. before: why the account was out of use until then."""
+        """See `LeasePool`."""
         if account.health.reason is not before:
             _log_change(account)
         if self.line.size:
             self.look()
 
     def _fault(self) -> GatewayError | None:
-        """Why every account is out of use, if they are."""
+        """Return why no account can be used; None if one can."""
         waits = [account.wait() for account in self.accounts]
         soonest = min(waits)
         if soonest == 0:
@@ -224,7 +236,7 @@ class LocalPool(Generic[S]):
             return AccountRefused(
                 reason.message if reason else "Fitten refuses the account.", retry_after=soonest
             )
-        later = soonest * random.uniform(1.0, 1.2)  # so that not all come back at once
+        later = soonest * random.uniform(1.0, 1.2)  # so that not all clients retry at once
         if isinstance(account.reason, RateLimited):
             return RateLimited(
                 account.reason.message, code="upstream_rate_limited", retry_after=later
@@ -234,9 +246,9 @@ class LocalPool(Generic[S]):
             f"No account of the gateway can be used for a moment: {why}", retry_after=later
         )
 
-    def _arm(self) -> None:
-        """Look again when the next account is back, as long as somebody waits for one."""
-        self._disarm()
+    def _restart_timer(self) -> None:
+        """Check the queue again when the next pause of an account ends, if requests wait."""
+        self._stop_timer()
         if not self.line.size or self._successor is not None:
             return
         waits = [wait for a in self.accounts if 0 < (wait := a.wait()) < math.inf]
@@ -244,7 +256,7 @@ class LocalPool(Generic[S]):
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(min(waits), 0.001), self.look)
 
-    def _disarm(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -267,7 +279,7 @@ def _log_change(account: Account[S]) -> None:
 
 
 def _copy(error: GatewayError) -> GatewayError:
-    """One exception for each waiter: a traceback belongs to one."""
+    """Copy an error, since each waiter needs an exception with a traceback of its own."""
     return type(error)(
         error.message, code=error.code, retryable=error.retryable, retry_after=error.retry_after
     )

@@ -1,17 +1,19 @@
-"""How many calls may be made beyond one for each request. No I/O, no clock."""
+"""Limits how many upstream calls are repeated. No I/O, no clock."""
 
 from __future__ import annotations
 
-_MAX_BALANCE = 10.0  # repeats that calm times can save up for a bad moment
+_MAX_BALANCE = 10.0  # retries that can be saved up at most
 
 
 class RetryBudget:
-    """Each request earns a share of a repeat, each repeat costs one.
+    """Limits retries to a share of the requests: a request adds a share, a retry costs 1.
 
-    ratio: repeats for each request. One repeat is lent at the start, so that the very first
-    failure can be hidden; it is paid back by the requests that follow. So from the moment
-    that requests reach 1/ratio, all calls are at most (1 + ratio) times the requests. What is
-    repeated with a renewed token does not count: a token expires once a day.
+    The budget starts with a loan of one retry, so that the very first failure can be hidden.
+    The requests that follow pay it back. So once there were 1/ratio requests, there are at
+    most (1 + ratio) calls per request. A call that is repeated with a renewed token does not
+    count: a token expires once a day.
+
+    ratio: retries for each request, on average. 0 allows none.
     """
 
     def __init__(self, ratio: float) -> None:
@@ -21,18 +23,18 @@ class RetryBudget:
 
     @property
     def left(self) -> bool:
-        """Whether a repeat could be paid for."""
+        """Return whether the budget allows a retry now."""
         return self._balance >= 1.0
 
     def earn(self) -> None:
-        """A request has come."""
+        """Add the share of one request."""
         if self._debt > 1e-9:
             self._debt -= self.ratio
         elif self._balance < _MAX_BALANCE:
             self._balance = min(self._balance + self.ratio, _MAX_BALANCE)
 
     def spend(self) -> bool:
-        """Pay for a repeat; False when it must not be made."""
+        """Take one retry from the budget; return False if the retry is not allowed."""
         if not self.left:
             return False
         self._balance -= 1.0

@@ -1,4 +1,4 @@
-"""Which of several accounts a request gets."""
+"""Selects the account that a request gets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Protocol, TypeVar
 
 
 class Candidate(Protocol):
-    """What a policy looks at: the lowest `lease_number` was used longest ago."""
+    """Describes what a policy compares.
+
+    busy, limit: slots in use, and all slots.
+    lease_number: the number of the account's newest lease; the least recently used account
+        has the lowest.
+    """
 
     busy: int
     limit: int
@@ -17,20 +22,29 @@ class Candidate(Protocol):
     def ready(self) -> bool: ...
 
     @property
-    def on_trial(self) -> bool: ...
+    def half_open(self) -> bool: ...
 
 
 C = TypeVar("C", bound=Candidate)
 
 
-def least_busy(candidates: Sequence[C], *, may_risk: bool) -> C:
-    """Of one candidate or more that with the smallest part of its slots in use; of equal ones
-    that which was used longest ago; one that is logged in before one that is not.
+def least_busy(candidates: Sequence[C], *, half_open_first: bool) -> C:
+    """Select the candidate with the lowest share of busy slots.
 
-    A half open account comes first as long as a failure can be made up for with another
-    (may_risk), since nothing but a request can tell whether it is well again; else last.
+    Among equals the least recently used one is selected. Accounts that are logged in come
+    before all others.
+
+    candidates: at least one.
+    half_open_first: whether half-open accounts come before all others; else they come last.
+        Only a request can test such an account, so this is true as long as a failed request
+        can be retried with another account.
     """
     return min(
         candidates,
-        key=lambda a: (a.on_trial != may_risk, not a.ready, a.busy / a.limit, a.lease_number),
+        key=lambda a: (
+            a.half_open != half_open_first,
+            not a.ready,
+            a.busy / a.limit,
+            a.lease_number,
+        ),
     )

@@ -16,7 +16,7 @@ class FakeCandidate:
     limit: int = 4
     lease_number: int = 0
     ready: bool = True
-    on_trial: bool = False
+    half_open: bool = False
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,14 @@ class FakeCandidate:
         ),
         ([FakeCandidate("a", lease_number=2), FakeCandidate("b", lease_number=1)], "b"),
         ([FakeCandidate("a", ready=False), FakeCandidate("b", busy=3)], "b"),
-        ([FakeCandidate("a"), FakeCandidate("b", busy=3, on_trial=True)], "b"),
+        ([FakeCandidate("a"), FakeCandidate("b", busy=3, half_open=True)], "b"),
     ],
 )
 def test_the_least_busy_account_is_chosen(candidates: list[FakeCandidate], chosen: str) -> None:
-    assert least_busy(candidates, may_risk=True).name == chosen
+    assert least_busy(candidates, half_open_first=True).name == chosen
 
 
-def test_an_account_on_trial_is_the_last_when_its_failure_could_not_be_made_up_for() -> None:
-    trial, busy = FakeCandidate("trial", on_trial=True), FakeCandidate("busy", busy=3)
-    assert least_busy([trial, busy], may_risk=False) is busy
-    assert least_busy([trial], may_risk=False) is trial
+def test_a_half_open_account_comes_last_when_no_retry_is_allowed() -> None:
+    trial, busy = FakeCandidate("trial", half_open=True), FakeCandidate("busy", busy=3)
+    assert least_busy([trial, busy], half_open_first=False) is busy
+    assert least_busy([trial], half_open_first=False) is trial
