@@ -126,7 +126,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
 
     redactor = Redactor(config.secrets())
     # Before anything starts a child process: a child must not see these variables.
-    notifier = systemd.SystemdNotifier.of(os.environ)
+    notifier = systemd.SystemdNotifier.from_environ(os.environ)
     try:
         sockets = systemd.inherited_sockets(os.environ)
         outputs = log.configure_logging(config.log, redactor)
@@ -136,7 +136,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
                 run.serve_until_stopped(
                     _service(config, sockets, redactor.add),
                     source=_FileSource(arguments, redactor, outputs),
-                    supervisor=notifier,
+                    notifier=notifier,
                     before_exit=outputs.flush,
                 )
             )

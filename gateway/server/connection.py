@@ -1,4 +1,4 @@
-"""Handles one caller's connection: time limit for heads, pipelining, refusals, broken HTTP."""
+"""Handles one client connection: time limit for heads, pipelining, refusals, broken HTTP."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ from gateway.server.connection_limit import ConnectionLimit
 
 _log = structlog.get_logger("server")
 
-_MIN_IDLE = 1.0  # seconds for which an idle connection is not closed to make room
-_EXAMINED = 64  # connections that are looked at for an idle one
+_MIN_IDLE = 1.0  # seconds that a connection must be idle before it may be closed to make room
+_MAX_EXAMINED = 64  # connections among which an idle one is searched
 
-# While more bytes wait than we read, the kernel does not tell that the caller left. So reading
-# may be paused for this long, in seconds, before we look again.
+# While received bytes wait unread, the kernel does not report that the client disconnected. So a
+# pause of reading is checked after this many seconds.
 _MAX_PAUSE = 1.0
-_LINGER = 1.0  # seconds in which a refused caller may read why
-_MAX_LINGERING = 32
+_LINGER = 1.0  # seconds in which a refused client may read the refusal
+_MAX_LINGERING = 32  # refused connections that stay open for that
 
 
 @dataclass(slots=True)
 class ConnectionContext:
-    """Holds what all connections share. Changes apply to what comes after them.
+    """Holds the settings and counters that all connections share.
 
-    render_error: an error's body, in the dialect of callers who have no route yet.
-    head_timeout: seconds that a request's head may take.
-    send_buffer: bytes that the kernel holds for a caller; None leaves it to the system.
-    refused: the transports of refused callers that may still read why.
+    A changed setting applies to later connections and requests.
+
+    render_error: returns the body of an error for a request that has no route yet.
+    head_timeout: seconds that the head of a request may take.
+    send_buffer: bytes that the kernel buffers for a client; None leaves it to the system.
+    limit: counts the connections.
+    refused: transports of refused connections that stay open until the client has read why.
     """
 
     render_error: Callable[[GatewayError], bytes]
@@ -49,17 +52,18 @@ class ConnectionContext:
     refused: set[asyncio.Transport] = field(default_factory=set)
 
     def close(self) -> None:
-        """Close the connections of refused callers."""
+        """Close the refused connections that are still open."""
         for transport in self.refused:
             transport.abort()
         self.refused.clear()
 
 
 class Connection(RequestHandler):
-    """Extends aiohttp's connection.
+    """Extends the connection of aiohttp with limits and with error bodies of the gateway.
 
-    A request's head has a time limit, pipelining is bounded, one connection too many gets a
-    quick answer, and broken HTTP is answered by a body of ours: no echo, no traceback.
+    - The head of a request has a time limit, and pipelining is bounded.
+    - A connection over the limit gets a 503 answer at once.
+    - Broken HTTP gets an error body that quotes nothing of the request and has no traceback.
 
     idle_since: monotonic time since when it has had no request; None while it has one.
     """
@@ -76,15 +80,15 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         context = self._context
-        if context.limit.full and not self._close_an_idle_one():
+        if context.limit.full and not self._close_one_idle():
             self._refuse(cast(asyncio.Transport, transport))
             return
         self._counted = True
         context.limit.connections += 1
-        # Not on the listening socket: what had waited in its queue would not have inherited it.
+        # Not on the listening socket: connections already in its backlog would not inherit it.
         if context.send_buffer is not None:
             sock = transport.get_extra_info("socket")
-            with contextlib.suppress(OSError):  # some systems refuse it when the caller has left
+            with contextlib.suppress(OSError):  # some systems refuse it after a disconnect
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, context.send_buffer)
         super().connection_made(transport)
 
@@ -105,9 +109,9 @@ class Connection(RequestHandler):
             if self._head_timer is not None:
                 self._stop_head_timer()
             return
-        # Unless a request is under way, and this is its body or what comes after it.
-        between = not waiter.done() if waiter is not None else not count
-        if between and self._head_timer is None and data.strip(b"\r\n"):
+        # While a request is handled, these bytes are its body, or come after it.
+        awaits_head = not waiter.done() if waiter is not None else not count
+        if awaits_head and self._head_timer is None and data.strip(b"\r\n"):
             self._head_timer = self._loop.call_later(
                 self._context.head_timeout, self._on_head_timeout
             )
@@ -121,13 +125,16 @@ class Connection(RequestHandler):
         self._start_pause_timer()
 
     def close_if_idle(self, since: float) -> bool:
-        """Close it if it has been idle since that monotonic time; say whether it is closed."""
+        """Close the connection if it has been idle since then; return whether it is closed.
+
+        since: a monotonic time.
+        """
         if (
             self.idle_since is not None
             and self.idle_since <= since
-            and not self._request_in_progress  # an answer may take longer than its handler
+            and not self._request_in_progress  # an answer may be sent after its handler ended
         ):
-            # Not `close`: that leaves the socket open and deaf until `cleanup`.
+            # `close` would stop reading, but leave the socket open until `cleanup`.
             self.force_close()
         return self._force_close
 
@@ -139,10 +146,10 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
-            raise ConnectionError("an answer has begun, or nobody waits for it")
+            raise ConnectionError("the answer has begun, or the client disconnected")
         error: GatewayError
         if isinstance(exc, HttpProcessingError) or 400 <= status < 500:
-            # Neither its text nor its traceback: they quote the caller's headers.
+            # The text and the traceback of the exception quote headers of the client.
             _log.info("http_broken", reason=type(exc).__name__, status=status)
             error = InvalidRequest("The request is not well-formed HTTP/1.1.")
             error.status = status
@@ -157,31 +164,31 @@ class Connection(RequestHandler):
         response.force_close()
         return response
 
-    def _close_an_idle_one(self) -> bool:
-        """Close one of the oldest idle connections; say whether there was one.
+    def _close_one_idle(self) -> bool:
+        """Close one of the oldest idle connections; return whether there was one.
 
-        Otherwise a caller who opens enough connections would shut everybody else out.
+        Otherwise a client that opens enough connections would lock out all others.
         """
         assert self._manager is not None
         idle_before = time.monotonic() - _MIN_IDLE
-        for connection in islice(self._manager._connections, _EXAMINED):
+        for connection in islice(self._manager._connections, _MAX_EXAMINED):
             assert isinstance(connection, Connection)
             waiter, since = connection._waiter, connection.idle_since
-            waits = waiter is not None and not waiter.done()
-            if waits and since is not None and since <= idle_before:
+            awaits_request = waiter is not None and not waiter.done()
+            if awaits_request and since is not None and since <= idle_before:
                 connection.force_close()
                 return True
         return False
 
     def _refuse(self, transport: asyncio.Transport) -> None:
-        """Say why, without a task, a parser's work or a log line for each."""
-        self._close = True  # what it sends is not looked at
+        """Send the refusal without a task, a parser or a log line for each connection."""
+        self._close = True  # what the client sends is not parsed
         transport.write(self._refusal(overloaded()))
         refused = self._context.refused
         if len(refused) >= _MAX_LINGERING or not transport.can_write_eof():
             transport.close()
             return
-        # Closing over an unread request resets the connection, and the refusal with it.
+        # Closing while a request is unread resets the connection: the refusal could be lost.
         refused.add(transport)
         transport.write_eof()
         self._loop.call_later(_LINGER, self._end_lingering, transport)
@@ -213,14 +220,14 @@ class Connection(RequestHandler):
         self._pause_timer = None
         if self.transport is None or not (self._reading_paused or self._buffer_paused):
             return
-        if not self._messages:  # the request under way still reads its own body
+        if not self._messages:  # the current request still reads its own body
             self._start_pause_timer()
             return
         _log.info("too_much_sent_ahead", requests=len(self._messages))
         self.transport.abort()
 
     def _refusal(self, error: GatewayError) -> bytes:
-        """Make a whole answer for callers that get no request object."""
+        """Build a complete HTTP answer for a connection that has no request object."""
         body = self._context.render_error(error)
         retry = b"Retry-After: 1\r\n" if error.retry_after else b""
         reason = HTTPStatus(error.status).phrase.encode("ascii")
@@ -232,7 +239,7 @@ class Connection(RequestHandler):
 
 
 class HttpServer(web.Server):
-    """Makes connections; unlike aiohttp's own, it never drops settings it does not know."""
+    """Creates connections. Unlike aiohttp's server it passes every option on to them."""
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)

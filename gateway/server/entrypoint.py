@@ -1,7 +1,7 @@
-"""The door: one set of connections, and behind it the application of the hour.
+"""Implements the entrypoint: the listening sockets and the application behind them.
 
-A reload puts another application behind the door. Connections stay; each request belongs to
-the application that was there when it came, until it is done.
+A reload switches the entrypoint to another application. Connections stay open. Each request is
+handled by the application that was current when the request arrived.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from gateway.server.listeners import BACKLOG, set_user_timeout
 
 _log = structlog.get_logger("server")
 
-_KEEP_ALIVE = 75.0  # seconds an idle connection may stay
-_CLEANUP_TIMEOUT = 2.0  # seconds
-_MAX_IDLE_WHILE_DRAINING = 5.0  # seconds that an idle connection stays at most while others are not
-_DRAIN_POLL = 0.02  # seconds between looks at what still goes on
+_KEEP_ALIVE = 75.0  # seconds that an idle connection may stay open
+_CLEANUP_TIMEOUT = 2.0  # seconds that `cleanup` waits for draining applications
+_MAX_IDLE_WHILE_DRAINING = 5.0  # seconds that a drain keeps an idle connection while others work
+_DRAIN_POLL = 0.02  # seconds between two checks of a drain
 
 
-# Makes aiohttp's idea of a place where one listens.
+# Creates the site by which aiohttp accepts connections from a listening socket.
 SiteFactory = Callable[["Entrypoint", socket.socket], web.BaseSite]
 
 
@@ -41,16 +41,16 @@ def _default_site(entrypoint: Entrypoint, listening: socket.socket) -> web.BaseS
 
 
 class RunningApp:
-    """An application that has started, and how many requests it is working on."""
+    """Holds a started application and counts its open requests."""
 
     def __init__(self, app: web.Application) -> None:
         self.app = app
         self._runner = web.AppRunner(app, access_log=None)
         self.requests = 0
-        self.idle: asyncio.Event | None = None  # for who waits for the last of them
+        self.drained: asyncio.Event | None = None  # set after the last request, while draining
 
     async def start(self) -> None:
-        """Start what the application needs."""
+        """Start the application and what it needs (its cleanup contexts)."""
         try:
             await self._runner.setup()
         except BaseException:
@@ -58,30 +58,33 @@ class RunningApp:
             raise
         server = self._runner.server
         assert server is not None
-        self.make = server.request_factory
-        self.answer = server.request_handler
+        self.make_request = server.request_factory
+        self.handle = server.request_handler
 
     async def drain_and_close(self) -> None:
-        """End what `start` started, once no request needs it any more."""
-        # A request made for this application has its task, which is to run in the next turn.
+        """Wait until the last request has ended, then close the application."""
+        # A request may have been created for this application, but its task has not run yet.
         await asyncio.sleep(0.05)
-        self.idle = asyncio.Event()
+        self.drained = asyncio.Event()
         if self.requests:
-            await self.idle.wait()
-        await self.end()
+            await self.drained.wait()
+        await self.close()
 
-    async def end(self) -> None:
-        """End what `start` started, now."""
+    async def close(self) -> None:
+        """Close the application and what it has started, now."""
         await self._runner.cleanup()
 
 
-_RUNNING_APP = web.RequestKey("behind", RunningApp)
+_RUNNING_APP = web.RequestKey("running_app", RunningApp)
 
 
 class Entrypoint(web.ServerRunner):
-    """Connections with the settings that streams need, and the application behind them.
+    """Accepts connections and passes their requests to the current application.
 
-    To be created in the event loop; `cleanup` ends it with every application.
+    Must be created in the event loop. `cleanup` closes it with all its applications.
+
+    in_flight: the open requests, also those of former applications.
+    render_error: returns the body of an error for a request that has no route yet.
     """
 
     def __init__(
@@ -90,8 +93,8 @@ class Entrypoint(web.ServerRunner):
         self._context = ConnectionContext(render_error)
         server = HttpServer(
             self._handle,
-            request_factory=self._make,
-            # Without it a handler is not told that its caller left.
+            request_factory=self._make_request,
+            # Without it, a handler is not cancelled when its client disconnects.
             handler_cancellation=True,
             keepalive_timeout=_KEEP_ALIVE,
             access_log=None,
@@ -103,31 +106,31 @@ class Entrypoint(web.ServerRunner):
         self.in_flight = in_flight
         self._current: RunningApp | None = None
         self._sockets: list[socket.socket] = []
-        self._last_request = 0.0  # when it was answered
+        self._last_request = 0.0  # monotonic time when the last request ended
         self._draining: dict[asyncio.Task[None], RunningApp] = {}
 
     @property
     def app(self) -> web.Application:
-        """The application that takes new requests."""
+        """Return the current application, which gets new requests."""
         assert self._current is not None
         return self._current.app
 
     @property
-    def leaving(self) -> int:
-        """How many applications finish requests that came before a reload."""
+    def draining_apps(self) -> int:
+        """Return how many former applications still finish requests from before a reload."""
         return len(self._draining)
 
     async def listen(self, sockets: list[socket.socket], site: SiteFactory | None = None) -> None:
-        """Take connections from these sockets, which are the door's from now on.
+        """Accept connections from these sockets. The entrypoint owns the sockets from now on.
 
-        site: how they are taken.
+        site: creates the site of each socket; aiohttp's own site by default.
         """
         self._sockets = sockets
         for listening in sockets:
             await (site or _default_site)(self, listening).start()
 
-    def limit(self, config: Config) -> None:
-        """What connections that come from now on may ask of us."""
+    def apply_limits(self, config: Config) -> None:
+        """Apply time limits, buffer sizes and the connection limit to later connections."""
         server, context = config.server, self._context
         context.head_timeout, context.send_buffer = server.header_timeout, server.send_buffer
         context.limit.limit(descriptor_limit(), server.max_connections)
@@ -135,41 +138,50 @@ class Entrypoint(web.ServerRunner):
             set_user_timeout(listening, config.stream.write_timeout)
 
     async def drain(self, seconds: float, grace: float) -> bool:
-        """Wait for requests to end, and for their connections; whether all ended.
+        """Wait until all requests have ended and close their connections.
 
-        A connection that is at no request may have one on its way, since its caller was not
-        told of the end yet; with the answer it is. So each waits: for `grace` when all is
-        quiet, for longer while others still send requests.
+        A client does not know of the drain before it gets its next answer, which closes the
+        connection. So the next request of an idle connection may already be on its way. An
+        idle connection is therefore kept for `grace`, or longer while other requests are open
+        or ended less than `grace` ago.
+
+        seconds: the longest time to wait.
+        grace: seconds that an idle connection is kept when no request is open.
+        Returns whether all requests have ended.
         """
         assert self.server is not None
         began = time.monotonic()
-        patience = max(grace, min(seconds / 2, _MAX_IDLE_WHILE_DRAINING))
+        idle_limit = max(grace, min(seconds / 2, _MAX_IDLE_WHILE_DRAINING))
         connections: list[Connection] = []
         while (now := time.monotonic()) < began + seconds:
             connections = [c for c in self.server.connections if isinstance(c, Connection)]
             quiet = not self.in_flight.active and now - self._last_request >= grace
-            idle_before = now - (grace if quiet else patience)
+            idle_before = now - (grace if quiet else idle_limit)
             if idle_before < began:
-                idle_before = -1.0  # none has been silent for so long since we began to end
-            gone = [connection.close_if_idle(idle_before) for connection in connections]
-            if all(gone):
+                idle_before = -1.0  # the drain is too young: close no connection yet
+            closed = [connection.close_if_idle(idle_before) for connection in connections]
+            if all(closed):
                 break
             await asyncio.sleep(_DRAIN_POLL)
         return all(connection.idle_since is not None for connection in connections)
 
-    async def start(self, app: web.Application) -> RunningApp:
-        """Start an application that takes no requests yet; for `put` or its own `end`."""
+    async def start_app(self, app: web.Application) -> RunningApp:
+        """Start an application that gets no requests yet.
+
+        `switch_to` or the application's own `close` must follow.
+        """
         running_app = RunningApp(app)
         await running_app.start()
         return running_app
 
-    def put(
+    def switch_to(
         self, running_app: RunningApp, *, on_drained: Callable[[], None] = lambda: None
     ) -> None:
-        """New requests are this application's from now on.
+        """Pass new requests to this application.
 
-        The former one, if any, finishes its requests and is then ended. on_left: told when
-        that is done.
+        The former application, if any, finishes its requests and is then closed.
+
+        on_drained: called when the former application is closed.
         """
         former, self._current = self._current, running_app
         if former is None:
@@ -181,48 +193,50 @@ class Entrypoint(web.ServerRunner):
 
     def _on_drained(self, task: asyncio.Task[None]) -> None:
         self._draining.pop(task, None)
-        # aiohttp keeps the chains of steps of the last 1024 handlers, and by them their
-        # applications. And an application is full of circles: its like would pile up, since
-        # the collector rarely looks at what has lived for a while. Both cost milliseconds.
+        # aiohttp caches the middleware chains of the last 1024 handlers, which keeps their
+        # applications in memory. An application also has many reference cycles, and the garbage
+        # collector rarely examines old objects. So former applications would accumulate. Both
+        # calls take a few milliseconds.
         web_app._cached_build_middleware.cache_clear()
         gc.collect()
         if not task.cancelled() and task.exception() is not None:
             _log.error("bug", exc_info=task.exception())
 
     async def cleanup(self) -> None:
-        """Close the connections and end every application."""
+        """Close the connections and every application."""
         await super().cleanup()
         self._context.close()
-        leaving = dict(self._draining)
-        if leaving:
-            await asyncio.wait(leaving, timeout=_CLEANUP_TIMEOUT)
-            for task, running_app in leaving.items():
+        draining = dict(self._draining)
+        if draining:
+            await asyncio.wait(draining, timeout=_CLEANUP_TIMEOUT)
+            for task, running_app in draining.items():
                 if not task.done():
                     task.cancel()
-                    await running_app.end()
+                    await running_app.close()
         if self._current is not None:
-            await self._current.end()
+            await self._current.close()
 
-    def _make(self, message: Any, *rest: Any) -> web.BaseRequest:
+    def _make_request(self, message: Any, *rest: Any) -> web.BaseRequest:
         running_app = self._current
         assert running_app is not None
         if "Expect" in message.headers:
-            request = make_request_without_expect(running_app.make, message, *rest)
+            request = make_request_without_expect(running_app.make_request, message, *rest)
         else:
-            request = running_app.make(message, *rest)
+            request = running_app.make_request(message, *rest)
         request[_RUNNING_APP] = running_app
         return request
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        # Here and nowhere deeper: each coroutine on the way costs at each turn of a stream.
+        # All bookkeeping is in this one coroutine: each coroutine around a stream costs time
+        # whenever the stream resumes.
         connection: Any = request.protocol
         running_app = request[_RUNNING_APP]
         connection.idle_since = None
         running_app.requests += 1
         try:
-            return await running_app.answer(request)
+            return await running_app.handle(request)
         finally:
             connection.idle_since = self._last_request = time.monotonic()
             running_app.requests -= 1
-            if running_app.idle is not None and not running_app.requests:
-                running_app.idle.set()
+            if running_app.drained is not None and not running_app.requests:
+                running_app.drained.set()

@@ -1,4 +1,4 @@
-"""The sockets that the gateway listens on."""
+"""Opens, configures and checks the sockets that the gateway listens on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ BACKLOG = 1024
 
 
 def open_listeners(host: str, port: int) -> list[socket.socket]:
-    """Bound sockets for every address of a host, on one port. Raises OSError."""
+    """Open a listening socket for every address of a host, all on one port. Raises OSError.
+
+    port: 0 chooses a free one.
+    """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     try:
@@ -25,25 +28,25 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
 
 
 def close_listeners(sockets: list[socket.socket]) -> None:
-    """Close them all."""
+    """Close all of these sockets."""
     for listening in sockets:
         listening.close()
 
 
 def set_user_timeout(listening: socket.socket, seconds: float) -> None:
-    """Have the kernel close connections whose peer acknowledges nothing for so long.
+    """Make the kernel close connections whose peer acknowledges nothing for this long.
 
-    Accepted connections inherit it. Other systems than Linux keep their defaults.
+    Accepted connections inherit the option. Only Linux has it; other systems keep their defaults.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT") and listening.family != socket.AF_UNIX:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def check_exposure(config: Config, addresses: list[str | tuple[str, int]]) -> None:
-    """Raises ConfigError when settings would leave one of these addresses unprotected.
+    """Check that the settings protect each of these addresses. Raises ConfigError if not.
 
-    What is listened on may differ from `server.host`: a socket was handed over, or the
-    settings were changed since. Unix sockets have permissions of their own.
+    The addresses may differ from `server.host`: systemd passed the sockets, or a reload changed
+    the setting. Unix sockets are not checked, since file permissions protect them.
     """
     for address in addresses:
         if not isinstance(address, (str, bytes)):
@@ -51,7 +54,7 @@ def check_exposure(config: Config, addresses: list[str | tuple[str, int]]) -> No
 
 
 def url_of(address: str | tuple[str, int]) -> str:
-    """An address as a URL."""
+    """Return an address as a URL."""
     if isinstance(address, (str, bytes)):
         return f"unix:{address!s}"
     host, port = address[:2]

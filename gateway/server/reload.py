@@ -1,4 +1,4 @@
-"""A reload: other settings, checked first, then taken as a whole or not at all."""
+"""Reloads the settings: checks and prepares the new ones, then applies all of them or none."""
 
 from __future__ import annotations
 
@@ -19,51 +19,57 @@ from gateway.server.watchdog import StatusLine
 
 _log = structlog.get_logger("reload")
 
-_UPSTREAM_WAIT = 5.0  # seconds that the upstream has to get ready before requests come
+_UPSTREAM_WAIT = 5.0  # seconds to wait for the upstream before requests are accepted
 
 
 class ConfigSource(Protocol):
-    """Where settings come from, and what the process itself has to do with them."""
+    """Describes where the settings come from, and applies them to the log of the process."""
 
     def load(self) -> Config:
-        """The settings as they are now; blocks. Raises ConfigError."""
+        """Read the current settings. Blocks. Raises ConfigError."""
 
     def adopt(self, config: Config) -> None:
-        """Let the process's own affairs, its log, follow. Raises OSError, nothing changed."""
+        """Apply the settings of the log. Raises OSError and then has changed nothing."""
 
     def reopen(self) -> None:
-        """Open log files anew."""
+        """Reopen the log files, for example after they were renamed."""
 
     def on_secret(self, secret: str) -> None:
-        """Told every secret before it is used."""
+        """Register a secret, so that logs mask it; called before the secret is used."""
 
 
 class ReloadRefused(Exception):
-    """A reload that changed nothing; the text says why, without values of the settings."""
+    """Reports that a reload failed and changed nothing.
+
+    The text says why, without values of the settings.
+    """
 
 
-async def reload_when_asked(
-    asked: asyncio.Event,
+async def reload_on_request(
+    requested: asyncio.Event,
     reload: Callable[[], Awaitable[object]],
-    supervisor: SystemdNotifier,
+    notifier: SystemdNotifier,
     status: StatusLine,
 ) -> None:
-    """Reload whenever the event is set; runs until cancelled. reload: raises Refused."""
+    """Reload each time the event is set. Runs until cancelled.
+
+    reload: raises ReloadRefused; the reason goes to systemd with the status line.
+    """
     while True:
-        await asked.wait()
-        asked.clear()
-        supervisor.reloading()
+        await requested.wait()
+        requested.clear()
+        notifier.reloading()
         status.note = ""
         try:
             await reload()
         except ReloadRefused as refused:
             status.note = f"reload refused, the former settings stay: {refused}"
-        supervisor.ready(status())
+        notifier.ready(status())
 
 
 @contextmanager
 def refuse_on_failure() -> Iterator[None]:
-    """Around the steps of a reload: raises Refused, and logs why, whatever goes wrong."""
+    """Convert any error within the context into ReloadRefused, and log the reason."""
     try:
         yield
     except ConfigError as error:
@@ -72,15 +78,15 @@ def refuse_on_failure() -> Iterator[None]:
     except OSError as error:
         _log.error("reload_refused", reason=str(error))
         raise ReloadRefused(error.strerror or str(error) or type(error).__name__) from None
-    except Exception as error:  # steps of others are started here
+    except Exception as error:  # a middleware may raise anything when it starts
         _log.error("reload_refused", exc_info=error)
         raise ReloadRefused(type(error).__name__) from None
 
 
 async def reload_entrypoint(entrypoint: Entrypoint, source: ConfigSource) -> Config:
-    """Put an application with the present settings behind the door. Raises Refused.
+    """Switch an entrypoint to an application with the current settings of the source.
 
-    Whatever fails, or is cancelled, leaves everything as it was.
+    Raises ReloadRefused. A reload that fails or is cancelled changes nothing.
     """
     source.reopen()
     started = time.monotonic()
@@ -88,7 +94,8 @@ async def reload_entrypoint(entrypoint: Entrypoint, source: ConfigSource) -> Con
         config = await asyncio.to_thread(source.load)
         check_exposure(config, entrypoint.addresses)
         await _swap(entrypoint, config, source)
-    _log.info("reloaded", seconds=round(time.monotonic() - started, 3), leaving=entrypoint.leaving)
+    seconds = round(time.monotonic() - started, 3)
+    _log.info("reloaded", seconds=seconds, leaving=entrypoint.draining_apps)
     return config
 
 
@@ -99,21 +106,24 @@ async def _swap(entrypoint: Entrypoint, config: Config, source: ConfigSource) ->
         config, entrypoint.in_flight, entrypoint.app[SHARED_STATE], on_secret=source.on_secret
     )
     copy_tokens(entrypoint.app, app)
-    running_app = await entrypoint.start(app)
+    running_app = await entrypoint.start_app(app)
     try:
         await wait_for_upstream(app[ACCOUNTS].tried)
         source.adopt(config)
     except BaseException:
-        await running_app.end()
+        await running_app.close()
         raise
-    # No await from here: no request comes between the steps.
+    # No await from here on, so that no request can arrive in between.
     hand_over(entrypoint.app, app)
-    entrypoint.put(running_app)
-    entrypoint.limit(config)
+    entrypoint.switch_to(running_app)
+    entrypoint.apply_limits(config)
 
 
 async def wait_for_upstream(tried: asyncio.Event) -> None:
-    """Wait for the upstream's first login and list of models, but not for long."""
+    """Wait for the first login and the list of models, but at most 5 seconds.
+
+    tried: set when the upstream was asked once, whatever the result.
+    """
     try:
         async with asyncio.timeout(_UPSTREAM_WAIT):
             await tried.wait()
@@ -122,7 +132,7 @@ async def wait_for_upstream(tried: asyncio.Event) -> None:
 
 
 def _first_location(error: ConfigError) -> str:
-    """The place of the first mistake: what follows it may quote a value."""
+    """Return where the first mistake is, without its text, which may quote a value."""
     place, *_ = error.mistakes[0].partition(": ")
     more = len(error.mistakes) - 1
     return f"see {place} and the log" + (f" ({more} more mistakes)" if more else "")

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 import uvloop
 
-from gateway.server.reload import ConfigSource, reload_when_asked
+from gateway.server.reload import ConfigSource, reload_on_request
 from gateway.server.systemd import SystemdNotifier
 from gateway.server.watchdog import ServiceNumbers, StatusLine, extend_stop_timeout, keep_alive
 
@@ -26,36 +26,42 @@ R = TypeVar("R")
 
 
 class Service(ServiceNumbers, Protocol):
-    """What serves: this process by itself, or workers that it keeps."""
+    """Describes what serves requests: this process alone, or a master with workers."""
 
     @property
     def drain_timeout(self) -> float:
-        """Seconds that requests may go on after a stop is asked for."""
+        """Return the seconds that open requests may take after a stop was requested."""
         ...
 
     async def start(self) -> str:
-        """Serve from now on; the URL. Raises OSError when the address cannot be listened on,
-        ConfigError when it must not."""
+        """Start to serve, and return the URL.
+
+        Raises OSError when the address cannot be listened on, ConfigError when listening there
+        would leave the gateway unprotected.
+        """
         ...
 
     async def wait_for_upstream(self) -> None:
-        """Wait a little for the upstream's first login."""
+        """Wait a few seconds for the first login to the upstream."""
         ...
 
     async def reload(self, source: ConfigSource) -> None:
-        """Serve by the present settings of the source. Raises Refused with nothing changed."""
+        """Apply the current settings of the source.
+
+        Raises ReloadRefused and then has changed nothing.
+        """
         ...
 
     async def stop(self) -> None:
-        """Take no more, finish what is under way within the drain time, end."""
+        """Accept no more requests, finish open ones within `drain_timeout`, and end."""
         ...
 
     async def close(self) -> None:
-        """End whatever is left, also of a start that failed."""
+        """Close everything that is still open, also after a failed start."""
         ...
 
     def kill(self) -> None:
-        """The process ends in this moment: so must what it has started."""
+        """End all processes that were started, at once: this process is about to exit."""
         ...
 
 
@@ -63,26 +69,29 @@ async def serve_until_stopped(
     service: Service,
     *,
     source: ConfigSource | None = None,
-    supervisor: SystemdNotifier | None = None,
+    notifier: SystemdNotifier | None = None,
     on_ready: Callable[[str], None] = lambda _: None,
     before_exit: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
 
-    source: of the settings that SIGHUP asks for. supervisor: is told how the process is.
-    on_ready: told the URL once requests are taken. before_exit: called before the process is
-    ended at once, which skips every `finally`. Raises what `Service.start` raises.
-    """
-    supervisor = supervisor or SystemdNotifier()
-    stop_asked, reload_asked = asyncio.Event(), asyncio.Event()
+    Raises the errors of `Service.start`.
 
-    def at_once() -> None:
+    source: gives the settings for a reload by SIGHUP; without it there is no reload.
+    notifier: reports the state of the process to systemd.
+    on_ready: called with the URL once requests are accepted.
+    before_exit: called before a second signal ends the process, which skips every `finally`.
+    """
+    notifier = notifier or SystemdNotifier()
+    stop_requested, reload_requested = asyncio.Event(), asyncio.Event()
+
+    def on_second_signal() -> None:
         service.kill()
         before_exit()
 
-    _install_stop_signals(stop_asked, supervisor, at_once)
+    _install_stop_signals(stop_requested, notifier, on_second_signal)
     if source is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_requested.set)
     try:
         url = await service.start()
         status = StatusLine(service)
@@ -90,18 +99,18 @@ async def serve_until_stopped(
         on_ready(url)
 
         async def get_ready_and_reload() -> None:
-            if supervisor.there:  # nobody else waits for it
+            if notifier.enabled:  # only systemd waits until the service is ready
                 await service.wait_for_upstream()
-            supervisor.ready(status())
+            notifier.ready(status())
             if source is not None:
                 reload = partial(service.reload, source)
-                await reload_when_asked(reload_asked, reload, supervisor, status)
+                await reload_on_request(reload_requested, reload, notifier, status)
 
-        async with _background(keep_alive(supervisor, status)):
+        async with _background(keep_alive(notifier, status)):
             async with _background(get_ready_and_reload()):
-                await stop_asked.wait()
+                await stop_requested.wait()
             status.draining(service.drain_timeout)
-            async with _background(extend_stop_timeout(supervisor)):
+            async with _background(extend_stop_timeout(notifier)):
                 await service.stop()
     finally:
         await service.close()
@@ -109,17 +118,17 @@ async def serve_until_stopped(
 
 
 def _install_stop_signals(
-    asked: asyncio.Event, supervisor: SystemdNotifier, before_exit: Callable[[], None]
+    requested: asyncio.Event, notifier: SystemdNotifier, before_exit: Callable[[], None]
 ) -> None:
-    """Have SIGTERM and SIGINT ask for a stop, and a second one end the process."""
+    """Make SIGTERM and SIGINT request a stop, and a second one end the process."""
 
     def on_signal(number: int) -> None:
-        if asked.is_set():
+        if requested.is_set():
             _log.warning("stopped_at_once")
             before_exit()
             os._exit(128 + number)
-        supervisor.stopping()
-        asked.set()
+        notifier.stopping()
+        requested.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
@@ -127,7 +136,7 @@ def _install_stop_signals(
 
 @asynccontextmanager
 async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Work of its own task, until the block is left."""
+    """Run a coroutine as a task within the context; cancel it at the end."""
     task = asyncio.create_task(work)
     task.add_done_callback(_log_failure)
     try:

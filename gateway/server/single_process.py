@@ -1,4 +1,4 @@
-"""The gateway in one process: a door that is opened, listens, drains and is shut."""
+"""Runs the gateway in one process: starts, drains and closes an entrypoint."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from gateway.shared_state import LocalState, SharedState
 
 _log = structlog.get_logger("server")
 
-# A connection that was taken but is silent yet, or is kept alive after an answer that did not
-# say otherwise, may have a request on its way. aiohttp alone would close it at once.
-_DRAIN_GRACE = 0.4  # seconds
+# Seconds that a drain keeps an idle connection: it may be new, or kept alive by its last answer,
+# and have a request on its way. aiohttp alone would close it at once.
+_DRAIN_GRACE = 0.4
 
 
 class SingleProcess:
-    """The gateway in one process; see `Service`.
+    """Serves in this process alone; see `Service`.
 
-    sockets: to listen on instead of `server.host` and `server.port`. on_secret: told every
-    secret that is learnt while running.
+    sockets: listening sockets to use instead of `server.host` and `server.port`.
+    on_secret: called with each secret that becomes known while running.
     """
 
     workers = None
@@ -55,18 +55,18 @@ class SingleProcess:
 
     @property
     def entrypoint(self) -> Entrypoint:
-        """The door, once it is started."""
+        """Return the entrypoint; only after `start`."""
         assert self._entrypoint is not None
         return self._entrypoint
 
     @property
     def requests(self) -> int:
-        """How many requests are under way."""
+        """Return how many requests are open."""
         return self.entrypoint.in_flight.active
 
     @property
     def accounts(self) -> tuple[int, int]:
-        """How many accounts could serve a request now, and how many there are."""
+        """Return how many accounts could serve a request now, and how many there are."""
         return self.entrypoint.app[UPSTREAM].accounts
 
     @property
@@ -87,10 +87,10 @@ class SingleProcess:
         await stop_entrypoint(self.entrypoint, self.drain_timeout)
 
     async def close(self) -> None:
-        """Nothing is left after `stop_entrypoint`, or a `start_entrypoint` that failed."""
+        """Do nothing: `stop` and a failed `start` have closed everything."""
 
     def kill(self) -> None:
-        """There is nothing but this process."""
+        """Do nothing: there is no other process."""
 
 
 async def start_entrypoint(
@@ -100,12 +100,15 @@ async def start_entrypoint(
     shared: SharedState | None = None,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> Entrypoint:
-    """A gateway that serves; `entrypoint.addresses` says where. Raises OSError or ConfigError.
+    """Start an entrypoint that serves; `entrypoint.addresses` are its addresses.
 
-    sockets: to listen on instead of the configured address. shared: with other processes;
-    unless given, this one is alone. To be ended by `stop_entrypoint`.
+    `stop_entrypoint` must follow. Raises OSError or ConfigError.
+
+    sockets: listening sockets to use instead of the configured address.
+    shared: state that is shared with other processes; without it, this process is alone.
+    on_secret: called with each secret that becomes known while running.
     """
-    # Before anything else: an address that is taken should cost no login.
+    # First of all: if the address is in use, no login should be made.
     sockets = sockets or listeners.open_listeners(config.server.host, config.server.port)
     try:
         listeners.check_exposure(config, [s.getsockname() for s in sockets])
@@ -120,14 +123,16 @@ async def start_entrypoint(
 async def create_entrypoint(
     config: Config, shared: SharedState, *, on_secret: Callable[[str], None] = lambda _: None
 ) -> Entrypoint:
-    """A gateway that could serve, but listens to nobody yet. To be ended by `stop_entrypoint`."""
+    """Create an entrypoint with a started application, which does not listen yet.
+
+    `accept_connections`, and at the end `stop_entrypoint`, must follow.
+    """
     in_flight = InFlightRequests()
     entrypoint = Entrypoint(in_flight, render_error)
     try:
         await entrypoint.setup()
-        entrypoint.put(
-            await entrypoint.start(build_app(config, in_flight, shared, on_secret=on_secret))
-        )
+        app = build_app(config, in_flight, shared, on_secret=on_secret)
+        entrypoint.switch_to(await entrypoint.start_app(app))
     except BaseException:
         await entrypoint.cleanup()
         raise
@@ -137,14 +142,16 @@ async def create_entrypoint(
 async def accept_connections(
     entrypoint: Entrypoint, sockets: list[socket.socket], site: SiteFactory | None = None
 ) -> None:
-    """Listen on these sockets, which are the door's from now on; if that fails, it is shut.
+    """Listen on these sockets, which the entrypoint owns from now on.
 
-    site: how connections are taken.
+    If that fails, the entrypoint is closed.
+
+    site: creates the site of each socket; see `Entrypoint.listen`.
     """
     try:
         await entrypoint.listen(sockets, site)
         raise_descriptor_limit()
-        entrypoint.limit(entrypoint.app[CONFIG])
+        entrypoint.apply_limits(entrypoint.app[CONFIG])
     except BaseException:
         await entrypoint.cleanup()
         raise
@@ -153,9 +160,10 @@ async def accept_connections(
 async def stop_entrypoint(
     entrypoint: Entrypoint, drain_timeout: float, *, grace: float = _DRAIN_GRACE
 ) -> None:
-    """Take no new connections, let requests finish for a while, then end them.
+    """Stop listening, wait for open requests, then cancel the rest and close the entrypoint.
 
-    grace: how long a connection waits for another request before it is closed.
+    drain_timeout: seconds that open requests may take.
+    grace: seconds that an idle connection is kept for another request.
     """
     in_flight = entrypoint.in_flight
     in_flight.closing = True
@@ -169,10 +177,11 @@ async def stop_entrypoint(
 
 
 def tune_garbage_collector() -> None:
-    """Do not look for garbage in what lives as long as the process, nor after every request.
+    """Make the garbage collector run less often, and skip objects that already exist.
 
-    Its usual threshold, 700 objects, is passed by two requests; 8 % of a small one. The
-    first application stays in memory after a reload, therefore; later ones do not.
+    With Python's threshold of 700 objects it would run at every second request and take 8 % of
+    a small request's processor time. Existing objects are frozen: so the first application
+    stays in memory after a reload. Later applications do not.
     """
     gc.collect()
     gc.freeze()
@@ -180,5 +189,5 @@ def tune_garbage_collector() -> None:
 
 
 def url_of_entrypoint(entrypoint: Entrypoint) -> str:
-    """The URL of a gateway's first address."""
+    """Return the URL of an entrypoint's first address."""
     return listeners.url_of(entrypoint.addresses[0])

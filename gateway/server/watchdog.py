@@ -1,4 +1,4 @@
-"""What the supervisor hears of a gateway at work: that its event loop turns, and how it is."""
+"""Reports to systemd that the event loop is alive, with a status line."""
 
 from __future__ import annotations
 
@@ -12,86 +12,89 @@ from gateway.server.systemd import SystemdNotifier
 
 _log = structlog.get_logger("heartbeat")
 
-_POLL = 1.0  # seconds
-_EXTENSION = 10.0  # seconds, from each step of draining on
+_POLL = 1.0  # seconds between two reports at most
+_EXTENSION = 10.0  # seconds that each message of a drain asks for
 
 
 class ServiceNumbers(Protocol):
-    """The numbers of a service."""
+    """Describes the numbers of a service that the status line shows."""
 
     @property
     def requests(self) -> int:
-        """How many are under way."""
+        """Return how many requests are open."""
         ...
 
     @property
     def accounts(self) -> tuple[int, int]:
-        """How many could serve a request now, and how many there are."""
+        """Return how many accounts could serve a request now, and how many there are."""
         ...
 
     @property
     def workers(self) -> tuple[int, int] | None:
-        """How many take requests, and how many there are to be; None without any."""
+        """Return how many workers serve, and how many are configured; None without workers."""
         ...
 
 
 class StatusLine:
-    """One line about a service.
+    """Formats the state of a service as one line.
 
-    note: what else an operator should know, such as why a reload was refused.
+    note: more for the operator, such as why a reload was refused.
     """
 
-    def __init__(self, vitals: ServiceNumbers) -> None:
-        self._vitals = vitals
+    def __init__(self, numbers: ServiceNumbers) -> None:
+        self._numbers = numbers
         self.note = ""
         self._drain_until: float | None = None
 
     def draining(self, seconds: float) -> None:
-        """From now on nothing new is taken, and all ends within so many seconds."""
+        """Show from now on that the service drains and ends within this many seconds."""
         self._drain_until = asyncio.get_running_loop().time() + seconds
 
     def __call__(self) -> str:
-        open_requests = f"{self._vitals.requests} requests open"
+        open_requests = f"{self._numbers.requests} requests open"
         if self._drain_until is not None:
             left = max(0.0, self._drain_until - asyncio.get_running_loop().time())
             return f"draining: {open_requests}, at most {left:.0f} s left"
-        text = f"serving: {open_requests}, {_of(self._vitals.accounts)} accounts healthy"
-        if workers := self._vitals.workers:
-            text += f", {_of(workers)} workers"
+        accounts = _share(self._numbers.accounts)
+        text = f"serving: {open_requests}, {accounts} accounts healthy"
+        if workers := self._numbers.workers:
+            text += f", {_share(workers)} workers"
         return f"{text}; {self.note}" if self.note else text
 
 
-def _of(share: tuple[int, int]) -> str:
-    return f"{share[0]} of {share[1]}"
+def _share(numbers: tuple[int, int]) -> str:
+    return f"{numbers[0]} of {numbers[1]}"
 
 
-async def keep_alive(supervisor: SystemdNotifier, status: Callable[[], str]) -> None:
-    """Send the status as it changes and feed the watchdog; runs until cancelled.
+async def keep_alive(notifier: SystemdNotifier, status: Callable[[], str]) -> None:
+    """Send the status line when it changes, and keep the watchdog satisfied.
 
-    Fed from the event loop and only while it turns in time: a loop that is late at every
-    look, by more than a quarter of what the watchdog allows, is to be restarted.
+    The watchdog gets its message from the event loop, and only after a check that was on time.
+    A check is late if the loop wakes later than due by more than a quarter of the watchdog's
+    time. If every check is late, no more messages are sent and systemd restarts the service.
+    Runs until cancelled.
     """
     loop = asyncio.get_running_loop()
-    watchdog = supervisor.watchdog
-    step = min(_POLL, watchdog / 8) if watchdog else _POLL
-    due = loop.time()
+    watchdog = notifier.watchdog
+    interval = min(_POLL, watchdog / 8) if watchdog else _POLL
+    next_message = loop.time()
     while True:
         before = loop.time()
-        if watchdog and before >= due:
-            supervisor.alive()
-            due = before + watchdog / 2 - step
-        supervisor.status(status())
+        if watchdog and before >= next_message:
+            notifier.alive()
+            next_message = before + watchdog / 2 - interval
+        notifier.status(status())
         while True:
             before = loop.time()
-            await asyncio.sleep(step)
-            late = loop.time() - before - step
+            await asyncio.sleep(interval)
+            late = loop.time() - before - interval
             if not watchdog or late <= watchdog / 4:
                 break
             _log.warning("event_loop_late", seconds=round(late, 3))
 
 
-async def extend_stop_timeout(supervisor: SystemdNotifier) -> None:
-    """Ask for patience as long as draining takes; runs until cancelled."""
+async def extend_stop_timeout(notifier: SystemdNotifier) -> None:
+    """Extend systemd's stop timeout while a drain runs. Runs until cancelled."""
     while True:
-        supervisor.extend(_EXTENSION)
+        notifier.extend(_EXTENSION)
         await asyncio.sleep(_POLL)

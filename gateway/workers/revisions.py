@@ -61,7 +61,7 @@ class Revisions:
             app = build_app(
                 config, self._entrypoint.in_flight, remote_state, on_secret=self._redactor.add
             )
-            self._prepared[revision] = await self._entrypoint.start(app)
+            self._prepared[revision] = await self._entrypoint.start_app(app)
         except OSError as error:
             await self._cannot(revision, error.strerror or str(error))
         except ConfigError as error:
@@ -88,10 +88,10 @@ class Revisions:
         if former:
             hand_over(self._entrypoint.app, running_app.app)
             self._adopt(config)
-        self._entrypoint.put(running_app, on_drained=lambda: self._on_left(former))
+        self._entrypoint.switch_to(running_app, on_drained=lambda: self._on_left(former))
         self.drain_timeout = config.server.drain_timeout
         if former:
-            self._entrypoint.limit(config)
+            self._entrypoint.apply_limits(config)
 
     def serving(self, revision: int) -> None:
         """It does: requests come, or can."""
@@ -100,7 +100,7 @@ class Revisions:
     async def forget(self, revision: int) -> None:
         """End an application that was not to be."""
         if running_app := self._prepared.pop(revision, None):
-            await running_app.end()
+            await running_app.close()
         self._remote_states.pop(revision, None)
 
     def reopen(self) -> None:

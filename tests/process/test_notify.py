@@ -184,7 +184,7 @@ def test_the_variables_are_not_for_children() -> None:
         "LISTEN_FDNAMES": "http",
         "HOME": "/root",
     }
-    supervisor = systemd.SystemdNotifier.of(environ)
+    supervisor = systemd.SystemdNotifier.from_environ(environ)
     assert supervisor.watchdog is None
     supervisor.close()
     assert systemd.inherited_sockets(environ) == []
@@ -193,8 +193,8 @@ def test_the_variables_are_not_for_children() -> None:
 
 @pytest.mark.parametrize("address", ["", "vsock:2:9", "relative/socket"])
 def test_where_nobody_listens_nothing_is_told(address: str) -> None:
-    supervisor = systemd.SystemdNotifier.of({"NOTIFY_SOCKET": address})
-    assert not supervisor.there
+    supervisor = systemd.SystemdNotifier.from_environ({"NOTIFY_SOCKET": address})
+    assert not supervisor.enabled
     supervisor.ready("")
 
 

@@ -62,7 +62,7 @@ async def test_what_is_no_listening_socket_stops_the_start_with_a_word(
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         service = await supervisor.start(sockets=datagrams, wait=False)
         assert await service.exit_status(within=10) == 1
-    assert service.raw.startswith("Cannot start: descriptor 3, which was handed over, is no list")
+    assert service.raw.startswith("Cannot start: descriptor 3, which systemd passed, is not a l")
 
 
 async def test_a_socket_open_to_the_world_wants_a_key(

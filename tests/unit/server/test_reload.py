@@ -39,7 +39,7 @@ async def left(gateway: Gateway) -> None:
     """Wait until former applications have ended."""
     async with asyncio.timeout(3):
         for _ in range(1000):
-            if not gateway.entrypoint.leaving:
+            if not gateway.entrypoint.draining_apps:
                 return
             await asyncio.sleep(0.005)
 
@@ -62,10 +62,10 @@ async def test_an_application_stays_until_its_last_request_is_answered(gateway: 
         await response.content.readany()
         await reload_entrypoint(gateway.entrypoint, Settings(gateway.config))
         await asyncio.sleep(0.1)
-        assert gateway.entrypoint.leaving == 1
+        assert gateway.entrypoint.draining_apps == 1
         assert (await response.read()).endswith(b"data: [DONE]\n\n")
     await left(gateway)
-    assert gateway.entrypoint.leaving == 0
+    assert gateway.entrypoint.draining_apps == 0
 
 
 async def test_a_stop_ends_former_applications_too(gateway: Gateway) -> None:
@@ -75,10 +75,10 @@ async def test_a_stop_ends_former_applications_too(gateway: Gateway) -> None:
     async with gateway.http.post(url, json=body) as response:
         await response.content.readany()
         await reload_entrypoint(entrypoint, Settings(gateway.config))
-        assert entrypoint.leaving == 1
+        assert entrypoint.draining_apps == 1
         await single_process.stop_entrypoint(entrypoint, 0.1, grace=0)
         assert b'"code":"draining"' in await response.read()
-    assert entrypoint.leaving == 0
+    assert entrypoint.draining_apps == 0
 
 
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), RuntimeError("no")])
