@@ -1,7 +1,12 @@
-"""Several processes as one gateway.
+"""Serves with several processes: one master and its workers.
 
-A parent (`parent.py`) listens and serves nothing: it starts workers, which take connections from
-the sockets it hands them, and keeps what there is once (`coordinator.py`): the accounts with
-their slots and tokens, and the windows in which requests are counted. Each worker asks it over
-a link of its own, so that limits are exact however the requests are spread.
+The master (`master`) opens the listening sockets and serves no request itself. Its supervisor
+(`supervisor`) starts the workers (`process` is the master's side of one worker, `worker` the
+process itself), watches them and restarts them. Each worker accepts connections from the
+inherited sockets (`accept`) and has one application per configuration (`revisions`).
+
+The master keeps the state that all workers share: the accounts of each configuration with
+slots and tokens (`services.accounts`), and the rate-limit windows and the newest completions
+(`rpc.server`). A worker asks for them over its own channel (`rpc`, `services.remote_state`). So
+limits are exact, however the requests are spread over the workers.
 """

@@ -1,4 +1,4 @@
-"""Taking connections from a socket that other processes listen on too."""
+"""Accepts connections from a socket that other processes listen on too."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from aiohttp import web
 
 _log = structlog.get_logger("workers")
 
-_TOLERANCE = 1.0  # connections beyond its share that a worker takes without waiting
-_YIELD = 0.003  # seconds
-_PAUSE = 0.5  # seconds without taking connections when there are no descriptors for them
+_TOLERANCE = 1.0  # connections above the mean that a worker accepts without a delay
+_DELAY = 0.003  # seconds that a worker above the mean waits before it accepts another
+_PAUSE = 0.5  # seconds without accepting when the process has no free descriptors
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 @dataclass(slots=True)
 class ConnectionShare:
-    """How many connections this worker has, and how many the workers have on the average,
-    both as of a moment ago."""
+    """Holds the connections of this worker, and the mean of all workers.
+
+    Both numbers may be a moment old.
+    """
 
     own: int = 0
     mean: float = 0.0
 
 
 class BalancedSite(web.BaseSite):
-    """A listening socket of which one connection is taken at a time.
+    """Accepts one connection at a time from a listening socket.
 
-    The event loops' own servers take all that wait at once: of a burst of connections the
-    first worker to wake would get every one, and keep the streams on them. Who has more than
-    its share waits a moment before it takes another, so that the others can.
+    The servers of the event loops accept all waiting connections at once. So the first worker
+    to wake would get a whole burst of connections, and keep the streams on them. Here a worker
+    with more connections than the mean waits a moment, so that the other workers can accept.
     """
 
     def __init__(
@@ -45,25 +47,25 @@ class BalancedSite(web.BaseSite):
 
     @property
     def name(self) -> str:
-        """Where it listens."""
+        """Return the address of the socket."""
         return str(self._listening.getsockname())
 
     async def start(self) -> None:
-        """Take connections from now on; `stop` closes the socket."""
+        """Start to accept connections; `stop` closes the socket."""
         await super().start()
         server: Any = self._runner.server
         self._server: Any = _Acceptor(self._listening, server, self._share)
 
     async def stop(self) -> None:
-        """Take no more; those that were taken are the runner's then."""
+        """Stop accepting. The runner then owns all accepted connections."""
         acceptor = self._server
         await super().stop()
         if acceptor is not None:
-            await acceptor.taken()
+            await acceptor.wait_for_accepted()
 
 
 class _Acceptor:
-    """What a site takes for an asyncio server."""
+    """Replaces the asyncio server of an aiohttp site."""
 
     def __init__(self, listening: socket.socket, factory: Any, share: ConnectionShare) -> None:
         self.sockets = [listening]
@@ -73,39 +75,39 @@ class _Acceptor:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
-        self._waited = False
-        self._begin()
+        self._delayed = False
+        self._resume()
 
     def close(self) -> None:
-        """Take no more."""
+        """Stop accepting."""
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self._listening)
             self._listening.close()
 
-    async def taken(self) -> None:
-        """Whatever was accepted has become a connection."""
+    async def wait_for_accepted(self) -> None:
+        """Wait until every accepted socket has become a connection of the runner."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _begin(self) -> None:
+    def _resume(self) -> None:
         if not self._closed:
             self._loop.add_reader(self._listening, self._accept)
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listening)
-        self._loop.call_later(seconds, self._begin)
+        self._loop.call_later(seconds, self._resume)
 
     def _accept(self) -> None:
-        if self._share.own > self._share.mean + _TOLERANCE and not self._waited:
-            self._waited = True
-            self._pause(_YIELD)
+        if self._share.own > self._share.mean + _TOLERANCE and not self._delayed:
+            self._delayed = True
+            self._pause(_DELAY)
             return
-        self._waited = False
+        self._delayed = False
         try:
             connection, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was faster, or the caller left
+            return  # another worker was faster, or the client disconnected
         except OSError as error:
             if error.errno not in _OUT_OF_DESCRIPTORS:
                 raise
@@ -114,12 +116,12 @@ class _Acceptor:
             return
         self._share.own += 1
         connection.setblocking(False)
-        taking = self._loop.connect_accepted_socket(self._factory, connection)
-        task = self._loop.create_task(taking)
+        connecting = self._loop.connect_accepted_socket(self._factory, connection)
+        task = self._loop.create_task(connecting)
         self._tasks.add(task)
-        task.add_done_callback(self._taken)
+        task.add_done_callback(self._on_connected)
 
-    def _taken(self, task: asyncio.Task[Any]) -> None:
+    def _on_connected(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and isinstance(task.exception(), OSError):
             _log.debug("connection_not_taken", reason=str(task.exception()))

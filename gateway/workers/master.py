@@ -1,4 +1,4 @@
-"""The parent's life: it holds the sockets, has workers serve, reloads and drains on signals."""
+"""Implements the master: holds the sockets, runs the workers, reloads and drains them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _log = structlog.get_logger("workers")
 
 
 class Master:
-    """Has workers serve, under one configuration after the other; see `Service`.
+    """Serves with worker processes; see `Service`.
 
-    sockets: that they listen on instead of the configured address. on_secret: told every token.
+    sockets: listening sockets to use instead of `server.host` and `server.port`.
+    on_secret: called with each token of an account before it is used.
     """
 
     def __init__(
@@ -38,12 +39,12 @@ class Master:
         self._config = config
         self._sockets = sockets or []
         self._on_secret = on_secret
-        self._supervisor = WorkerSupervisor(self._sockets, MasterState(), self._on_left)
+        self._supervisor = WorkerSupervisor(self._sockets, MasterState(), self._on_drained)
         self._revisions = itertools.count(1)
         self._lifetimes: dict[AccountService, AsyncExitStack] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._accounts: AccountService | None = None
-        self.drain_timeout = 0.0  # seconds that requests may go on after a stop is asked for
+        self.drain_timeout = 0.0  # seconds that open requests may take after a stop was requested
 
     async def start(self) -> str:
         """See `Service`."""
@@ -51,7 +52,7 @@ class Master:
         if not self._sockets:
             self._sockets += listeners.open_listeners(config.server.host, config.server.port)
         self._check(config)
-        self._accounts = await self._opened(config)
+        self._accounts = await self._open_accounts(config)
         self.drain_timeout = config.server.drain_timeout
         await self._supervisor.start(self._accounts, config)
         return listeners.url_of(self._sockets[0].getsockname())
@@ -64,42 +65,44 @@ class Master:
     async def reload(self, source: ConfigSource) -> None:
         """See `Service`."""
         source.reopen()
-        self._supervisor.reopen()
+        self._supervisor.reopen_logs()
         started = time.monotonic()
         with refuse_on_failure():
             config = await asyncio.to_thread(source.load)
             self._check(config)
-            await self._change(config, source)
+            await self._switch_to(config, source)
         seconds = round(time.monotonic() - started, 3)
         _log.info("reloaded", seconds=seconds, leaving=len(self._lifetimes) - 1)
 
-    async def _change(self, config: Config, source: ConfigSource) -> None:
-        """Other settings: everything is made ready, then all workers take them."""
+    async def _switch_to(self, config: Config, source: ConfigSource) -> None:
+        """Prepare the new settings everywhere, then switch all workers to them."""
         former = self._accounts
         assert former is not None
         for secret in config.secrets():
             source.on_secret(secret)
-        accounts = await self._opened(config, former)
+        accounts = await self._open_accounts(config, former)
         try:
             await wait_for_upstream(accounts.registry.tried)
             await self._supervisor.prepare(accounts, config)
             try:
                 source.adopt(config)
             except BaseException:
-                self._supervisor.forget(accounts)
+                self._supervisor.drop(accounts)
                 raise
         except BaseException:
             await self._close(accounts)
             raise
         accounts.take_over(former)
         self._accounts, self.drain_timeout = accounts, config.server.drain_timeout
-        await self._supervisor.serve(accounts, config)
-        self._on_left(former)  # in case that nobody used it
+        await self._supervisor.switch_to(accounts, config)
+        self._on_drained(former)  # in case no worker used it
 
-    async def _opened(self, config: Config, former: AccountService | None = None) -> AccountService:
+    async def _open_accounts(
+        self, config: Config, former: AccountService | None = None
+    ) -> AccountService:
         accounts = AccountService(next(self._revisions), config, self._on_secret)
         if former is not None:
-            accounts.learn(former)
+            accounts.copy_tokens_and_models(former)
         lifetime = AsyncExitStack()
         await lifetime.enter_async_context(accounts.open())
         self._lifetimes[accounts] = lifetime
@@ -109,12 +112,12 @@ class Master:
         if lifetime := self._lifetimes.pop(accounts, None):
             await lifetime.aclose()
 
-    def _on_left(self, accounts: AccountService) -> None:
-        """No worker uses this office: it can close, unless it is the present one."""
+    def _on_drained(self, accounts: AccountService) -> None:
+        """Close accounts that no worker uses any more, unless they are the current ones."""
         if (
             accounts is not self._accounts
             and accounts in self._lifetimes
-            and not self._supervisor.serves(accounts)
+            and not self._supervisor.uses(accounts)
         ):
             task = asyncio.create_task(self._close(accounts))
             self._closing.add(task)
@@ -141,24 +144,24 @@ class Master:
 
     @property
     def requests(self) -> int:
-        """How many requests the workers are at, as of their last beat."""
+        """Return how many requests are open in all workers, by their last heartbeats."""
         return self._supervisor.requests
 
     @property
     def accounts(self) -> tuple[int, int]:
-        """How many accounts could serve a request now, and how many there are."""
+        """Return how many accounts could serve a request now, and how many there are."""
         return self._accounts.serving if self._accounts else (0, 0)
 
     @property
     def workers(self) -> tuple[int, int]:
-        """How many workers take requests, and how many there are to be."""
+        """Return how many workers serve, and how many are configured."""
         return self._supervisor.serving, self._supervisor.count
 
     def _check(self, config: Config) -> None:
         listeners.check_exposure(config, [sock.getsockname() for sock in self._sockets])
         try:
             pickle.dumps(config)
-        except Exception as error:  # steps of others are in it
+        except Exception as error:  # the pickle code of a middleware's options may raise anything
             raise ConfigError(
                 [
                     "server.workers: with more than one, every middleware must be a class or a "

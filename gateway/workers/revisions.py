@@ -1,4 +1,4 @@
-"""A worker's applications: one for each configuration that the parent has had it prepare."""
+"""Prepares the applications of a worker: one for each revision that the master sends."""
 
 from __future__ import annotations
 
@@ -26,60 +26,63 @@ _log = structlog.get_logger("workers")
 
 
 class Revisions:
-    """Prepares applications, and puts them behind the door.
+    """Prepares an application for each revision, and switches the entrypoint to it.
 
-    number: the worker's, for the log.
+    number: the number of the worker, for the log.
+    drain_timeout: `server.drain_timeout` of the current revision, in seconds.
+    newest_completions: shared by all revisions, since a file being edited outlasts a reload.
     """
 
     def __init__(self, entrypoint: Entrypoint, rpc: RpcClient) -> None:
         self._entrypoint = entrypoint
         self._rpc = rpc
         self.number = 0
-        self.newest_completions = RemoteNewestCompletions(
-            rpc
-        )  # one for all: a reload does not make files anew
-        self.drain_timeout = 0.0  # seconds, of the settings of the hour
+        self.newest_completions = RemoteNewestCompletions(rpc)
+        self.drain_timeout = 0.0
         self._remote_states: dict[int, RemoteState] = {}
         self._prepared: dict[int, RunningApp] = {}
         self._current = 0
         self._redactor = Redactor()
         self._outputs: log.LogOutputs | None = None
 
-    def told(self, message: AccountsState | ModelsChanged) -> None:
-        """The parent has told how its accounts are."""
-        self._remote_state(message.revision).told(message)
+    def update(self, message: AccountsState | ModelsChanged) -> None:
+        """Pass news about the master's accounts to their revision."""
+        self._remote_state(message.revision).update(message)
 
     async def prepare(self, revision: int, settings: bytes) -> None:
-        """Start an application that takes no requests yet, and say `RevisionReady`."""
+        """Start an application that gets no requests yet, and send `RevisionReady`.
+
+        settings: a pickled `Config`.
+        """
         try:
             config: Config = pickle.loads(settings)
             for secret in config.secrets():
                 self._redactor.add(secret)
             if self._outputs is None:
-                self._adopt(config)
+                self._configure_log(config)
             remote_state = self._remote_state(revision)
             app = build_app(
                 config, self._entrypoint.in_flight, remote_state, on_secret=self._redactor.add
             )
             self._prepared[revision] = await self._entrypoint.start_app(app)
         except OSError as error:
-            await self._cannot(revision, error.strerror or str(error))
+            await self._report_failure(revision, error.strerror or str(error))
         except ConfigError as error:
             _log.error("worker_not_ready", mistakes=error.mistakes)
-            await self._cannot(revision, "a step cannot be built; the log has more")
-        except Exception as error:  # steps of others are started here
+            await self._report_failure(revision, "a middleware cannot be built; see the log")
+        except Exception as error:  # a middleware may raise anything when it starts
             _log.error("worker_not_ready", exc_info=error)
-            await self._cannot(revision, f"{type(error).__name__}; the log has more")
+            await self._report_failure(revision, f"{type(error).__name__}; see the log")
         else:
-            self._rpc.tell(RevisionReady(revision, ""))
+            self._rpc.send(RevisionReady(revision, ""))
 
-    async def _cannot(self, revision: int, why: str) -> None:
-        if self._outputs is not None:  # the parent may end this process at once
+    async def _report_failure(self, revision: int, reason: str) -> None:
+        if self._outputs is not None:  # the master may end this process at once
             await asyncio.to_thread(self._outputs.flush)
-        self._rpc.tell(RevisionReady(revision, why))
+        self._rpc.send(RevisionReady(revision, reason))
 
     def serve(self, revision: int) -> None:
-        """Requests that come from now on are this application's; a second time changes nothing."""
+        """Pass new requests to a prepared application; a second call changes nothing."""
         if revision == self._current:
             return
         running_app = self._prepared.pop(revision)
@@ -87,31 +90,31 @@ class Revisions:
         former, self._current = self._current, revision
         if former:
             hand_over(self._entrypoint.app, running_app.app)
-            self._adopt(config)
-        self._entrypoint.switch_to(running_app, on_drained=lambda: self._on_left(former))
+            self._configure_log(config)
+        self._entrypoint.switch_to(running_app, on_drained=lambda: self._on_drained(former))
         self.drain_timeout = config.server.drain_timeout
         if former:
             self._entrypoint.apply_limits(config)
 
-    def serving(self, revision: int) -> None:
-        """It does: requests come, or can."""
-        self._rpc.tell(RevisionServing(revision))
+    def report_serving(self, revision: int) -> None:
+        """Send `RevisionServing`: the worker now accepts requests with this revision."""
+        self._rpc.send(RevisionServing(revision))
 
-    async def forget(self, revision: int) -> None:
-        """End an application that was not to be."""
+    async def drop(self, revision: int) -> None:
+        """Close an application that was prepared, but will not serve."""
         if running_app := self._prepared.pop(revision, None):
             await running_app.close()
         self._remote_states.pop(revision, None)
 
-    def reopen(self) -> None:
-        """Open log files anew."""
+    def reopen_logs(self) -> None:
+        """Reopen the log files."""
         if self._outputs is not None:
             self._outputs.reopen()
 
     async def close(self) -> None:
-        """End what was prepared and never served, and write the last lines of the log."""
+        """Close the applications that never served, and write the last lines of the log."""
         for revision in list(self._prepared):
-            await self.forget(revision)
+            await self.drop(revision)
         if self._outputs is not None:
             await asyncio.to_thread(self._outputs.close)
 
@@ -122,18 +125,18 @@ class Revisions:
             )
         return self._remote_states[revision]
 
-    def _on_left(self, revision: int) -> None:
+    def _on_drained(self, revision: int) -> None:
         self._remote_states.pop(revision, None)
-        self._rpc.tell(RevisionDrained(revision))
+        self._rpc.send(RevisionDrained(revision))
 
-    def _adopt(self, config: Config) -> None:
-        """Let the log follow. Raises OSError when there is none yet."""
+    def _configure_log(self, config: Config) -> None:
+        """Apply the settings of the log. Raises OSError if that fails the first time."""
         labels = {"worker": self.number}
         try:
             self._outputs = log.configure_logging(
                 config.log, self._redactor, outputs=self._outputs, labels=labels
             )
-        except OSError as error:  # the parent could open it a moment ago
+        except OSError as error:  # unlikely: the master has just opened the same files
             if self._outputs is None:
                 raise
             _log.error("log_not_changed", reason=error.strerror)

@@ -1,4 +1,4 @@
-"""All workers: started, watched, restarted, and all under the same settings."""
+"""Starts, watches and restarts the workers, and keeps all of them on the same settings."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from gateway.workers.services.accounts import AccountService
 _log = structlog.get_logger("workers")
 
 _START_TIMEOUT = 60.0  # seconds that a worker may take until it is ready
-_SWITCH_TIMEOUT = 10.0  # seconds that it may take to serve under settings for which it is ready
-_SILENCE_TIMEOUT = 30.0  # seconds without a sign of life after which a worker is killed
-_STOP_MARGIN = 5.0  # seconds beyond its time that a worker gets to end
-_STABLE_AFTER = 10.0  # seconds after which a death says nothing about the next start
-_RESTART_PAUSES = 0.5, 30.0  # seconds before a restart after a short life, at first and at most
+_SWITCH_TIMEOUT = 10.0  # seconds that a worker may take to switch to prepared settings
+_SILENCE_TIMEOUT = 30.0  # seconds without a heartbeat after which a worker is killed
+_STOP_MARGIN = 5.0  # seconds beyond the drain time after which workers are killed
+_STABLE_AFTER = 10.0  # seconds; a worker that ran longer than this is restarted without a pause
+_RESTART_PAUSES = 0.5, 30.0  # seconds before other restarts: the first pause, the longest
 
 
 class WorkerSupervisor:
-    """Workers, as many as the settings say.
+    """Runs as many workers as the settings say.
 
-    sockets: that they take connections from; they stay the caller's. on_left: told when the
-    last worker is done with the settings of an office.
+    sockets: the listening sockets of the workers. The supervisor does not close them.
+    on_drained: called with accounts that the last worker has stopped to use.
+    count: how many workers the settings want.
     """
 
     def __init__(
@@ -42,188 +43,199 @@ class WorkerSupervisor:
         self._state = state
         self._on_drained = on_drained
         self._workers: dict[int, WorkerProcess] = {}
-        self._retired: set[WorkerProcess] = set()
-        self._missing: set[int] = set()  # places that are about to be filled again
-        self._keeping: set[asyncio.Task[None]] = set()
-        self._leaving = asyncio.Event()
+        self._retired: set[WorkerProcess] = set()  # too many since a reload, still draining
+        self._restarting: set[int] = set()  # numbers whose worker is about to be replaced
+        self._monitors: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
         self._mean = 0.0
         self._accounts: AccountService
         self._config: Config
         self.count = 0
 
     async def start(self, accounts: AccountService, config: Config) -> None:
-        """Start as many as there are to be, and have them serve. Raises OSError."""
+        """Start all workers, and wait until they serve. Raises OSError."""
         self._accounts, self._config = accounts, config
         self.count = config.server.workers
-        await _all(self._add(number) for number in range(1, self.count + 1))
+        await _gather(self._start_worker(number) for number in range(1, self.count + 1))
         for number in range(1, self.count + 1):
-            self._keep(number)
+            self._start_monitor(number)
 
     async def prepare(self, accounts: AccountService, config: Config) -> None:
-        """Have all get ready for other settings; `serve` or `forget` is to follow.
+        """Make all workers prepare other settings; `switch_to` or `drop` must follow.
 
-        Raises OSError; then `forget` was called.
+        Raises OSError, after it has called `drop`.
         """
         workers = list(self._workers.values())
         try:
             async with asyncio.timeout(_START_TIMEOUT):
-                await _all(worker.prepare(accounts, config) for worker in workers)
+                await _gather(worker.prepare(accounts, config) for worker in workers)
         except BaseException as error:
-            self.forget(accounts)
+            self.drop(accounts)
             if isinstance(error, TimeoutError):
                 raise WorkerNotReady("the workers were not ready in time") from None
             raise
 
-    def forget(self, accounts: AccountService) -> None:
-        """What all got ready for is not to be."""
+    def drop(self, accounts: AccountService) -> None:
+        """Make all workers drop settings that they have prepared."""
         for worker in self._workers.values():
-            worker.forget(accounts)
+            worker.drop(accounts)
 
-    async def serve(self, accounts: AccountService, config: Config) -> None:
-        """What comes from now on is served under these settings, by as many as they say."""
+    async def switch_to(self, accounts: AccountService, config: Config) -> None:
+        """Switch to prepared settings, and start or stop workers if their number changes."""
         self._accounts, self._config = accounts, config
         self.count = config.server.workers
         for number in [number for number in self._workers if number > self.count]:
             worker = self._workers.pop(number)
             self._retired.add(worker)
             worker.stop(None)
-        await asyncio.gather(*(self._swap(worker) for worker in list(self._workers.values())))
+        await asyncio.gather(
+            *(self._switch_worker(worker) for worker in list(self._workers.values()))
+        )
         for number in range(1, self.count + 1):
-            if number not in self._workers and number not in self._missing:
-                await self._try_to_add(number)
-                self._keep(number)
+            if number not in self._workers and number not in self._restarting:
+                await self._try_to_start_worker(number)
+                self._start_monitor(number)
 
-    def serves(self, accounts: AccountService) -> bool:
-        """Whether a worker still uses this office."""
-        return any(accounts.revision in worker.services for worker in self._all)
+    def uses(self, accounts: AccountService) -> bool:
+        """Return whether a worker still uses these accounts."""
+        return any(accounts.revision in worker.services for worker in self._all_workers)
 
     @property
     def requests(self) -> int:
-        """How many requests they are working on, as of their last beats."""
-        return sum(worker.requests for worker in self._all)
+        """Return how many requests are open in all workers, by their last heartbeats."""
+        return sum(worker.requests for worker in self._all_workers)
 
     @property
     def serving(self) -> int:
-        """How many of them take requests."""
+        """Return how many workers accept requests."""
         return sum(worker.serving for worker in self._workers.values())
 
-    def reopen(self) -> None:
-        """Have them open their log files anew."""
-        for worker in self._all:
-            worker.reopen()
+    def reopen_logs(self) -> None:
+        """Make all workers reopen their log files."""
+        for worker in self._all_workers:
+            worker.reopen_logs()
 
     async def stop(self, seconds: float) -> None:
-        """Have them finish what they have begun, at most for so long, and wait for it."""
-        self._leaving.set()
-        for worker in self._all:
+        """Drain all workers, and wait until they have ended. Then kill those that have not.
+
+        seconds: how long open requests may take.
+        """
+        self._stopping.set()
+        for worker in self._all_workers:
             worker.stop(seconds)
-        if self._keeping:
-            await asyncio.wait(self._keeping, timeout=seconds + _STOP_MARGIN)
+        if self._monitors:
+            await asyncio.wait(self._monitors, timeout=seconds + _STOP_MARGIN)
         self.kill()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await asyncio.gather(*self._monitors, return_exceptions=True)
 
     def kill(self) -> None:
-        """End all of them now, for good."""
-        self._leaving.set()
-        for worker in self._all:
+        """End all workers at once, and start no others."""
+        self._stopping.set()
+        for worker in self._all_workers:
             worker.kill()
 
     @property
-    def _all(self) -> list[WorkerProcess]:
+    def _all_workers(self) -> list[WorkerProcess]:
         return [*self._workers.values(), *self._retired]
 
-    async def _add(self, number: int) -> None:
-        """Have one more serve under the settings of the hour. Raises OSError."""
-        worker = WorkerProcess(number, self._state, on_beat=self._level, on_drained=self._on_left)
+    async def _start_worker(self, number: int) -> None:
+        """Start a worker, and wait until it serves with the current settings. Raises OSError."""
+        worker = WorkerProcess(
+            number,
+            self._state,
+            on_heartbeat=self._send_mean,
+            on_drained=self._on_worker_drained,
+        )
         await worker.start(self._sockets)
         self._workers[number] = worker
         try:
             async with asyncio.timeout(_START_TIMEOUT):
-                while self._accounts.revision not in worker.services:  # it may change meanwhile
+                # A reload may change the revision meanwhile.
+                while self._accounts.revision not in worker.services:
                     accounts = self._accounts
                     await worker.prepare(accounts, self._config)
                     await worker.serve(accounts)
         except BaseException as error:
-            worker.kill()  # it would be there and serve nobody
+            worker.kill()  # else the process would run on without serving
             if isinstance(error, TimeoutError):
                 raise WorkerNotReady("a worker was not ready in time") from None
             raise
 
-    async def _swap(self, worker: WorkerProcess) -> None:
+    async def _switch_worker(self, worker: WorkerProcess) -> None:
         try:
             async with asyncio.timeout(_SWITCH_TIMEOUT):
-                if (
-                    self._accounts.revision not in worker.services
-                ):  # it came after the others' `prepare`
+                # A worker that was started during the reload has not prepared the settings.
+                if self._accounts.revision not in worker.services:
                     await worker.prepare(self._accounts, self._config)
                 await worker.serve(self._accounts)
         except (TimeoutError, WorkerNotReady):
-            worker.kill()  # another will take its place, under the settings of the hour
+            worker.kill()  # its monitor starts another one with the current settings
 
-    async def _try_to_add(self, number: int) -> None:
+    async def _try_to_start_worker(self, number: int) -> None:
         try:
-            await self._add(number)
-        except OSError as error:  # of processes, memory or descriptors there are too many
+            await self._start_worker(number)
+        except OSError as error:  # for example: too many processes, no memory, no descriptors
             _log.error("worker_not_started", worker=number, reason=str(error))
 
-    def _keep(self, number: int) -> None:
-        """Have a worker in this place, whatever happens, until it retires or all leave."""
+    def _start_monitor(self, number: int) -> None:
+        """Restart the worker of this number whenever it ends, until it is no longer wanted."""
         worker = self._workers.get(number)
         if worker is None:
-            self._missing.add(number)
-        task = asyncio.create_task(self._replace_when_gone(number, worker))
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
+            self._restarting.add(number)
+        task = asyncio.create_task(self._monitor(number, worker))
+        self._monitors.add(task)
+        task.add_done_callback(self._monitors.discard)
 
-    async def _replace_when_gone(self, number: int, worker: WorkerProcess | None) -> None:
+    async def _monitor(self, number: int, worker: WorkerProcess | None) -> None:
         pause = 0.0
         while True:
             began = time.monotonic()
             if worker is not None:
-                await self._death(worker)
-                if self._leaving.is_set() or self._workers.get(number) is not worker:
+                await self._wait_for_exit(worker)
+                if self._stopping.is_set() or self._workers.get(number) is not worker:
                     self._retired.discard(worker)
                     return
                 del self._workers[number]
-                self._missing.add(number)
-            lived = time.monotonic() - began
+                self._restarting.add(number)
+            lifetime = time.monotonic() - began
             pause = (
                 0.0
-                if lived > _STABLE_AFTER
+                if lifetime > _STABLE_AFTER
                 else min(max(pause * 2, _RESTART_PAUSES[0]), _RESTART_PAUSES[1])
             )
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), pause)
+                await asyncio.wait_for(self._stopping.wait(), pause)
                 return
             if number <= self.count:
-                await self._try_to_add(number)
+                await self._try_to_start_worker(number)
             worker = self._workers.get(number)
-            if worker is not None or number > self.count:  # by now there are to be fewer
-                self._missing.discard(number)
+            # A reload may have lowered the count during the pause.
+            if worker is not None or number > self.count:
+                self._restarting.discard(number)
             if worker is None and number > self.count:
                 return
 
-    async def _death(self, worker: WorkerProcess) -> None:
-        hanging = asyncio.create_task(self._kill_if_it_hangs(worker))
+    async def _wait_for_exit(self, worker: WorkerProcess) -> None:
+        hang_check = asyncio.create_task(self._kill_if_hanging(worker))
         try:
             status = await worker.exit_status()
         finally:
-            hanging.cancel()
-        if not self._leaving.is_set() and worker not in self._retired:
+            hang_check.cancel()
+        if not self._stopping.is_set() and worker not in self._retired:
             _log.error("worker_died", worker=worker.number, pid=worker.pid, status=status)
 
-    async def _kill_if_it_hangs(self, worker: WorkerProcess) -> None:
+    async def _kill_if_hanging(self, worker: WorkerProcess) -> None:
         while True:
-            silent = time.monotonic() - worker.heard
+            silence = time.monotonic() - worker.last_heartbeat
             limit = _SILENCE_TIMEOUT if worker.serving else _START_TIMEOUT
-            if silent > limit:
+            if silence > limit:
                 _log.error("worker_hangs", worker=worker.number, pid=worker.pid)
                 worker.kill()
                 return
-            await asyncio.sleep(limit - silent + 0.1)
+            await asyncio.sleep(limit - silence + 0.1)
 
-    def _level(self) -> None:
-        """Tell the workers what is their share of the connections, if it is another."""
+    def _send_mean(self) -> None:
+        """Send the workers the mean number of connections, if it has changed."""
         serving = [worker for worker in self._workers.values() if worker.serving]
         if not serving:
             return
@@ -233,14 +245,14 @@ class WorkerSupervisor:
             for worker in serving:
                 worker.send_mean(mean)
 
-    def _on_left(self, accounts: AccountService) -> None:
-        if not self.serves(accounts):
+    def _on_worker_drained(self, accounts: AccountService) -> None:
+        if not self.uses(accounts):
             self._on_drained(accounts)
 
 
-async def _all(works: Iterable[Awaitable[None]]) -> None:
-    """All of them, in parallel; the first failure once all are done."""
-    results = await asyncio.gather(*works, return_exceptions=True)
+async def _gather(awaitables: Iterable[Awaitable[None]]) -> None:
+    """Wait for all of them, then raise the first error, if any."""
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

@@ -1,6 +1,7 @@
-"""A worker: a process that serves under the eyes of its parent.
+"""Runs a worker process: it serves requests and does what its master sends.
 
-Its arguments are descriptors: of the line to the parent, then of the sockets to listen on.
+The arguments of the process are descriptors: first of the channel to the master, then of the
+listening sockets.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import structlog
 from gateway.app import render_error
 from gateway.http.in_flight import InFlightRequests
 from gateway.observability import tracebacks
-from gateway.server import run as life
 from gateway.server import single_process
 from gateway.server.entrypoint import Entrypoint
+from gateway.server.run import run_event_loop
 from gateway.workers.accept import BalancedSite, ConnectionShare
 from gateway.workers.revisions import Revisions
 from gateway.workers.rpc.client import RpcClient
@@ -41,19 +42,22 @@ from gateway.workers.rpc.messages import (
 
 _log = structlog.get_logger("workers")
 
-_HEARTBEAT = 1.0  # seconds between signs of life
-_POLL = 0.05  # seconds between two of them when there are other connections
+_HEARTBEAT = 1.0  # seconds between two heartbeats
+_POLL = 0.05  # seconds between them while the number of connections changes
 
 
 class Worker:
-    """What the parent says, carried out. sockets: to listen on, which are the worker's."""
+    """Serves requests, and carries out the messages of the master.
+
+    sockets: the listening sockets. The worker closes them.
+    """
 
     def __init__(self, sockets: list[socket.socket]) -> None:
         self._sockets = sockets
-        self.rpc = RpcClient(self._told, self._lost)
-        self._stop = asyncio.Event()
-        self._seconds: float | None = None  # that requests may go on after `stop`
-        self._orphaned = False
+        self.rpc = RpcClient(self._on_message, self._on_master_lost)
+        self._stopping = asyncio.Event()
+        self._drain_timeout: float | None = None  # seconds, None for no limit; set with the event
+        self._master_lost = False
         self._share = ConnectionShare()
         self._in_flight = InFlightRequests()
         self._entrypoint = Entrypoint(self._in_flight, render_error)
@@ -64,109 +68,115 @@ class Worker:
         )
 
     async def run(self) -> int:
-        """Serve until the parent says otherwise or is gone. Returns the exit status."""
+        """Serve until the master stops the worker or has ended. Returns the exit status."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._end, None)
+        loop.add_signal_handler(signal.SIGTERM, self._request_stop, None)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         await self._entrypoint.setup()
-        tasks = [asyncio.create_task(self._obey()), asyncio.create_task(self._beat())]
-        await self._stop.wait()
-        tasks[0].cancel()
-        if self._orphaned:
+        commands = asyncio.create_task(self._run_commands())
+        heartbeats = asyncio.create_task(self._send_heartbeats())
+        await self._stopping.wait()
+        commands.cancel()
+        if self._master_lost:
             _log.error("parent_gone")
-        seconds = self._revisions.drain_timeout if self._orphaned else self._seconds
+        seconds = self._revisions.drain_timeout if self._master_lost else self._drain_timeout
         await single_process.stop_entrypoint(
             self._entrypoint, math.inf if seconds is None else seconds
         )
-        tasks[1].cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        heartbeats.cancel()
+        await asyncio.gather(commands, heartbeats, return_exceptions=True)
         await self._revisions.close()
         self.rpc.close()
-        return 1 if self._orphaned else 0
+        return 1 if self._master_lost else 0
 
-    def _told(self, message: FromMaster) -> None:
+    def _on_message(self, message: FromMaster) -> None:
         match message:
             case StartWorker():
                 self._revisions.number = message.number
             case PrepareRevision() | ServeRevision() | DropRevision():
                 self._commands.put_nowait(message)
             case AccountsState() | ModelsChanged():
-                self._revisions.told(message)
+                self._revisions.update(message)
             case CompletionSuperseded():
-                self._revisions.newest_completions.superseded(message.completion)
+                self._revisions.newest_completions.supersede(message.completion)
             case MeanConnections():
                 self._share.mean = message.connections
             case ReopenLogs():
-                self._revisions.reopen()
+                self._revisions.reopen_logs()
             case StopWorker():
-                self._end(message.seconds)
+                self._request_stop(message.seconds)
 
-    def _lost(self) -> None:
-        """Without a parent nobody knows the limits: what is under way may end, no more."""
-        self._orphaned = True
-        self._end(self._revisions.drain_timeout)
+    def _on_master_lost(self) -> None:
+        """Drain and end: without the master no limit is known, so new requests are refused."""
+        self._master_lost = True
+        self._request_stop(self._revisions.drain_timeout)
 
-    def _end(self, seconds: float | None) -> None:
-        """Take no more requests, and let go on for so long what is under way."""
-        if not self._stop.is_set():
-            self._seconds = seconds
-            self._stop.set()
-        elif seconds is not None:  # it had been given more
+    def _request_stop(self, seconds: float | None) -> None:
+        """Start to drain. If that has begun, only limit how long it may take from now on.
+
+        seconds: how long open requests may take; None for no limit.
+        """
+        if not self._stopping.is_set():
+            self._drain_timeout = seconds
+            self._stopping.set()
+        elif seconds is not None:
             loop = asyncio.get_running_loop()
             loop.call_later(seconds, lambda: loop.create_task(self._in_flight.interrupt()))
 
-    async def _obey(self) -> None:
-        """Carry out what takes time, in the order in which it was asked for."""
+    async def _run_commands(self) -> None:
+        """Run the commands that take time, one after the other, in the order they arrived."""
         while True:
             match await self._commands.get():
-                case PrepareRevision() as order:
-                    await self._revisions.prepare(order.revision, order.settings)
-                case ServeRevision() as order:
-                    self._revisions.serve(order.revision)
+                case PrepareRevision() as command:
+                    await self._revisions.prepare(command.revision, command.settings)
+                case ServeRevision() as command:
+                    self._revisions.serve(command.revision)
                     if not self._listening:
                         self._listening = True
                         single_process.tune_garbage_collector()
                         await single_process.accept_connections(
                             self._entrypoint, self._sockets, self._site
                         )
-                    self._revisions.serving(order.revision)
-                case DropRevision() as order:
-                    await self._revisions.forget(order.revision)
+                    self._revisions.report_serving(command.revision)
+                case DropRevision() as command:
+                    await self._revisions.drop(command.revision)
 
     def _site(self, entrypoint: Entrypoint, listening: socket.socket) -> Any:
         return BalancedSite(entrypoint, listening, self._share)
 
-    async def _beat(self) -> None:
-        told, waited = (-1, -1), 0.0
+    async def _send_heartbeats(self) -> None:
+        sent_connections, waited = -1, 0.0
         while True:
-            server_ = self._entrypoint.server
-            connections = len(server_.connections) if server_ is not None else 0
+            server = self._entrypoint.server
+            connections = len(server.connections) if server is not None else 0
             self._share.own = connections
-            now = self._in_flight.active, connections
-            if waited >= _HEARTBEAT or now[1] != told[1]:
-                self.rpc.tell(Heartbeat(*now))
-                told, waited = now, 0.0
+            if waited >= _HEARTBEAT or connections != sent_connections:
+                self.rpc.send(Heartbeat(self._in_flight.active, connections))
+                sent_connections, waited = connections, 0.0
             await asyncio.sleep(_POLL)
             waited += _POLL
 
 
-async def run_worker(line: socket.socket, sockets: list[socket.socket]) -> int:
-    """Be a worker with this line to its parent; returns the exit status."""
+async def run_worker(channel: socket.socket, sockets: list[socket.socket]) -> int:
+    """Run a worker with these sockets; return the exit status.
+
+    channel: the worker's end of the channel to the master.
+    """
     worker = Worker(sockets)
-    await worker.rpc.open(line)
+    await worker.rpc.open(channel)
     return await worker.run()
 
 
 def main() -> int:
-    """Be a worker."""
+    """Run a worker with the descriptors of the command line; return the exit status."""
     sys.excepthook = tracebacks.print_fatal_exception
     tracebacks.log_uncaught_exceptions()
-    line, *sockets = (socket.socket(fileno=int(text)) for text in sys.argv[1:])
-    for sock in (line, *sockets):
+    channel, *sockets = (socket.socket(fileno=int(text)) for text in sys.argv[1:])
+    for sock in (channel, *sockets):
         sock.setblocking(False)
     with contextlib.suppress(KeyboardInterrupt):
-        return life.run_event_loop(run_worker(line, sockets))
+        return run_event_loop(run_worker(channel, sockets))
     return 1
 
 

@@ -1,1 +1,1 @@
-"""Messages between the master and its workers."""
+"""Carries messages between the master and its workers."""

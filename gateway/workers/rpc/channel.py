@@ -1,4 +1,4 @@
-"""One worker's line to its parent: whole messages over a socket, in both directions."""
+"""Implements the channel between a worker and its master: messages over a socket pair."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from gateway.workers.rpc.messages import FromWorker, RpcMessage
 
 _log = structlog.get_logger("workers")
 
-_LENGTH_BYTES = 4  # bytes that say how long a message is
+_LENGTH_BYTES = 4  # bytes of the length before each message, big endian
 _MAX_MESSAGE = 16 * 1024 * 1024  # bytes of one message
-_MAX_UNREAD = 64 * 1024 * 1024  # bytes that the other end may leave unread
+_MAX_UNREAD = 64 * 1024 * 1024  # bytes that may wait because the other end does not read
 
 M = TypeVar("M", bound=RpcMessage)
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Channel(asyncio.Protocol, Generic[M]):
-    """One end of the line. Messages come in the order in which they were sent.
+    """Sends and receives messages at one end. They arrive in the order they were sent.
 
-    kinds: the messages that this end takes. on_message: given each of them. on_lost: told
-    that there will be no more. A line that brings nonsense, or is not read, is cut.
+    The channel is closed when it receives invalid data, or when the other end does not read.
+
+    kinds: the union of the message types that this end receives.
+    on_message: called with each message. on_lost: called when the channel is closed.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class Channel(asyncio.Protocol, Generic[M]):
         self._transport: asyncio.Transport | None = None
 
     async def open(self, sock: socket.socket) -> None:
-        """Use this socket, which is the line's from now on."""
+        """Use this socket, which the channel owns from now on."""
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=sock)
 
     def connection_made(self, transport: Any) -> None:
@@ -52,14 +54,14 @@ class Channel(asyncio.Protocol, Generic[M]):
             length = int.from_bytes(self._data[begin : begin + _LENGTH_BYTES], "big")
             end = begin + _LENGTH_BYTES + length
             if length > _MAX_MESSAGE:
-                self._cut("a message is too long")
+                self._abort("a message is too long")
                 return
             if len(self._data) < end:
                 break
             try:
                 message = self._decode(memoryview(self._data)[begin + _LENGTH_BYTES : end])
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self._cut(f"a message cannot be understood: {error}")
+                self._abort(f"a message cannot be decoded: {error}")
                 return
             self._on_message(message)
             begin = end
@@ -70,20 +72,20 @@ class Channel(asyncio.Protocol, Generic[M]):
         self._on_lost()
 
     def send(self, message: RpcMessage) -> None:
-        """Tell the other end; what is told to nobody is lost."""
+        """Send a message; does nothing when the channel is closed."""
         if self._transport is None:
             return
         raw = _encode(message)
         self._transport.write(len(raw).to_bytes(_LENGTH_BYTES, "big") + raw)
         if self._transport.get_write_buffer_size() > _MAX_UNREAD:
-            self._cut("the other end does not read")
+            self._abort("the other end does not read")
 
     def close(self) -> None:
-        """Send what is left, and no more."""
+        """Close the channel after the messages that are still to be sent."""
         if self._transport is not None:
             self._transport.close()
 
-    def _cut(self, reason: str) -> None:
+    def _abort(self, reason: str) -> None:
         _log.error("link_cut", reason=reason)
         if self._transport is not None:
             self._transport.abort()
@@ -92,5 +94,5 @@ class Channel(asyncio.Protocol, Generic[M]):
 def master_channel(
     on_message: Callable[[FromWorker], None], on_lost: Callable[[], None]
 ) -> Channel[Any]:
-    """The parent's end."""
+    """Create the master's end of a channel."""
     return Channel(FromWorker, on_message, on_lost)

@@ -1,4 +1,4 @@
-"""A worker's end of the channel: asks the master and waits for the answer."""
+"""Implements a worker's end of the channel: sends requests and waits for responses."""
 
 from __future__ import annotations
 
@@ -18,67 +18,72 @@ from gateway.workers.rpc.messages import (
     error_from_record,
 )
 
-_ANSWER_MARGIN = 10.0  # seconds for an answer, beyond what a question itself may wait for
+_RESPONSE_MARGIN = 10.0  # seconds for a response, beyond the time that the request itself waits
 
 
 class RpcClient:
-    """A worker's end: asks questions and hands on what the parent tells by itself.
+    """Sends requests to the master, and passes on other messages of the master.
 
-    on_told: given what is no answer. on_lost: told when the parent is gone.
+    on_message: called with each message that is not a response.
+    on_lost: called when the master has ended.
     """
 
-    def __init__(self, on_told: Callable[[FromMaster], None], on_lost: Callable[[], None]) -> None:
-        self._channel: Channel[Any] = Channel(FromMaster, self._take, self._lost)
-        self._on_told = on_told
+    def __init__(
+        self, on_message: Callable[[FromMaster], None], on_lost: Callable[[], None]
+    ) -> None:
+        self._channel: Channel[Any] = Channel(FromMaster, self._receive, self._on_channel_lost)
+        self._on_message = on_message
         self._on_lost = on_lost
-        self._calls = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._gone = False
+        self._call_ids = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._lost = False
         self.open = self._channel.open
-        self.tell = self._channel.send
+        self.send = self._channel.send
         self.close = self._channel.close
 
-    def next_call(self) -> int:
-        """The number of another question."""
-        return next(self._calls)
+    def next_call_id(self) -> int:
+        """Return the number of a new request."""
+        return next(self._call_ids)
 
-    async def ask(self, question: RpcRequest, wait: float = 0.0) -> Any:
-        """The answer. wait: how long it may take by its nature, in seconds.
+    async def call(self, request: RpcRequest, wait: float = 0.0) -> Any:
+        """Send a request, and return its response.
 
-        Raises the GatewayError that the parent sends, and Unavailable when it sends nothing.
-        Whoever is cancelled needs no answer any more; the parent is told.
+        Raises the GatewayError that the master sends, and Unavailable when there is no response
+        in time. Cancelling cancels the request in the master too.
+
+        wait: seconds that the master itself may wait, for example for a slot.
         """
-        if self._gone:
+        if self._lost:
             raise _no_master_error()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[question.call] = future
-        self._channel.send(question)
+        self._pending[request.call] = future
+        self._channel.send(request)
         answered = False
         try:
-            async with asyncio.timeout(wait + _ANSWER_MARGIN):
-                answer = await future
+            async with asyncio.timeout(wait + _RESPONSE_MARGIN):
+                response = await future
             answered = True
         except TimeoutError:
             raise _no_master_error() from None
         finally:
-            self._waiting.pop(question.call, None)
+            self._pending.pop(request.call, None)
             if not answered:
-                self._channel.send(CancelRequest(question.call))
-        if isinstance(answer, RpcFailed):
-            raise error_from_record(answer.failure)
-        return answer
+                self._channel.send(CancelRequest(request.call))
+        if isinstance(response, RpcFailed):
+            raise error_from_record(response.failure)
+        return response
 
-    def _take(self, message: FromMaster) -> None:
+    def _receive(self, message: FromMaster) -> None:
         if not isinstance(message, RpcResponse):
-            self._on_told(message)
+            self._on_message(message)
             return
-        future = self._waiting.get(message.call)
+        future = self._pending.get(message.call)
         if future is not None and not future.done():
             future.set_result(message)
 
-    def _lost(self) -> None:
-        self._gone = True
-        for future in self._waiting.values():
+    def _on_channel_lost(self) -> None:
+        self._lost = True
+        for future in self._pending.values():
             if not future.done():
                 future.set_exception(_no_master_error())
         self._on_lost()

@@ -1,4 +1,4 @@
-"""What workers and their parent tell each other."""
+"""Defines the messages between the master and its workers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gateway.store.token_file import Tokens
 
 
 class RpcMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Anything that is told."""
+    """Marks every message."""
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A GatewayError on its way."""
+    """Holds a GatewayError in a form that can be sent. kind: the name of its class."""
 
     kind: str
     message: str
@@ -30,26 +30,32 @@ class ErrorRecord(msgspec.Struct, frozen=True, array_like=True):
     elsewhere: bool
 
 
-# A worker asks; each has the number of a call, which its answer bears too.
+# Requests of a worker. Each has a number, and its response has the same number.
 
 
 class RpcRequest(RpcMessage, frozen=True):
-    """What wants an answer. call: its number, no other question's of this worker. shift: of
-    the settings under which it is asked."""
+    """Requests a response.
+
+    call: the number of the request, unique in this worker.
+    revision: the configuration of the application that sends it.
+    """
 
     call: int
     revision: int
 
 
 class AcquireSlot(RpcRequest, frozen=True):
-    """A slot for this key, after at most `wait` seconds in line."""
+    """Requests a slot for this key, after at most `wait` seconds in the queue."""
 
     key: str | None
     wait: float
 
 
 class AcquireOtherSlot(RpcRequest, frozen=True):
-    """A slot of an account that was not tried yet."""
+    """Requests a slot of an account that was not tried yet.
+
+    wait: seconds in the queue at most. tried: names of accounts.
+    """
 
     key: str | None
     wait: float
@@ -57,19 +63,22 @@ class AcquireOtherSlot(RpcRequest, frozen=True):
 
 
 class AcquireCompletionSlot(RpcRequest, frozen=True):
-    """A slot for a small call, with that account if it has one."""
+    """Requests a slot for a code completion.
+
+    prefer: the name of the account to use if it has a free slot.
+    """
 
     prefer: str | None
 
 
 class FetchTokens(RpcRequest, frozen=True):
-    """An account's tokens, when they are there."""
+    """Requests the tokens of an account; the master logs in first if necessary."""
 
     account: str
 
 
 class ReplaceTokens(RpcRequest, frozen=True):
-    """Other tokens than these, which the upstream refused."""
+    """Requests new tokens instead of those that the upstream refused."""
 
     account: str
     rejected: Tokens
@@ -77,7 +86,10 @@ class ReplaceTokens(RpcRequest, frozen=True):
 
 
 class CountRequest(RpcRequest, frozen=True):
-    """May this caller make one more request in this window?"""
+    """Requests to count one request of a caller, unless it is over the limit.
+
+    name: of the middleware that counts. The other members are those of `Window`.
+    """
 
     name: str
     caller: str
@@ -86,23 +98,23 @@ class CountRequest(RpcRequest, frozen=True):
     callers: int
 
 
-# A worker tells.
+# Other messages of a worker.
 
 
 class CancelRequest(RpcMessage, frozen=True):
-    """Nobody waits for the answer of this call any more; a slot it brought comes back."""
+    """Cancels a request; a slot that was granted for it is released."""
 
     call: int
 
 
 class ProbeAnswered(RpcMessage, frozen=True):
-    """The upstream began to answer the call that holds this slot, a probe."""
+    """Reports that the upstream began to answer the probe that holds this slot."""
 
     slot: int
 
 
 class ReleaseSlot(RpcMessage, frozen=True):
-    """A slot is given back."""
+    """Releases a slot, with the outcome of its call."""
 
     slot: int
     outcome: CallOutcome
@@ -110,14 +122,17 @@ class ReleaseSlot(RpcMessage, frozen=True):
 
 
 class SessionRefused(RpcMessage, frozen=True):
-    """Even new tokens of this account were refused."""
+    """Reports that the upstream refused an account even with new tokens."""
 
     revision: int
     account: str
 
 
 class CompletionBegan(RpcMessage, frozen=True):
-    """A completion of this caller and file is the newest. turn: its number in this worker."""
+    """Reports that a completion is now the newest of this caller and file.
+
+    completion: its number in this worker.
+    """
 
     completion: int
     caller: str | None
@@ -125,48 +140,55 @@ class CompletionBegan(RpcMessage, frozen=True):
 
 
 class CompletionEnded(RpcMessage, frozen=True):
-    """A completion is done."""
+    """Reports that a completion has ended."""
 
     completion: int
 
 
 class RevisionReady(RpcMessage, frozen=True):
-    """The worker could serve under these settings. fault: why it cannot, else empty."""
+    """Reports that the worker has prepared a revision, or why it cannot.
+
+    fault: why it cannot; empty if it can.
+    """
 
     revision: int
     fault: str
 
 
 class RevisionServing(RpcMessage, frozen=True):
-    """What comes from now on is served under these settings."""
+    """Reports that new requests are served with this revision."""
 
     revision: int
 
 
 class RevisionDrained(RpcMessage, frozen=True):
-    """The last request under these settings is done."""
+    """Reports that the last request of this revision has ended."""
 
     revision: int
 
 
 class Heartbeat(RpcMessage, frozen=True):
-    """The worker's event loop turns. requests, connections: how many there are."""
+    """Reports that the event loop of the worker is alive, and how much is open."""
 
     requests: int
     connections: int
 
 
-# The parent answers.
+# Responses of the master.
 
 
 class RpcResponse(RpcMessage, frozen=True):
-    """What a call brought."""
+    """Responds to the request with this number."""
 
     call: int
 
 
 class SlotGranted(RpcResponse, frozen=True):
-    """A slot, named by the number of its call. tokens: None when they have to be fetched."""
+    """Grants a slot. The number of the request identifies the slot from now on.
+
+    probe: whether the call tests a half-open account.
+    tokens: None when the worker must fetch them.
+    """
 
     account: str
     probe: bool
@@ -174,17 +196,17 @@ class SlotGranted(RpcResponse, frozen=True):
 
 
 class NoOtherSlot(RpcResponse, frozen=True):
-    """There is no other account to be had now."""
+    """Reports that no other account is available now."""
 
 
 class TokensFetched(RpcResponse, frozen=True):
-    """Tokens."""
+    """Returns the tokens of an account."""
 
     tokens: Tokens
 
 
 class RequestCounted(RpcResponse, frozen=True):
-    """What came of a request in its window; see `Admission`."""
+    """Returns whether a request is admitted, and the state of its window; see `Admission`."""
 
     admitted: bool
     count: int
@@ -193,24 +215,24 @@ class RequestCounted(RpcResponse, frozen=True):
 
 
 class RpcFailed(RpcResponse, frozen=True):
-    """The call failed."""
+    """Reports that the request failed."""
 
     failure: ErrorRecord
 
 
-# The parent tells.
+# Other messages of the master.
 
 
 class StartWorker(RpcMessage, frozen=True):
-    """What the worker is to be."""
+    """Tells a new worker its number, for the log."""
 
     number: int
 
 
 class PrepareRevision(RpcMessage, frozen=True):
-    """Make everything ready to serve under these settings, and say `RevisionReady`.
+    """Asks a worker to prepare an application with these settings; see `RevisionReady`.
 
-    settings: a pickled `Config`, from the parent's own memory.
+    settings: a pickled `Config`. Unpickling it is safe: it comes from the master's own memory.
     """
 
     revision: int
@@ -218,41 +240,48 @@ class PrepareRevision(RpcMessage, frozen=True):
 
 
 class ServeRevision(RpcMessage, frozen=True):
-    """Serve new requests under the settings that were prepared; answer `RevisionServing`."""
+    """Asks a worker to serve with a revision that it has prepared; see `RevisionServing`."""
 
     revision: int
 
 
 class DropRevision(RpcMessage, frozen=True):
-    """The settings that were prepared are not to be."""
+    """Asks a worker to drop a revision that it has prepared: a reload failed."""
 
     revision: int
 
 
 class MeanConnections(RpcMessage, frozen=True):
-    """How many connections a worker has on the average."""
+    """Tells how many connections a worker has on average."""
 
     connections: float
 
 
 class StopWorker(RpcMessage, frozen=True):
-    """Take no more connections; requests may go on for so long, without an end if None."""
+    """Asks a worker to stop listening, drain and end.
+
+    seconds: how long open requests may take; None for no limit.
+    """
 
     seconds: float | None
 
 
 class ReopenLogs(RpcMessage, frozen=True):
-    """Open log files anew."""
+    """Asks a worker to reopen its log files."""
 
 
 class CompletionSuperseded(RpcMessage, frozen=True):
-    """There is a newer completion of the same caller and file in another worker."""
+    """Tells that another worker has a newer completion of the same caller and file."""
 
     completion: int
 
 
 class AccountsState(RpcMessage, frozen=True):
-    """How the accounts are. fault: why no request can be served now."""
+    """Tells the state of the accounts of a revision.
+
+    fault: why no request can be served now; None if one can.
+    serving: how many accounts could serve a request. accounts: how many there are.
+    """
 
     revision: int
     fault: ErrorRecord | None
@@ -261,7 +290,7 @@ class AccountsState(RpcMessage, frozen=True):
 
 
 class ModelsChanged(RpcMessage, frozen=True):
-    """The models that are offered."""
+    """Tells which models a revision offers."""
 
     revision: int
     models: tuple[Model, ...]
@@ -305,7 +334,7 @@ FromMaster = (
 
 
 def error_record(error: GatewayError) -> ErrorRecord:
-    """An error, to be sent."""
+    """Convert an error to a record that can be sent."""
     return ErrorRecord(
         type(error).__name__,
         error.message,
@@ -318,7 +347,7 @@ def error_record(error: GatewayError) -> ErrorRecord:
 
 
 def error_from_record(failure: ErrorRecord) -> GatewayError:
-    """The error that was sent. One of a kind that is not known here is a GatewayError."""
+    """Rebuild the error from a record; an unknown kind becomes a GatewayError."""
     kind: Any = getattr(errors, failure.kind, None)
     if not (isinstance(kind, type) and issubclass(kind, GatewayError)):
         kind = GatewayError

@@ -1,4 +1,4 @@
-"""Where one worker's questions are answered, in the parent."""
+"""Handles the requests of one worker, in the master."""
 
 from __future__ import annotations
 
@@ -42,12 +42,16 @@ from gateway.workers.rpc.messages import (
 
 _log = structlog.get_logger("workers")
 
-Q = TypeVar("Q", bound=RpcRequest)
+R = TypeVar("R", bound=RpcRequest)
 
 
 class MasterState:
-    """What workers have in common whatever the settings are: windows, and whose completion of
-    a caller and file is the newest."""
+    """Holds the state that all workers share under every configuration.
+
+    windows: the rate-limit windows.
+    newest: the newest completion of each caller and file: the server of its worker, and the
+        completion's number in this worker.
+    """
 
     def __init__(self) -> None:
         self.windows = SlidingWindows()
@@ -55,32 +59,39 @@ class MasterState:
 
 
 class RpcServer:
-    """Answers one worker, and knows what it holds: all of it comes back when it is gone.
+    """Handles the messages of one worker, and keeps track of the slots that the worker holds.
 
-    reply: sends it an answer. pools: by the shift under which a question is asked; whoever
-        owns the desk puts them there and takes them away.
+    When the worker ends, `close` releases all its slots.
+
+    send: sends a message to the worker.
+    pools: the pool of each revision that the worker uses. The owner of the server adds and
+        removes them.
     """
 
-    def __init__(self, state: MasterState, reply: Callable[[RpcMessage], None]) -> None:
+    def __init__(self, state: MasterState, send: Callable[[RpcMessage], None]) -> None:
         self.pools: dict[int, LocalPool[FittenSession]] = {}
         self._state = state
         self._completions: dict[int, CompletionKey] = {}
-        self.reply = reply
+        self.send = send
         self._slots: dict[int, LocalLease[FittenSession]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._closed = False
 
-    def take(self, message: FromWorker) -> None:
-        """The worker has said something."""
+    def receive(self, message: FromWorker) -> None:
+        """Handle a message of the worker."""
         if self._closed:
             return
         match message:
             case CountRequest():
                 window = Window(message.limit, message.seconds, message.callers)
-                found = self._state.windows.admit_now(message.name, message.caller, window)
-                self.reply(
+                admission = self._state.windows.admit_now(message.name, message.caller, window)
+                self.send(
                     RequestCounted(
-                        message.call, found.admitted, found.count, found.first, found.last
+                        message.call,
+                        admission.admitted,
+                        admission.count,
+                        admission.first,
+                        admission.last,
                     )
                 )
             case AcquireSlot():
@@ -88,20 +99,20 @@ class RpcServer:
                 if pool is not None and (lease := pool.take()):
                     self._grant(message.call, lease)
                 else:
-                    self._begin(message, self._acquire)
+                    self._start_task(message, self._acquire)
             case AcquireCompletionSlot() | AcquireOtherSlot() | FetchTokens() | ReplaceTokens():
-                self._begin(message, self._answer)
+                self._start_task(message, self._respond)
             case ReleaseSlot():
-                if held := self._slots.pop(message.slot, None):
+                if lease := self._slots.pop(message.slot, None):
                     error = error_from_record(message.failure) if message.failure else None
-                    held.release(message.outcome, error)
+                    lease.release(message.outcome, error)
             case ProbeAnswered():
-                if held := self._slots.get(message.slot):
-                    held.answered()
+                if lease := self._slots.get(message.slot):
+                    lease.answered()
             case CancelRequest():
-                # First the slot: a task that has brought one may be remembered a moment longer.
-                if held := self._slots.pop(message.call, None):
-                    held.release("unknown")
+                # The slot first: the task that granted it may still be in `_tasks`.
+                if lease := self._slots.pop(message.call, None):
+                    lease.release("unknown")
                 elif task := self._tasks.get(message.call):
                     task.cancel()
             case CompletionBegan():
@@ -109,73 +120,73 @@ class RpcServer:
                 older = self._state.newest.get(key)
                 self._state.newest[key] = self, message.completion
                 if older is not None and older[0] is not self:
-                    older[0].reply(CompletionSuperseded(older[1]))
+                    older[0].send(CompletionSuperseded(older[1]))
             case CompletionEnded():
-                self._over(message.completion)
+                self._end_completion(message.completion)
             case SessionRefused():
                 if account := self._account(message.revision, message.account):
                     account.session.refused()
 
     def close(self) -> None:
-        """The worker is gone: what it held comes back, what it waited for is given up."""
+        """Release the slots of the worker and cancel its requests: the worker has ended."""
         if self._closed:
             return
         self._closed = True
         for task in self._tasks.values():
             task.cancel()
         for completion in list(self._completions):
-            self._over(completion)
+            self._end_completion(completion)
         slots, self._slots = self._slots, {}
-        for held in slots.values():
-            held.release("unknown")
+        for lease in slots.values():
+            lease.release("unknown")
 
     @property
-    def held(self) -> int:
-        """How many slots the worker holds."""
+    def held_slots(self) -> int:
+        """Return how many slots the worker holds."""
         return len(self._slots)
 
-    def _over(self, completion: int) -> None:
+    def _end_completion(self, completion: int) -> None:
         key = self._completions.pop(completion, None)
         if key is not None and self._state.newest.get(key) == (self, completion):
             del self._state.newest[key]
 
-    def _begin(self, question: Q, answer: Callable[[Q], Awaitable[None]]) -> None:
-        task = asyncio.create_task(self._guarded(question, answer))
-        self._tasks[question.call] = task
-        task.add_done_callback(lambda _: self._tasks.pop(question.call, None))
+    def _start_task(self, request: R, handler: Callable[[R], Awaitable[None]]) -> None:
+        task = asyncio.create_task(self._run(request, handler))
+        self._tasks[request.call] = task
+        task.add_done_callback(lambda _: self._tasks.pop(request.call, None))
 
-    async def _guarded(self, question: Q, answer: Callable[[Q], Awaitable[None]]) -> None:
+    async def _run(self, request: R, handler: Callable[[R], Awaitable[None]]) -> None:
         try:
-            await answer(question)
+            await handler(request)
         except GatewayError as error:
-            self.reply(RpcFailed(question.call, error_record(error)))
+            self.send(RpcFailed(request.call, error_record(error)))
         except Exception:
             _log.exception("bug")
-            self.reply(RpcFailed(question.call, error_record(InternalError())))
+            self.send(RpcFailed(request.call, error_record(InternalError())))
 
-    async def _acquire(self, question: AcquireSlot) -> None:
-        pool = self._pool(question)
-        self._grant(question.call, await pool.acquire(question.key, question.wait))
+    async def _acquire(self, request: AcquireSlot) -> None:
+        pool = self._pool(request)
+        self._grant(request.call, await pool.acquire(request.key, request.wait))
 
-    async def _answer(
-        self, question: AcquireCompletionSlot | AcquireOtherSlot | FetchTokens | ReplaceTokens
+    async def _respond(
+        self, request: AcquireCompletionSlot | AcquireOtherSlot | FetchTokens | ReplaceTokens
     ) -> None:
-        match question:
+        match request:
             case AcquireCompletionSlot():
-                self._grant(question.call, self._pool(question).take_completion(question.prefer))
+                self._grant(request.call, self._pool(request).take_completion(request.prefer))
             case AcquireOtherSlot():
-                pool = self._pool(question)
-                lease = await pool.another(question.key, question.wait, question.tried)
+                pool = self._pool(request)
+                lease = await pool.another(request.key, request.wait, request.tried)
                 if lease is None:
-                    self.reply(NoOtherSlot(question.call))
+                    self.send(NoOtherSlot(request.call))
                 else:
-                    self._grant(question.call, lease)
+                    self._grant(request.call, lease)
             case FetchTokens():
-                tokens = await self._session(question).tokens()
-                self.reply(TokensFetched(question.call, tokens))
+                tokens = await self._session(request).tokens()
+                self.send(TokensFetched(request.call, tokens))
             case ReplaceTokens():
-                tokens = await self._session(question).replace(question.rejected, question.way)
-                self.reply(TokensFetched(question.call, tokens))
+                tokens = await self._session(request).replace(request.rejected, request.way)
+                self.send(TokensFetched(request.call, tokens))
 
     def _grant(self, call: int, lease: LocalLease[FittenSession]) -> None:
         if self._closed:
@@ -183,11 +194,11 @@ class RpcServer:
             return
         self._slots[call] = lease
         account = lease.account
-        self.reply(SlotGranted(call, account.name, lease.probe, account.session.at_hand()))
+        self.send(SlotGranted(call, account.name, lease.probe, account.session.at_hand()))
 
-    def _pool(self, question: RpcRequest) -> LocalPool[FittenSession]:
-        pool = self.pools.get(question.revision)
-        if pool is None:  # a worker that asks after it has said `Left`
+    def _pool(self, request: RpcRequest) -> LocalPool[FittenSession]:
+        pool = self.pools.get(request.revision)
+        if pool is None:  # the worker has already sent `RevisionDrained`
             raise InternalError
         return pool
 
@@ -195,8 +206,8 @@ class RpcServer:
         accounts = self.pools[revision].accounts if revision in self.pools else ()
         return next((account for account in accounts if account.name == name), None)
 
-    def _session(self, question: FetchTokens | ReplaceTokens) -> FittenSession:
-        account = self._account(question.revision, question.account)
+    def _session(self, request: FetchTokens | ReplaceTokens) -> FittenSession:
+        account = self._account(request.revision, request.account)
         if account is None:
             raise InternalError
         return account.session

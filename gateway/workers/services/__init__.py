@@ -1,1 +1,1 @@
-"""What the master keeps for all workers."""
+"""Provides the state that all workers share: the master's side and the workers' side."""

@@ -1,4 +1,4 @@
-"""What there is once for some settings, in the parent of workers: the accounts."""
+"""Keeps the accounts of one configuration in the master, and reports changes to workers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from gateway.workers.rpc.messages import AccountsState, ModelsChanged, error_rec
 
 StateListener = Callable[[AccountsState | ModelsChanged], None]
 
-_POLL = 0.2  # seconds between looks at whether the accounts are otherwise than was told
+_POLL = 0.2  # seconds between two checks whether the state of the accounts has changed
 
 
 class AccountService:
-    """Keeps the accounts of one configuration for workers.
+    """Keeps the accounts of one configuration for the workers.
 
-    revision: the number of the configuration. on_secret: told every token.
+    revision: the number of the configuration.
+    on_secret: called with each token before it is used.
+    registry: the accounts themselves.
     """
 
     def __init__(self, revision: int, config: Config, on_secret: Callable[[str], None]) -> None:
@@ -33,8 +35,8 @@ class AccountService:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[AccountService]:
-        """The hours in which it works."""
-        async with self._client.open(), self.registry.maintained(self._found):
+        """Keep the accounts logged in and their models current within the context."""
+        async with self._client.open(), self.registry.maintained(self._on_models):
             polling = asyncio.create_task(self._poll())
             try:
                 yield self
@@ -42,32 +44,38 @@ class AccountService:
                 polling.cancel()
                 await asyncio.gather(polling, return_exceptions=True)
 
-    def tell(self, listener: StateListener) -> None:
-        """Have a worker told how things are, now and whenever that changes."""
-        self._look()
+    def subscribe(self, listener: StateListener) -> None:
+        """Call a listener with the state and the models, now and whenever they change."""
+        self._check()
         self._listeners.add(listener)
         listener(self._state)
         listener(self._models)
 
     def unsubscribe(self, listener: StateListener) -> None:
-        """It is gone."""
+        """Call this listener no more."""
         self._listeners.discard(listener)
 
     @property
     def serving(self) -> tuple[int, int]:
-        """How many accounts could serve a request now, and how many there are."""
+        """Return how many accounts could serve a request now, and how many there are."""
         return self.registry.pool.serving
 
-    def learn(self, former: AccountService) -> None:
-        """Before it opens: know tokens and models of an office that is to be replaced."""
+    def copy_tokens_and_models(self, former: AccountService) -> None:
+        """Copy what the former service knows, so that no account logs in again.
+
+        To be called before `open`.
+        """
         self.registry.learn(former.registry)
         self._models = ModelsChanged(self.revision, former._models.models)
 
     def take_over(self, former: AccountService) -> None:
-        """Go on where a former office is, whose workers may still finish."""
+        """Take the slots, the queue and the health of the former service's accounts.
+
+        Workers may still finish requests with leases of the former service.
+        """
         self.registry.take_over(former.registry)
 
-    def _found(self, models: Sequence[Model]) -> None:
+    def _on_models(self, models: Sequence[Model]) -> None:
         self._models = ModelsChanged(self.revision, tuple(models))
         for listener in self._listeners:
             listener(self._models)
@@ -75,12 +83,12 @@ class AccountService:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(_POLL)
-            self._look()
+            self._check()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         fault, (serving, total) = self.registry.pool.fault(), self.registry.pool.serving
         failure = None
-        if fault is not None:  # without what changes with every look, such as a wait
+        if fault is not None:  # without `retry_after`, which is different at every check
             failure = error_record(type(fault)(fault.message, code=fault.code))
         state = AccountsState(self.revision, failure, serving, total)
         if state != self._state:

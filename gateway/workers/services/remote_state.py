@@ -1,11 +1,10 @@
-"""A worker's view of what its parent keeps: accounts, slots, tokens, windows."""
+"""Gives a worker access to the state in its master: accounts, slots, tokens, windows."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from gateway.accounts.health import CallOutcome, outcome_of
 from gateway.accounts.retry_budget import RetryBudget
@@ -40,13 +39,15 @@ from gateway.workers.rpc.messages import (
     error_record,
 )
 
-_LOGIN_TIMEOUT = 120.0  # seconds; the limits of the calls it is made of are shorter
+_LOGIN_TIMEOUT = 120.0  # seconds; each HTTP call of a login has a shorter limit of its own
 
 
 class RemoteState:
-    """What the parent keeps for all workers, under one configuration.
+    """Implements `SharedState` for one configuration, by requests to the master.
 
-    rpc: the line to it. shift: the number of the configuration. turns: the worker's.
+    rpc: sends the requests.
+    revision: the number of the configuration.
+    newest_completions: those of the worker, under all configurations.
     """
 
     def __init__(
@@ -56,46 +57,49 @@ class RemoteState:
         self.revision = revision
         self._state = AccountsState(revision, None, 0, 0)
         self._models: tuple[Model, ...] = ()
-        self._found: OnModels | None = None
+        self._on_models: OnModels | None = None
         self.windows = self
         self.newest_completions = newest_completions
 
-    def told(self, message: FromMaster) -> None:
-        """The parent has told something."""
+    def update(self, message: FromMaster) -> None:
+        """Store the state of the accounts or the models that the master has sent."""
         if isinstance(message, AccountsState):
             self._state = message
         elif isinstance(message, ModelsChanged):
             self._models = message.models
-            if self._found is not None:
-                self._found(message.models)
+            if self._on_models is not None:
+                self._on_models(message.models)
 
     @property
     def state(self) -> AccountsState:
-        """How the accounts are, by the last word."""
+        """Return the last state of the accounts that the master has sent."""
         return self._state
 
     async def admit(self, name: str, caller: str, window: Window) -> Admission:
-        """See `Windows`."""
+        """See `RateWindows`."""
         limits = window.limit, window.seconds, window.callers
-        question = CountRequest(self._rpc.next_call(), self.revision, name, caller, *limits)
-        answer = await self._rpc.ask(question)
-        return Admission(answer.admitted, answer.count, answer.first, answer.last)
+        request = CountRequest(self._rpc.next_call_id(), self.revision, name, caller, *limits)
+        counted = await self._rpc.call(request)
+        return Admission(counted.admitted, counted.count, counted.first, counted.last)
 
     def accounts(
         self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
     ) -> RemoteAccountRegistry:
-        """See `Shared`."""
+        """See `SharedState`."""
         return RemoteAccountRegistry(self, self._rpc, config.fitten.pool.retry_ratio, on_secret)
 
-    async def listen(self, found: OnModels) -> None:
-        """Have this told the models, those that are known at once."""
-        self._found = found
+    def subscribe(self, on_models: OnModels) -> None:
+        """Call `on_models` with the models, now if they are known, and whenever they change."""
+        self._on_models = on_models
         if self._models:
-            found(self._models)
+            on_models(self._models)
 
 
 class RemoteNewestCompletions(NewestCompletions):
-    """Turns of which other workers hear, and that theirs can end."""
+    """Tracks the newest completions of all workers.
+
+    Reports the completions of this worker to the master, which ends older ones in other workers.
+    """
 
     def __init__(self, rpc: RpcClient) -> None:
         super().__init__()
@@ -105,24 +109,24 @@ class RemoteNewestCompletions(NewestCompletions):
 
     def begin(self, active: ActiveCompletion) -> None:
         super().begin(active)
-        number = self._rpc.next_call()
+        number = self._rpc.next_call_id()
         self._numbers[active], self._open[number] = number, active
-        self._rpc.tell(CompletionBegan(number, *active.key))
+        self._rpc.send(CompletionBegan(number, *active.key))
 
     def over(self, active: ActiveCompletion) -> None:
         super().over(active)
         number = self._numbers.pop(active)
         del self._open[number]
-        self._rpc.tell(CompletionEnded(number))
+        self._rpc.send(CompletionEnded(number))
 
-    def superseded(self, number: int) -> None:
-        """Another worker has a newer one."""
+    def supersede(self, number: int) -> None:
+        """End a completion, since another worker has a newer one."""
         if active := self._open.get(number):
             active.end()
 
 
 class RemoteAccountRegistry:
-    """The accounts as an application of a worker has them."""
+    """Implements `AccountRegistry` in a worker; the master keeps the accounts."""
 
     shared = True
 
@@ -137,18 +141,21 @@ class RemoteAccountRegistry:
         self.pool = RemotePool(remote_state, rpc, retry_ratio, on_secret)
         self.newest_completions = remote_state.newest_completions
         self.tried = asyncio.Event()
-        self.tried.set()  # by the parent, before there were workers
+        self.tried.set()  # the master waits for it before it prepares workers for a reload
 
     @asynccontextmanager
     async def maintained(self, found: OnModels) -> AsyncIterator[None]:
-        """They are kept by the parent."""
-        await self._remote_state.listen(found)
+        """Pass on the models of the master, which logs in and reads them."""
+        self._remote_state.subscribe(found)
         yield
 
 
 class RemotePool:
-    """The parent's pool. The budget of repeats is this worker's own: as a share of its own
-    requests, it is the right share of all."""
+    """Implements `AccountPool` by requests to the pool in the master.
+
+    The retry budget is the worker's own. It is a share of the worker's requests, so all
+    budgets together are the same share of all requests.
+    """
 
     def __init__(
         self,
@@ -161,63 +168,64 @@ class RemotePool:
         self._remote_state = remote_state
         self._rpc = rpc
         self._on_secret = on_secret
-        self._known: dict[str, Tokens] = {}
+        self._known_tokens: dict[str, Tokens] = {}
 
     def take(self) -> RemoteLease | None:
-        """Nothing is known without asking."""
+        """Return None: only the master knows which slots are free."""
         return None
 
     async def acquire(self, key: str | None, wait: float) -> RemoteLease:
-        """See `Pool`."""
-        question = AcquireSlot(self._rpc.next_call(), self._remote_state.revision, key, wait)
-        return self._slot(await self._rpc.ask(question, wait))
+        """See `LocalPool`."""
+        request = AcquireSlot(self._rpc.next_call_id(), self.revision, key, wait)
+        return self._lease(await self._rpc.call(request, wait))
 
     async def another(
         self, key: str | None, wait: float, tried: Sequence[str]
     ) -> RemoteLease | None:
-        """See `Pool`."""
-        question = AcquireOtherSlot(
-            self._rpc.next_call(), self._remote_state.revision, key, wait, tuple(tried)
-        )
-        answer = await self._rpc.ask(question, wait)
-        return None if isinstance(answer, NoOtherSlot) else self._slot(answer)
+        """See `LocalPool`."""
+        request = AcquireOtherSlot(self._rpc.next_call_id(), self.revision, key, wait, tuple(tried))
+        response = await self._rpc.call(request, wait)
+        return None if isinstance(response, NoOtherSlot) else self._lease(response)
 
     async def acquire_completion(self, prefer: str | None = None) -> RemoteLease:
-        """See `Pool`."""
-        question = AcquireCompletionSlot(self._rpc.next_call(), self._remote_state.revision, prefer)
-        return self._slot(await self._rpc.ask(question))
+        """See `LocalPool`."""
+        request = AcquireCompletionSlot(self._rpc.next_call_id(), self.revision, prefer)
+        return self._lease(await self._rpc.call(request))
 
     @property
     def revision(self) -> int:
-        """The number of the configuration."""
+        """Return the number of the configuration."""
         return self._remote_state.revision
 
     def fault(self) -> GatewayError | None:
-        """Why no request can be served now, by the parent's last word."""
+        """Return why no request can be served now, by the master's last message."""
         failure = self._remote_state.state.fault
         return error_from_record(failure) if failure else None
 
     @property
     def serving(self) -> tuple[int, int]:
-        """How many accounts could serve, and how many there are, by the parent's last word."""
+        """Return how many accounts could serve, and how many there are, by the last message."""
         return self._remote_state.state.serving, self._remote_state.state.accounts
 
-    def seen(self, account: str, tokens: Tokens) -> None:
-        """These tokens are in use from now on; logs have to mask them."""
-        if self._known.get(account) != tokens:
-            self._known[account] = tokens
+    def register_tokens(self, account: str, tokens: Tokens) -> None:
+        """Register tokens before they are used, so that logs mask them."""
+        if self._known_tokens.get(account) != tokens:
+            self._known_tokens[account] = tokens
             for secret in (tokens.access_token, tokens.refresh_token, tokens.user_id):
                 self._on_secret(secret)
 
-    def _slot(self, lent: SlotGranted) -> RemoteLease:
-        if lent.tokens is not None:
-            self.seen(lent.account, lent.tokens)
-        session = RemoteSession(lent.account, lent.tokens, self._rpc, self)
-        return RemoteLease(lent.call, session, lent.probe, self._rpc)
+    def _lease(self, granted: SlotGranted) -> RemoteLease:
+        if granted.tokens is not None:
+            self.register_tokens(granted.account, granted.tokens)
+        session = RemoteSession(granted.account, granted.tokens, self._rpc, self)
+        return RemoteLease(granted.call, session, granted.probe, self._rpc)
 
 
 class RemoteSession:
-    """An account's tokens for one request. Name of the account, and of the session, are one."""
+    """Holds the tokens of an account for one request.
+
+    It stands for the account too (see `LeasedAccount`): a request needs nothing else of it.
+    """
 
     __slots__ = ("_pool", "_rpc", "_tokens", "name")
 
@@ -235,36 +243,39 @@ class RemoteSession:
 
     @property
     def session(self) -> RemoteSession:
-        """Itself: an account is nothing else here."""
+        """Return this object, which is account and session in one."""
         return self
 
     async def tokens(self) -> Tokens:
         """See `TokenSource`."""
         return self._tokens or await self._fetch(
-            FetchTokens(self._rpc.next_call(), self._pool.revision, self.name)
+            FetchTokens(self._rpc.next_call_id(), self._pool.revision, self.name)
         )
 
     async def replace(self, rejected: Tokens, way: Renewal) -> Tokens:
         """See `TokenSource`."""
         return await self._fetch(
-            ReplaceTokens(self._rpc.next_call(), self._pool.revision, self.name, rejected, way)
+            ReplaceTokens(self._rpc.next_call_id(), self._pool.revision, self.name, rejected, way)
         )
 
     def refused(self) -> GatewayError:
         """See `TokenSource`."""
-        self._rpc.tell(SessionRefused(self._pool.revision, self.name))
+        self._rpc.send(SessionRefused(self._pool.revision, self.name))
         return session_refused_error()
 
-    async def _fetch(self, question: Any) -> Tokens:
-        answer = await self._rpc.ask(question, _LOGIN_TIMEOUT)
-        tokens: Tokens = answer.tokens
+    async def _fetch(self, request: FetchTokens | ReplaceTokens) -> Tokens:
+        response = await self._rpc.call(request, _LOGIN_TIMEOUT)
+        tokens: Tokens = response.tokens
         self._tokens = tokens
-        self._pool.seen(self.name, tokens)
+        self._pool.register_tokens(self.name, tokens)
         return tokens
 
 
 class RemoteLease:
-    """A slot of the parent's pool, in this worker's hands; see `Lease`."""
+    """Holds a slot of the master's pool; see `LocalLease`.
+
+    number: identifies the slot in this worker: the number of the request it was granted for.
+    """
 
     __slots__ = ("_number", "_open", "_rpc", "account", "probe")
 
@@ -276,18 +287,18 @@ class RemoteLease:
         self._open = True
 
     def answered(self) -> None:
-        """The upstream began to answer."""
+        """Record that the upstream began to answer."""
         if self.probe:
             self.probe = False
-            self._rpc.tell(ProbeAnswered(self._number))
+            self._rpc.send(ProbeAnswered(self._number))
 
     def release(self, outcome: CallOutcome, error: GatewayError | None = None) -> None:
-        """Give the slot back and say what came of it; a second time changes nothing."""
+        """Release the slot and report the outcome of the call; a second time changes nothing."""
         if self._open:
             self._open = False
             failure = error_record(error) if error else None
-            self._rpc.tell(ReleaseSlot(self._number, outcome, failure))
+            self._rpc.send(ReleaseSlot(self._number, outcome, failure))
 
     def end(self, error: object) -> None:
-        """Give the slot back after a call that ended with this error, or well with None."""
+        """Release the slot after a call that ended with this error; None means success."""
         self.release(outcome_of(error), error if isinstance(error, GatewayError) else None)

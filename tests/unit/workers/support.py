@@ -74,7 +74,7 @@ class Line:
         self.link = master_channel(self._take, lambda: self.rpc_server.close())
         self.rpc_server = RpcServer(state, self.link.send)
         self.rpc_server.pools[1] = pool
-        self.rpc = RpcClient(self._told, lambda: None)
+        self.rpc = RpcClient(self._on_message, lambda: None)
         self.newest_completions = RemoteNewestCompletions(self.rpc)
         self.remote_state = RemoteState(self.rpc, 1, self.newest_completions)
         self.secrets: list[str] = []
@@ -83,13 +83,13 @@ class Line:
         self.pool: RemotePool = accounts.pool
 
     def _take(self, message: Any) -> None:
-        self.rpc_server.take(message)
+        self.rpc_server.receive(message)
 
-    def _told(self, message: Any) -> None:
+    def _on_message(self, message: Any) -> None:
         if isinstance(message, CompletionSuperseded):
-            self.newest_completions.superseded(message.completion)
+            self.newest_completions.supersede(message.completion)
         else:
-            self.remote_state.told(message)
+            self.remote_state.update(message)
 
     async def open(self) -> None:
         ours, theirs = socket.socketpair()

@@ -174,7 +174,7 @@ async def test_more_workers_that_cannot_be_started_at_once_come_later(
     async with other.open():
         await bench.supervisor.prepare(other, more)
         other.take_over(bench.accounts)
-        await bench.supervisor.serve(other, more)
+        await bench.supervisor.switch_to(other, more)
         assert (bench.supervisor.serving, bench.supervisor.count) == (2, 3)
         fails = False
         await eventually(lambda: bench.supervisor.serving == 3, within=10)
@@ -187,11 +187,11 @@ async def test_a_prepared_office_is_left_by_all_when_it_is_not_to_be(
     other = AccountService(2, bench.config, lambda _: None)
     async with other.open():
         await bench.supervisor.prepare(other, bench.config)
-        assert bench.supervisor.serves(other)
-        bench.supervisor.forget(other)
-        assert not bench.supervisor.serves(other)
+        assert bench.supervisor.uses(other)
+        bench.supervisor.drop(other)
+        assert not bench.supervisor.uses(other)
     assert bench.left == [other]
-    assert bench.supervisor.serves(bench.accounts)
+    assert bench.supervisor.uses(bench.accounts)
     assert await bench.health() == 200
 
 
@@ -202,9 +202,9 @@ async def test_the_former_office_is_left_once_other_settings_are_served(
     async with other.open():
         await bench.supervisor.prepare(other, bench.config)
         other.take_over(bench.accounts)
-        await bench.supervisor.serve(other, bench.config)
+        await bench.supervisor.switch_to(other, bench.config)
         await eventually(lambda: bench.left == [bench.accounts])
-        assert bench.supervisor.serves(other)
+        assert bench.supervisor.uses(other)
         os.kill(bench.workers[1].pid, signal.SIGKILL)
         worker = bench.workers[1]
         await eventually(replaced(bench, worker), within=10)
@@ -224,7 +224,7 @@ async def test_a_worker_that_came_after_the_others_got_ready_takes_the_settings_
         await eventually(replaced(bench, worker), within=10)
         late = bench.workers[1]
         other.take_over(bench.accounts)
-        await bench.supervisor.serve(other, bench.config)
+        await bench.supervisor.switch_to(other, bench.config)
         await eventually(lambda: [list(w.services) for w in bench.workers.values()] == [[2], [2]])
         assert bench.workers[1] is late, "it was not killed for being late"
         await bench.supervisor.stop(0.5)
@@ -241,7 +241,7 @@ async def test_a_worker_that_dies_while_it_gets_ready_refuses_the_settings(
         os.kill(bench.workers[2].pid, signal.SIGKILL)
         with pytest.raises(WorkerNotReady):
             await preparing
-        assert not bench.supervisor.serves(other)
+        assert not bench.supervisor.uses(other)
         await eventually(lambda: bench.supervisor.serving == 2, within=10)
 
 
@@ -253,4 +253,4 @@ async def test_nothing_is_left_when_a_worker_cannot_be_started(
         with pytest.raises(WorkerNotReady):
             await bench.supervisor.start(bench.accounts, bench.config)
         await bench.supervisor.stop(0.1)
-        assert not bench.supervisor.serves(bench.accounts)
+        assert not bench.supervisor.uses(bench.accounts)

@@ -107,7 +107,7 @@ async def test_what_is_told_after_the_end_is_lost_without_a_complaint() -> None:
     async with lines(kept_pool(1)) as (line,):
         line.link.close()
         await settled()
-        line.rpc.tell(Heartbeat(1, 2))
+        line.rpc.send(Heartbeat(1, 2))
         with pytest.raises(Unavailable):
             await line.pool.acquire("key", 1.0)
 
@@ -115,8 +115,8 @@ async def test_what_is_told_after_the_end_is_lost_without_a_complaint() -> None:
 async def test_a_parent_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client, "_ANSWER_MARGIN", 0.05)
-    monkeypatch.setattr(RpcServer, "take", lambda *_: None)
+    monkeypatch.setattr(client, "_RESPONSE_MARGIN", 0.05)
+    monkeypatch.setattr(RpcServer, "receive", lambda *_: None)
     async with lines(kept_pool(1)) as (line,):
         with pytest.raises(Unavailable):
             await line.pool.acquire_completion()

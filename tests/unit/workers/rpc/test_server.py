@@ -38,7 +38,7 @@ async def test_a_slot_is_lent_with_its_account_and_tokens_and_comes_back() -> No
         slot.release("good")
         await settled()
         assert pool.summary().streams == 0
-        assert line.rpc_server.held == 0
+        assert line.rpc_server.held_slots == 0
 
 
 async def test_workers_together_get_no_more_slots_than_there_are() -> None:
@@ -291,5 +291,5 @@ async def test_every_slot_comes_back_whatever_happens_in_whatever_order(seed: in
         await settled()
         assert pool.summary().streams == pool.summary().queued == 0
         assert [account.completions_busy for account in pool.accounts] == [0, 0]
-        assert [line.rpc_server.held for line in workers] == [0, 0, 0]
+        assert [line.rpc_server.held_slots for line in workers] == [0, 0, 0]
         assert not [task for line in workers for task in line.rpc_server._tasks]
