@@ -62,7 +62,7 @@ def _held(app: web.Application) -> dict[str, Any]:
     return {
         "tasks": dict(Counter(_name(task) for task in asyncio.all_tasks())),
         "slots": sum(account.busy + account.completions_busy for account in pool.accounts),
-        "queued": pool.line.size,
+        "queued": pool.queue.size,
         "accounts": {account.name: account.state for account in pool.accounts},
     }
 

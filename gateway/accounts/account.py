@@ -113,7 +113,7 @@ class LeasePool(Protocol[S]):
     """
 
     lease_number: int
-    line: FairQueue[Any]
+    queue: FairQueue[Any]
 
     def changed(self, account: Account[S], before: GatewayError | None) -> None:
         """Handle a released slot, or an answered probe.
@@ -169,7 +169,7 @@ class LocalLease(Generic[S]):
         before = health.reason
         if outcome != "good" or not health.no_failures:
             health.end(outcome, probe=self.probe, error=error)
-        if health.reason is not before or self._pool.line.size:
+        if health.reason is not before or self._pool.queue.size:
             self._pool.changed(account, before)
 
     def end(self, error: object) -> None:

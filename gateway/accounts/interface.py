@@ -53,7 +53,7 @@ class AccountPool(Protocol[S_co]):
 
     async def acquire(self, key: str | None, wait: float) -> Lease[S_co]: ...
 
-    async def another(
+    async def acquire_other(
         self, key: str | None, wait: float, tried: Sequence[str]
     ) -> Lease[S_co] | None: ...
 

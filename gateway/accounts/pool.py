@@ -54,7 +54,7 @@ class LocalPool(Generic[S]):
     ) -> None:
         self.accounts = tuple(accounts)
         self.budget = RetryBudget(retry_ratio)
-        self.line: FairQueue[asyncio.Future[LocalLease[S]]] = FairQueue(queue_length)
+        self.queue: FairQueue[asyncio.Future[LocalLease[S]]] = FairQueue(queue_length)
         self.lease_number = 0  # of the newest lease
         self._timer: asyncio.TimerHandle | None = None
         self._successor: LocalPool[S] | None = None
@@ -71,19 +71,19 @@ class LocalPool(Generic[S]):
             known[account.identity].updated_from(account) if account.identity in known else account
             for account in self.accounts
         )
-        former.line.length, self.line = self.line.length, former.line
+        former.queue.length, self.queue = self.queue.length, former.queue
         former.budget.ratio, self.budget = self.budget.ratio, former.budget
         self.lease_number = former.lease_number
         former._stop_timer()
         former._successor = self
-        self.look()
+        self.grant_slots()
 
     def take(self, *, without: Sequence[str] = ()) -> LocalLease[S] | None:
         """Return a free slot; None if there is none or if other requests wait for it.
 
         without: names of accounts that must not be used.
         """
-        account = None if self.line.size else self._choose(without)
+        account = None if self.queue.size else self._choose(without)
         return None if account is None else LocalLease(account, self, "chat")
 
     def take_completion(self, prefer: str | None = None) -> LocalLease[S]:
@@ -103,7 +103,7 @@ class LocalPool(Generic[S]):
         """Call `take_completion`; async, as `AccountPool` requires."""
         return self.take_completion(prefer)
 
-    async def another(
+    async def acquire_other(
         self, key: Hashable, wait: float, tried: Sequence[str]
     ) -> LocalLease[S] | None:
         """Return a slot of an account that was not tried yet, after a wait if necessary.
@@ -133,7 +133,7 @@ class LocalPool(Generic[S]):
         if fault := self._fault():
             raise fault
         waiter: asyncio.Future[LocalLease[S]] = asyncio.get_running_loop().create_future()
-        displaced = self.line.push(key, waiter)
+        displaced = self.queue.push(key, waiter)
         if displaced is waiter:
             raise _overloaded_error("too many requests wait for one already")
         if displaced is not None and not displaced.done():
@@ -163,7 +163,7 @@ class LocalPool(Generic[S]):
             healthy=sum(account.ready and account.state == "healthy" for account in self.accounts),
             total=len(self.accounts),
             streams=sum(account.busy for account in self.accounts),
-            queued=self.line.size,
+            queued=self.queue.size,
         )
 
     @property
@@ -172,17 +172,17 @@ class LocalPool(Generic[S]):
         summary = self.summary()
         return summary.healthy, summary.total
 
-    def look(self) -> None:
+    def grant_slots(self) -> None:
         """Grant free slots to waiting requests; to be called when an account has changed."""
         if self._successor is not None:
-            self._successor.look()
+            self._successor.grant_slots()
             return
-        while self.line.size and (account := self._choose()):
-            waiter = self.line.pop()
+        while self.queue.size and (account := self._choose()):
+            waiter = self.queue.pop()
             if not waiter.done():  # else it was cancelled and is about to leave the queue
                 waiter.set_result(LocalLease(account, self, "chat"))
-        if self.line.size and (fault := self._fault()):
-            for waiter in self.line.clear():
+        if self.queue.size and (fault := self._fault()):
+            for waiter in self.queue.clear():
                 if not waiter.done():
                     waiter.set_exception(_copy(fault))
         self._restart_timer()
@@ -204,11 +204,11 @@ class LocalPool(Generic[S]):
             free = [account for account in free if account.name not in without]
         if len(free) < 2:
             return free[0] if free else None
-        return least_busy(free, half_open_first=self.budget.left)
+        return least_busy(free, half_open_first=self.budget.allows_retry)
 
     def _remove_waiter(self, key: Hashable, waiter: asyncio.Future[LocalLease[S]]) -> None:
         """Remove a waiter from the queue; if it got a slot meanwhile, release the slot."""
-        if self.line.remove(key, waiter) or waiter.cancelled() or not waiter.done():
+        if self.queue.remove(key, waiter) or waiter.cancelled() or not waiter.done():
             return
         if waiter.exception() is None:
             waiter.result().release("unknown")
@@ -217,8 +217,8 @@ class LocalPool(Generic[S]):
         """See `LeasePool`."""
         if account.health.reason is not before:
             _log_change(account)
-        if self.line.size:
-            self.look()
+        if self.queue.size:
+            self.grant_slots()
 
     def _fault(self) -> GatewayError | None:
         """Return why no account can be used; None if one can."""
@@ -249,12 +249,12 @@ class LocalPool(Generic[S]):
     def _restart_timer(self) -> None:
         """Check the queue again when the next pause of an account ends, if requests wait."""
         self._stop_timer()
-        if not self.line.size or self._successor is not None:
+        if not self.queue.size or self._successor is not None:
             return
         waits = [wait for a in self.accounts if 0 < (wait := a.wait()) < math.inf]
         if waits:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(min(waits), 0.001), self.look)
+            self._timer = loop.call_later(max(min(waits), 0.001), self.grant_slots)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -22,7 +22,7 @@ class RetryBudget:
         self._debt = self._balance
 
     @property
-    def left(self) -> bool:
+    def allows_retry(self) -> bool:
         """Return whether the budget allows a retry now."""
         return self._balance >= 1.0
 
@@ -35,7 +35,7 @@ class RetryBudget:
 
     def spend(self) -> bool:
         """Take one retry from the budget; return False if the retry is not allowed."""
-        if not self.left:
+        if not self.allows_retry:
             return False
         self._balance -= 1.0
         return True

@@ -76,10 +76,10 @@ class BackgroundRefresh:
             self._failed.add(account.name)
             if len(self._failed) == len(self._pool.accounts):
                 self.tried.set()
-            self._pool.look()
+            self._pool.grant_slots()
             return max(_MIN_PAUSE, account.session.next_try)
         self._logged_in.set()
-        self._pool.look()
+        self._pool.grant_slots()
         return min(self._interval, _MAX_PAUSE)
 
     async def _read_models(self, found: Callable[[Sequence[Model]], None]) -> float:

@@ -122,11 +122,11 @@ class FailoverOpener:
         elsewhere = error.elsewhere or progress.at_session
         if not elsewhere or len(tried) >= _MAX_TRIES or time.monotonic() >= progress.deadline:
             raise error
-        if progress.calls and not budget.left:
+        if progress.calls and not budget.allows_retry:
             _log.info("no_other_account_asked", reason="the budget of repeats is used up")
             raise error
         try:
-            lease = await self._wait(progress, partial(self._pool.another, tried=tried))
+            lease = await self._wait(progress, partial(self._pool.acquire_other, tried=tried))
         except GatewayError:
             raise error from None
         if lease is None:

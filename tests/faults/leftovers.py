@@ -25,7 +25,7 @@ def held(gateway: Gateway) -> Held:
     return Held(
         sum(account.busy for account in pool.accounts),
         sum(account.completions_busy for account in pool.accounts),
-        pool.line.size,
+        pool.queue.size,
     )
 
 

@@ -176,7 +176,7 @@ class RpcServer:
                 self._grant(request.call, self._pool(request).take_completion(request.prefer))
             case AcquireOtherSlot():
                 pool = self._pool(request)
-                lease = await pool.another(request.key, request.wait, request.tried)
+                lease = await pool.acquire_other(request.key, request.wait, request.tried)
                 if lease is None:
                     self.send(NoOtherSlot(request.call))
                 else:

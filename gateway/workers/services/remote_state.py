@@ -179,7 +179,7 @@ class RemotePool:
         request = AcquireSlot(self._rpc.next_call_id(), self.revision, key, wait)
         return self._lease(await self._rpc.call(request, wait))
 
-    async def another(
+    async def acquire_other(
         self, key: str | None, wait: float, tried: Sequence[str]
     ) -> RemoteLease | None:
         """See `LocalPool`."""

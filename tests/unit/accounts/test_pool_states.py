@@ -131,7 +131,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 2), refused=st.booleans())
     def change_a_session(self, index: int, refused: bool) -> None:
         session: FakeSession = self.pool.accounts[index % len(self.pool.accounts)].session
-        self.settle(session.refuse if refused else session.recover, self.pool.look)
+        self.settle(session.refuse if refused else session.recover, self.pool.grant_slots)
 
     @rule()
     def make_a_small_call(self) -> None:

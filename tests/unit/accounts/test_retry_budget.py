@@ -19,10 +19,10 @@ def test_five_requests_earn_a_repeat() -> None:
     budget = RetryBudget(0.2)
     budget.spend()
     for _ in range(10):  # five of them for what was lent at the start
-        assert not budget.left
+        assert not budget.allows_retry
         budget.earn()
     assert budget.spend()
-    assert not budget.left
+    assert not budget.allows_retry
 
 
 def test_calm_times_save_up_ten_repeats_and_no_more() -> None:

@@ -130,10 +130,10 @@ async def test_another_account_is_lent_or_none_is_to_be_had() -> None:
     pool = kept_pool(1, 1)
     async with lines(pool) as (line,):
         slot = await line.pool.acquire("key", 1.0)
-        other = await line.pool.another("key", 1.0, [slot.account.name])
+        other = await line.pool.acquire_other("key", 1.0, [slot.account.name])
         assert other is not None
         assert {slot.account.name, other.account.name} == {"a", "b"}
-        assert await line.pool.another("key", 1.0, ["a"]) is None
+        assert await line.pool.acquire_other("key", 1.0, ["a"]) is None
 
 
 async def test_what_came_of_a_call_reaches_the_account() -> None:
