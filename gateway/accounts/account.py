@@ -38,6 +38,10 @@ class Account(Generic[S]):
     limit: chats that may run at once.
     completion_limit: code completions that may run at once, beside the chats.
     identity: identifies the account across configurations; its name unless given.
+
+    busy, completions_busy: slots in use.
+    lease_number: the number of its newest lease, 0 for none. The least recently used account
+        has the lowest number.
     """
 
     def __init__(
@@ -94,7 +98,7 @@ class Account(Generic[S]):
         return self.health.state == "half_open"
 
     def wait(self) -> float:
-        """Return the seconds until the account may be used; `inf` when that is not known."""
+        """Return the seconds until the account may be used; `inf` if no time is known."""
         return max(self.session.blocked(), self.health.wait())
 
     def admits(self) -> bool:

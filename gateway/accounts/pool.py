@@ -41,7 +41,8 @@ class PoolSummary:
 class LocalPool(Generic[S]):
     """Grants slots of several accounts to requests, and queues requests while all are busy.
 
-    queue_length: how many requests may wait; one more is refused. Keys are served in turn.
+    queue_length: how many requests may wait. When the queue is full, one request is refused;
+        `FairQueue` decides which. Keys are served in turn.
     retry_ratio: retries that are allowed for each request, on average.
     """
 
@@ -96,7 +97,7 @@ class LocalPool(Generic[S]):
         """
         account = self._choose(kind="completion", prefer=prefer)
         if account is None:
-            raise self._fault() or _overloaded_error("code completions do not wait")
+            raise self._no_account_error() or _overloaded_error("code completions do not wait")
         return LocalLease(account, self, "completion")
 
     async def acquire_completion(self, prefer: str | None = None) -> LocalLease[S]:
@@ -130,14 +131,14 @@ class LocalPool(Generic[S]):
         """
         if lease := self.take():
             return lease
-        if fault := self._fault():
+        if fault := self._no_account_error():
             raise fault
         waiter: asyncio.Future[LocalLease[S]] = asyncio.get_running_loop().create_future()
         displaced = self.queue.push(key, waiter)
         if displaced is waiter:
-            raise _overloaded_error("too many requests wait for one already")
+            raise _overloaded_error("too many requests already wait")
         if displaced is not None and not displaced.done():
-            displaced.set_exception(_overloaded_error("too many requests wait for one already"))
+            displaced.set_exception(_overloaded_error("too many requests already wait"))
         self._restart_timer()
         try:
             async with asyncio.timeout(wait):
@@ -155,7 +156,9 @@ class LocalPool(Generic[S]):
             return None
         faults = [account.session.fault for account in self.accounts]
         known = next((fault.message for fault in faults if fault), None)
-        return self._fault() or Unavailable(known or "The login to Fitten has not been made yet.")
+        return self._no_account_error() or Unavailable(
+            known or "The login to Fitten has not been made yet."
+        )
 
     def summary(self) -> PoolSummary:
         """Return the numbers of the pool."""
@@ -181,7 +184,7 @@ class LocalPool(Generic[S]):
             waiter = self.queue.pop()
             if not waiter.done():  # else it was cancelled and is about to leave the queue
                 waiter.set_result(LocalLease(account, self, "chat"))
-        if self.queue.size and (fault := self._fault()):
+        if self.queue.size and (fault := self._no_account_error()):
             for waiter in self.queue.clear():
                 if not waiter.done():
                     waiter.set_exception(_copy(fault))
@@ -220,7 +223,7 @@ class LocalPool(Generic[S]):
         if self.queue.size:
             self.grant_slots()
 
-    def _fault(self) -> GatewayError | None:
+    def _no_account_error(self) -> GatewayError | None:
         """Return why no account can be used; None if one can."""
         waits = [account.wait() for account in self.accounts]
         soonest = min(waits)
@@ -243,7 +246,7 @@ class LocalPool(Generic[S]):
             )
         why = account.reason.message if account.reason else "Fitten fails; please try again."
         return Unavailable(
-            f"No account of the gateway can be used for a moment: {why}", retry_after=later
+            f"No account of the gateway can be used at the moment: {why}", retry_after=later
         )
 
     def _restart_timer(self) -> None:

@@ -29,7 +29,7 @@ class WorkerSupervisor:
     """Runs as many workers as the settings say.
 
     sockets: the listening sockets of the workers. The supervisor does not close them.
-    on_drained: called with accounts that the last worker has stopped to use.
+    on_drained: called with accounts that no worker uses any more.
     count: how many workers the settings want.
     """
 
