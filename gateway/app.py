@@ -145,11 +145,11 @@ def _build_middleware(config: Config, index: int) -> Middleware:
         raise ConfigError([f"middlewares[{index}].{entry.name}: {config.masked(text)}"]) from error
 
 
-def copy_tokens(former: web.Application, app: web.Application) -> None:
+def copy_sessions(former: web.Application, app: web.Application) -> None:
     """Copy the tokens of accounts that stay, at a reload, before the new application starts."""
     accounts, previous = app[ACCOUNTS], former[ACCOUNTS]
     if isinstance(accounts, LocalAccountRegistry) and isinstance(previous, LocalAccountRegistry):
-        accounts.learn(previous)
+        accounts.copy_sessions(previous)
 
 
 def hand_over(former: web.Application, app: web.Application) -> None:

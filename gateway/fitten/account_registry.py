@@ -107,7 +107,7 @@ class LocalAccountRegistry:
             await asyncio.gather(refresh, return_exceptions=True)
             await asyncio.gather(*(session.close() for session in self._sessions))
 
-    def learn(self, former: LocalAccountRegistry) -> None:
+    def copy_sessions(self, former: LocalAccountRegistry) -> None:
         """Copy the tokens of the same accounts, so that these need no login.
 
         Call it before `maintained`.
@@ -115,7 +115,7 @@ class LocalAccountRegistry:
         sessions = {account.identity: account.session for account in former.pool.accounts}
         for account in self.pool.accounts:
             if account.identity in sessions:
-                account.session.learn(sessions[account.identity])
+                account.session.copy_state(sessions[account.identity])
 
     def take_over(self, former: LocalAccountRegistry) -> None:
         """Continue with the pool of the former registry and stop its background refresh."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from gateway.app import ACCOUNTS, SHARED_STATE, build_app, copy_tokens, hand_over
+from gateway.app import ACCOUNTS, SHARED_STATE, build_app, copy_sessions, hand_over
 from gateway.config.settings import Config, ConfigError
 from gateway.server.entrypoint import Entrypoint
 from gateway.server.listeners import check_exposure
@@ -105,7 +105,7 @@ async def _swap(entrypoint: Entrypoint, config: Config, source: ConfigSource) ->
     app = build_app(
         config, entrypoint.in_flight, entrypoint.app[SHARED_STATE], on_secret=source.on_secret
     )
-    copy_tokens(entrypoint.app, app)
+    copy_sessions(entrypoint.app, app)
     running_app = await entrypoint.start_app(app)
     try:
         await wait_for_upstream(app[ACCOUNTS].tried)

@@ -102,7 +102,7 @@ class Master:
     ) -> AccountService:
         accounts = AccountService(next(self._revisions), config, self._on_secret)
         if former is not None:
-            accounts.copy_tokens_and_models(former)
+            accounts.copy_sessions_and_models(former)
         lifetime = AsyncExitStack()
         await lifetime.enter_async_context(accounts.open())
         self._lifetimes[accounts] = lifetime

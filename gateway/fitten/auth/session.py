@@ -118,7 +118,7 @@ class FittenSession:
         """Return the name of the account."""
         return self._account.username
 
-    def learn(self, former: FittenSession) -> None:
+    def copy_state(self, former: FittenSession) -> None:
         """Copy the tokens and the pause of another session of this account.
 
         Does nothing when the password is not the same.
@@ -127,7 +127,7 @@ class FittenSession:
             self._tokens = former._tokens
             self._pause, self._failures = former._pause, former._failures
 
-    def at_hand(self) -> Tokens | None:
+    def current_tokens(self) -> Tokens | None:
         """Return the tokens in memory; None when they have expired or there are none.
 
         If they expire soon, their renewal is started. The old ones stay valid until it is done.
@@ -143,7 +143,7 @@ class FittenSession:
 
     async def tokens(self) -> Tokens:
         """Return tokens to use now. Raises a GatewayError when none can be obtained."""
-        return self.at_hand() or await self._renew("refresh")
+        return self.current_tokens() or await self._renew("refresh")
 
     async def replace(self, rejected: Tokens, way: Renewal) -> Tokens:
         """Return other tokens than `rejected`, which Fitten refused; see `TokenSource`."""

@@ -194,7 +194,7 @@ class RpcServer:
             return
         self._slots[call] = lease
         account = lease.account
-        self.send(SlotGranted(call, account.name, lease.probe, account.session.at_hand()))
+        self.send(SlotGranted(call, account.name, lease.probe, account.session.current_tokens()))
 
     def _pool(self, request: RpcRequest) -> LocalPool[FittenSession]:
         pool = self.pools.get(request.revision)

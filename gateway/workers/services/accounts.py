@@ -60,12 +60,12 @@ class AccountService:
         """Return how many accounts could serve a request now, and how many there are."""
         return self.registry.pool.serving
 
-    def copy_tokens_and_models(self, former: AccountService) -> None:
+    def copy_sessions_and_models(self, former: AccountService) -> None:
         """Copy what the former service knows, so that no account logs in again.
 
         To be called before `open`.
         """
-        self.registry.learn(former.registry)
+        self.registry.copy_sessions(former.registry)
         self._models = ModelsChanged(self.revision, former._models.models)
 
     def take_over(self, former: AccountService) -> None:

@@ -39,7 +39,7 @@ class KeptSession(FakeSession):
     def _tokens(self) -> Tokens:
         return Tokens(f"u_{self.name}", f"access {self.number}", f"refresh {self.number}", 9e9)
 
-    def at_hand(self) -> Tokens | None:
+    def current_tokens(self) -> Tokens | None:
         return self._tokens() if self.has_tokens else None
 
     async def tokens(self) -> Tokens:
