@@ -81,8 +81,9 @@ class SlidingWindows:
         return Admission(
             fits,
             len(admitted),
-            admitted[0] + window.seconds - now,
-            admitted[-1] + window.seconds - now,
+            # In this order: else rounding could make it longer than the window.
+            window.seconds - (now - admitted[0]),
+            window.seconds - (now - admitted[-1]),
         )
 
     def remembered(self, name: str) -> int:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway import KEY_NAME, RESPONSE_HEADERS, WINDOWS, RateLimited
 from gateway.middleware import Handler
-from gateway.store.rate_windows import SlidingWindows
+from gateway.store.rate_windows import SlidingWindows, Window
 from middlewares.rate_limit import duration, rate_limit
 from tests.unit.middlewares.support import App, running
 
@@ -240,3 +240,12 @@ async def test_the_rounding_of_the_clock_never_makes_the_remainder_negative(firs
 )
 def test_a_duration_is_written_as_in_openais_headers(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_wait_is_never_longer_than_its_window_whatever_the_clock_says() -> None:
+    """Just below a power of two, the sum of time and window is rounded up or down."""
+    clock = WindowClock()
+    for milliseconds in range(4_036_000, 4_036_100):
+        clock.now = milliseconds / 1000
+        admission = clock.windows.admit_now(str(milliseconds), "alice", Window(10, 60.0, 5))
+        assert (admission.first, admission.last) == (60.0, 60.0)
