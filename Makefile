@@ -7,9 +7,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
-.PHONY: help install demo run test lint types check check-processes check-rest sdk install-service \
-        deploy-check boot-test confined errors-doc corpora restarts chaos soak bench bench-quick \
-        bench-peers bench-compare lock audit dist clean
+.PHONY: help install demo run test test-all test-slow lint types check check-processes \
+        check-rest sdk install-service deploy-check boot-test confined errors-doc corpora restarts \
+        chaos soak bench bench-quick bench-peers bench-compare lock audit dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -22,7 +22,16 @@ demo: install  ## the gateway before the bundled Fitten emulator; no account nee
 run: install  ## the real thing: config.yaml, credentials from the environment
 	@exec $(BIN)/python -m gateway serve --config config.yaml
 
-test: lint types check sdk  ## lint, types and every test
+# Each part is run although one before it has failed. Two at the same time, since both wait more
+# than they work: what starts processes, and the rest.
+test: $(VENV)/.dev  ## lint, types and every test; says at the end what failed
+	@MAKE="$(MAKE)" sh tests/parts.sh lint types check-processes+check-rest sdk
+
+test-all: $(VENV)/.dev  ## make test, then what needs npm or much time: about an hour and a half
+	@MAKE="$(MAKE)" sh tests/parts.sh test corpora test-slow
+
+test-slow: $(VENV)/.dev  ## every test as on a slow machine: on one core, beside two busy loops
+	@MAKEFLAGS= PYTEST=$(BIN)/pytest sh tests/slow.sh
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -31,11 +40,10 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-# In two at once, since both wait more than they work: what starts processes, and the rest.
 PROCESSES := tests/chaos tests/faults tests/process tests/unit/workers
 
 check: $(VENV)/.dev
-	$(MAKE) --no-print-directory --jobs=2 --output-sync check-processes check-rest
+	@MAKE="$(MAKE)" sh tests/parts.sh check-processes+check-rest
 
 check-processes: $(VENV)/.dev
 	@MAKEFLAGS= $(BIN)/pytest $(PROCESSES)
@@ -101,7 +109,8 @@ errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/f
 	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py
 
 restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load, with one process and two; about seven minutes
-	RESTARTS=50 RELOADS=200 $(BIN)/pytest tests/process/test_restart.py tests/process/test_reload.py
+	RESTARTS=50 RELOADS=200 STREAMS=50 REQUESTS_PER_SECOND=100 \
+	  $(BIN)/pytest tests/process/test_restart.py tests/process/test_reload.py
 
 MINUTES ?=
 SEED ?= 1

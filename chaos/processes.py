@@ -23,6 +23,7 @@ from chaos.middleware import HEADER
 
 ROOT = Path(__file__).parent.parent
 _STATE = "fitten.json"
+_LONGEST_WAIT = 60.0  # seconds, for what must happen
 _PASSWORD = "correct horse"
 ACCOUNTS = ("first_user", "second_user", "third_user")
 
@@ -160,7 +161,7 @@ class ChaosGateway:
         """Have it read its configuration again. Raises Failed when it does not."""
         before = self._reloaded()
         self._process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + _LONGEST_WAIT
         while self._reloaded() == before:
             self.check()
             if time.monotonic() > deadline:
@@ -217,7 +218,7 @@ class ChaosGateway:
 
     async def _exit_status(self) -> int:
         try:
-            return await asyncio.wait_for(self._process.wait(), self._drain_timeout + 5)
+            return await asyncio.wait_for(self._process.wait(), self._drain_timeout + _LONGEST_WAIT)
         except TimeoutError:
             raise ProcessFailed("the gateway does not end on SIGTERM") from None
 
@@ -290,7 +291,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 async def _answers(process: asyncio.subprocess.Process, url: str, log: Path) -> None:
     """Return when a GET is answered with 200. Raises Failed."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + _LONGEST_WAIT
     async with aiohttp.ClientSession() as http:
         while time.monotonic() < deadline and process.returncode is None:
             try:

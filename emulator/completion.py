@@ -7,7 +7,6 @@ play failures. Without it the emulator completes with the word `completed()`.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import re
@@ -65,7 +64,7 @@ async def _answer(state: EmulatorState, text: str) -> web.StreamResponse:
         for word in marker[1].split():
             name, _, value = word.partition("=")
             wanted[name] = unquote(value)
-    await asyncio.sleep(float(wanted.get("delay", 0)))
+    await state.pause(float(wanted.get("delay", 0)))
     if "status" in wanted:
         return detail(int(wanted["status"]), "failed (made up)")
     if "error" in wanted:

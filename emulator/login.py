@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -28,7 +27,7 @@ async def login(
     account = state.accounts.named(body["username"])
     scenarios = account.scenarios if account else set()
     if "login_slow" in scenarios:
-        await asyncio.sleep(state.slow)
+        await state.pause(state.slow)
     if failure := _login_failure(scenarios):
         return failure
     if account is None or account.password != body["password"]:
@@ -122,7 +121,7 @@ def _login_failure(scenarios: set[str]) -> web.Response | None:
 async def _refresh_failure(state: EmulatorState, account: EmulatedAccount) -> web.Response | None:
     scenarios = account.scenarios
     if "refresh_slow" in scenarios:
-        await asyncio.sleep(state.slow)
+        await state.pause(state.slow)
     if "refresh_401" in scenarios:
         return detail(401, BAD_SIGNATURE)
     if "refresh_404" in scenarios:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -57,7 +56,7 @@ async def models(
     """Access token as bearer in; the `chat` and `agent` sections out."""
     scenarios = state.bearer(call, "access").scenarios
     if "models_slow" in scenarios:
-        await asyncio.sleep(state.slow)
+        await state.pause(state.slow)
     if "models_404" in scenarios:
         return detail(404, "Not Found")
     if "models_html" in scenarios:

@@ -140,6 +140,14 @@ class Emulator:
         host, port = self._runner.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
+    def change_slow(self, seconds: float) -> None:
+        """Let `*_slow` scenarios take so long from now on."""
+        self._state.slow = seconds
+
+    def release(self) -> None:
+        """End the pauses under way: those of `[[slow]]`, of `*_slow` and of `delay`."""
+        self._state.release()
+
     def forget_texts(self) -> None:
         """Lose the texts that code completion remembers, as a restart of the service would."""
         self._state.texts.clear()

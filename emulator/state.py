@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +36,18 @@ class EmulatorState:
     unknown_text: str = "error"
     completions: int = 0
     texts: dict[tuple[str, str], str] = field(default_factory=dict)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until `release`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.released.wait()
+
+    def release(self) -> None:
+        """End the pauses under way."""
+        self.released.set()
+        self.released = asyncio.Event()
 
     def bearer(self, call: WrittenCall, kind: TokenKind) -> EmulatedAccount:
         """The account of the call's bearer token; raises Unauthorized."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ import yaml
 from gateway.config import settings as config
 from gateway.server import single_process
 from gateway.server.entrypoint import Entrypoint
+from tests.waiting import LONGEST_WAIT, NEVER
 
 KEY = "test-key-0123456789"
 USUAL_MIDDLEWARES: list[Any] = [
@@ -24,6 +26,17 @@ USUAL_MIDDLEWARES: list[Any] = [
     {"api_key": {"keys": [{"name": "tester", "key": KEY}]}},
     {"rate_limit": {"requests_per_minute": 10_000}},
 ]
+
+_NO_LIMITS: dict[str, Any] = {
+    "server": {"header_timeout": NEVER, "body_timeout": NEVER},
+    "stream": {"grace": NEVER, "keep_alive": NEVER, "write_timeout": NEVER},
+    "fitten": {
+        "timeouts": dict.fromkeys(
+            ("connect", "call", "first_piece", "between_pieces", "answer"), NEVER
+        ),
+        "completion": {"timeout": NEVER},
+    },
+}
 
 chat_client = "lean"  # of gateways that are started from now on; see integration/conftest.py
 
@@ -55,6 +68,19 @@ class Gateway:
             return response.status, await response.json()
 
 
+def without_limits(**sections: Any) -> dict[str, Any]:
+    """Return sections of config.yaml by which no time limit ends anything, but for these."""
+    return _laid_over(_NO_LIMITS, sections)
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = below | above
+    for name in below.keys() & above.keys():
+        if isinstance(below[name], dict):
+            both[name] = _laid_over(below[name], above[name])
+    return both
+
+
 def frames(raw: bytes) -> list[Any]:
     """The data frames of an event stream; comments are left out, anything else is a fault."""
     parsed: list[Any] = []
@@ -76,6 +102,15 @@ def content(parsed: list[Any], member: str = "content") -> str:
         if isinstance(frame, dict)
         for choice in frame.get("choices", ())
     )
+
+
+async def is_ready(gateway: Gateway) -> None:
+    """Return once the gateway has logged in."""
+    async with asyncio.timeout(LONGEST_WAIT):
+        while True:
+            async with gateway.http.get(f"{gateway.url}/ready") as response:
+                if response.status == 200:
+                    return
 
 
 @asynccontextmanager

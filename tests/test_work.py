@@ -96,10 +96,12 @@ async def running(tmp_path: Path) -> AsyncIterator[tuple[CountedFitten, Gateway]
     fitten = CountedFitten()
     server = await asyncio.start_server(fitten.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with running_gateway(url, tmp_path, fitten={"models_refresh": 3600}) as gateway:
-        await ask(gateway)
-        yield fitten, gateway
-    server.close()
+    try:
+        async with running_gateway(url, tmp_path, fitten={"models_refresh": 3600}) as gateway:
+            await ask(gateway)
+            yield fitten, gateway
+    finally:
+        server.close()
 
 
 async def ask(gateway: Gateway) -> bytes:

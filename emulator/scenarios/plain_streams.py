@@ -96,9 +96,10 @@ async def endless(turn: ScenarioTurn, *, pace: float = 0.01, size: int = 0) -> N
 async def slow(turn: ScenarioTurn, *, first: float = 1.0, gap: float = 0.1, n: int = 5) -> None:
     """The head at once, the first delta after `first` seconds, the others `gap` apart."""
     await turn.answer.open()
-    await asyncio.sleep(first)
+    await turn.state.pause(first)
     for number in range(n):
-        await turn.answer.delta(_word(number, 0), gap if number < n - 1 else 0.0)
+        await turn.answer.delta(_word(number, 0))
+        await turn.state.pause(gap if number < n - 1 else 0.0)
     await turn.answer.usage(_usage(turn, n))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from chaos.proxy import Proxy
 from chaos.records.exchange import HEADER
+from tests.waiting import LONGEST_WAIT
 
 BODY = b"0123456789" * 20
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -68,9 +69,13 @@ def asking(order: str, *, packed: bool = False) -> bytes:
     ) + body
 
 
-async def received(reader: asyncio.StreamReader, within: float = 2.0) -> tuple[bytes, str]:
-    """What comes, and how it ended: `end`, `reset`, or `open` after a whole answer or a time."""
-    data = b""
+async def received(
+    reader: asyncio.StreamReader, within: float = LONGEST_WAIT, data: bytes = b""
+) -> tuple[bytes, str]:
+    """What comes, and how it ended: `end`, `reset`, or `open` after a whole answer or a time.
+
+    data: what has come before.
+    """
     try:
         async with asyncio.timeout(within):
             while not data.endswith(b"\r\n0\r\n\r\n"):
@@ -106,7 +111,11 @@ async def test_a_fault_does_what_it_says(
     kind = order.partition("=")[2].partition(":")[0]
     async with connected(proxy) as (reader, writer):
         writer.write(asking(order))
-        data, how = await received(reader, 0.25 if kind == "hang" else 2.0)
+        if kind == "hang":
+            data = await asyncio.wait_for(reader.readexactly(len(expected)), LONGEST_WAIT)
+            data, how = await received(reader, 0.25, data)
+        else:
+            data, how = await received(reader)
     assert (data, how) == (expected, ending)
     (exchange,) = proxy.exchanges
     came_true = bool(kind) and "9999" not in order

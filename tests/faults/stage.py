@@ -20,12 +20,13 @@ from tests.faults.connections import TLS, BadRoad, NoNames, install
 from tests.faults.leftovers import held
 from tests.faults.table import FaultCell
 from tests.faults.upstream import GOOD, LINES, FaultyFitten, Moment
-from tests.integration.peer import eventually
 from tests.support import KEY, Gateway, running_gateway
+from tests.waiting import NEVER, eventually
 
-SHORT = {"connect": 0.15, "call": 0.15, "first_piece": 0.25, "between_pieces": 0.15, "answer": 0.4}
+SHORT = {"connect": 0.6, "call": 0.6, "first_piece": 1.0, "between_pieces": 0.6, "answer": 1.6}
 # Here a login that began with the gateway has to last until the requests are there.
-LOGIN = {"connect": 0.5, "call": 0.5, "first_piece": 1.5}
+LOGIN = {"connect": 1.5, "call": 1.5, "first_piece": 4.5}
+NONE = dict.fromkeys(SHORT, NEVER)
 USERS = {"demo_user": "u_1", "other_user": "u_2"}  # and what Fitten calls them
 
 
@@ -148,7 +149,10 @@ async def staged(
             keep_tokens(folder, urls["base_url"], users, 1.0 if moment == "refresh" else None)
             settings = {**settings_for(fault, moment), "accounts": accounts, **urls}
             settings |= fitten_settings
-            async with running_gateway(fitten.url, folder, fitten=settings) as gateway:
+            stream = {"grace": NEVER}  # every failure before the first piece has its status
+            async with running_gateway(
+                fitten.url, folder, fitten=settings, stream=stream
+            ) as gateway:
                 yield FaultStage(gateway, fitten, road, fault, moment, elsewhere.asked)
     finally:
         fitten.go.set()
@@ -161,19 +165,19 @@ def call_of(moment: Moment) -> str:
 
 
 def settings_for(fault: FaultCell, moment: Moment) -> dict[str, Any]:
-    """Short limits only where they are what is tested: a busy machine must not meet them."""
+    """Short limits only where they are what is tested; else none, so that nobody waits for one."""
     settings: dict[str, Any] = {
         "max_answer_bytes": 300_000,
         "stop_repetition": True,
         "pool": {"retry_ratio": 1.0},  # else the budget, and not the fault, decides
     }
     if not fault.lasts:
-        return settings
+        return {**settings, "timeouts": NONE, "completion": {"timeout": NEVER}}
     if moment == "login" or (moment == "refresh" and isinstance(fault.play, str)):
         return {**settings, "timeouts": LOGIN}
     if moment in ("refresh", "models"):
-        return {**settings, "timeouts": {"call": 0.15, "connect": 0.15}}
-    return {**settings, "timeouts": SHORT, "completion": {"timeout": 0.25}}
+        return {**settings, "timeouts": {"call": 0.6, "connect": 0.6}}
+    return {**settings, "timeouts": SHORT, "completion": {"timeout": 1.0}}
 
 
 def keep_tokens(folder: Path, url: str, users: dict[str, str], expires: float | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from tests.faults.plays import status_play
 from tests.faults.stage import staged
 from tests.faults.table import CONNECTIONS, HEADS, SILENCES, FaultCell
 from tests.faults.upstream import Moment
-from tests.integration.peer import eventually
+from tests.waiting import NEVER, eventually
 
 STALL = next(fault for fault in SILENCES if fault.name == "stall")
 REFUSED = CONNECTIONS[0]
@@ -46,13 +45,11 @@ async def test_without_a_budget_a_lost_connection_is_told(
 async def test_the_wait_for_the_first_piece_counts_the_renewal_of_the_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = {"call": 30.0, "first_piece": 0.2}
+    limits = {"call": NEVER, "first_piece": 1.0}
     async with staged(STALL, "refresh", tmp_path, monkeypatch, timeouts=limits) as stage:
         stage.go()
-        began = time.monotonic()
         status, _, raw = await stage.ask(stream=True)
         assert (status, b"upstream_timeout" in raw) == (504, True)
-        assert time.monotonic() - began < 1.0
         assert stage.fitten.failing == 1  # the renewal goes on, for those who come later
     await eventually(lambda: not stage.fitten.failing)
 
@@ -60,7 +57,8 @@ async def test_the_wait_for_the_first_piece_counts_the_renewal_of_the_session(
 async def test_each_caller_is_told_what_happened_until_the_account_pauses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with staged(REFUSED, "before", tmp_path, monkeypatch, pool={}) as stage:
+    pool = {"breaker_pause": 50}
+    async with staged(REFUSED, "before", tmp_path, monkeypatch, pool=pool) as stage:
         stage.go()
         answers = [await stage.ask(stream=number % 2 == 0) for number in range(7)]
         assert [answer.status for answer in answers] == [502] * 5 + [503] * 2
@@ -69,7 +67,7 @@ async def test_each_caller_is_told_what_happened_until_the_account_pauses(
         told = json.loads(answers[-1].raw)["error"]
         assert told["code"] == "no_account_available"
         assert "cannot be reached" in told["message"]
-        assert 5 <= int(answers[-1].headers["Retry-After"]) <= 6
+        assert 40 <= int(answers[-1].headers["Retry-After"]) <= 60
 
 
 async def test_calls_stay_within_the_budget_through_real_connections(

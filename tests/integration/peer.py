@@ -6,13 +6,15 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from emulator import Emulator, WrittenCall
 from tests.support import KEY
+from tests.waiting import LONGEST_WAIT
+from tests.waiting import eventually as eventually
 
 CHAT = "/v1/chat/completions"
 UPSTREAM_CHAT = "/codeapi/chat_auth"
@@ -70,7 +72,7 @@ class Peer:
 
     async def head(self) -> tuple[int, dict[str, str]]:
         """Status and headers of the next answer; header names in lower case."""
-        raw = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 5)
+        raw = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), LONGEST_WAIT)
         first, *lines = raw.decode("latin-1").splitlines()
         version, status, *_ = first.split(" ")
         assert version in ("HTTP/1.1", "HTTP/1.0"), first
@@ -80,7 +82,7 @@ class Peer:
     async def answer(self) -> PeerAnswer:
         """The next answer, whole."""
         status, headers = await self.head()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_WAIT):
             if "content-length" in headers:
                 body = await self._reader.readexactly(int(headers["content-length"]))
             elif headers.get("transfer-encoding") == "chunked":
@@ -99,13 +101,13 @@ class Peer:
 
     async def until(self, wanted: bytes) -> bytes:
         """What arrives up to and including these bytes."""
-        return await asyncio.wait_for(self._reader.readuntil(wanted), 5)
+        return await asyncio.wait_for(self._reader.readuntil(wanted), LONGEST_WAIT)
 
     async def rest(self) -> bytes:
         """What arrives until the gateway closes; a reset counts as closed."""
         parts = []
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LONGEST_WAIT):
                 while part := await self._reader.read(65536):
                     parts.append(part)
         except ConnectionError:
@@ -149,15 +151,6 @@ def chunked(body: bytes, size: int = 7) -> bytes:
     """The body in chunks."""
     pieces = [body[i : i + size] for i in range(0, len(body), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
-
-
-async def eventually(happened: Callable[[], Any], *, within: float = 2.0) -> Any:
-    """The first true result, looked for every few milliseconds; a failure if none comes."""
-    async with asyncio.timeout(within):
-        while True:
-            if result := happened():
-                return result
-            await asyncio.sleep(0.003)
 
 
 async def upstream_call(emulator: Emulator) -> WrittenCall:

@@ -20,8 +20,10 @@ Configure = Callable[..., None]
 @pytest.fixture
 async def supervisor(tmp_path: Path) -> AsyncIterator[FakeSystemd]:
     running = FakeSystemd(tmp_path)
-    yield running
-    await running.close()
+    try:
+        yield running
+    finally:
+        await running.close()
 
 
 @pytest.fixture

@@ -10,9 +10,12 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from tests.waiting import LONGEST_WAIT, eventually
 
 ROOT = Path(__file__).parents[2]
 # What only the child itself can know: its pid, and that descriptors begin with 3.
@@ -48,26 +51,34 @@ class GatewayService:
             if raw.startswith(b"{"):
                 self.lines.append(json.loads(raw))
 
-    async def exit_status(self, *, within: float) -> int:
+    async def exit_status(self, *, within: float = LONGEST_WAIT) -> int:
+        """Return how it ended, once all that it logged is read."""
         async with asyncio.timeout(within):
-            await self._reading
+            await asyncio.shield(self._reading)  # a limit that is over ends the wait alone
             return await self.process.wait()
 
-    async def event(self, name: str, *, within: float = 10.0) -> Any:
-        """The first log line of that name."""
-        async with asyncio.timeout(within):
-            while True:
-                for line in self.lines:
-                    if line["event"] == name:
-                        return line
-                await asyncio.sleep(0.01)
+    async def event(self, name: str) -> Any:
+        """Return the first log line of that name."""
+
+        def logged() -> Any:
+            found = [line for line in self.lines if line["event"] == name]
+            assert found or not self._reading.done(), self.raw
+            return found
+
+        return (await eventually(logged))[0]
 
     async def end(self) -> None:
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-        await self._reading
-        self.process._transport.close()  # type: ignore[attr-defined]  # else it warns
+        """Kill it and its workers, whatever happened before."""
+        for pid in (self.pid, *children(self.pid)):  # workers have a group of their own
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        try:
+            await self.process.wait()
+            await asyncio.wait([self._reading], timeout=LONGEST_WAIT)
+        finally:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+            self.process._transport.close()  # type: ignore[attr-defined]  # else it warns
 
 
 class FakeSystemd:
@@ -102,7 +113,7 @@ class FakeSystemd:
             self.senders.add(_CREDENTIALS.unpack(content)[0])
         self._arrived.set()
 
-    async def told(self, beginning: str, *, since: int = 0, within: float = 15.0) -> str:
+    async def told(self, beginning: str, *, since: int = 0, within: float = LONGEST_WAIT) -> str:
         """The first datagram, from number `since` on, that begins so."""
         async with asyncio.timeout(within):
             while True:
@@ -119,10 +130,11 @@ class FakeSystemd:
         environ: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         wait: bool = True,
+        within: float = LONGEST_WAIT,
     ) -> GatewayService:
         """Start the gateway; with `wait`, until it has said that it is ready.
 
-        prefix: a command that starts the one after it.
+        prefix: a command that starts the one after it. within: seconds to be ready in.
         """
         handed = sockets or self.listening
         usual = {n: v for n, v in os.environ.items() if not n.startswith("LISTEN_")}
@@ -144,17 +156,25 @@ class FakeSystemd:
                 stdout=stdout,
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=[handed.fileno()],
+                start_new_session=True,  # so that its workers can be ended with it
             )
         service = GatewayService(process)
         self._services.append(service)
         if wait:
-            ready = asyncio.create_task(self.told("READY=1", since=since))
-            over = asyncio.create_task(process.wait())
+            await self._ready(service, since, within)
+        return service
+
+    async def _ready(self, service: GatewayService, since: int, within: float) -> None:
+        ready = asyncio.create_task(self.told("READY=1", since=since, within=within))
+        over = asyncio.create_task(service.process.wait())
+        try:
             await asyncio.wait({ready, over}, return_when=asyncio.FIRST_COMPLETED)
-            over.cancel()
             assert ready.done(), service.raw
             await ready
-        return service
+        finally:
+            for task in (ready, over):
+                task.cancel()
+            await asyncio.gather(ready, over, return_exceptions=True)
 
     async def reload(self, service: GatewayService) -> str:
         """SIGHUP, and what the service says when it is done."""
@@ -163,12 +183,41 @@ class FakeSystemd:
         await self.told("RELOADING=1", since=since)
         return await self.told("READY=1", since=since)
 
-    async def close(self) -> None:
-        for service in self._services:
-            await service.end()
-        asyncio.get_running_loop().remove_reader(self.notify)
+    def _close_sockets(self) -> None:
         self.notify.close()
         self.listening.close()
+        if not self.address.startswith("@"):
+            Path(self.address).unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        """End all services and leave no socket, also when one of them cannot be ended."""
+        try:
+            ends = [service.end() for service in self._services]
+            ended = await asyncio.gather(*ends, return_exceptions=True)
+        finally:
+            asyncio.get_running_loop().remove_reader(self.notify)
+            self._close_sockets()
+        assert ended == [None] * len(ended), ended
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started; none when it has ended."""
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def alive(pids: Iterable[int]) -> list[int]:
+    """Return those that run; one that has ended and waits for its parent does not."""
+    return [pid for pid in pids if _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def monotonic_usec() -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.waiting import LONGEST_WAIT
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 SERVICE = DEPLOY / "fitten-gateway.service"
@@ -30,7 +32,7 @@ def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=LONGEST_WAIT,
     )
 
 

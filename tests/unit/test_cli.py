@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.waiting import LONGEST_WAIT
+
 ROOT = Path(__file__).parents[2]
 
 CONFIG = """\
@@ -45,7 +47,7 @@ def run(tmp_path: Path) -> Run:
             env={**usual, "PYTHONPATH": str(ROOT), **environ},
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=LONGEST_WAIT,
             check=False,
         )
 
@@ -66,29 +68,28 @@ def test_help_names_every_command(run: Run) -> None:
 
 @pytest.mark.parametrize("argument", ["--help", "version"])
 def test_help_and_version_import_none_of_the_libraries(argument: str) -> None:
+    found = imported("-m", "gateway", argument)
+    assert "argparse" in found
+    assert not found & {"aiohttp", "yaml", "structlog", "msgspec", "asyncio", "ssl"}
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules that Python imports with these arguments."""
     result = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "gateway", argument],
+        [sys.executable, "-X", "importtime", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    assert "argparse" in imported
-    assert not imported & {"aiohttp", "yaml", "structlog", "msgspec", "asyncio", "ssl"}
+    return {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
 
 
-def test_help_takes_less_than_150_ms_of_cpu() -> None:
-    best = 1000.0
-    for _ in range(3):
-        before = os.times()
-        subprocess.run(
-            [sys.executable, "-m", "gateway", "--help"], cwd=ROOT, capture_output=True, check=True
-        )
-        after = os.times()
-        spent = sum(after[2:4]) - sum(before[2:4])
-        best = min(best, spent)
-    assert best < 0.15
+def test_help_imports_little_beyond_what_reads_the_command_line() -> None:
+    """A number of modules, because the time that they take depends on the machine."""
+    more = imported("-m", "gateway", "--help") - imported("-c", "import argparse, runpy")
+    assert "gateway.cli" in more
+    assert len(more) < 40, more
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.clients.sdk.support import FittenProcess, SdkGateway, running_emulator, running_gateway
+from tests.waiting import LONGEST_WAIT
 
 # Its library is in an environment of its own; elsewhere there is nothing to collect.
 collect_ignore = [] if find_spec("pydantic_ai") else ["test_agents.py"]
 
+WAIT = LONGEST_WAIT
 KEY = "sdk-key-0123456789"
 LIMITED_KEYS = [f"limited-key-{number}" for number in range(4)]
 
@@ -51,7 +53,7 @@ def _unused_keys() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def client(gateway: SdkGateway) -> Iterator[OpenAI]:
     """A client that repeats nothing by itself; shared, because its TLS context takes long."""
-    with OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10) as client:
+    with OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=WAIT) as client:
         yield client
 
 
@@ -60,7 +62,7 @@ def lone_client(fitten: FittenProcess, tmp_path: Path) -> Iterator[OpenAI]:
     """The same before a gateway of its own, for what makes the account pause."""
     with (
         running_gateway(fitten, tmp_path, keys=[KEY], requests_per_minute=10_000) as gateway,
-        OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10) as client,
+        OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=WAIT) as client,
     ):
         yield client
 
@@ -69,7 +71,7 @@ def lone_client(fitten: FittenProcess, tmp_path: Path) -> Iterator[OpenAI]:
 async def async_client(gateway: SdkGateway) -> AsyncIterator[AsyncOpenAI]:
     """The same for asyncio."""
     async with AsyncOpenAI(
-        base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=10
+        base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=WAIT
     ) as client:
         yield client
 
@@ -78,6 +80,9 @@ async def async_client(gateway: SdkGateway) -> AsyncIterator[AsyncOpenAI]:
 def limited_client(limited_gateway: SdkGateway, _unused_keys: Iterator[str]) -> Iterator[OpenAI]:
     """A client with a key of its own, good for two requests."""
     with OpenAI(
-        base_url=limited_gateway.base_url, api_key=next(_unused_keys), max_retries=0, timeout=10
+        base_url=limited_gateway.base_url,
+        api_key=next(_unused_keys),
+        max_retries=0,
+        timeout=WAIT,
     ) as client:
         yield client

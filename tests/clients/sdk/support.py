@@ -16,12 +16,13 @@ from urllib.request import urlopen
 
 from openai.types.chat import ChatCompletionMessageParam
 
+from tests.waiting import LONGEST_WAIT
+
 MODEL = "fitten-code"
 
 REPOSITORY = Path(__file__).parents[3]
 PYTHON = REPOSITORY / ".venv/bin/python"
 
-_START_LIMIT = 15.0
 _CHAT = "/codeapi/chat_auth"
 
 
@@ -47,13 +48,17 @@ class FittenProcess:
             calls: list[dict[str, Any]] = json.load(answer)
         return [call for call in calls if question.tag in call["body"]["inputs"]]
 
+    def wait_until_asked(self, question: SdkQuestion) -> None:
+        """Return when the question has caused a call."""
+        wait_until(lambda: bool(self.calls(question)), "the upstream is not asked")
+
     def wait_until_closed(self, question: SdkQuestion) -> None:
-        """Return when the question's only call was given up by the gateway; fail in 2 s."""
+        """Return when the question's only call was given up by the gateway."""
 
         def closed() -> bool:
             return [call["closed_at"] is not None for call in self.calls(question)] == [True]
 
-        wait_until(closed, 2.0, "the upstream is still open")
+        wait_until(closed, "the upstream is still open")
 
 
 @dataclass(frozen=True)
@@ -99,15 +104,15 @@ def running_gateway(
     output = folder / "gateway.log"
     with _running(["gateway", "serve", "--config", str(config), "--port", "0"], output):
         url = _wait_for_url(output)
-        wait_until(lambda: _is_ready(url), _START_LIMIT, f"not ready: {output}")
+        wait_until(lambda: _is_ready(url), f"not ready: {output}")
         yield SdkGateway(f"{url}/v1")
     text = output.read_text("utf-8")
     assert '"level":"error"' not in text.replace(" ", ""), text
 
 
-def wait_until(holds: Callable[[], bool], limit: float, complaint: str) -> None:
-    """Ask until the answer is yes; fail with the complaint after `limit` seconds."""
-    end = time.monotonic() + limit
+def wait_until(holds: Callable[[], bool], complaint: str) -> None:
+    """Ask until the answer is yes; fail with the complaint if it never is."""
+    end = time.monotonic() + LONGEST_WAIT
     while not holds():
         assert time.monotonic() < end, complaint
         time.sleep(0.02)
@@ -124,7 +129,7 @@ def _running(arguments: list[str], output: Path) -> Iterator[None]:
     finally:
         process.terminate()
         try:
-            status = process.wait(10)
+            status = process.wait(LONGEST_WAIT)
         except subprocess.TimeoutExpired:
             process.kill()
             status = process.wait()
@@ -140,7 +145,7 @@ def _wait_for_url(output: Path) -> str:
         assert "Traceback" not in text, text
         return bool(found)
 
-    wait_until(printed, _START_LIMIT, f"no URL in {output}")
+    wait_until(printed, f"no URL in {output}")
     return found[0]
 
 

@@ -80,7 +80,7 @@ def test_the_wait_that_the_upstream_asks_for_is_kept(client: OpenAI, fitten: Fit
     answer = client.with_options(max_retries=1).chat.completions.create(
         model=MODEL, messages=question.messages
     )
-    assert 1.0 <= time.monotonic() - started < 2.0
+    assert time.monotonic() - started >= 1.0
     assert answer.choices[0].message.content == "Hello, world!\n"
     assert len(fitten.calls(question)) == 2
 

@@ -12,8 +12,8 @@ import pytest
 
 from emulator import EmulatedAccount, Emulator
 from tests.conftest import StartGateway
-from tests.integration.peer import eventually
-from tests.support import Gateway, content, frames, running_gateway
+from tests.support import Gateway, content, frames, running_gateway, without_limits
+from tests.waiting import LONGEST_WAIT, NEVER, eventually
 
 COMPLETIONS = "/v1/completions"
 
@@ -342,35 +342,36 @@ async def test_a_refused_token_costs_one_refresh_and_one_repeat(
 
 async def test_a_slow_completion_is_given_up(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(fitten={"completion": {"timeout": 0.1}})
-    status, error = await refused(gateway, prompt=marker(delay=1))
+    status, error = await refused(gateway, prompt=marker(delay=NEVER))
     assert (status, error["code"]) == (504, "upstream_timeout")
 
 
 async def test_a_dropped_completion_is_cancelled_upstream_at_once(
-    gateway: Gateway, emulator: Emulator
+    start_gateway: StartGateway, emulator: Emulator
 ) -> None:
-    asking = asyncio.create_task(whole(gateway, prompt=qwen(marker(delay=5))))
+    """No limit of its own ends the call."""
+    gateway = await start_gateway(**without_limits())
+    asking = asyncio.create_task(whole(gateway, prompt=qwen(marker(delay=NEVER))))
     await eventually(lambda: emulator.calls_to("/codeapi/completion"))
     asking.cancel()
     (call,) = emulator.calls_to("/codeapi/completion")
-    async with asyncio.timeout(0.3):
-        await call.closed.wait()
+    await asyncio.wait_for(call.closed.wait(), LONGEST_WAIT)
 
 
 async def test_a_newer_completion_of_the_same_key_and_file_supersedes_the_older(
-    gateway: Gateway, emulator: Emulator
+    start_gateway: StartGateway, emulator: Emulator
 ) -> None:
-    older = asyncio.create_task(refused(gateway, prompt=qwen(marker(delay=5))))
-    other = asyncio.create_task(whole(gateway, prompt=qwen(marker(delay=0.2), file="other.py")))
+    gateway = await start_gateway(**without_limits())
+    older = asyncio.create_task(refused(gateway, prompt=qwen(marker(delay=NEVER))))
+    other = asyncio.create_task(whole(gateway, prompt=qwen(marker(delay=NEVER), file="other.py")))
     await eventually(lambda: len(emulator.calls_to("/codeapi/completion")) == 2)
     assert (await whole(gateway, prompt=qwen("x")))["choices"][0]["text"] == "completed()"
-    async with asyncio.timeout(0.3):
-        status, error = await older
+    status, error = await asyncio.wait_for(older, LONGEST_WAIT)
     assert (status, error["code"]) == (409, "superseded")
     calls = emulator.calls_to("/codeapi/completion")
     slow = next(c for c in calls if c.body["meta_datas"]["filename"] == "demo.py")
-    async with asyncio.timeout(0.3):
-        await slow.closed.wait()
+    await asyncio.wait_for(slow.closed.wait(), LONGEST_WAIT)
+    emulator.release()
     assert (await other)["choices"][0]["text"] == "completed()"
 
 

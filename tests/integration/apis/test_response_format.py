@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 
 from emulator import Emulator
-from tests.conftest import StartGateway
 from tests.integration.peer import Peer, chat_request, eventually, upstream_call
 from tests.support import Gateway, content
+from tests.waiting import LONGEST_WAIT
 
 CHAT = "/codeapi/chat_auth"
 OBJECT = {"type": "json_object"}
@@ -178,9 +178,8 @@ async def test_an_answer_that_the_limit_cut_is_not_asked_for_again(
 
 
 async def test_when_the_repeat_fails_the_first_answer_is_given(
-    start_gateway: StartGateway, emulator: Emulator
+    gateway: Gateway, emulator: Emulator
 ) -> None:
-    gateway = await start_gateway(fitten={"timeouts": {"first_piece": 0.2}})
     wanted = {"response_format": OBJECT}
     request = asyncio.create_task(asked(gateway, marker(form="broken", pace=0.01), **wanted))
     await upstream_call(emulator)
@@ -229,12 +228,12 @@ async def test_a_stream_of_json_arrives_as_it_comes(gateway: Gateway, emulator: 
 async def test_leaving_during_the_repeat_closes_it(
     peer: Peer, emulator: Emulator, log_events: list[Any]
 ) -> None:
-    text = marker("x" * 2000, form="broken", pace=0.02, piece=400)
+    text = marker("x" * 400, form="broken", later="y" * 40_000, pace=0.02, piece=80)
     await peer.send(chat_request(text, response_format=OBJECT))
     await eventually(lambda: len(emulator.calls_to(CHAT)) == 2)
     second = emulator.calls_to(CHAT)[1]
     peer.reset()
-    await asyncio.wait_for(second.closed.wait(), 1)
+    await asyncio.wait_for(second.closed.wait(), LONGEST_WAIT)
     await eventually(lambda: [event for event in log_events if event["event"] == "request"])
     (line,) = [event for event in log_events if event["event"] == "request"]
     assert (line["status"], line["end"]) == (499, "client_closed_request")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import aiohttp
@@ -148,11 +147,7 @@ async def test_the_models_come_from_memory_at_once(gateway: Gateway, emulator: E
     url = f"{gateway.url}/v1/models"
     await eventually(lambda: emulator.calls_to("/codeapi/chat/models"))
     calls = len(emulator.calls)
-    times = []
     for _ in range(20):
-        started = time.monotonic()
         async with gateway.http.get(url) as response:
             await response.read()
-        times.append(time.monotonic() - started)
-    assert sorted(times)[5] < 0.005  # on a machine that may be busy
     assert len(emulator.calls) == calls

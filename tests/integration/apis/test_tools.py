@@ -13,6 +13,7 @@ from emulator import Emulator
 from emulator.scenarios.call_notations import NOTATIONS, QUIRKS, Notation, Quirk
 from tests.conftest import StartGateway
 from tests.support import Gateway, content, frames
+from tests.waiting import LONGEST_WAIT
 
 CITY: dict[str, Any] = {
     "type": "object",
@@ -180,7 +181,7 @@ async def test_text_before_a_call_arrives_before_the_call_is_whole(gateway: Gate
         f"[[say text={quote(said)} piece=12 pace=0.03]]", stream=True, tools=TOOLS
     ) as response:
         seen = b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LONGEST_WAIT):
             while b"Let me see." not in seen:
                 seen += await response.content.readany()
         assert b"tool_calls" not in seen
@@ -292,11 +293,11 @@ async def test_an_answer_that_breaks_off_in_a_call_ends_in_an_error(gateway: Gat
 
 
 async def test_a_call_that_takes_long_to_write_is_no_silence(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(fitten={"timeouts": {"between_pieces": 0.15}})
-    arguments = json.dumps({"city": "x" * 40, "days": 1})
+    gateway = await start_gateway(fitten={"timeouts": {"between_pieces": 1.0}})
+    arguments = json.dumps({"city": "x" * 90, "days": 1})
     said = f'<tool_call>{{"name": "get_weather", "arguments": {arguments}}}</tool_call>'
     parsed = await gateway.stream(
-        f"[[say text={quote(said, safe='')} piece=10 pace=0.04]]", tools=TOOLS
+        f"[[say text={quote(said, safe='')} piece=10 pace=0.1]]", tools=TOOLS
     )
     assert [call["name"] for call in streamed_calls(parsed)] == ["get_weather"]
 

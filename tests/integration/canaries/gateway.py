@@ -72,13 +72,13 @@ def config_data(folder: Path, fitten_url: str, **sections: Any) -> dict[str, Any
             {"username": OTHER_USERNAME, "password": OTHER_PASSWORD},
         ],
         "state_file": str(folder / "state" / "fitten.json"),
-        "timeouts": {"call": 0.2, "first_piece": 0.15, "between_pieces": 0.15},
-        "completion": {"timeout": 0.2},
+        "timeouts": {"call": 2.0, "first_piece": 2.0, "between_pieces": 2.0},
+        "completion": {"timeout": 2.0},
         "pool": {"breaker_failures": 0},
         **sections.pop("fitten", {}),
     }
     return {
-        "server": {"port": 0, "body_timeout": 0.1, "max_body_bytes": 100_000},
+        "server": {"port": 0, "body_timeout": 1.0, "max_body_bytes": 100_000},
         "stream": {"write_timeout": 0.3},
         "fitten": fitten,
         "middlewares": [

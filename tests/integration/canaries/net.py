@@ -152,17 +152,20 @@ def everything_logged(net: Net, place: str, redactor: Redactor) -> Iterator[None
     """Logs at level debug, as `serve` sets them up, into the net."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
+    loop_log = logging.getLogger("asyncio")
+    loop_level = loop_log.level
     stream = io.StringIO()
     outputs = log.configure_logging(LogSettings(level="debug", format="json"), redactor, stream)
     root.setLevel(logging.DEBUG)
-    logging.getLogger("asyncio").setLevel(logging.DEBUG)
+    loop_log.setLevel(logging.DEBUG)
     try:
         yield
     finally:
-        outputs.close()
         root.handlers = handlers
         root.setLevel(level)
+        loop_log.setLevel(loop_level)
         structlog.reset_defaults()
+        outputs.close()
         net.put(f"log of {place}", stream.getvalue())
 
 

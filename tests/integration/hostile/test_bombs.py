@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 
 import pytest
@@ -12,6 +13,7 @@ from tests.integration.conftest import Connect
 from tests.integration.hostile.lag import never_blocked
 from tests.integration.peer import CHAT, UPSTREAM_CHAT, Peer, chat_head
 from tests.support import Gateway
+from tests.waiting import LONGEST_WAIT
 
 JSON = {"Content-Type": "application/json"}
 MESSAGES = b'"messages":[{"role":"user","content":"x"}]'
@@ -28,7 +30,7 @@ HEADS = {
     "many fields": filled(b"GET / HTTP/1.1\r\nHost: g\r\n", b"X: 1\r\n", b"\r\n", 1_000_000),
     "a long target": filled(b"GET /", b"%41", b" HTTP/1.1\r\nHost: g\r\n\r\n", 1_000_000),
     "empty lines": b"\r\n" * 500_000,
-    "tiny chunks": chat_head({**JSON, "Transfer-Encoding": "chunked"}) + b"1\r\n[\r\n" * 170_000,
+    "tiny chunks": chat_head({**JSON, "Transfer-Encoding": "chunked"}) + b"1\r\n[\r\n" * 60_000,
     "a long chunk extension": filled(
         chat_head({**JSON, "Transfer-Encoding": "chunked"}) + b"1;", b"a", b"\r\n[\r\n", 1_000_000
     ),
@@ -98,27 +100,26 @@ async def send(peer: Peer, data: bytes) -> None:
 @pytest.mark.parametrize("name", HEADS)
 async def test_no_head_blocks_the_loop(gateway: Gateway, connect: Connect, name: str) -> None:
     peer = await connect(gateway.url)
-    async with never_blocked():
-        sending = asyncio.create_task(send(peer, HEADS[name]))
-        await asyncio.wait([sending], timeout=0.3)
+    with never_blocked():
+        with contextlib.suppress(ConnectionError):  # it was refused and closed
+            await asyncio.wait_for(send(peer, HEADS[name]), LONGEST_WAIT)
         peer.reset()
-        await asyncio.gather(sending, return_exceptions=True)
         assert (await gateway.whole("[[say]]"))[0] == 200
 
 
 @pytest.mark.parametrize("name", CHATS)
 async def test_no_chat_blocks_the_loop(gateway: Gateway, connect: Connect, name: str) -> None:
-    await answered_in_time(await connect(gateway.url), CHAT, CHATS[name])
+    await answered_without_delay(await connect(gateway.url), CHAT, CHATS[name])
     assert (await gateway.whole("[[say]]"))[0] == 200
 
 
 @pytest.mark.parametrize("name", COMPLETIONS)
 async def test_no_completion_blocks_the_loop(gateway: Gateway, connect: Connect, name: str) -> None:
-    await answered_in_time(await connect(gateway.url), "/v1/completions", COMPLETIONS[name])
+    await answered_without_delay(await connect(gateway.url), "/v1/completions", COMPLETIONS[name])
 
 
-async def answered_in_time(peer: Peer, path: str, body: bytes) -> None:
-    async with never_blocked():
+async def answered_without_delay(peer: Peer, path: str, body: bytes) -> None:
+    with never_blocked():
         await send(peer, chat_head({**JSON, "Content-Length": str(len(body))}, f"POST {path}"))
         await send(peer, body)
         answer = await peer.answer()
@@ -131,7 +132,7 @@ async def test_a_charset_of_the_callers_choice_is_not_looked_up(
     gateway: Gateway, connect: Connect
 ) -> None:
     body = b"\xff" * 200_000
-    async with never_blocked():
+    with never_blocked():
         for charset in ("punycode", "idna", "utf-7", "utf-16", "rot13", "none", "\xff"):
             peer = await connect(gateway.url)
             kind = f"application/json; charset={charset}"
@@ -145,7 +146,7 @@ async def test_a_compressed_body_is_not_unpacked(
     gateway: Gateway, connect: Connect, emulator: Emulator
 ) -> None:
     body = gzip.compress(bytes(20_000_000))
-    async with never_blocked():
+    with never_blocked():
         for coding in ("gzip", "deflate", "br", "zstd", "identity, gzip", "x", "\xff"):
             peer = await connect(gateway.url)
             head = {**JSON, "Content-Encoding": coding, "Content-Length": str(len(body))}

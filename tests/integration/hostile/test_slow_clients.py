@@ -13,16 +13,9 @@ import pytest
 from emulator import Emulator
 from tests.conftest import StartGateway
 from tests.integration.conftest import Connect
-from tests.integration.peer import (
-    CHAT,
-    Peer,
-    chat_body,
-    chat_head,
-    chat_request,
-    eventually,
-    upstream_call,
-)
-from tests.support import Gateway
+from tests.integration.peer import CHAT, Peer, chat_body, chat_head, chat_request, upstream_call
+from tests.support import Gateway, without_limits
+from tests.waiting import LONGEST_WAIT, eventually
 
 JSON = {"Content-Type": "application/json"}
 HEAD = chat_head(JSON)
@@ -46,29 +39,28 @@ async def test_a_head_that_dribbles_gets_no_longer(
 ) -> None:
     gateway = await start_gateway(server={"header_timeout": 0.1})
     peer = await connect(gateway.url)
-    before = time.monotonic()
     await peer.send(HEAD[:-2])
+    answer = asyncio.create_task(peer.rest())
     with contextlib.suppress(ConnectionError):
-        for i in range(100):
-            await peer.send(b"X-%d: 1\r\n" % i)
+        while not answer.done():
+            await peer.send(b"X: 1\r\n")
             await asyncio.sleep(0.02)
-    assert time.monotonic() - before < 0.5
-    assert b"HTTP/1.1 200" not in await peer.rest()
+    assert (await answer).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_the_clock_for_heads_leaves_idle_connections_alone(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
-    gateway = await start_gateway(server={"header_timeout": 0.05})
+    gateway = await start_gateway(server={"header_timeout": 0.5})
     peer = await connect(gateway.url)
     for before in (b"", b"\r\n"):  # a line end after a body is an old client's habit
         await peer.send(before)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.6)
         body = chat_body("[[say]]")
         await peer.send(chat_head({**JSON, "Content-Length": str(len(body))})[:30])
         await asyncio.sleep(0.01)
         await peer.send(chat_head({**JSON, "Content-Length": str(len(body))})[30:])
-        await asyncio.sleep(0.08)  # the body has a clock of its own
+        await asyncio.sleep(0.6)  # the body has a clock of its own
         await peer.send(body)
         assert (await peer.answer()).status == 200
 
@@ -93,8 +85,9 @@ async def test_a_second_head_that_stalls_is_answered_too(
     ids=["many requests", "a large one"],
 )
 async def test_more_ahead_than_is_taken_does_not_hide_a_departure(
-    gateway: Gateway, connect: Connect, emulator: Emulator, ahead: bytes
+    start_gateway: StartGateway, connect: Connect, emulator: Emulator, ahead: bytes
 ) -> None:
+    gateway = await start_gateway(**without_limits())
     peer = await connect(gateway.url)
     await peer.send(chat_request("[[silent]]", stream=True))
     call = await upstream_call(emulator)
@@ -102,7 +95,7 @@ async def test_more_ahead_than_is_taken_does_not_hide_a_departure(
     await asyncio.sleep(0.05)
     peer.reset()
     await asyncio.gather(sending, return_exceptions=True)
-    await asyncio.wait_for(call.closed.wait(), 2)
+    await asyncio.wait_for(call.closed.wait(), LONGEST_WAIT)
     assert (await gateway.whole("[[say]]"))[0] == 200
 
 
@@ -138,7 +131,7 @@ async def test_where_nobody_reads_a_body_none_is_asked_for(
 async def test_large_bodies_wait_for_their_turn(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
-    gateway = await start_gateway(server={"large_bodies": 2, "body_timeout": 0.3})
+    gateway = await start_gateway(server={"large_bodies": 2, "body_timeout": 3.0})
     body = chat_body("[[say]]", user="u" * 1_100_000)
     head = chat_head({**JSON, "Content-Length": str(len(body)), "Expect": "100-continue"})
     slow = [await connect(gateway.url) for _ in range(2)]
@@ -175,7 +168,7 @@ async def test_half_a_connection_is_a_departure(
     await peer.send(chat_request("[[endless]]", stream=True))
     call = await upstream_call(emulator)
     peer.finish_sending()
-    await asyncio.wait_for(call.closed.wait(), 1)
+    await asyncio.wait_for(call.closed.wait(), LONGEST_WAIT)
     await peer.rest()  # it is closed, not left open
 
 
@@ -206,7 +199,7 @@ async def test_a_caller_that_vanished_is_noticed_by_its_silence(
     call = await upstream_call(emulator)
     before = time.monotonic()
     go_deaf(peer)
-    await asyncio.wait_for(call.closed.wait(), 4)
+    await asyncio.wait_for(call.closed.wait(), LONGEST_WAIT)
     assert time.monotonic() - before > 0.4
 
 
@@ -220,7 +213,7 @@ async def test_a_caller_that_takes_nothing_does_not_keep_its_connection(
     assert gateway.entrypoint.server is not None
     open_now = gateway.entrypoint.server._connections
     await eventually(lambda: open_now)
-    await eventually(lambda: not open_now, within=4)
+    await eventually(lambda: not open_now)
     assert (await gateway.whole("[[say]]"))[0] == 200
 
 
@@ -231,12 +224,11 @@ async def test_a_body_that_dribbles_gets_no_longer(
     gateway = await start_gateway(server={"body_timeout": 0.2})
     peer = await connect(gateway.url)
     before = time.monotonic()
-    await peer.send(chat_head({**JSON, "Content-Length": "1000"}))
+    await peer.send(chat_head({**JSON, "Content-Length": "1000000"}))
     dribbling = asyncio.create_task(dribble(peer))
     assert (await peer.answer()).status == 408
-    assert 0.18 < time.monotonic() - before < 0.6
-    await peer.rest()
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before > 0.18
+    await peer.rest()  # ends, although the caller goes on
     dribbling.cancel()
 
 

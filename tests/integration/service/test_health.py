@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import aiohttp
@@ -10,8 +9,9 @@ import pytest
 
 from emulator import Emulator
 from tests.conftest import StartGateway
-from tests.integration.peer import LOGIN, eventually
-from tests.support import Gateway
+from tests.integration.peer import LOGIN
+from tests.support import Gateway, is_ready
+from tests.waiting import NEVER, eventually
 
 
 async def probe(gateway: Gateway, path: str) -> tuple[int, Any]:
@@ -20,15 +20,9 @@ async def probe(gateway: Gateway, path: str) -> tuple[int, Any]:
         return response.status, await response.json()
 
 
-async def ready(gateway: Gateway) -> bool:
-    return (await probe(gateway, "/ready"))[0] == 200
-
-
 async def test_a_running_gateway_is_alive_and_soon_ready(gateway: Gateway) -> None:
     assert await probe(gateway, "/health") == (200, {"status": "ok"})
-    async with asyncio.timeout(2):
-        while not await ready(gateway):
-            pass
+    await is_ready(gateway)
     assert await probe(gateway, "/ready") == (200, {"status": "ready"})
 
 
@@ -36,17 +30,16 @@ async def test_a_gateway_is_not_ready_before_the_login_worked(
     start_gateway: StartGateway, emulator: Emulator
 ) -> None:
     emulator.account("demo_user").scenarios.add("login_slow")
+    emulator.change_slow(NEVER)
     gateway = await start_gateway()
     status, body = await probe(gateway, "/ready")
     assert status == 503
     assert body["status"] == "not ready"
     assert body["reason"]
     assert (await probe(gateway, "/health"))[0] == 200
-    (login,) = await eventually(lambda: emulator.calls_to(LOGIN))
-    await login.done.wait()
-    async with asyncio.timeout(2):
-        while not await ready(gateway):
-            pass
+    await eventually(lambda: emulator.calls_to(LOGIN))
+    emulator.release()
+    await is_ready(gateway)
 
 
 @pytest.mark.parametrize("scenario", ["wrong_password_200", "wrong_password_401", "login_500"])

@@ -13,8 +13,9 @@ import pytest
 
 from emulator import Emulator
 from tests.conftest import StartGateway
-from tests.integration.peer import LOGIN, REFRESH, UPSTREAM_CHAT, eventually
+from tests.integration.peer import LOGIN, REFRESH, UPSTREAM_CHAT
 from tests.support import Gateway, content, running_gateway
+from tests.waiting import NEVER, eventually
 
 USER = "demo_user"
 
@@ -97,10 +98,12 @@ async def test_a_token_about_to_expire_is_refreshed_without_anyone_waiting(
     start_gateway: StartGateway, emulator: Emulator, tmp_path: Path
 ) -> None:
     emulator.account(USER).scenarios.add("refresh_slow")
-    gateway = await restart_with_expiry(start_gateway, emulator, tmp_path, 30)
+    emulator.change_slow(NEVER)
+    gateway = await restart_with_expiry(start_gateway, emulator, tmp_path, 59)
     assert await many(gateway, 10) == [200] * 10
     (refresh,) = await eventually(lambda: emulator.calls_to(REFRESH))
     assert not refresh.done
+    emulator.release()
     await refresh.done.wait()
     assert await many(gateway, 10) == [200] * 10
     assert counts(emulator) == (0, 1, 20)

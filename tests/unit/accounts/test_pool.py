@@ -11,6 +11,7 @@ import structlog
 from gateway.accounts.pool import LocalPool, PoolSummary
 from gateway.errors import AccountRefused, RateLimited, Unavailable, UpstreamError
 from tests.unit.accounts.support import PoolClock, make_pool
+from tests.waiting import LONGEST_WAIT
 
 
 def taken(pool: LocalPool[Any]) -> str:
@@ -148,7 +149,7 @@ async def test_who_waits_is_served_by_an_account_that_is_back() -> None:
     pool.take()
     waiter = await in_line(pool)
     clock.now += 0.06
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(LONGEST_WAIT):
         assert (await waiter).account is cooling.account
 
 

@@ -10,7 +10,10 @@ import aiohttp
 import pytest
 
 from emulator import Emulator, WrittenCall
-from tests.unit.emulator.support import EmulatorCaller
+from tests.unit.emulator.support import CHAT, EmulatorCaller
+from tests.waiting import LONGEST_WAIT, NEVER, eventually
+
+MODELS = "/codeapi/chat/models"
 
 
 async def read_into(got: bytearray, reply: aiohttp.ClientResponse) -> None:
@@ -68,11 +71,11 @@ async def test_no_answer_at_all_before_a_reset(member: EmulatorCaller) -> None:
         ("heartbeats_forever", b'{"delta":"heartbeat"}\n'),
         ("dribble", b"\n"),
         ("role_leak split=1", b'{"delta":"Hel"}\n'),
-        ("slow first=0 gap=30", b'{"delta":"w0 "}\n'),
+        ("slow first=0 gap=3600", b'{"delta":"w0 "}\n'),
         ("silent", b""),
     ],
 )
-async def test_a_caller_who_leaves_is_recorded_within_200_ms_and_logs_nothing(
+async def test_a_caller_who_leaves_is_recorded_and_nothing_is_logged(
     emu: Emulator,
     member: EmulatorCaller,
     marker: str,
@@ -84,27 +87,23 @@ async def test_a_caller_who_leaves_is_recorded_within_200_ms_and_logs_nothing(
         assert (await reply.content.read(len(start))) == start
         call = emu.calls[-1]
         assert not call.closed
-        left_at = asyncio.get_running_loop().time()
         reply.close()
-    await assert_closed_soon(call, left_at)
+    await assert_closed(call)
     assert caplog.records == []
 
 
 async def test_a_caller_who_leaves_before_any_head_is_recorded(
     emu: Emulator, member: EmulatorCaller
 ) -> None:
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await member.chat("[[no_headers]]")
-    call = emu.calls[-1]
-    await assert_closed_soon(call, asyncio.get_running_loop().time())
+    asking = asyncio.create_task(member.chat("[[no_headers]]"))
+    (call,) = await eventually(lambda: emu.calls_to(CHAT))
+    asking.cancel()
+    await assert_closed(call)
     assert (call.status, call.bytes_sent) == (0, 0)
 
 
-async def assert_closed_soon(call: WrittenCall, left_at: float) -> None:
-    await asyncio.wait_for(call.closed.wait(), 1)
-    assert call.closed_at is not None
-    assert call.closed_at - left_at < 0.2
+async def assert_closed(call: WrittenCall) -> None:
+    await asyncio.wait_for(call.closed.wait(), LONGEST_WAIT)
     assert not call.done
 
 
@@ -112,10 +111,13 @@ async def test_a_caller_who_does_not_read_holds_the_emulator_back(
     emu: Emulator, member: EmulatorCaller
 ) -> None:
     async with member.open_chat("[[endless pace=0 size=100000]]"):
-        await asyncio.sleep(0.3)
-        sent = emu.calls[-1].bytes_sent
-        await asyncio.sleep(0.1)
-        assert emu.calls[-1].bytes_sent == sent
+        call, before = emu.calls[-1], -1
+        async with asyncio.timeout(LONGEST_WAIT):
+            while call.bytes_sent > before:  # for ever, if nothing held it back
+                before = call.bytes_sent
+                await asyncio.sleep(0.3)
+        assert not call.done
+        assert not call.closed
 
 
 async def test_a_role_marker_is_cut_over_four_deltas(member: EmulatorCaller) -> None:
@@ -132,13 +134,26 @@ async def test_a_role_marker_is_cut_over_four_deltas(member: EmulatorCaller) -> 
 async def test_the_head_of_a_slow_answer_comes_at_once(member: EmulatorCaller) -> None:
     before = time.perf_counter()
     async with member.open_chat("[[slow first=0.2 gap=0.1 n=3]]") as reply:
-        head = time.perf_counter() - before
         await reply.content.readline()
         first = time.perf_counter() - before
         await reply.read()
-    assert head < 0.1
-    assert 0.19 <= first < 0.35  # a loop's clock may be a millisecond behind
-    assert time.perf_counter() - before >= 0.4
+    assert first >= 0.19  # a loop's clock may be a millisecond behind
+    assert time.perf_counter() - before >= 0.38
+
+
+async def test_pauses_can_be_ended(emu: Emulator, member: EmulatorCaller) -> None:
+    """And the head came before the first of them."""
+    async with member.open_chat("[[slow first=3600 gap=3600 n=3]]") as reply:
+        for number in range(3):
+            emu.release()
+            assert await reply.content.readline() == b'{"delta":"w%d "}\n' % number
+    emu.account("demo_user").scenarios.add("models_slow")
+    emu.change_slow(NEVER)
+    headers = {"Authorization": f"Bearer {member.access}"}
+    asking = asyncio.create_task(member.request("GET", MODELS, headers=headers))
+    await eventually(lambda: emu.calls_to(MODELS))
+    emu.release()
+    assert (await asking).status == 200
 
 
 async def test_the_default_answer_keeps_its_pace(caller: EmulatorCaller) -> None:
@@ -186,7 +201,5 @@ async def test_stopping_ends_answers_under_way_at_once(member: EmulatorCaller) -
         member.url = emu.url
         await member.login()
         async with member.open_chat("[[silent]]"):
-            before = time.perf_counter()
-            await emu.stop()
-            assert time.perf_counter() - before < 1
+            await asyncio.wait_for(emu.stop(), LONGEST_WAIT)
             assert not emu.calls[-1].closed

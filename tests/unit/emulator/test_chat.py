@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from hashlib import sha256
 from typing import Any
 
@@ -54,10 +53,9 @@ async def test_only_the_last_user_message_selects_a_scenario(member: EmulatorCal
 
 
 def test_a_message_full_of_half_markers_is_searched_in_linear_time() -> None:
-    before = time.perf_counter()
-    assert find_marker("[[a b=" * 50_000) is None
-    assert find_marker("[[a" + " b=c" * 50_000) is None
-    assert time.perf_counter() - before < 1
+    """If it were not linear, this would take hours."""
+    assert find_marker("[[a b=" * 1_000_000) is None
+    assert find_marker("[[a" + " b=c" * 1_000_000) is None
 
 
 def test_a_marker_gives_typed_arguments() -> None:

@@ -13,6 +13,7 @@ from emulator import ACCOUNT_SCENARIOS, Emulator
 from emulator.__main__ import main
 from emulator.scenarios.registry import SCENARIOS
 from tests.unit.emulator.support import EmulatorCaller
+from tests.waiting import LONGEST_WAIT
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -27,15 +28,16 @@ async def test_it_prints_its_url_serves_and_ends_cleanly(
     )
     try:
         assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 10)).decode()
+        line = (await asyncio.wait_for(process.stdout.readline(), LONGEST_WAIT)).decode()
         caller.url = line.split()[-1]
         assert (await caller.login("ann", "a:b")).json["user_info"]["user_id"] == "u_ann"
         async with caller.open_chat("[[silent]]"):
             process.send_signal(number)
-            output, errors = await asyncio.wait_for(process.communicate(), 5)
+            output, errors = await asyncio.wait_for(process.communicate(), LONGEST_WAIT)
     finally:
         if process.returncode is None:
             process.kill()
+            await process.communicate()
     assert (process.returncode, output, errors) == (0, b"", b"")
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-import time
+from functools import partial
 
 import pytest
 
 from emulator.prompt import parse_prompt
+from tests.counting import calls_of
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,8 @@ def test_earlier_turns_are_those_before_the_last_user_block() -> None:
 
 
 def test_a_long_prompt_of_many_blocks_is_read_in_linear_time() -> None:
-    inputs = "<|user|>\nx\n<|end|>\n" * 20_000
-    before = time.perf_counter()
-    assert len(parse_prompt(inputs).blocks) == 20_000
-    assert time.perf_counter() - before < 1
+    """And not by looking through all of it for each block: that would be hours."""
+    block = "<|user|>\nx\n<|end|>\n"
+    work = [calls_of(partial(parse_prompt, block * count)) for count in (2000, 20_000)]
+    assert work[1] < 11 * work[0]
+    assert len(parse_prompt(block * 200_000).blocks) == 200_000

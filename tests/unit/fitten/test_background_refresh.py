@@ -12,6 +12,7 @@ from gateway.fitten.background_refresh import BackgroundRefresh
 from gateway.generation.model import Model
 from gateway.store.token_file import Tokens
 from tests.unit.accounts.support import make_pool
+from tests.waiting import LONGEST_WAIT, eventually
 
 LIST = {"chat": [{"selection_name": "S1", "display_name": "One"}]}
 
@@ -66,11 +67,11 @@ class RefreshBench:
     async def run(self, until: Callable[[], object]) -> None:
         """Until that is true."""
         task = asyncio.create_task(self.tending.run(self.found.append))
-        async with asyncio.timeout(2):
-            while not until():  # noqa: ASYNC110  there is no event for all of it
-                await asyncio.sleep(0.001)
-        task.cancel()
-        await asyncio.wait([task])
+        try:
+            await eventually(until)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def test_every_account_is_logged_in_and_the_models_are_read_once() -> None:
@@ -111,7 +112,7 @@ async def test_who_is_retired_ends() -> None:
     task = asyncio.create_task(bench.tending.run(bench.found.append))
     await bench.tending.tried.wait()
     bench.tending.retire()
-    await asyncio.wait([task], timeout=2)
+    await asyncio.wait([task], timeout=LONGEST_WAIT)
     assert task.done()
 
 

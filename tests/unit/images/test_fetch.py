@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from gateway.errors import InvalidRequest
 from gateway.generation.request import Image, Message, RemoteImage
 from gateway.images.fetch import AddressFilter, ImageFetcher, is_public
 from tests.images import png
+from tests.waiting import LONGEST_WAIT, NEVER
 
 REFUSED = [
     "127.0.0.1",
@@ -96,7 +96,7 @@ class Site:
             case ["gzip"]:
                 return web.Response(body=png(), headers={"Content-Encoding": "gzip"})
             case ["slow"]:
-                await asyncio.sleep(5)
+                await asyncio.sleep(NEVER)
             case ["hop", count]:
                 left = int(count) - 1
                 raise web.HTTPFound(f"/hop/{left}" if left else "/ok")
@@ -137,7 +137,7 @@ def anywhere(_: str) -> bool:
     return True
 
 
-SETTINGS = {"remote": True, "remote_http": True, "timeout": 0.3, "max_bytes": 100_000}
+SETTINGS = {"remote": True, "remote_http": True, "timeout": LONGEST_WAIT, "max_bytes": 100_000}
 
 
 async def fetch(url: str, allowed: AddressFilter = anywhere, **settings: Any) -> Image:
@@ -174,15 +174,13 @@ async def test_what_is_no_picture_is_refused(site: Site, path: str) -> None:
 
 
 async def test_a_slow_address_is_given_up(site: Site) -> None:
-    started = time.monotonic()
     with pytest.raises(InvalidRequest, match="in time"):
-        await fetch(f"http://127.0.0.1:{site.port}/slow")
-    assert time.monotonic() - started < 2
+        await fetch(f"http://127.0.0.1:{site.port}/slow", timeout=0.3)
 
 
 async def test_an_endless_body_is_cut_at_the_limit(site: Site) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        await fetch(f"http://127.0.0.1:{site.port}/endless", timeout=5.0)
+        await fetch(f"http://127.0.0.1:{site.port}/endless")
     assert caught.value.code == "image_too_large"
 
 

@@ -20,6 +20,7 @@ from gateway.options import Secret
 from middlewares.api_key import Key, api_key
 from middlewares.request_log import request_log
 from tests.unit.middlewares.support import App, ok, running
+from tests.waiting import LONGEST_WAIT, NEVER
 
 MODEL = Model("fitten-code", "Fitten Code", None, "chat")
 
@@ -142,7 +143,7 @@ async def test_a_caller_that_leaves_is_a_499() -> None:
 
     async def handler(_: web.Request) -> web.StreamResponse:
         begun.set()
-        await asyncio.sleep(30)
+        await asyncio.sleep(NEVER)
         return web.Response()
 
     async def leave(app: App) -> None:
@@ -155,7 +156,7 @@ async def test_a_caller_that_leaves_is_a_499() -> None:
     with structlog.testing.capture_logs() as lines:
         async with running(outermost, request_log(), handler=handler) as app:
             await leave(app)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LONGEST_WAIT):
                 await left.wait()
     (line,) = lines
     assert (line["status"], line["end"]) == (499, "client_closed_request")

@@ -8,10 +8,12 @@ import weakref
 
 import pytest
 
+from emulator import Emulator
 from gateway.config.settings import Config
 from gateway.server import single_process
 from gateway.server.reload import ReloadRefused, reload_entrypoint
 from tests.support import Gateway
+from tests.waiting import eventually
 
 
 class Settings:
@@ -37,11 +39,7 @@ class Settings:
 
 async def left(gateway: Gateway) -> None:
     """Wait until former applications have ended."""
-    async with asyncio.timeout(3):
-        for _ in range(1000):
-            if not gateway.entrypoint.draining_apps:
-                return
-            await asyncio.sleep(0.005)
+    await eventually(lambda: not gateway.entrypoint.draining_apps)
 
 
 async def test_nothing_keeps_a_former_application_in_memory(gateway: Gateway) -> None:
@@ -57,12 +55,15 @@ async def test_nothing_keeps_a_former_application_in_memory(gateway: Gateway) ->
     assert [app() for app in former] == [None] * 3
 
 
-async def test_an_application_stays_until_its_last_request_is_answered(gateway: Gateway) -> None:
-    async with gateway.post_chat("[[slow first=0 gap=0.2 n=3]]", stream=True) as response:
+async def test_an_application_stays_until_its_last_request_is_answered(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    async with gateway.post_chat("[[slow first=0 gap=3600 n=2]]", stream=True) as response:
         await response.content.readany()
         await reload_entrypoint(gateway.entrypoint, Settings(gateway.config))
         await asyncio.sleep(0.1)
         assert gateway.entrypoint.draining_apps == 1
+        emulator.release()
         assert (await response.read()).endswith(b"data: [DONE]\n\n")
     await left(gateway)
     assert gateway.entrypoint.draining_apps == 0

@@ -27,7 +27,7 @@ from gateway.workers.process import WorkerNotReady, WorkerProcess
 from gateway.workers.rpc.server import MasterState
 from gateway.workers.services.accounts import AccountService
 from gateway.workers.supervisor import WorkerSupervisor
-from tests.integration.peer import eventually
+from tests.waiting import LONGEST_WAIT, eventually
 
 
 class SupervisorBench:
@@ -47,7 +47,7 @@ class SupervisorBench:
     async def health(self) -> int:
         async with (
             aiohttp.ClientSession() as http,
-            http.get(self.url + "/health", timeout=aiohttp.ClientTimeout(3)) as response,
+            http.get(self.url + "/health", timeout=aiohttp.ClientTimeout(LONGEST_WAIT)) as response,
         ):
             return response.status
 
@@ -86,7 +86,7 @@ async def at_work(config: Config) -> AsyncIterator[SupervisorBench]:
 async def test_a_worker_that_hangs_is_killed_and_replaced(
     bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "_SILENCE_TIMEOUT", 1.2)
+    monkeypatch.setattr(supervisor_module, "_SILENCE_TIMEOUT", 3.0)
     monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.0, 0.0))
     first = bench.workers[1]
     with structlog.testing.capture_logs() as logs:
@@ -94,7 +94,7 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(
         for number in (signal.SIGKILL, signal.SIGSTOP):
             second = bench.workers[2]
             os.kill(second.pid, number)
-            await eventually(replaced(bench, second), within=10)
+            await eventually(replaced(bench, second))
     assert [log["event"] for log in logs if log["log_level"] == "error"] == [
         "worker_died",
         "worker_hangs",
@@ -113,7 +113,7 @@ async def test_one_that_dies_young_again_and_again_is_given_pauses(
         worker = bench.workers[1]
         died.append(time.monotonic())
         os.kill(worker.pid, signal.SIGKILL)
-        await eventually(replaced(bench, worker), within=10)
+        await eventually(replaced(bench, worker))
         assert await bench.health() == 200, "the other one serves"
     assert time.monotonic() - died[0] >= 0.2 + 0.4 + 0.4
 
@@ -146,7 +146,7 @@ async def test_a_place_that_cannot_be_filled_is_tried_again(
     worker = bench.workers[1]
     with structlog.testing.capture_logs() as logs:
         os.kill(worker.pid, signal.SIGKILL)
-        await eventually(lambda: tries == 3 and bench.supervisor.serving == 2, within=10)
+        await eventually(lambda: tries == 3 and bench.supervisor.serving == 2)
     assert [log["event"] for log in logs if log["log_level"] == "error"] == [
         "worker_died",
         "worker_not_started",
@@ -177,7 +177,7 @@ async def test_more_workers_that_cannot_be_started_at_once_come_later(
         await bench.supervisor.switch_to(other, more)
         assert (bench.supervisor.serving, bench.supervisor.count) == (2, 3)
         fails = False
-        await eventually(lambda: bench.supervisor.serving == 3, within=10)
+        await eventually(lambda: bench.supervisor.serving == 3)
         await bench.supervisor.stop(0.5)
 
 
@@ -207,7 +207,7 @@ async def test_the_former_office_is_left_once_other_settings_are_served(
         assert bench.supervisor.uses(other)
         os.kill(bench.workers[1].pid, signal.SIGKILL)
         worker = bench.workers[1]
-        await eventually(replaced(bench, worker), within=10)
+        await eventually(replaced(bench, worker))
         assert list(bench.workers[1].services) == [2], "who comes later knows the new ones only"
         await bench.supervisor.stop(0.5)
 
@@ -221,7 +221,7 @@ async def test_a_worker_that_came_after_the_others_got_ready_takes_the_settings_
         await bench.supervisor.prepare(other, bench.config)
         worker = bench.workers[1]
         os.kill(worker.pid, signal.SIGKILL)
-        await eventually(replaced(bench, worker), within=10)
+        await eventually(replaced(bench, worker))
         late = bench.workers[1]
         other.take_over(bench.accounts)
         await bench.supervisor.switch_to(other, bench.config)
@@ -242,7 +242,7 @@ async def test_a_worker_that_dies_while_it_gets_ready_refuses_the_settings(
         with pytest.raises(WorkerNotReady):
             await preparing
         assert not bench.supervisor.uses(other)
-        await eventually(lambda: bench.supervisor.serving == 2, within=10)
+        await eventually(lambda: bench.supervisor.serving == 2)
 
 
 async def test_nothing_is_left_when_a_worker_cannot_be_started(

@@ -13,6 +13,7 @@ from gateway.config import settings as config
 from gateway.errors import UpstreamError, UpstreamTimeout
 from gateway.fitten.client import FittenClient
 from gateway.fitten.http.response_body import ResponseBody
+from tests.waiting import LONGEST_WAIT
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = HEAD + b'd\r\n{"delta":"x"}\r\n1\r\n\n\r\n0\r\n\r\n'
@@ -168,7 +169,7 @@ async def test_closing_before_the_end_closes_the_connection() -> None:
         body = await client.chat("me", "token", b"{}")
         assert await body.read() == b"x"
         body.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(LONGEST_WAIT):
             await upstream.ended.wait()
 
 
@@ -187,7 +188,7 @@ async def test_a_cancelled_wait_for_headers_closes_the_connection() -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(LONGEST_WAIT):
             await upstream.ended.wait()
 
 
@@ -205,15 +206,17 @@ async def test_headers_that_never_come_are_a_timeout() -> None:
 
 async def test_an_upstream_that_takes_no_body_is_a_timeout_and_leaves_nothing_open() -> None:
     upstream = ScriptedUpstream()
+    cut = asyncio.Event()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.2)  # without reading
+        await cut.wait()  # without reading
         await reader.read()
 
     async with upstream.client(play, limit=0.05) as client:
         with pytest.raises(UpstreamTimeout):
             await client.chat("me", "token", bytes(20_000_000))
-        async with asyncio.timeout(2):
+        cut.set()
+        async with asyncio.timeout(LONGEST_WAIT):
             await upstream.ended.wait()
 
 
@@ -236,10 +239,11 @@ async def test_a_reader_that_pauses_stops_the_upstream_and_loses_nothing() -> No
 
     async with upstream.client(play) as client:
         body = await client.chat("me", "token", b"{}")
-        await asyncio.sleep(0.2)
-        before = sent
-        await asyncio.sleep(0.1)
-        assert sent == before < total
+        before = -1
+        while sent > before:  # until it waits
+            before = sent
+            await asyncio.sleep(0.2)
+        assert 0 < sent < total
         assert len(await read_all(body)) == total
         body.close()
 

@@ -29,6 +29,7 @@ from gateway.workers.rpc.messages import (
 )
 from gateway.workers.rpc.server import RpcServer
 from tests.unit.workers.support import kept_pool, lines, settled
+from tests.waiting import LONGEST_WAIT
 
 MESSAGES: list[Any] = [
     Heartbeat(3, 4),
@@ -100,7 +101,7 @@ async def test_a_line_that_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -
         await end.open(ours)
         for _ in range(100):
             end.send(RevisionReady(1, "x" * 10_000))
-        await asyncio.wait_for(lost.wait(), 2)
+        await asyncio.wait_for(lost.wait(), LONGEST_WAIT)
 
 
 async def test_what_is_told_after_the_end_is_lost_without_a_complaint() -> None:
