@@ -8,8 +8,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
 .PHONY: help install demo run test test-all test-slow lint types check check-processes \
-        check-rest sdk install-service deploy-check boot-test confined errors-doc corpora restarts \
-        chaos soak bench bench-quick bench-peers bench-compare lock audit dist clean
+        check-faults check-integration check-unit sdk install-service deploy-check boot-test \
+        confined errors-doc corpora restarts chaos soak bench bench-quick bench-peers \
+        bench-compare lock audit dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -22,10 +23,12 @@ demo: install  ## the gateway before the bundled Fitten emulator; no account nee
 run: install  ## the real thing: config.yaml, credentials from the environment
 	@exec $(BIN)/python -m gateway serve --config config.yaml
 
-# Each part is run although one before it has failed. Two at the same time, since both wait more
-# than they work: what starts processes, and the rest.
+# Each part is run although one before it has failed. The tests run as four parts at the same
+# time, since they wait more than they work.
+CHECKS := check-processes+check-faults+check-integration+check-unit
+
 test: $(VENV)/.dev  ## lint, types and every test; says at the end what failed
-	@MAKE="$(MAKE)" sh tests/parts.sh lint types check-processes+check-rest sdk
+	@MAKE="$(MAKE)" sh tests/parts.sh lint types $(CHECKS) sdk
 
 test-all: $(VENV)/.dev  ## make test, then what needs npm or much time: about an hour and a half
 	@MAKE="$(MAKE)" sh tests/parts.sh test corpora test-slow
@@ -40,16 +43,23 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-PROCESSES := tests/chaos tests/faults tests/process tests/unit/workers
-
 check: $(VENV)/.dev
-	@MAKE="$(MAKE)" sh tests/parts.sh check-processes+check-rest
+	@MAKE="$(MAKE)" sh tests/parts.sh $(CHECKS)
+
+PROCESSES   := tests/chaos tests/process tests/unit/workers
+INTEGRATION := tests/integration tests/clients
 
 check-processes: $(VENV)/.dev
 	@MAKEFLAGS= $(BIN)/pytest $(PROCESSES)
 
-check-rest: $(VENV)/.dev
-	@MAKEFLAGS= $(BIN)/pytest $(PROCESSES:%=--ignore=%)
+check-faults: $(VENV)/.dev
+	@MAKEFLAGS= $(BIN)/pytest tests/faults
+
+check-integration: $(VENV)/.dev
+	@MAKEFLAGS= $(BIN)/pytest $(INTEGRATION)
+
+check-unit: $(VENV)/.dev
+	@MAKEFLAGS= $(BIN)/pytest $(patsubst %,--ignore=%,tests/faults $(PROCESSES) $(INTEGRATION))
 
 # The same SDK tests again with the previous major of the official openai package, and whole
 # agent loops with a library that is not OpenAI's.
