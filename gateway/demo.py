@@ -10,7 +10,7 @@ from emulator import EmulatedAccount as EmulatedAccount
 from emulator import Emulator
 from gateway import options
 from gateway.config import settings as config
-from gateway.config.file import default_middlewares
+from gateway.config.ini_file import default_middlewares
 from gateway.middleware import read_middlewares
 from gateway.observability import logging as log
 from gateway.observability.redaction import Redactor

@@ -13,7 +13,6 @@ import importlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -113,6 +112,9 @@ def _find(name: str) -> Callable[..., Middleware] | None:
     elif name.isidentifier() and name[0] != "_" and (module := _bundled_module(name)) is not None:
         found = getattr(module, name)
     else:
+        # Imported late: it loads eighteen modules, which the bundled middlewares do not need.
+        from importlib.metadata import entry_points
+
         for entry in entry_points(group=ENTRY_POINTS, name=name):
             found = entry.load()
     if found is not None and not callable(found):

@@ -239,7 +239,10 @@ def load_config(
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not text in UTF-8"]) from None
-    read = file.read_ini if path.suffix == ".ini" else file.read_yaml
+    if path.suffix == ".ini":
+        from gateway.config.ini_file import read_ini as read
+    else:
+        read = file.read_yaml
     document = read(text, environ, without_secrets=without_secrets)
     mistakes = document.mistakes
     config = _settings(document.data, mistakes) if document.readable else None

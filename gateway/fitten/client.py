@@ -7,8 +7,8 @@ the upstream and no URL (it contains the user's id) leaves this module.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -31,6 +31,7 @@ from gateway.fitten.http.connection_errors import connection_error, is_worth_rep
 from gateway.fitten.http.response_body import ResponseBody
 from gateway.fitten.http.transport import USER_AGENT, AiohttpTransport, ChatTransport, LeanTransport
 
+_GZIP = 31  # zlib's window bits for the gzip format (RFC 1952)
 _MAX_ANSWER = 1024 * 1024  # bytes of an answer, except for chats; a login is a few KB
 
 # Protocol 5: the headers of the only client that is known to read the model list.
@@ -247,7 +248,7 @@ class FittenClient:
             data = msgspec.json.encode(body)
             if packed:
                 sent["Content-Encoding"] = "gzip"
-                data = gzip.compress(data, compresslevel=1)
+                data = zlib.compress(data, level=1, wbits=_GZIP)
         try:
             async with (
                 asyncio.timeout(self._timeouts.call),

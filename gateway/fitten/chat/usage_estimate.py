@@ -6,7 +6,6 @@ Counts that Fitten reports are never changed. `max_tokens` uses the fixed ratio 
 
 from __future__ import annotations
 
-import statistics
 from collections import OrderedDict, deque
 
 from gateway.fitten.chat.decoder import UpstreamUsage
@@ -43,7 +42,9 @@ class TokenRatio:
     def bytes_per_token(self) -> float:
         if len(self._samples) < _MIN_SAMPLES:
             return token_estimate.BYTES_PER_TOKEN
-        return statistics.median(self._samples)
+        # The median by hand: the module `statistics` loads six others.
+        ordered, middle = sorted(self._samples), len(self._samples) // 2
+        return (ordered[middle] + ordered[~middle]) / 2
 
     def estimate(self, byte_count: int) -> int:
         """Return the likely number of tokens of so many bytes: 0 for none, else at least 1."""
