@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import yaml
 
 from gateway.config import settings as config
@@ -39,6 +42,12 @@ _NO_LIMITS: dict[str, Any] = {
 }
 
 chat_client = "lean"  # of gateways that are started from now on; see integration/conftest.py
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    """Skip a test where a program of the system is missing; under CI it runs and fails."""
+    missing = shutil.which(program) is None and os.environ.get("CI") != "true"
+    return pytest.mark.skipif(missing, reason=f"there is no {program}")
 
 
 @dataclass

@@ -159,7 +159,7 @@ def test_every_decision_has_its_parts_and_a_line_in_the_index(page: str) -> None
     ["CONTRIBUTING.md", "docs/architecture.md", *(f"docs/decisions/{page}" for page in DECISIONS)],
 )
 def test_files_that_are_named_exist(document: str) -> None:
-    folders = "gateway|middlewares|emulator|chaos|benchmarks|deploy|requirements"
+    folders = "gateway|middlewares|emulator|chaos|benchmarks|deploy|requirements|tests"
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", text_of(document))
     assert [name for name in named if not (ROOT / name).exists()] == []
 

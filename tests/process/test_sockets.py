@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import sys
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from tests.process.conftest import Configure, keys, limit
 from tests.process.supervisor import ROOT, FakeSystemd
-from tests.support import KEY
+from tests.support import KEY, needs
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
@@ -77,9 +75,7 @@ async def test_a_socket_open_to_the_world_wants_a_key(
     assert "Traceback" not in service.raw
 
 
-@pytest.mark.skipif(
-    shutil.which("systemd-socket-activate") is None, reason="there is no systemd-socket-activate"
-)
+@needs("systemd-socket-activate")
 async def test_the_first_connection_can_start_the_gateway(
     configure: Configure, tmp_path: Path
 ) -> None:

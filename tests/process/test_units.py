@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support import needs
 from tests.waiting import LONGEST_WAIT
 
 ROOT = Path(__file__).parents[2]
@@ -19,9 +19,7 @@ DEPLOY = ROOT / "deploy"
 SERVICE = DEPLOY / "fitten-gateway.service"
 PYTHON = "/opt/fitten-gateway/.venv/bin/python"
 
-analysed = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="no systemd-analyze; see make deploy-check"
-)
+analysed = needs("systemd-analyze")
 
 
 def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
