@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -271,3 +272,18 @@ def test_every_public_name_can_be_imported() -> None:
         assert getattr(gateway, name) is not None
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = gateway.nothing_like_it
+
+
+@pytest.mark.parametrize("package", [name for name in PACKAGES if name.startswith("gateway.")])
+def test_modules_that_a_package_names_exist(package: str) -> None:
+    """A word in backticks in a package's docstring is a module or a package in it."""
+    docstring = ast.get_docstring(ast.parse(MODULES[package].read_text("utf-8"))) or ""
+    named = re.findall(r"`([a-z_]+(?:\.[a-z_]+)*)`", docstring)
+    assert [name for name in named if f"{package}.{name}" not in MODULES] == []
+
+
+@pytest.mark.parametrize("name", inside("gateway", "middlewares"))
+def test_there_is_no_branch_for_another_system_than_posix(name: str) -> None:
+    """The service needs signals, Unix sockets and uvloop: such a branch could never run."""
+    text = MODULES[name].read_text("utf-8")
+    assert re.findall(r"win32|os\.name|platform\.system", text) == []
