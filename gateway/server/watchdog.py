@@ -10,7 +10,7 @@ import structlog
 
 from gateway.server.systemd import SystemdNotifier
 
-_log = structlog.get_logger("heartbeat")
+_log = structlog.get_logger("watchdog")
 
 _POLL = 1.0  # seconds between two reports at most
 _EXTENSION = 10.0  # seconds that each message of a drain asks for
