@@ -134,7 +134,7 @@ class Worker:
                     self._revisions.serve(command.revision)
                     if not self._listening:
                         self._listening = True
-                        single_process.tune_garbage_collector()
+                        single_process.tune_memory()
                         await single_process.accept_connections(
                             self._entrypoint, self._sockets, self._site
                         )
