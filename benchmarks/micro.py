@@ -24,8 +24,8 @@ from multidict import CIMultiDict
 
 from benchmarks import loads
 from gateway import options
-from gateway.apis.openai import errors
 from gateway.apis.openai.chat_request import ChatCompletions
+from gateway.apis.openai.dialect import OpenAIDialect
 from gateway.config.settings import LogSettings
 from gateway.fitten.chat import prompt
 from gateway.fitten.chat.decoder import AnswerDecoder
@@ -189,9 +189,10 @@ def chain_cases(folder: Path) -> Iterator[Case]:
         steps = read_middlewares(chain, "middlewares", mistakes)
         if mistakes:
             raise SystemExit(f"The chain is not understood: {mistakes}")
-        error_handler = ErrorHandler(errors.error_body, InFlightRequests(), frozenset())
+        dialect = OpenAIDialect()
+        error_handler = ErrorHandler(lambda _: dialect, InFlightRequests(), frozenset())
         handler, request = _handler(), _request()
-        yield Case("boundary", "request", 1, lambda: _finish(error_handler(request, handler)))
+        yield Case("error_handler", "request", 1, lambda: _finish(error_handler(request, handler)))
         for step in steps:
             built: Any = step.build()
             if step.name == "rate_limit":

@@ -10,26 +10,28 @@ from aiohttp import web
 from gateway.apis.base import Endpoint
 from gateway.apis.llamacpp_infill import LlamaCppInfill
 from gateway.apis.mistral_fim import MistralFim
-from gateway.apis.openai import model_list
 from gateway.apis.openai.chat_request import ChatCompletions
 from gateway.apis.openai.completions import TextCompletions
-from gateway.apis.openai.errors import error_body
+from gateway.apis.openai.dialect import OpenAIDialect
 from gateway.config.settings import Config, ConfigError
 from gateway.errors import GatewayError
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
 from gateway.fitten.upstream import FittenUpstream
 from gateway.http.error_handler import ErrorHandler
+from gateway.http.error_response import ErrorResponse, render_error
 from gateway.http.handler import GenerationHandler
 from gateway.http.in_flight import InFlightRequests
 from gateway.http.models import ModelRoutes
 from gateway.http.probes import Probes
 from gateway.http.request_body import RequestBodyReader
-from gateway.http.routing import Route, add_routes
+from gateway.http.routing import DialectRoutes, Route
 from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits
 from gateway.middleware import WINDOWS, Handler, Middleware, as_aiohttp_middleware
 from gateway.shared_state import SharedState
+
+OPENAI = OpenAIDialect()
 
 CONFIG = web.AppKey("config", Config)
 UPSTREAM = web.AppKey("upstream", FittenUpstream)
@@ -63,7 +65,7 @@ def build_app(
             yield
 
     probes = Probes(upstream, in_flight)
-    models = ModelRoutes(upstream, model_list.model_list_body, model_list.model_body)
+    models = ModelRoutes(upstream, OPENAI)
 
     bodies = RequestBodyReader(config.server)
 
@@ -71,15 +73,15 @@ def build_app(
         handler = GenerationHandler(endpoint, upstream, images, in_flight, bodies, config.stream)
         return handler.answer
 
-    error_handler = ErrorHandler(error_body, in_flight, frozenset({probes.health, probes.ready}))
     by_label = build_middlewares(config)
     middlewares = list(by_label.values())
-    chain: list[Middleware] = [error_handler, *middlewares]
-
-    app = web.Application(
-        middlewares=[as_aiohttp_middleware(middleware) for middleware in chain],
-        client_max_size=config.server.max_body_bytes,
+    app = web.Application(client_max_size=config.server.max_body_bytes)
+    routes = DialectRoutes(app, default=OPENAI)
+    error_handler = ErrorHandler(
+        routes.dialect_of, in_flight, frozenset({probes.health, probes.ready})
     )
+    chain: list[Middleware] = [error_handler, *middlewares]
+    app.middlewares.extend(as_aiohttp_middleware(middleware) for middleware in chain)
     app[CONFIG] = config
     app[UPSTREAM] = upstream
     app[ACCOUNTS] = accounts
@@ -89,13 +91,13 @@ def build_app(
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(m.lifespan for m in middlewares if hasattr(m, "lifespan"))
-    add_routes(
-        app,
+    routes.add(
+        OPENAI,
         [Route("GET", "/health", probes.health), Route("GET", "/ready", probes.ready)],
         bases=("",),
     )
-    add_routes(
-        app,
+    routes.add(
+        OPENAI,
         [
             Route("GET", "/models", models.list),
             Route("GET", "/models/{id:.+}", models.one),
@@ -106,17 +108,17 @@ def build_app(
         ],
     )
     # DeepSeek's URL for completions with a suffix.
-    add_routes(
-        app,
+    routes.add(
+        OPENAI,
         [Route("POST", "/completions", handler_of(TextCompletions()))],
         bases=("/beta", "/v1/beta"),
     )
     return app
 
 
-def render_error(error: GatewayError) -> bytes:
-    """Render the body of an error for a request that reaches no route."""
-    return error_body(error)
+def render_without_route(error: GatewayError) -> ErrorResponse:
+    """Render an error for a request that reaches no route."""
+    return render_error(error, OPENAI)
 
 
 def build_middlewares(config: Config) -> dict[str, Middleware]:

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from gateway.errors import GatewayError
+from gateway.generation.model import Model
 from gateway.generation.outcome import Generation
 from gateway.generation.pieces import Piece
 from gateway.generation.request import GenerationRequest
+
+
+class Dialect(Protocol):
+    """Describes an API family: how it shows errors, models and the time that a request took."""
+
+    def error_body(self, error: GatewayError) -> bytes:
+        """Return the body of an answer that is an error."""
+        ...
+
+    def response_headers(self, seconds: float) -> Mapping[str, str]:
+        """Return headers for every answer. seconds: how long it took until its first byte."""
+        ...
+
+    def models_body(self, models: Sequence[Model]) -> bytes:
+        """Return the body of the list of models."""
+        ...
+
+    def model_body(self, model: Model) -> bytes:
+        """Return the body that describes one model."""
+        ...
 
 
 class ResponseEncoder(Protocol):

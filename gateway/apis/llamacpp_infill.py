@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.apis.json_body import convert, parse_object
 from gateway.apis.openai.completions import DEFAULT_MAX_TOKENS
-from gateway.apis.openai.errors import error_object
+from gateway.apis.openai.errors import error_frame
 from gateway.apis.openai.parameters import stop_strings
 from gateway.errors import GatewayError
 from gateway.generation.outcome import Generation
@@ -73,7 +73,7 @@ class InfillEncoder:
         return _frame(self._last(""))
 
     def error(self, error: GatewayError) -> bytes:
-        return _frame(error_object(error))
+        return error_frame(error)
 
     def whole(self, pieces: Sequence[Piece]) -> bytes:
         text = "".join(text for kind, text in pieces if kind == "content")

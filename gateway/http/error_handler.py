@@ -1,9 +1,8 @@
-"""Translates every error of a request into a status and a body in the client's dialect."""
+"""Answers every error of a request in the dialect of its route."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from typing import NoReturn
@@ -12,6 +11,7 @@ import structlog
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import CIMultiDict
 
+from gateway.apis.base import Dialect
 from gateway.errors import (
     BodyTooLarge,
     GatewayError,
@@ -21,6 +21,7 @@ from gateway.errors import (
     NotFound,
     word,
 )
+from gateway.http.error_response import render_error
 from gateway.http.in_flight import InFlightRequests
 from gateway.http.request_body import EXPECT
 from gateway.middleware import RESPONSE_HEADERS, Handler
@@ -30,27 +31,23 @@ _log = structlog.get_logger("error_handler")
 _STARTED = web.RequestKey("error_handler_started", float)
 _PREPARED = web.RequestKey("error_handler_prepared", web.StreamResponse)
 
-# Official SDKs sleep as long as Retry-After says, some without a limit. For a longer wait
-# they get no Retry-After and are asked not to retry (wire rule 11).
-_MAX_RETRY_AFTER = 60.0  # seconds
-
 _MAX_PATH_PARTS = 8  # parts of a path that a message shows
 
 
 class ErrorHandler:
     """Runs outside all other middlewares and answers the errors that they raise.
 
-    error_body: renders the body of an error in the client's dialect.
+    dialect_of: returns the dialect of a request.
     probes: handlers that are called without the chain, so without a key and a log line.
     """
 
     def __init__(
         self,
-        error_body: Callable[[GatewayError], bytes],
+        dialect_of: Callable[[web.Request], Dialect],
         in_flight: InFlightRequests,
         probes: frozenset[Handler],
     ) -> None:
-        self._error_body = error_body
+        self._dialect_of = dialect_of
         self._in_flight = in_flight
         self._probes = probes
 
@@ -79,12 +76,10 @@ class ErrorHandler:
     def _refuse_version(self, request: web.Request) -> NoReturn:
         """Answer in HTTP/1.1 and close; aiohttp would answer in the request's version."""
         error = InvalidRequest("Only HTTP/1.1 and HTTP/1.0 are supported.")
-        body = self._error_body(error)
+        error.status = 505
         if request.transport is not None:
-            request.transport.write(
-                b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: application/json\r\n"
-                b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-            )
+            rendered = render_error(error, self._dialect_of(request))
+            request.transport.write(rendered.as_bytes())
             request.transport.close()
         raise ConnectionResetError("the version of HTTP is not supported")
 
@@ -95,10 +90,8 @@ class ErrorHandler:
         response.headers.update(request.get(RESPONSE_HEADERS, ()))
         started = request.get(_STARTED)
         if started is not None:
-            response.headers["openai-processing-ms"] = str(
-                round((time.monotonic() - started) * 1000)
-            )
-            response.headers["openai-version"] = "2020-10-01"
+            dialect = self._dialect_of(request)
+            response.headers.update(dialect.response_headers(time.monotonic() - started))
         # After a declined upgrade, aiohttp's parser loses the data that follow the request.
         declined = "Upgrade" in request.headers and not request.can_read_body
         if self._in_flight.closing or declined:
@@ -127,21 +120,7 @@ class ErrorHandler:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("an error after the answer began")
-        response = web.Response(
-            status=error.status, body=self._error_body(error), content_type="application/json"
-        )
-        retryable = error.retryable
-        if error.retry_after is not None:
-            if error.retry_after <= _MAX_RETRY_AFTER:
-                response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-                response.headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
-            else:
-                retryable = False
-        response.headers["x-should-retry"] = "true" if retryable else "false"
-        if error.status == 401:
-            response.headers["WWW-Authenticate"] = "Bearer"
-        if isinstance(error, MethodNotAllowed):
-            response.headers["Allow"] = ", ".join(error.allowed)
+        response = render_error(error, self._dialect_of(request)).as_response()
         if not request.content.at_eof() and request.can_read_body:
             response.force_close()  # so that the rest of the body need not be read
         return response

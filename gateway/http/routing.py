@@ -1,4 +1,4 @@
-"""Adds routes under every spelling of a URL that clients use."""
+"""Adds routes under every spelling of a URL that clients use, and knows the dialect of each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 
 from aiohttp import web
 
+from gateway.apis.base import Dialect
 from gateway.middleware import Handler
 
 # Clients append a path to their base URL. Some base URLs lack /v1, some clients add it again.
@@ -24,27 +25,54 @@ class Route:
     handler: Handler
 
 
-def add_routes(
-    app: web.Application,
-    routes: Iterable[Route],
-    *,
-    bases: Iterable[str] = API_BASES,
-) -> None:
-    """Add the routes under each base, with and without a slash at the end.
+class DialectRoutes:
+    """Adds the routes of all dialects to an application and tells the dialect of a request.
 
-    HEAD is answered as GET would be. Where there is only POST, HEAD is answered with an
-    empty 200. OPTIONS is answered with the allowed methods.
+    default: the dialect of requests that reach no route.
     """
-    methods: dict[str, dict[str, Handler]] = {}
-    for route in routes:
-        methods.setdefault(route.path, {})[route.method] = route.handler
-    for base, (path, handlers) in itertools.product(bases, methods.items()):
-        by_method = {"HEAD": handlers.get("GET", _empty), **handlers}
-        by_method["OPTIONS"] = _options(", ".join(sorted((*by_method, "OPTIONS"))))
-        for end in ("/", ""):  # the longer first: a placeholder would match the slash too
-            resource = app.router.add_resource(f"{base}{path}{end}")
-            for method, handler in by_method.items():
-                resource.add_route(method, handler)
+
+    def __init__(self, app: web.Application, default: Dialect) -> None:
+        self._app = app
+        self._default = default
+        self._dialects: dict[web.AbstractResource, Dialect] = {}
+
+    def add(
+        self, dialect: Dialect, routes: Iterable[Route], *, bases: Iterable[str] = API_BASES
+    ) -> None:
+        """Add the routes of a dialect under each base, with and without a slash at the end.
+
+        HEAD is answered as GET would be. Where there is only POST, HEAD is answered with an
+        empty 200. OPTIONS is answered with the allowed methods.
+        """
+        methods: dict[str, dict[str, Handler]] = {}
+        for route in routes:
+            methods.setdefault(route.path, {})[route.method] = route.handler
+        for base, (path, handlers) in itertools.product(bases, methods.items()):
+            by_method = {"HEAD": handlers.get("GET", _empty), **handlers}
+            by_method["OPTIONS"] = _options(", ".join(sorted((*by_method, "OPTIONS"))))
+            for end in ("/", ""):  # the longer first: a placeholder would match the slash too
+                resource = self._app.router.add_resource(f"{base}{path}{end}")
+                self._dialects[resource] = dialect
+                for method, handler in by_method.items():
+                    resource.add_route(method, handler)
+
+    def dialect_of(self, request: web.Request) -> Dialect:
+        """Return the dialect of the route that a request has reached, or the default."""
+        resource = request.match_info.route.resource
+        if resource is not None:
+            return self._dialects.get(resource, self._default)
+        # The method is not allowed, or there is no such path: aiohttp names no resource then.
+        for resource, dialect in self._dialects.items():
+            if _matches(resource, request.path):
+                return dialect
+        return self._default
+
+
+def _matches(resource: web.AbstractResource, path: str) -> bool:
+    info = resource.get_info()
+    if pattern := info.get("pattern"):
+        return pattern.fullmatch(path) is not None
+    return info.get("path") == path
 
 
 async def _empty(_: web.Request) -> web.StreamResponse:

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from itertools import islice
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.errors import BodyTimeout, GatewayError, InternalError, InvalidRequest, overloaded
+from gateway.http.error_response import ErrorResponse
 from gateway.server.connection_limit import ConnectionLimit
 
 _log = structlog.get_logger("server")
@@ -38,14 +38,14 @@ class ConnectionContext:
 
     A changed setting applies to later connections and requests.
 
-    render_error: returns the body of an error for a request that has no route yet.
+    render: returns the answer to an error of a request that has no route yet.
     head_timeout: seconds that the head of a request may take.
     send_buffer: bytes that the kernel buffers for a client; None leaves it to the system.
     limit: counts the connections.
     refused: transports of refused connections that stay open until the client has read why.
     """
 
-    render_error: Callable[[GatewayError], bytes]
+    render: Callable[[GatewayError], ErrorResponse]
     head_timeout: float = 10.0
     send_buffer: int | None = None
     limit: ConnectionLimit = field(default_factory=ConnectionLimit)
@@ -156,11 +156,7 @@ class Connection(RequestHandler):
         else:
             _log.error("bug", exc_info=exc)
             error = InternalError()
-        response = web.Response(
-            status=error.status,
-            body=self._context.render_error(error),
-            content_type="application/json",
-        )
+        response = self._context.render(error).as_response()
         response.force_close()
         return response
 
@@ -183,7 +179,7 @@ class Connection(RequestHandler):
     def _refuse(self, transport: asyncio.Transport) -> None:
         """Send the refusal without a task, a parser or a log line for each connection."""
         self._close = True  # what the client sends is not parsed
-        transport.write(self._refusal(overloaded()))
+        transport.write(self._context.render(overloaded()).as_bytes())
         refused = self._context.refused
         if len(refused) >= _MAX_LINGERING or not transport.can_write_eof():
             transport.close()
@@ -209,7 +205,7 @@ class Connection(RequestHandler):
             return
         _log.info("head_timeout")
         error = BodyTimeout("The request's head did not arrive in time.")
-        self.transport.write(self._refusal(error))
+        self.transport.write(self._context.render(error).as_bytes())
         self.force_close()
 
     def _start_pause_timer(self) -> None:
@@ -225,17 +221,6 @@ class Connection(RequestHandler):
             return
         _log.info("too_much_sent_ahead", requests=len(self._messages))
         self.transport.abort()
-
-    def _refusal(self, error: GatewayError) -> bytes:
-        """Build a complete HTTP answer for a connection that has no request object."""
-        body = self._context.render_error(error)
-        retry = b"Retry-After: 1\r\n" if error.retry_after else b""
-        reason = HTTPStatus(error.status).phrase.encode("ascii")
-        return (
-            b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\n%bx-should-retry: true\r\n"
-            b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
-            % (error.status, reason, retry, len(body), body)
-        )
 
 
 class HttpServer(web.Server):

@@ -18,6 +18,7 @@ from aiohttp import web, web_app
 
 from gateway.config.settings import Config
 from gateway.errors import GatewayError
+from gateway.http.error_response import ErrorResponse
 from gateway.http.in_flight import InFlightRequests
 from gateway.http.request_body import make_request_without_expect
 from gateway.server.connection import Connection, ConnectionContext, HttpServer
@@ -84,13 +85,13 @@ class Entrypoint(web.ServerRunner):
     Must be created in the event loop. `cleanup` closes it with all its applications.
 
     in_flight: the open requests, also those of former applications.
-    render_error: returns the body of an error for a request that has no route yet.
+    render: returns the answer to an error of a request that has no route yet.
     """
 
     def __init__(
-        self, in_flight: InFlightRequests, render_error: Callable[[GatewayError], bytes]
+        self, in_flight: InFlightRequests, render: Callable[[GatewayError], ErrorResponse]
     ) -> None:
-        self._context = ConnectionContext(render_error)
+        self._context = ConnectionContext(render)
         server = HttpServer(
             self._handle,
             request_factory=self._make_request,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app, render_error
+from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app, render_without_route
 from gateway.config.settings import Config
 from gateway.http.in_flight import InFlightRequests
 from gateway.server import listeners
@@ -128,7 +128,7 @@ async def create_entrypoint(
     `accept_connections`, and at the end `stop_entrypoint`, must follow.
     """
     in_flight = InFlightRequests()
-    entrypoint = Entrypoint(in_flight, render_error)
+    entrypoint = Entrypoint(in_flight, render_without_route)
     try:
         await entrypoint.setup()
         app = build_app(config, in_flight, shared, on_secret=on_secret)

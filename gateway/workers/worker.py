@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from gateway.app import render_error
+from gateway.app import render_without_route
 from gateway.http.in_flight import InFlightRequests
 from gateway.observability import tracebacks
 from gateway.server import single_process
@@ -60,7 +60,7 @@ class Worker:
         self._master_lost = False
         self._share = ConnectionShare()
         self._in_flight = InFlightRequests()
-        self._entrypoint = Entrypoint(self._in_flight, render_error)
+        self._entrypoint = Entrypoint(self._in_flight, render_without_route)
         self._listening = False
         self._revisions = Revisions(self._entrypoint, self.rpc)
         self._commands: asyncio.Queue[PrepareRevision | ServeRevision | DropRevision] = (

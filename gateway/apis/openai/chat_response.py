@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.apis.openai import tool_calls
-from gateway.apis.openai.errors import error_object
+from gateway.apis.openai.errors import error_frame
 from gateway.apis.openai.usage import usage_object
 from gateway.errors import GatewayError
 from gateway.generation.outcome import Generation, Usage
@@ -76,7 +76,7 @@ class ChatResponseEncoder:
         return b"".join(frames)
 
     def error(self, error: GatewayError) -> bytes:
-        return b"data: " + msgspec.json.encode(error_object(error)) + b"\n\n"
+        return error_frame(error)
 
     def whole(self, pieces: Sequence[Piece]) -> bytes:
         message: dict[str, Any] = {

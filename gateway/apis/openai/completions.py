@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.apis import fim_templates
 from gateway.apis.json_body import convert, parse_object
-from gateway.apis.openai.errors import error_object
+from gateway.apis.openai.errors import error_frame
 from gateway.apis.openai.parameters import StreamOptions, ignored_parameters, stop_strings
 from gateway.apis.openai.usage import usage_object
 from gateway.errors import GatewayError, InvalidRequest
@@ -104,7 +104,7 @@ class TextCompletionEncoder:
         return b"".join([*frames, b"data: [DONE]\n\n"])
 
     def error(self, error: GatewayError) -> bytes:
-        return b"data: " + msgspec.json.encode(error_object(error)) + b"\n\n"
+        return error_frame(error)
 
     def whole(self, pieces: Sequence[Piece]) -> bytes:
         reasons = self._generation.finish_reasons

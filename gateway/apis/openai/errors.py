@@ -29,3 +29,8 @@ def error_object(error: GatewayError) -> dict[str, Any]:
 def error_body(error: GatewayError) -> bytes:
     """Return the body of an answer that is an error."""
     return msgspec.json.encode(error_object(error))
+
+
+def error_frame(error: GatewayError) -> bytes:
+    """Return the frame that ends a stream which has failed."""
+    return b"data: " + error_body(error) + b"\n\n"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
 import re
-import secrets
 import string
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,6 +19,7 @@ from gateway.generation.request import Tool, ToolCall, ToolChoice
 MAX_TOOLS = 256
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_RANDOM = random.SystemRandom()
 _ID_CHARACTERS = string.ascii_letters + string.digits
 
 
@@ -170,7 +171,7 @@ def tool_call_objects(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
 
 
 def _tool_call_object(name: str) -> dict[str, Any]:
-    random_part = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(24))
+    random_part = "".join(_RANDOM.choice(_ID_CHARACTERS) for _ in range(24))
     return {
         "id": f"call_{random_part}",
         "type": "function",

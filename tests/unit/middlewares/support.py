@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from gateway.apis.openai import errors
+from gateway.apis.openai.dialect import OpenAIDialect
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
 from gateway.middleware import WINDOWS, Handler, Middleware, as_aiohttp_middleware
@@ -48,7 +48,7 @@ async def running(
     *chain: Middleware, handler: Handler = ok, windows: RateWindows | None = None
 ) -> AsyncIterator[App]:
     """The chain inside the boundary, as in the gateway."""
-    error_handler = ErrorHandler(errors.error_body, InFlightRequests(), frozenset())
+    error_handler = ErrorHandler(lambda _: OpenAIDialect(), InFlightRequests(), frozenset())
     steps: list[Middleware] = [error_handler, *chain]
     app = web.Application(middlewares=[as_aiohttp_middleware(step) for step in steps])
     app[WINDOWS] = windows or SlidingWindows()

@@ -1,0 +1,48 @@
+"""Describes OpenAI's dialect to the rest of the gateway: errors, models, headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.apis.openai import errors
+from gateway.errors import GatewayError
+from gateway.generation.model import Model
+
+# Clients need a number as `created` of a model; Fitten gives none.
+_MODEL_CREATED = 1_735_689_600
+
+
+class OpenAIDialect:
+    """Renders errors and models as OpenAI's SDKs read them; see `Dialect`."""
+
+    def error_body(self, error: GatewayError) -> bytes:
+        """Return `{"error": {...}}`."""
+        return errors.error_body(error)
+
+    def response_headers(self, seconds: float) -> Mapping[str, str]:
+        """Return the headers by which OpenAI's SDKs log a request."""
+        return {
+            "openai-processing-ms": str(round(seconds * 1000)),
+            "openai-version": "2020-10-01",
+        }
+
+    def models_body(self, models: Sequence[Model]) -> bytes:
+        """Return the body of GET /v1/models."""
+        return msgspec.json.encode({"object": "list", "data": [_model_object(m) for m in models]})
+
+    def model_body(self, model: Model) -> bytes:
+        """Return the body of GET /v1/models/{id}."""
+        return msgspec.json.encode(_model_object(model))
+
+
+def _model_object(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": _MODEL_CREATED,
+        "owned_by": "fitten",
+        "display_name": model.display_name,
+    }

@@ -1,0 +1,71 @@
+"""Renders errors as answers: the one place that decides status, headers and body.
+
+The error handler, refused connections, broken HTTP and refused versions all use it. In a stream
+that has begun, an error is a frame, which the endpoint's encoder renders.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import responses
+
+from aiohttp import web
+
+from gateway.apis.base import Dialect
+from gateway.errors import GatewayError, MethodNotAllowed
+
+# Official SDKs sleep as long as Retry-After says, some without a limit. For a longer wait
+# they get no Retry-After and are asked not to retry (wire rule 11).
+_MAX_RETRY_AFTER = 60.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorResponse:
+    """Holds an error's answer in a dialect, not yet sent."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def as_response(self) -> web.Response:
+        """Return it for a handler to return."""
+        return web.Response(
+            status=self.status,
+            headers=self.headers,
+            body=self.body,
+            content_type="application/json",
+        )
+
+    def as_bytes(self) -> bytes:
+        """Return a whole HTTP/1.1 answer that closes the connection.
+
+        It is for clients that get no request object, so aiohttp cannot answer them.
+        """
+        lines = [
+            f"HTTP/1.1 {self.status} {responses.get(self.status, '')}",
+            "Content-Type: application/json",
+            *(f"{name}: {value}" for name, value in self.headers.items()),
+            "Connection: close",
+            f"Content-Length: {len(self.body)}",
+        ]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
+
+
+def render_error(error: GatewayError, dialect: Dialect) -> ErrorResponse:
+    """Return the answer to an error: the body is the dialect's, most headers are common."""
+    headers: dict[str, str] = {}
+    retryable = error.retryable
+    if error.retry_after is not None:
+        if error.retry_after <= _MAX_RETRY_AFTER:
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+            headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
+        else:
+            retryable = False
+    headers["x-should-retry"] = "true" if retryable else "false"
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
+    return ErrorResponse(error.status, headers, dialect.error_body(error))

@@ -1,0 +1,87 @@
+"""Every route has a dialect, and an error on its way is shown in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from gateway.errors import GatewayError, InvalidRequest
+from gateway.generation.model import Model
+from gateway.http.error_handler import ErrorHandler
+from gateway.http.in_flight import InFlightRequests
+from gateway.http.routing import DialectRoutes, Route
+from gateway.middleware import as_aiohttp_middleware
+
+
+class NamedDialect:
+    """A dialect whose every answer has its name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def error_body(self, error: GatewayError) -> bytes:
+        return f"{self._name}: {error.status}".encode()
+
+    def response_headers(self, seconds: float) -> Mapping[str, str]:
+        return {"x-dialect": self._name}
+
+    def models_body(self, models: Sequence[Model]) -> bytes:
+        return self._name.encode()
+
+    def model_body(self, model: Model) -> bytes:
+        return self._name.encode()
+
+
+async def refuse(_: web.Request) -> web.StreamResponse:
+    raise InvalidRequest("Refused.")
+
+
+async def crash(_: web.Request) -> web.StreamResponse:
+    raise RuntimeError("a bug")
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    app = web.Application()
+    routes = DialectRoutes(app, default=NamedDialect("usual"))
+    handler = ErrorHandler(routes.dialect_of, InFlightRequests(), frozenset())
+    app.middlewares.append(as_aiohttp_middleware(handler))
+    app.on_response_prepare.append(handler.on_response_prepare)
+    routes.add(NamedDialect("one"), [Route("POST", "/chat", refuse)])
+    routes.add(
+        NamedDialect("two"),
+        [Route("POST", "/messages", crash), Route("GET", "/things/{id:.+}", refuse)],
+    )
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "dialect", "status"),
+    [
+        ("POST", "/v1/chat", "one", 400),
+        ("POST", "/chat/", "one", 400),
+        ("POST", "/v1/messages", "two", 500),
+        ("GET", "/v1/things/a/b", "two", 400),
+        ("DELETE", "/v1/messages", "two", 405),
+        ("DELETE", "/v1/things/a", "two", 405),
+        ("POST", "/nothing", "usual", 404),
+    ],
+)
+async def test_an_error_is_shown_in_the_dialect_of_its_route(
+    url: str, method: str, path: str, dialect: str, status: int
+) -> None:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.request(method, url + path) as response,
+    ):
+        assert response.status == status
+        assert await response.text() == f"{dialect}: {status}"
+        assert response.headers["x-dialect"] == dialect
