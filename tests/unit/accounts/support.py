@@ -1,4 +1,4 @@
-"""Accounts for the tests of the pool: a clock moved by hand, sessions that are as they are told."""
+"""Accounts for the tests of the pool: a clock and sessions that the test controls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PoolClock:
 
 
 class FakeSession:
-    """A session of which a test says how it is."""
+    """A session whose state the test sets."""
 
     def __init__(self) -> None:
         self.ready = True
@@ -50,7 +50,7 @@ def make_pool(
     retry_ratio: float = 0.2,
     completion_limit: int = 2,
 ) -> LocalPool[Any]:
-    """A pool with accounts a, b, c ... of so many slots."""
+    """Return a pool with accounts a, b, c ... that have these numbers of slots."""
     clock = clock or PoolClock()
     accounts = [
         Account(
@@ -66,7 +66,7 @@ def make_pool(
 
 
 class ManualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is a clock that is moved by hand."""
+    """An event loop whose time is a clock that the test sets."""
 
     def __init__(self, clock: PoolClock) -> None:
         super().__init__()

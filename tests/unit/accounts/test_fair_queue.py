@@ -1,4 +1,4 @@
-"""The line before the pool: bounded, in turn by key."""
+"""The queue before the pool: bounded, in turn by key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.accounts.fair_queue import FairQueue
 
 
 def filled(length: int, *pushed: tuple[str, int]) -> FairQueue[str]:
-    """A queue with so many items of each key, in this order."""
+    """Return a queue with this number of items of each key, in this order."""
     queue: FairQueue[str] = FairQueue(length)
     for key, count in pushed:
         for number in range(count):
@@ -46,11 +46,11 @@ def test_one_key_cannot_keep_the_others_out() -> None:
     assert queue.size == 4
 
 
-def test_a_queue_of_length_nought_takes_nothing() -> None:
+def test_a_queue_of_length_zero_takes_nothing() -> None:
     assert FairQueue[str](0).push("a", "item") == "item"
 
 
-def test_what_has_left_is_not_served() -> None:
+def test_removed_items_are_not_served() -> None:
     queue = filled(9, ("a", 2), ("b", 1))
     assert queue.remove("a", "a0")
     assert not queue.remove("a", "a0")
@@ -66,21 +66,21 @@ def test_an_empty_queue_has_nothing_to_give() -> None:
 @given(
     st.lists(st.one_of(st.sampled_from("abcd"), st.none(), st.integers(0, 30))), st.integers(0, 6)
 )
-def test_nothing_is_lost_or_doubled_and_the_length_is_kept(
-    steps: list[object], length: int
+def test_no_item_is_lost_or_served_twice_and_the_length_is_kept(
+    operations: list[object], length: int
 ) -> None:
     queue: FairQueue[int] = FairQueue(length)
     waiting: dict[int, str] = {}
-    for number, step in enumerate(steps):
-        if isinstance(step, str):
-            waiting[number] = step
-            displaced = queue.push(step, number)
+    for number, operation in enumerate(operations):
+        if isinstance(operation, str):
+            waiting[number] = operation
+            displaced = queue.push(operation, number)
             if displaced is not None:
                 del waiting[displaced]
-        elif step is None and waiting:
+        elif operation is None and waiting:
             del waiting[queue.pop()]
-        elif isinstance(step, int) and step in waiting:
-            assert queue.remove(waiting.pop(step), step)
+        elif isinstance(operation, int) and operation in waiting:
+            assert queue.remove(waiting.pop(operation), operation)
         assert queue.size == len(waiting) <= length
     assert sorted(queue.clear()) == sorted(waiting)
 

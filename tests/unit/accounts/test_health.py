@@ -1,4 +1,4 @@
-"""What an account's calls make of it."""
+"""How the outcomes of calls change an account's health."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def bench() -> HealthBench:
     ],
     ids=lambda value: value if isinstance(value, str) else repr(value)[:30],
 )
-def test_an_error_says_what_it_means_for_the_account(
+def test_each_error_has_its_meaning_for_the_account(
     error: BaseException | None, outcome: str
 ) -> None:
     assert outcome_of(error) == outcome
@@ -147,7 +147,7 @@ def test_failures_of_long_ago_do_not_count_in_the_share() -> None:
     assert bench.state() == "healthy"
 
 
-def test_failures_can_be_told_to_change_nothing() -> None:
+def test_failures_can_be_set_to_change_nothing() -> None:
     bench = HealthBench(failures=0)
     bench.call("bad", times=100)
     assert bench.state() == "healthy"
@@ -183,7 +183,7 @@ def test_a_probe_that_succeeds_closes_the_breaker(bench: HealthBench) -> None:
     assert bench.state() == "healthy"
 
 
-def test_a_probe_whose_caller_leaves_is_followed_by_another(bench: HealthBench) -> None:
+def test_a_probe_whose_client_leaves_is_followed_by_another(bench: HealthBench) -> None:
     bench.call("bad", times=5)
     bench.wait(5)
     bench.call("unknown")
@@ -198,7 +198,7 @@ def test_an_account_whose_probe_is_answered_is_in_use_but_on_trial(bench: Health
     bench.health.answered()
     assert bench.state() == "healthy"
     assert bench.health.admits()
-    bench.health.end("bad", probe=False)  # it fell silent after all
+    bench.health.end("bad", probe=False)  # it stopped sending after all
     assert (bench.state(), bench.health.wait()) == ("cooling", 10)
 
 

@@ -1,4 +1,4 @@
-"""The pool's promises one by one; what holds in every order of events is in test_pool_states."""
+"""What the pool does, case by case; `test_pool_states` tests every order of events."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def taken(pool: LocalPool[Any]) -> str:
     return lease.account.name
 
 
-async def in_line(
+async def queued_request(
     pool: LocalPool[Any], key: str | None = "key", wait: float = 5.0
 ) -> asyncio.Task[Any]:
-    """A caller that has come to wait."""
+    """Start a request that waits in the queue."""
     before = pool.summary().queued
     task = asyncio.create_task(pool.acquire(key, wait))
     await asyncio.sleep(0)
@@ -66,28 +66,28 @@ def test_a_small_call_can_prefer_an_account() -> None:
     assert pool.take_completion(prefer="nobody").account.name
 
 
-async def test_who_waits_is_served_as_soon_as_a_slot_is_free() -> None:
+async def test_a_queued_request_is_served_as_soon_as_a_slot_is_free() -> None:
     pool = make_pool(1)
     lease = pool.take()
     assert lease is not None
-    waiter = await in_line(pool)
+    waiter = await queued_request(pool)
     assert pool.take() is None
     lease.release("good")
     assert (await waiter).account.name == "a"
     assert pool.summary().queued == 0
 
 
-async def test_nobody_overtakes_those_in_line() -> None:
+async def test_no_request_overtakes_queued_ones() -> None:
     pool = make_pool(1)
     lease = pool.take()
     assert lease is not None
-    waiter = await in_line(pool)
+    waiter = await queued_request(pool)
     lease.release("good")
     assert pool.take() is None
     (await waiter).release("good")
 
 
-async def test_a_wait_that_is_too_long_is_told_and_leaves_no_trace() -> None:
+async def test_a_wait_that_is_too_long_is_an_error_and_leaves_the_queue_empty() -> None:
     pool = make_pool(1)
     pool.take()
     with pytest.raises(Unavailable) as caught:
@@ -97,20 +97,20 @@ async def test_a_wait_that_is_too_long_is_told_and_leaves_no_trace() -> None:
     assert pool.summary().queued == 0
 
 
-async def test_a_line_that_is_too_long_is_told() -> None:
+async def test_a_full_queue_is_an_error() -> None:
     pool = make_pool(1, queue_length=1)
     pool.take()
-    waiter = await in_line(pool)
+    waiter = await queued_request(pool)
     with pytest.raises(Unavailable) as caught:
         await pool.acquire("key", 5)
     assert caught.value.code == "server_is_overloaded"
     waiter.cancel()
 
 
-async def test_who_has_to_give_way_is_told() -> None:
+async def test_a_displaced_request_gets_an_error() -> None:
     pool = make_pool(1, queue_length=2)
     pool.take()
-    first, second = await in_line(pool, "batch"), await in_line(pool, "batch")
+    first, second = await queued_request(pool, "batch"), await queued_request(pool, "batch")
     other = asyncio.create_task(pool.acquire("alice", 5))
     with pytest.raises(Unavailable):
         await second
@@ -119,20 +119,20 @@ async def test_who_has_to_give_way_is_told() -> None:
         task.cancel()
 
 
-async def test_a_caller_that_leaves_is_out_of_the_line_at_once() -> None:
+async def test_a_request_that_is_cancelled_leaves_the_queue_at_once() -> None:
     pool = make_pool(1)
     pool.take()
-    waiter = await in_line(pool)
+    waiter = await queued_request(pool)
     waiter.cancel()
     await asyncio.wait([waiter])
     assert pool.summary().queued == 0
 
 
-async def test_a_slot_that_is_given_to_who_leaves_comes_back() -> None:
+async def test_a_slot_given_to_a_cancelled_request_comes_back() -> None:
     pool = make_pool(1)
     lease = pool.take()
     assert lease is not None
-    waiter = await in_line(pool)
+    waiter = await queued_request(pool)
     lease.release("good")
     waiter.cancel()
     await asyncio.wait([waiter])
@@ -140,24 +140,24 @@ async def test_a_slot_that_is_given_to_who_leaves_comes_back() -> None:
     assert pool.summary().streams == 0
 
 
-async def test_who_waits_is_served_by_an_account_that_is_back() -> None:
+async def test_a_queued_request_is_served_by_an_account_that_is_back() -> None:
     clock = PoolClock()
     pool = make_pool(1, 1, clock=clock)
     cooling = pool.take()
     assert cooling is not None
     cooling.release("limited", RateLimited("429", retry_after=0.05))
     pool.take()
-    waiter = await in_line(pool)
+    waiter = await queued_request(pool)
     clock.now += 0.06
     async with asyncio.timeout(LONGEST_WAIT):
         assert (await waiter).account is cooling.account
 
 
-async def test_who_waits_is_told_when_the_last_account_goes() -> None:
+async def test_queued_requests_get_an_error_when_the_last_account_goes() -> None:
     pool = make_pool(1)
     lease = pool.take()
     assert lease is not None
-    waiters = [await in_line(pool) for _ in range(3)]
+    waiters = [await queued_request(pool) for _ in range(3)]
     lease.release("limited", RateLimited("limited", retry_after=7))
     errors = await asyncio.gather(*waiters, return_exceptions=True)
     assert len({id(error) for error in errors}) == 3
@@ -167,7 +167,7 @@ async def test_who_waits_is_told_when_the_last_account_goes() -> None:
         assert 7 <= error.retry_after <= 8.5
 
 
-async def test_without_an_account_the_soonest_says_why_and_when() -> None:
+async def test_without_an_account_the_error_says_why_and_when_the_next_is_back() -> None:
     pool = make_pool(1, 1, failures=1, pause=30)
     first, second = pool.take(), pool.take()
     assert first is not None
@@ -184,7 +184,7 @@ async def test_without_an_account_the_soonest_says_why_and_when() -> None:
         await pool.acquire("key", 5)
 
 
-async def test_without_an_account_the_last_failure_is_told() -> None:
+async def test_without_an_account_the_error_names_the_last_failure() -> None:
     pool = make_pool(1, failures=1, pause=30)
     lease = pool.take()
     assert lease is not None
@@ -195,7 +195,7 @@ async def test_without_an_account_the_last_failure_is_told() -> None:
     assert error.message.endswith(": The certificate is not trusted.")
 
 
-async def test_when_all_credentials_are_refused_nobody_is_to_try_again() -> None:
+async def test_when_all_credentials_are_refused_the_error_is_not_retryable() -> None:
     pool = make_pool(1, 1)
     for account in pool.accounts:
         account.session.refuse()
@@ -216,7 +216,7 @@ def test_before_the_first_login_the_pool_is_not_ready_but_takes_requests() -> No
     assert pool.take() is not None
 
 
-def test_the_summary_counts_who_serves() -> None:
+def test_the_summary_counts_accounts_that_serve() -> None:
     pool = make_pool(2, 2, 2)
     pool.take()
     pool.take()

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: no slot is lost or given twice, and callers take turns."""
+"""In every order of events: no slot is lost or given twice, and callers take turns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PoolCaller:
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """Callers that come, wait, leave and end in every way, before accounts that come and go."""
+    """Requests that come, wait, leave and end in every way, before accounts that come and go."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,11 +48,11 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool = make_pool(*limits, clock=self.clock, failures=2, pause=4.0, queue_length=LENGTH)
         self.small: list[LocalLease[Any]] = []
 
-    def settle(self, *steps: Callable[[], object]) -> None:
-        """Take these steps in one go, then let everybody run."""
+    def settle(self, *calls: Callable[[], object]) -> None:
+        """Make these calls in one go, then run the event loop."""
         faults: list[Any] = []
         self.loop.set_exception_handler(lambda _, context: faults.append(context))
-        self.loop.call_soon(lambda: [step() for step in steps])
+        self.loop.call_soon(lambda: [call() for call in calls])
         self.loop.settle()
         assert not faults
         for caller in list(self.callers):
@@ -70,7 +70,7 @@ class PoolMachine(RuleBasedStateMachine):
                 caller.queued = True
 
     def note_turn(self, served: PoolCaller) -> None:
-        """Nobody is passed twice by the same key; within a key nobody is passed at all."""
+        """Check that no key overtakes another twice, and that a key's own requests keep order."""
         seen = set()
         for other in self.callers:
             if other.task.done() or not other.queued or other.key in seen:
@@ -79,7 +79,7 @@ class PoolMachine(RuleBasedStateMachine):
             other.passed[served.key] += 1
             if other.key != served.key:
                 assert other.passed[served.key] <= 1
-        for other in self.callers:  # the next of its key begins anew
+        for other in self.callers:  # the next of its key starts again
             if other.key == served.key:
                 other.passed.clear()
 
@@ -106,7 +106,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.holders())
     @rule(data=st.data())
-    def hear(self, data: Any) -> None:
+    def read_error(self, data: Any) -> None:
         self.settle(data.draw(st.sampled_from(self.holders())).lease.answered)
 
     @precondition(lambda self: self.waiters())
@@ -116,11 +116,11 @@ class PoolMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.holders() and self.waiters())
     @rule(data=st.data())
-    def leave_in_the_moment_of_being_served(self, data: Any) -> None:
+    def leave_while_being_served(self, data: Any) -> None:
         holder = data.draw(st.sampled_from(self.holders()))
         leaver = data.draw(st.sampled_from(self.waiters()))
         self.callers.remove(holder)
-        # Whoever is served has not run yet when the other leaves; it may be the same.
+        # The request that is served has not run yet when the other leaves; it may be the same.
         self.settle(partial(holder.lease.release, "good"), leaver.task.cancel)
 
     @rule(seconds=st.sampled_from([0.5, 1.1, 5.0, 40.0]))
@@ -155,12 +155,12 @@ class PoolMachine(RuleBasedStateMachine):
         assert sum(a.completions_busy for a in self.pool.accounts) == len(self.small)
 
     @invariant()
-    def the_line_is_bounded_and_holds_those_who_wait(self) -> None:
+    def the_queue_is_bounded_and_holds_what_waits(self) -> None:
         if hasattr(self, "pool"):
             assert self.pool.summary().queued == len(self.waiters()) <= LENGTH
 
     @invariant()
-    def nobody_waits_while_a_slot_is_free_or_when_there_will_be_none(self) -> None:
+    def no_request_waits_while_a_slot_is_free_or_none_can_come(self) -> None:
         if hasattr(self, "pool") and self.waiters():
             assert not [a for a in self.pool.accounts if a.admits() and a.busy < a.limit]
             assert [a for a in self.pool.accounts if a.wait() == 0]
@@ -175,7 +175,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.loop.close()
 
 
-def test_who_waits_is_served_in_the_very_moment_in_which_a_pause_ends() -> None:
+def test_a_queued_request_is_served_at_the_moment_when_a_pause_ends() -> None:
     machine = PoolMachine()
     machine.start([1, 1])
     machine.come("x", 50.0)

@@ -1,4 +1,4 @@
-"""What a reload must not change: slots that are out, who waits, and what is known of accounts."""
+"""What a reload must not change: slots in use, queued requests, the health of accounts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gateway.errors import Unavailable
 from tests.unit.accounts.support import PoolClock, make_pool
 
 
-async def in_line(pool: LocalPool[Any], key: str) -> asyncio.Task[Any]:
+async def queued_request(pool: LocalPool[Any], key: str) -> asyncio.Task[Any]:
     task = asyncio.create_task(pool.acquire(key, 5.0))
     await asyncio.sleep(0)
     return task
 
 
-def test_slots_that_are_out_count_with_the_new_settings_too() -> None:
+def test_slots_in_use_count_with_the_new_settings_too() -> None:
     former, pool = make_pool(2), make_pool(2)
     lease = former.take()
     assert lease is not None
@@ -29,7 +29,7 @@ def test_slots_that_are_out_count_with_the_new_settings_too() -> None:
     assert pool.take() is not None
 
 
-def test_a_lower_limit_holds_for_what_comes() -> None:
+def test_a_lower_limit_holds_for_new_requests() -> None:
     former, pool = make_pool(3), make_pool(1)
     leases = [former.take() for _ in range(3)]
     pool.take_over(former)
@@ -40,13 +40,13 @@ def test_a_lower_limit_holds_for_what_comes() -> None:
     assert pool.take() is not None
 
 
-async def test_who_waits_keeps_the_place_before_who_comes_later() -> None:
+async def test_a_queued_request_keeps_its_place_before_later_ones() -> None:
     former, pool = make_pool(1), make_pool(1)
     lease = former.take()
     assert lease is not None
-    waiting = await in_line(former, "key")
+    waiting = await queued_request(former, "key")
     pool.take_over(former)
-    later = await in_line(pool, "key")
+    later = await queued_request(pool, "key")
     assert pool.summary().queued == 2
     lease.release("good")
     first = await waiting
@@ -56,21 +56,21 @@ async def test_who_waits_keeps_the_place_before_who_comes_later() -> None:
     assert pool.summary().queued == pool.summary().streams == 0
 
 
-async def test_who_waits_with_the_former_pool_is_served_by_a_new_account() -> None:
+async def test_a_request_queued_in_the_former_pool_is_served_by_a_new_account() -> None:
     former, pool = make_pool(1), make_pool(1, 1)
     assert former.take() is not None
-    waiting = await in_line(former, "key")
+    waiting = await queued_request(former, "key")
     pool.take_over(former)
     assert (await waiting).account.name == "b"
 
 
-async def test_who_comes_to_the_former_pool_still_is_served_from_the_same_slots() -> None:
+async def test_a_request_to_the_former_pool_is_served_from_the_same_slots() -> None:
     former, pool = make_pool(1), make_pool(1)
     pool.take_over(former)
     lease = former.take()
     assert lease is not None
     assert pool.take() is None
-    waiting = await in_line(former, "key")
+    waiting = await queued_request(former, "key")
     lease.release("good")
     (await waiting).release("good")
     assert pool.take() is not None
@@ -91,7 +91,7 @@ def test_a_pause_outlasts_a_reload() -> None:
     assert probe.probe
 
 
-def test_other_rules_of_health_hold_at_once() -> None:
+def test_new_rules_of_health_hold_at_once() -> None:
     former, pool = make_pool(1, failures=5), make_pool(1, failures=1)
     pool.take_over(former)
     lease = pool.take()
@@ -100,10 +100,10 @@ def test_other_rules_of_health_hold_at_once() -> None:
     assert pool.accounts[0].state == "cooling"
 
 
-async def test_the_line_has_the_new_length() -> None:
+async def test_the_queue_has_the_new_length() -> None:
     former, pool = make_pool(1, queue_length=5), make_pool(1, queue_length=1)
     assert former.take() is not None
-    waiting = await in_line(former, "key")
+    waiting = await queued_request(former, "key")
     pool.take_over(former)
     with pytest.raises(Unavailable):
         await pool.acquire("key", 5.0)

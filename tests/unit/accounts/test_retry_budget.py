@@ -18,14 +18,14 @@ def test_the_first_failure_may_be_repeated() -> None:
 def test_five_requests_earn_a_repeat() -> None:
     budget = RetryBudget(0.2)
     budget.spend()
-    for _ in range(10):  # five of them for what was lent at the start
+    for _ in range(10):  # five of them for the repeat that was granted at the start
         assert not budget.allows_retry
         budget.earn()
     assert budget.spend()
     assert not budget.allows_retry
 
 
-def test_calm_times_save_up_ten_repeats_and_no_more() -> None:
+def test_at_most_ten_repeats_are_saved_up() -> None:
     budget = RetryBudget(0.2)
     for _ in range(10_000):
         budget.earn()

@@ -1,1 +1,1 @@
-"""Several processes as one gateway: the line between them, and what the parent keeps."""
+"""Several processes as one gateway: their channel, and what the master keeps."""

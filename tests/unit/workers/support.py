@@ -1,4 +1,4 @@
-"""A parent's desk and a worker's view of it, at the two ends of a real socket."""
+"""The master's RPC server and the worker's client, at the two ends of a real socket."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.unit.accounts.support import FakeSession, make_pool
 CONFIG = Config(fitten=FittenSettings(accounts=(AccountSettings("a", Secret("secret")),)))
 
 
-class KeptSession(FakeSession):
-    """A session of the parent's, of which a test says how it is."""
+class MasterSession(FakeSession):
+    """A session in the master whose state the test sets."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -59,20 +59,20 @@ class KeptSession(FakeSession):
         return GatewayError("refused")
 
 
-def kept_pool(*limits: int, **options: Any) -> LocalPool[Any]:
-    """A pool of the parent's with accounts a, b, c ..."""
+def master_pool(*limits: int, **options: Any) -> LocalPool[Any]:
+    """Return a pool of the master with accounts a, b, c ..."""
     pool = make_pool(*limits, **options)
     for account in pool.accounts:
-        account.session = KeptSession(account.name)
+        account.session = MasterSession(account.name)
     return pool
 
 
-class Line:
-    """One worker: `rpc_server` is the parent's end, `remote_state` and `pool` the worker's."""
+class WorkerConnection:
+    """One worker: `rpc_server` is the master's end, `remote_state` and `pool` the worker's."""
 
     def __init__(self, pool: LocalPool[Any], state: MasterState) -> None:
-        self.link = master_channel(self._take, lambda: self.rpc_server.close())
-        self.rpc_server = RpcServer(state, self.link.send)
+        self.channel = master_channel(self._take, lambda: self.rpc_server.close())
+        self.rpc_server = RpcServer(state, self.channel.send)
         self.rpc_server.pools[1] = pool
         self.rpc = RpcClient(self._on_message, lambda: None)
         self.newest_completions = RemoteNewestCompletions(self.rpc)
@@ -93,33 +93,33 @@ class Line:
 
     async def open(self) -> None:
         ours, theirs = socket.socketpair()
-        await self.link.open(ours)
+        await self.channel.open(ours)
         await self.rpc.open(theirs)
 
     def close(self) -> None:
-        """The worker is gone."""
+        """Close both ends, as when the worker has ended."""
         self.rpc.close()
-        self.link.close()
+        self.channel.close()
 
 
 @asynccontextmanager
-async def lines(
+async def connected_workers(
     pool: LocalPool[Any], count: int = 1, state: MasterState | None = None
-) -> AsyncIterator[list[Line]]:
-    """So many workers with one parent."""
+) -> AsyncIterator[list[WorkerConnection]]:
+    """Open `count` workers with one master."""
     state = state or MasterState()
-    opened = [Line(pool, state) for _ in range(count)]
-    for line in opened:
-        await line.open()
+    opened = [WorkerConnection(pool, state) for _ in range(count)]
+    for worker in opened:
+        await worker.open()
     try:
         yield opened
     finally:
-        for line in opened:
-            line.close()
+        for worker in opened:
+            worker.close()
         await asyncio.sleep(0.01)
 
 
 async def settled() -> None:
-    """What is on its way has arrived."""
+    """Wait until the messages that were sent have arrived."""
     for _ in range(20):
         await asyncio.sleep(0.001)

@@ -1,4 +1,4 @@
-"""Workers as processes: who hangs or dies is replaced, who cannot start is told of."""
+"""Workers as processes: one that hangs or dies is replaced, one that cannot start is reported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.waiting import LONGEST_WAIT, eventually
 
 
 class SupervisorBench:
-    """A crew at work, for an office whose accounts the emulator has."""
+    """A supervisor with running workers, and an account service in front of the emulator."""
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         self.config = config
@@ -54,7 +54,7 @@ class SupervisorBench:
 
 @pytest.fixture
 async def bench(emulator: Emulator, tmp_path: Path) -> AsyncIterator[SupervisorBench]:
-    async with at_work(settings(emulator, tmp_path)) as bench:
+    async with open_bench(settings(emulator, tmp_path)) as bench:
         await bench.supervisor.start(bench.accounts, bench.config)
         yield bench
 
@@ -72,7 +72,7 @@ def settings(emulator: Emulator, folder: Path, **server: Any) -> Config:
 
 
 @asynccontextmanager
-async def at_work(config: Config) -> AsyncIterator[SupervisorBench]:
+async def open_bench(config: Config) -> AsyncIterator[SupervisorBench]:
     sockets = listeners.open_listeners("127.0.0.1", 0)
     bench = SupervisorBench(config, sockets)
     async with bench.accounts.open():
@@ -90,7 +90,7 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(
     monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.0, 0.0))
     first = bench.workers[1]
     with structlog.testing.capture_logs() as logs:
-        # The watch sleeps by the former limit still; a death makes it look anew.
+        # The check still sleeps by the former limit; a death makes it run again.
         for number in (signal.SIGKILL, signal.SIGSTOP):
             second = bench.workers[2]
             os.kill(second.pid, number)
@@ -104,7 +104,7 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(
     assert [await bench.health() for _ in range(6)] == [200] * 6
 
 
-async def test_one_that_dies_young_again_and_again_is_given_pauses(
+async def test_a_worker_that_dies_early_again_and_again_is_restarted_after_pauses(
     bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.2, 0.4))
@@ -126,7 +126,7 @@ def replaced(bench: SupervisorBench, worker: WorkerProcess) -> Callable[[], bool
     return is_replaced
 
 
-async def test_a_place_that_cannot_be_filled_is_tried_again(
+async def test_a_worker_that_cannot_be_started_is_tried_again(
     bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.1, 0.1))
@@ -156,7 +156,7 @@ async def test_a_place_that_cannot_be_filled_is_tried_again(
     assert await bench.health() == 200
 
 
-async def test_more_workers_that_cannot_be_started_at_once_come_later(
+async def test_additional_workers_that_cannot_be_started_at_once_start_later(
     bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.1, 0.1))
@@ -181,7 +181,7 @@ async def test_more_workers_that_cannot_be_started_at_once_come_later(
         await bench.supervisor.stop(0.5)
 
 
-async def test_a_prepared_office_is_left_by_all_when_it_is_not_to_be(
+async def test_all_workers_leave_a_prepared_account_service_that_is_rejected(
     bench: SupervisorBench, emulator: Emulator, tmp_path: Path
 ) -> None:
     other = AccountService(2, bench.config, lambda _: None)
@@ -195,7 +195,7 @@ async def test_a_prepared_office_is_left_by_all_when_it_is_not_to_be(
     assert await bench.health() == 200
 
 
-async def test_the_former_office_is_left_once_other_settings_are_served(
+async def test_the_former_account_service_is_left_once_new_settings_are_served(
     bench: SupervisorBench,
 ) -> None:
     other = AccountService(2, bench.config, lambda _: None)
@@ -212,7 +212,7 @@ async def test_the_former_office_is_left_once_other_settings_are_served(
         await bench.supervisor.stop(0.5)
 
 
-async def test_a_worker_that_came_after_the_others_got_ready_takes_the_settings_too(
+async def test_a_worker_that_starts_after_the_others_were_ready_takes_the_settings_too(
     bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.0, 0.0))
@@ -230,7 +230,7 @@ async def test_a_worker_that_came_after_the_others_got_ready_takes_the_settings_
         await bench.supervisor.stop(0.5)
 
 
-async def test_a_worker_that_dies_while_it_gets_ready_refuses_the_settings(
+async def test_a_worker_that_dies_while_it_gets_ready_rejects_the_settings(
     bench: SupervisorBench,
 ) -> None:
     other = AccountService(2, bench.config, lambda _: None)
@@ -249,7 +249,7 @@ async def test_nothing_is_left_when_a_worker_cannot_be_started(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
-    async with at_work(settings(emulator, tmp_path)) as bench:
+    async with open_bench(settings(emulator, tmp_path)) as bench:
         with pytest.raises(WorkerNotReady):
             await bench.supervisor.start(bench.accounts, bench.config)
         await bench.supervisor.stop(0.1)

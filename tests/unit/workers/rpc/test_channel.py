@@ -1,4 +1,4 @@
-"""The line between a worker and its parent: whole messages, or none."""
+"""The channel between a worker and its master: whole messages, or none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gateway.workers.rpc.messages import (
     error_record,
 )
 from gateway.workers.rpc.server import RpcServer
-from tests.unit.workers.support import kept_pool, lines, settled
+from tests.unit.workers.support import connected_workers, master_pool, settled
 from tests.waiting import LONGEST_WAIT
 
 MESSAGES: list[Any] = [
@@ -81,9 +81,9 @@ class Transport:
         (1).to_bytes(4, "big") + b"\x01",
         framed(msgspec.msgpack.encode(["Heartbeat", "x", 2])),
     ],
-    ids=["too long", "no msgpack", "another thing", "another type"],
+    ids=["too long", "not msgpack", "not a message", "wrong type"],
 )
-async def test_a_line_that_brings_nonsense_is_cut(data: bytes) -> None:
+async def test_a_channel_with_an_invalid_message_is_closed(data: bytes) -> None:
     end, taken = received()
     transport = Transport()
     end.connection_made(transport)
@@ -92,7 +92,9 @@ async def test_a_line_that_brings_nonsense_is_cut(data: bytes) -> None:
     assert not taken
 
 
-async def test_a_line_that_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_channel_whose_other_end_does_not_read_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(channel, "_MAX_UNREAD", 100_000)
     lost = asyncio.Event()
     end: Channel[Any] = Channel(FromWorker, lambda _: None, lost.set)
@@ -104,23 +106,23 @@ async def test_a_line_that_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -
         await asyncio.wait_for(lost.wait(), LONGEST_WAIT)
 
 
-async def test_what_is_told_after_the_end_is_lost_without_a_complaint() -> None:
-    async with lines(kept_pool(1)) as (line,):
-        line.link.close()
+async def test_a_message_after_the_end_is_dropped_without_an_error() -> None:
+    async with connected_workers(master_pool(1)) as (worker,):
+        worker.channel.close()
         await settled()
-        line.rpc.send(Heartbeat(1, 2))
+        worker.rpc.send(Heartbeat(1, 2))
         with pytest.raises(Unavailable):
-            await line.pool.acquire("key", 1.0)
+            await worker.pool.acquire("key", 1.0)
 
 
-async def test_a_parent_that_does_not_answer_is_not_waited_for(
+async def test_a_master_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client, "_RESPONSE_MARGIN", 0.05)
     monkeypatch.setattr(RpcServer, "receive", lambda *_: None)
-    async with lines(kept_pool(1)) as (line,):
+    async with connected_workers(master_pool(1)) as (worker,):
         with pytest.raises(Unavailable):
-            await line.pool.acquire_completion()
+            await worker.pool.acquire_completion()
 
 
 KINDS = [
@@ -156,6 +158,6 @@ def test_an_error_is_the_same_at_the_other_end(
     assert found.status == error.status
 
 
-def test_an_error_of_a_kind_that_is_not_known_is_an_error_still() -> None:
+def test_an_error_of_an_unknown_kind_is_still_an_error() -> None:
     found = error_from_record(ErrorRecord("os", "m", "c", None, None, True, False))
     assert type(found) is GatewayError

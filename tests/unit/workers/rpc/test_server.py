@@ -22,15 +22,15 @@ from gateway.fitten.completion.supersede import CompletionKey
 from gateway.store.rate_windows import Window
 from gateway.store.token_file import Tokens
 from gateway.workers.rpc.server import MasterState
-from tests.unit.workers.support import Line, kept_pool, lines, settled
+from tests.unit.workers.support import WorkerConnection, connected_workers, master_pool, settled
 
 MINUTE = Window(limit=10, seconds=60.0, callers=100)
 
 
 async def test_a_slot_is_lent_with_its_account_and_tokens_and_comes_back() -> None:
-    pool = kept_pool(1)
-    async with lines(pool) as (line,):
-        slot = await line.pool.acquire("key", 1.0)
+    pool = master_pool(1)
+    async with connected_workers(pool) as (worker,):
+        slot = await worker.pool.acquire("key", 1.0)
         assert (slot.account.name, slot.probe) == ("a", False)
         assert (await slot.account.session.tokens()).access_token == "access 1"
         assert pool.summary().streams == 1
@@ -38,14 +38,14 @@ async def test_a_slot_is_lent_with_its_account_and_tokens_and_comes_back() -> No
         slot.release("good")
         await settled()
         assert pool.summary().streams == 0
-        assert line.rpc_server.held_slots == 0
+        assert worker.rpc_server.held_slots == 0
 
 
 async def test_workers_together_get_no_more_slots_than_there_are() -> None:
-    pool = kept_pool(2, 1, queue_length=100)
+    pool = master_pool(2, 1, queue_length=100)
     most = 0
 
-    async with lines(pool, 3) as workers:
+    async with connected_workers(pool, 3) as workers:
 
         async def use(number: int) -> None:
             nonlocal most
@@ -61,13 +61,13 @@ async def test_workers_together_get_no_more_slots_than_there_are() -> None:
 
 
 async def test_callers_of_different_workers_take_turns() -> None:
-    pool = kept_pool(1, queue_length=20)
+    pool = master_pool(1, queue_length=20)
     served: list[str] = []
-    async with lines(pool, 2) as (busy, calm):
+    async with connected_workers(pool, 2) as (busy, calm):
         first = await busy.pool.acquire("batch", 1.0)
 
-        async def use(line: Line, key: str) -> None:
-            slot = await line.pool.acquire(key, 5.0)
+        async def use(worker: WorkerConnection, key: str) -> None:
+            slot = await worker.pool.acquire(key, 5.0)
             served.append(key)
             slot.release("good")
 
@@ -80,9 +80,9 @@ async def test_callers_of_different_workers_take_turns() -> None:
     assert served.index("person") <= 1
 
 
-async def test_a_caller_who_leaves_the_line_is_out_of_it() -> None:
-    pool = kept_pool(1)
-    async with lines(pool, 2) as (one, other):
+async def test_a_client_that_leaves_is_removed_from_the_queue() -> None:
+    pool = master_pool(1)
+    async with connected_workers(pool, 2) as (one, other):
         slot = await one.pool.acquire("key", 1.0)
         waiting = asyncio.create_task(other.pool.acquire("key", 5.0))
         await settled()
@@ -94,11 +94,11 @@ async def test_a_caller_who_leaves_the_line_is_out_of_it() -> None:
         slot.release("good")
 
 
-async def test_a_slot_that_arrives_for_nobody_goes_back() -> None:
-    pool = kept_pool(1)
-    async with lines(pool) as (line,):
-        rpc = asyncio.create_task(line.pool.acquire("key", 1.0))
-        await asyncio.sleep(0)  # the question is sent, the answer not read
+async def test_a_slot_for_a_client_that_left_goes_back() -> None:
+    pool = master_pool(1)
+    async with connected_workers(pool) as (worker,):
+        rpc = asyncio.create_task(worker.pool.acquire("key", 1.0))
+        await asyncio.sleep(0)  # the request is sent, the response not read
         rpc.cancel()
         await asyncio.wait([rpc])
         await settled()
@@ -106,8 +106,8 @@ async def test_a_slot_that_arrives_for_nobody_goes_back() -> None:
 
 
 async def test_all_that_a_worker_held_comes_back_when_it_is_gone() -> None:
-    pool = kept_pool(2, queue_length=10)
-    async with lines(pool, 2) as (dying, living):
+    pool = master_pool(2, queue_length=10)
+    async with connected_workers(pool, 2) as (dying, living):
         await dying.pool.acquire("key", 1.0)
         await dying.pool.acquire_completion()
         waiting = asyncio.create_task(dying.pool.acquire("key", 5.0))
@@ -126,35 +126,35 @@ async def test_all_that_a_worker_held_comes_back_when_it_is_gone() -> None:
         (await living.pool.acquire("key", 1.0)).release("good")
 
 
-async def test_another_account_is_lent_or_none_is_to_be_had() -> None:
-    pool = kept_pool(1, 1)
-    async with lines(pool) as (line,):
-        slot = await line.pool.acquire("key", 1.0)
-        other = await line.pool.acquire_other("key", 1.0, [slot.account.name])
+async def test_another_account_is_lent_if_there_is_one() -> None:
+    pool = master_pool(1, 1)
+    async with connected_workers(pool) as (worker,):
+        slot = await worker.pool.acquire("key", 1.0)
+        other = await worker.pool.acquire_other("key", 1.0, [slot.account.name])
         assert other is not None
         assert {slot.account.name, other.account.name} == {"a", "b"}
-        assert await line.pool.acquire_other("key", 1.0, ["a"]) is None
+        assert await worker.pool.acquire_other("key", 1.0, ["a"]) is None
 
 
-async def test_what_came_of_a_call_reaches_the_account() -> None:
-    pool = kept_pool(1)
-    async with lines(pool) as (line,):
-        slot = await line.pool.acquire("key", 1.0)
+async def test_the_outcome_of_a_call_reaches_the_account() -> None:
+    pool = master_pool(1)
+    async with connected_workers(pool) as (worker,):
+        slot = await worker.pool.acquire("key", 1.0)
         slot.end(RateLimited("too many", retry_after=30.0))
         await settled()
         assert pool.accounts[0].state == "cooling"
         with pytest.raises(RateLimited) as caught:
-            await line.pool.acquire("key", 1.0)
+            await worker.pool.acquire("key", 1.0)
         assert caught.value.code == "upstream_rate_limited"
         assert 30 <= (caught.value.retry_after or 0) <= 36.1
 
 
 async def test_an_answer_to_a_probe_brings_the_account_back() -> None:
-    pool = kept_pool(1, failures=1, pause=0.0)
-    async with lines(pool) as (line,):
-        (await line.pool.acquire("key", 1.0)).end(UpstreamTimeout("silent"))
+    pool = master_pool(1, failures=1, pause=0.0)
+    async with connected_workers(pool) as (worker,):
+        (await worker.pool.acquire("key", 1.0)).end(UpstreamTimeout("silent"))
         await settled()
-        slot = await line.pool.acquire("key", 1.0)
+        slot = await worker.pool.acquire("key", 1.0)
         assert slot.probe
         slot.answered()
         await settled()
@@ -163,23 +163,23 @@ async def test_an_answer_to_a_probe_brings_the_account_back() -> None:
 
 
 async def test_tokens_that_are_not_there_yet_are_waited_for() -> None:
-    pool = kept_pool(1)
+    pool = master_pool(1)
     session = pool.accounts[0].session
     session.has_tokens = False
-    async with lines(pool) as (line,):
-        slot = await line.pool.acquire("key", 1.0)
+    async with connected_workers(pool) as (worker,):
+        slot = await worker.pool.acquire("key", 1.0)
         assert (await slot.account.session.tokens()).refresh_token == "refresh 1"
         session.fails = AccountRefused("wrong password")
         with pytest.raises(AccountRefused, match="wrong password"):
-            await (await line.pool.acquire_completion()).account.session.tokens()
+            await (await worker.pool.acquire_completion()).account.session.tokens()
 
 
-async def test_refused_tokens_are_replaced_by_the_parent_and_refused_ones_reported() -> None:
-    pool = kept_pool(1)
+async def test_the_master_replaces_refused_tokens_and_refusals_are_reported() -> None:
+    pool = master_pool(1)
     session = pool.accounts[0].session
     used: list[str] = []
-    async with lines(pool) as (line,):
-        slot = await line.pool.acquire("key", 1.0)
+    async with connected_workers(pool) as (worker,):
+        slot = await worker.pool.acquire("key", 1.0)
 
         async def call(tokens: Tokens) -> None:
             used.append(tokens.access_token)
@@ -191,26 +191,26 @@ async def test_refused_tokens_are_replaced_by_the_parent_and_refused_ones_report
         assert used == ["access 1", "access 2", "access 3"]
         assert [way for _, way in session.replaced] == ["refresh", "login"]
         assert session.refusals == 1
-        assert {"access 1", "access 2", "access 3", "u_a"} <= set(line.secrets)
+        assert {"access 1", "access 2", "access 3", "u_a"} <= set(worker.secrets)
 
 
-async def test_a_caller_who_leaves_while_tokens_are_fetched_is_forgotten() -> None:
-    pool = kept_pool(1)
+async def test_a_client_that_leaves_while_tokens_are_fetched_is_forgotten() -> None:
+    pool = master_pool(1)
     pool.accounts[0].session.has_tokens = False
     pool.accounts[0].session.hangs = True
-    async with lines(pool) as (line,):
-        slot = await line.pool.acquire("key", 1.0)
+    async with connected_workers(pool) as (worker,):
+        slot = await worker.pool.acquire("key", 1.0)
         waiting = asyncio.create_task(slot.account.session.tokens())
         await settled()
-        assert len(line.rpc_server._tasks) == 1
+        assert len(worker.rpc_server._tasks) == 1
         waiting.cancel()
         await asyncio.wait([waiting])
         await settled()
-        assert not line.rpc_server._tasks
+        assert not worker.rpc_server._tasks
 
 
 async def test_requests_are_counted_over_all_workers() -> None:
-    async with lines(kept_pool(1), 3) as workers:
+    async with connected_workers(master_pool(1), 3) as workers:
         asked = [
             workers[number % 3].remote_state.admit("rate_limit", "key alice", MINUTE)
             for number in range(30)
@@ -223,10 +223,10 @@ async def test_requests_are_counted_over_all_workers() -> None:
         assert 59 < other.first <= 60
 
 
-async def completing(line: Line, place: CompletionKey, seconds: float = 5.0) -> str:
-    """How a completion ends that takes so long."""
+async def completing(worker: WorkerConnection, place: CompletionKey, seconds: float = 5.0) -> str:
+    """Return how a completion that takes this long ends."""
     try:
-        async with line.newest_completions.track(place, 10.0):
+        async with worker.newest_completions.track(place, 10.0):
             await asyncio.sleep(seconds)
     except Superseded:
         return "superseded"
@@ -235,7 +235,7 @@ async def completing(line: Line, place: CompletionKey, seconds: float = 5.0) -> 
 
 async def test_a_newer_completion_ends_an_older_one_in_whichever_worker() -> None:
     state = MasterState()
-    async with lines(kept_pool(1), 3, state) as (one, two, three):
+    async with connected_workers(master_pool(1), 3, state) as (one, two, three):
         place = ("alice", "main.py")
         older = asyncio.create_task(completing(one, place))
         await settled()
@@ -261,16 +261,16 @@ async def test_a_newer_completion_ends_an_older_one_in_whichever_worker() -> Non
 @pytest.mark.parametrize("seed", range(12))
 async def test_every_slot_comes_back_whatever_happens_in_whatever_order(seed: int) -> None:
     draw = random.Random(seed)
-    pool = kept_pool(2, 1, queue_length=4, completion_limit=3)
-    async with lines(pool, 3) as workers:
+    pool = master_pool(2, 1, queue_length=4, completion_limit=3)
+    async with connected_workers(pool, 3) as workers:
 
         async def use() -> None:
-            line = draw.choice(workers)
+            worker = draw.choice(workers)
             with suppress(GatewayError):
                 if draw.random() < 0.3:
-                    slot = await line.pool.acquire_completion(draw.choice([None, "a", "b"]))
+                    slot = await worker.pool.acquire_completion(draw.choice([None, "a", "b"]))
                 else:
-                    slot = await line.pool.acquire(draw.choice("xyz"), draw.uniform(0.001, 0.02))
+                    slot = await worker.pool.acquire(draw.choice("xyz"), draw.uniform(0.001, 0.02))
                 try:
                     await asyncio.sleep(draw.uniform(0, 0.004))
                 finally:
@@ -291,5 +291,5 @@ async def test_every_slot_comes_back_whatever_happens_in_whatever_order(seed: in
         await settled()
         assert pool.summary().streams == pool.summary().queued == 0
         assert [account.completions_busy for account in pool.accounts] == [0, 0]
-        assert [line.rpc_server.held_slots for line in workers] == [0, 0, 0]
-        assert not [task for line in workers for task in line.rpc_server._tasks]
+        assert [worker.rpc_server.held_slots for worker in workers] == [0, 0, 0]
+        assert not [task for worker in workers for task in worker.rpc_server._tasks]
