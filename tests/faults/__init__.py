@@ -1,1 +1,1 @@
-"""The ways in which the upstream fails, at each moment where it can: see `table`."""
+"""Tests every failure of the upstream at each moment where it can happen: see `table`."""

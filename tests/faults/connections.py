@@ -1,4 +1,4 @@
-"""Names that lead to no good connection, for as long as that is wanted."""
+"""Resolves host names to addresses that cannot be reached, until the fault is repaired."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TLS: tuple[Kind, ...] = ("tls", "handshake", "untrusted")
 HOST = "fitten.invalid"
 
 
-class NoNames(AbstractResolver):
-    """Finds nothing. `asked`: for which names it was asked, which nobody should."""
+class EmptyResolver(AbstractResolver):
+    """Finds nothing. `asked`: the names that were looked up; there should be none."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -30,27 +30,27 @@ class NoNames(AbstractResolver):
         raise socket.gaierror(socket.EAI_NONAME, "made up")
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is held_slots."""
 
 
-class BadRoad(AbstractResolver):
-    """Finds, in place of the usual resolver, where `HOST` is: at no good place.
+class FaultyResolver(AbstractResolver):
+    """Resolves `HOST` in place of the usual resolver: to an address that fails.
 
-    good: the port of a server; bad: of one that is none over TLS, or has no good certificate.
-    To be used in a `with`. Nothing is found before `go`; it is bad when it `strikes`, and at most
-    `times`. `asked`: how often it was looked for.
+    good: the port of a server; bad: the port of one without TLS or without a good certificate.
+    Use it in a `with`. A look-up waits for `go`. It fails when `applies` returns true, and at
+    most `times` times. `asked`: the number of look-ups.
     """
 
     def __init__(self, kind: Kind, good: int, bad: int, go: asyncio.Event) -> None:
         self.url = f"{'https' if kind in TLS else 'http'}://{HOST}"
         self.asked = 0
         self.times = sys.maxsize
-        self.strikes: Callable[[], bool] = lambda: True
+        self.applies: Callable[[], bool] = lambda: True
         self._kind, self._good, self._bad, self._go = kind, good, bad, go
         self._stack = ExitStack()
-        self._mended = asyncio.Event()
+        self._repaired = asyncio.Event()
 
-    def __enter__(self) -> BadRoad:
+    def __enter__(self) -> FaultyResolver:
         if self._kind in ("refused", "hang"):
             listener = self._stack.enter_context(socket.socket())
             listener.bind(("127.0.0.1", 0))
@@ -62,13 +62,13 @@ class BadRoad(AbstractResolver):
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def mend(self) -> None:
-        """Be a good road from now on. A look-up that hangs ends, with nothing found."""
+    def repair(self) -> None:
+        """Resolve to the good port from now on. A look-up that hangs ends with nothing found."""
         self.times = 0
-        self._mended.set()
+        self._repaired.set()
 
     def _fill(self, listener: socket.socket) -> None:
-        """Once its queue is full, the kernel does not answer."""
+        """Fill the accept queue: then the kernel does not answer."""
         listener.listen(0)
         for _ in range(3):
             filler = self._stack.enter_context(socket.socket())
@@ -81,9 +81,9 @@ class BadRoad(AbstractResolver):
         assert host == HOST
         await self._go.wait()
         self.asked += 1
-        bad = self.asked <= self.times and self.strikes()
+        bad = self.asked <= self.times and self.applies()
         if bad and self._kind == "lookup":
-            await self._mended.wait()
+            await self._repaired.wait()
         if bad and self._kind in ("dns", "lookup"):
             raise socket.gaierror(socket.EAI_NONAME, "made up")
         port = self._bad if bad else self._good
@@ -98,10 +98,10 @@ class BadRoad(AbstractResolver):
         return [found]
 
     async def close(self) -> None:
-        """What it holds is the `with`'s."""
+        """Do nothing: `__exit__` closes what it holds."""
 
 
 def install(resolver: AbstractResolver, patch: pytest.MonkeyPatch) -> None:
-    """For the sessions that are made from now on; nothing that is found is kept."""
+    """Use this resolver in sessions that are made from now on, without a cache."""
     patch.setattr(aiohttp.connector, "DefaultResolver", lambda **_: resolver)
     patch.setattr(aiohttp.connector._DNSCacheTable, "expired", lambda *_: True)

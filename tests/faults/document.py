@@ -1,11 +1,11 @@
-"""The table as a document."""
+"""Writes the table as a document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from tests.faults.table import MOMENTS, SECTIONS, SERVED, FaultCell, Told
+from tests.faults.table import MOMENTS, SECTIONS, SERVED, ErrorOutcome, FaultCell
 from tests.faults.upstream import Moment
 
 CODES = {
@@ -38,7 +38,7 @@ _INTRODUCTION = """\
 
 This page says what a client gets when Fitten, or the connection to it, fails. It has a row for
 each kind of failure and a column for each moment. **The page is generated from the tests**
-(`tests/faults/table.py`). They play every cell against a running gateway, streamed and whole, and
+(`tests/faults/table.py`). They test every cell with a running gateway, streamed and whole, and
 chats with both values of `fitten.chat_client`. [accounts.md](accounts.md) says how accounts
 pause, and when another account is asked.
 
@@ -87,7 +87,7 @@ A cell has a status and a code.
 
 
 def document() -> str:
-    """docs/errors.md."""
+    """Return the text of docs/errors.md."""
     codes = "".join(f"| `{code}` | {meaning} |\n" for code, meaning in CODES.items())
     parts = [
         _INTRODUCTION,
@@ -108,7 +108,7 @@ def document() -> str:
 def _rows(
     faults: Sequence[FaultCell], moments: Sequence[Moment]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Neighbours with the same outcomes share a row."""
+    """Yield the rows; neighbouring faults with the same outcomes share one."""
     for cells, same in groupby(faults, lambda f: tuple(_cell(f, m) or "–" for m in moments)):
         yield "<br>".join(fault.name for fault in same), cells
 
@@ -117,11 +117,11 @@ def _cell(fault: FaultCell, moment: Moment) -> str:
     outcome = fault.outcome(moment)
     if outcome is None:
         return ""
-    if not isinstance(outcome, Told):
+    if not isinstance(outcome, ErrorOutcome):
         assert outcome == SERVED
         return "served"
     words = [f"{outcome.status} `{outcome.code}`"]
-    if not outcome.again:
+    if not outcome.retryable:
         words.append("final")
     if outcome.calls > 1:
         words.append(f"{'up to ' if outcome.calls > 2 else ''}{outcome.calls} times")

@@ -1,6 +1,6 @@
-"""Every fault of the upstream's, and what a caller is told at each moment.
+"""Lists every fault of the upstream, and what a client gets at each moment.
 
-The tests carry this table out, and `docs/errors.md` is written from it.
+The tests check every cell of this table, and `docs/errors.md` is written from it.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.faults.connections import TLS, Kind
-from tests.faults.plays import (
+from tests.faults.responses import (
     BEAT,
     BODIES,
     FRAMINGS,
     HTML,
     LA,
-    Play,
-    bare,
+    Response,
     cut,
     flood,
     gzip,
     instead,
+    only,
     redirect,
     said,
     status,
@@ -40,44 +40,46 @@ MOMENTS: tuple[Moment, ...] = (
 
 
 @dataclass(frozen=True)
-class Told:
-    """An error: status and code, whether the SDKs are asked to repeat, and how often the
-    upstream was asked. After the first piece a stream has a frame in place of the status."""
+class ErrorOutcome:
+    """An error: status, code, whether the SDKs are to repeat, and the number of upstream calls.
+
+    After the first piece a stream has a frame in place of the status.
+    """
 
     status: int
     code: str
-    again: bool = True
+    retryable: bool = True
     calls: int = 1
 
 
 SERVED = "served"
-Outcome = Told | str | None
+Outcome = ErrorOutcome | str | None
 
-BROKEN = Told(502, "upstream_error")
-TWICE = Told(502, "upstream_error", calls=2)
-REFUSED = Told(502, "upstream_error", again=False)
-INVALID = Told(502, "upstream_invalid_response")
-CUT = Told(502, "upstream_truncated")
-SLOW = Told(504, "upstream_timeout")
-LONG = Told(502, "upstream_too_long", again=False)
-LOOP = Told(502, "upstream_repetition", again=False)
-LIMITED = Told(429, "upstream_rate_limited")
-PAUSED = Told(503, "no_account_available")
-NO_ACCOUNT = Told(503, "no_account_available", again=False)
-NO_SESSION = Told(503, "no_account_available", again=False, calls=3)
+BROKEN = ErrorOutcome(502, "upstream_error")
+TWICE = ErrorOutcome(502, "upstream_error", calls=2)
+REFUSED = ErrorOutcome(502, "upstream_error", retryable=False)
+INVALID = ErrorOutcome(502, "upstream_invalid_response")
+CUT = ErrorOutcome(502, "upstream_truncated")
+SLOW = ErrorOutcome(504, "upstream_timeout")
+LONG = ErrorOutcome(502, "upstream_too_long", retryable=False)
+LOOP = ErrorOutcome(502, "upstream_repetition", retryable=False)
+LIMITED = ErrorOutcome(429, "upstream_rate_limited")
+PAUSED = ErrorOutcome(503, "no_account_available")
+NO_ACCOUNT = ErrorOutcome(503, "no_account_available", retryable=False)
+NO_SESSION = ErrorOutcome(503, "no_account_available", retryable=False, calls=3)
 
 
 @dataclass(frozen=True)
 class FaultCell:
-    """A fault. play: given what of the body goes out well and what would follow, the steps;
-    a word for faults of the connection, which `connections` makes.
+    """A fault and its outcome at each moment.
 
+    cause: a response (see `responses`), or the kind of a connection fault (see `connections`).
     elsewhere: whether a chat is given to another account, where there is one.
-    lasts: whether nothing but a time limit of ours ends it.
+    lasts: whether only a time limit of the gateway ends it.
     """
 
     name: str
-    play: Play | Kind
+    cause: Response | Kind
     login: Outcome
     completion: Outcome
     before: Outcome
@@ -88,11 +90,11 @@ class FaultCell:
     lasts: bool = False
 
     def outcome(self, moment: Moment) -> Outcome:
-        """What happens then; None where this fault cannot."""
+        """Return what happens at this moment; None where this fault cannot happen."""
         if moment == "version":
             return self.completion
         if moment == "second":
-            if self.play == "lookup" or self.play in TLS:
+            if self.cause == "lookup" or self.cause in TLS:
                 return None  # what happens to one call happens to the next
             return SERVED if self.elsewhere else self.before
         if self.completion is None and moment in ("refresh", "models"):
@@ -101,9 +103,11 @@ class FaultCell:
         return outcome
 
 
-def next_outcome(moment: Moment, outcome: Told) -> Told | str:
-    """What the next caller is told, when the fault has passed; served by another account, if
-    there is one."""
+def next_outcome(moment: Moment, outcome: ErrorOutcome) -> ErrorOutcome | str:
+    """Return what the next client gets when the fault has passed.
+
+    Another account serves it, if there is one.
+    """
     if moment == "second":
         return SERVED
     if outcome.code in ("no_account_available", "upstream_rate_limited"):
@@ -111,7 +115,7 @@ def next_outcome(moment: Moment, outcome: Told) -> Told | str:
     return PAUSED if moment in ("login", "refresh") else SERVED
 
 
-_ROADS: list[tuple[str, Kind, Told]] = [
+_CONNECTION_FAULTS: list[tuple[str, Kind, ErrorOutcome]] = [
     ("connection refused", "refused", BROKEN),
     ("host name not found", "dns", BROKEN),
     ("TLS handshake fails", "tls", BROKEN),
@@ -121,17 +125,26 @@ _ROADS: list[tuple[str, Kind, Told]] = [
     ("TLS handshake hangs", "handshake", SLOW),
 ]
 CONNECTIONS = [
-    FaultCell(name, kind, told, told, told, refresh=told, elsewhere=True, lasts=told == SLOW)
-    for name, kind, told in _ROADS
+    FaultCell(
+        name,
+        kind,
+        outcome,
+        outcome,
+        outcome,
+        refresh=outcome,
+        elsewhere=True,
+        lasts=outcome == SLOW,
+    )
+    for name, kind, outcome in _CONNECTION_FAULTS
 ]
 HEADS = [
-    FaultCell("reset before headers", bare("reset"), TWICE, TWICE, TWICE),
-    FaultCell("closed before headers", bare("fin"), TWICE, TWICE, TWICE),
+    FaultCell("reset before headers", only("reset"), TWICE, TWICE, TWICE),
+    FaultCell("closed before headers", only("fin"), TWICE, TWICE, TWICE),
     FaultCell(
-        "reset in the headers", bare(b"HTTP/1.1 200 OK\r\nCont", "reset"), TWICE, TWICE, TWICE
+        "reset in the headers", only(b"HTTP/1.1 200 OK\r\nCont", "reset"), TWICE, TWICE, TWICE
     ),
-    FaultCell("not HTTP", bare(b"\x00\x01 made up\r\n\r\n", "fin"), BROKEN, BROKEN, BROKEN),
-    FaultCell("silent before headers", bare("stall"), SLOW, SLOW, SLOW, lasts=True),
+    FaultCell("not HTTP", only(b"\x00\x01 made up\r\n\r\n", "fin"), BROKEN, BROKEN, BROKEN),
+    FaultCell("silent before headers", only("stall"), SLOW, SLOW, SLOW, lasts=True),
 ]
 CUTS = [
     FaultCell(
@@ -173,8 +186,8 @@ REDIRECTS = [
 ]
 
 
-def _by_status(number: int) -> tuple[Told, Told]:
-    """What a status means at the login and at the other calls."""
+def _by_status(number: int) -> tuple[ErrorOutcome, ErrorOutcome]:
+    """Return what a status means at the login and at the other calls."""
     special = {
         401: (NO_ACCOUNT, NO_SESSION),
         403: (NO_ACCOUNT, REFUSED),

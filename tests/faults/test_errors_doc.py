@@ -1,4 +1,4 @@
-"""docs/errors.md is what the tests of this folder carry out."""
+"""docs/errors.md says what the tests of this folder check."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import os
 from pathlib import Path
 
 from tests.faults.document import CODES, document
-from tests.faults.table import CELLS, Told
+from tests.faults.table import CELLS, ErrorOutcome
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 
 
 def test_the_page_of_errors_is_the_table_of_the_tests() -> None:
-    """Write it anew with `make errors-doc`."""
+    """`make errors-doc` writes the page again."""
     if os.environ.get("UPDATE_DOCS"):
         PAGE.write_text(document(), "utf-8")
     assert PAGE.read_text("utf-8") == document()
 
 
 def test_every_code_of_the_table_is_explained() -> None:
-    assert {outcome.code for _, _, outcome in CELLS if isinstance(outcome, Told)} == set(CODES)
+    assert {outcome.code for _, _, outcome in CELLS if isinstance(outcome, ErrorOutcome)} == set(
+        CODES
+    )
 
 
 def test_no_fault_stands_twice_in_the_table() -> None:

@@ -1,4 +1,4 @@
-"""Each fault of the upstream, at each moment: what is told, in time, with nothing left."""
+"""Each fault of the upstream, at each moment: the right error, in time, nothing left behind."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ import pytest
 from gateway.fitten.model_catalog import ModelCatalog
 from tests import support
 from tests.faults.connections import HOST
-from tests.faults.leftovers import Held, descriptors, held
-from tests.faults.stage import USERS, FaultAnswer, FaultStage, staged
-from tests.faults.table import CELLS, LIMITED, SERVED, FaultCell, Outcome, Told, next_outcome
+from tests.faults.resources import HeldSlots, descriptors, held_slots
+from tests.faults.scenario import USERS, FaultAnswer, FaultScenario, fault_scenario
+from tests.faults.table import (
+    CELLS,
+    LIMITED,
+    SERVED,
+    ErrorOutcome,
+    FaultCell,
+    Outcome,
+    next_outcome,
+)
 from tests.faults.upstream import Moment
 from tests.support import frames
 from tests.waiting import LONGEST_WAIT, eventually
@@ -24,7 +32,7 @@ PRIVATE = ("made up", "nginx", "<html", '"detail"', "elsewhere", "127.", HOST, "
 
 
 def cells() -> list[Any]:
-    """Every cell, those of a chat for both ways of reading its bytes."""
+    """Return every cell; those of chats once for each `chat_client`."""
     return [
         pytest.param(fault, moment, outcome, client, id=f"{fault.name}-{moment}-{client}")
         for fault, moment, outcome in CELLS
@@ -33,7 +41,7 @@ def cells() -> list[Any]:
 
 
 @pytest.mark.parametrize(("fault", "moment", "outcome", "client"), cells())
-async def test_a_fault_is_told_as_documented_and_leaves_nothing(
+async def test_a_fault_is_the_documented_error_and_leaves_nothing_behind(
     fault: FaultCell,
     moment: Moment,
     outcome: Outcome,
@@ -43,49 +51,49 @@ async def test_a_fault_is_told_as_documented_and_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(support, "chat_client", client)
     open_at_first = await descriptors()
-    async with staged(fault, moment, tmp_path, monkeypatch) as stage:
+    async with fault_scenario(fault, moment, tmp_path, monkeypatch) as scenario:
         await asyncio.sleep(0.001)  # what the gateway does by itself has begun
         tasks = asyncio.all_tasks()
-        ask = stage.ask_in_turn if moment == "second" else stage.ask_twice
+        ask = scenario.ask_in_turn if moment == "second" else scenario.ask_twice
         stream, whole = await asyncio.wait_for(ask(), LONGEST_WAIT)
         check(stream, moment, outcome, stream=True)
         if moment == "second" and outcome == LIMITED:
             outcome = SERVED  # in its pause the account is not asked again
         check(whole, moment, outcome, stream=False)
-        count_calls(stage, outcome)
-        await stage.over()
-        stage.mend()
-        await eventually(lambda: held(stage.gateway) == Held(0, 0, 0))
-        await eventually(lambda: asyncio.all_tasks() - tasks <= stage.fitten.tasks)
-        await check_what_follows(stage, outcome)
-        assert not stage.names, "no redirect is followed"
+        count_calls(scenario, outcome)
+        await scenario.over()
+        scenario.repair()
+        await eventually(lambda: held_slots(scenario.gateway) == HeldSlots(0, 0, 0))
+        await eventually(lambda: asyncio.all_tasks() - tasks <= scenario.fitten.tasks)
+        await check_what_follows(scenario, outcome)
+        assert not scenario.names, "no redirect is followed"
     await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
     assert await descriptors() == open_at_first
 
 
-async def check_what_follows(stage: FaultStage, outcome: Outcome) -> None:
-    """Nothing broken went back to the pool of connections; an account that pauses says so."""
-    if stage.moment == "models":
-        assert await stage.models() == BUILT_IN
-    if not isinstance(outcome, Told):
+async def check_what_follows(scenario: FaultScenario, outcome: Outcome) -> None:
+    """Check that no broken connection is used again, and that a paused account is reported."""
+    if scenario.moment == "models":
+        assert await scenario.models() == BUILT_IN
+    if not isinstance(outcome, ErrorOutcome):
         return
-    following = next_outcome(stage.moment, outcome)
-    if following == SERVED and not stage.mendable:
+    following = next_outcome(scenario.moment, outcome)
+    if following == SERVED and not scenario.repairable:
         following = outcome
-    calls = stage.fitten.calls.copy()
-    answer = await stage.ask(stream=False)
+    calls = scenario.fitten.calls.copy()
+    answer = await scenario.ask(stream=False)
     check(answer, "before", following, stream=False)
-    if isinstance(following, Told) and stage.mendable:
-        assert stage.fitten.calls == calls, "no account is asked in its pause"
-        assert not following.again or int(answer.headers["Retry-After"]) >= 1
+    if isinstance(following, ErrorOutcome) and scenario.repairable:
+        assert scenario.fitten.calls == calls, "no account is asked in its pause"
+        assert not following.retryable or int(answer.headers["Retry-After"]) >= 1
 
 
 def check(answer: FaultAnswer, moment: Moment, outcome: Outcome, *, stream: bool) -> None:
-    """Whether this is what the table says."""
+    """Check that the answer is what the table says."""
     status, headers, raw = answer
     shown = (raw.decode() + str(dict(headers))).lower()
     assert not [word for word in PRIVATE if word in shown]
-    if not isinstance(outcome, Told):
+    if not isinstance(outcome, ErrorOutcome):
         assert status == 200, raw
         if stream:
             assert frames(raw)[-1] == "[DONE]"
@@ -100,18 +108,18 @@ def check(answer: FaultAnswer, moment: Moment, outcome: Outcome, *, stream: bool
     else:
         last = json.loads(raw)
         assert (status, last["error"]["code"]) == (outcome.status, outcome.code), raw
-        assert headers["x-should-retry"] == str(outcome.again).lower()
+        assert headers["x-should-retry"] == str(outcome.retryable).lower()
     assert set(last) == {"error"}
     assert set(last["error"]) == {"message", "type", "param", "code"}
     assert last["error"]["code"] == outcome.code
 
 
-def count_calls(stage: FaultStage, outcome: Outcome) -> None:
-    """Two requests were made; the login is one for both."""
-    if not isinstance(outcome, Told) or isinstance(stage.fault.play, str):
+def count_calls(scenario: FaultScenario, outcome: Outcome) -> None:
+    """Check the number of upstream calls of two requests, which share one login."""
+    if not isinstance(outcome, ErrorOutcome) or isinstance(scenario.fault.cause, str):
         return
-    calls = stage.fitten.calls[stage.call]
-    most = outcome.calls * (1 if stage.moment == "login" else 2)
+    calls = scenario.fitten.calls[scenario.call]
+    most = outcome.calls * (1 if scenario.moment == "login" else 2)
     if outcome.calls < 3:
-        assert calls == most, stage.fitten.calls
-    assert calls <= most, stage.fitten.calls
+        assert calls == most, scenario.fitten.calls
+    assert calls <= most, scenario.fitten.calls

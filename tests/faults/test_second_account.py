@@ -1,4 +1,4 @@
-"""An account whose login fails costs nobody anything, as long as there is another."""
+"""No client notices an account whose login fails, as long as another account works."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stage import staged
-from tests.faults.table import BODIES_200, HEADS, SILENCES, STATUSES, FaultCell, Told
+from tests.faults.scenario import fault_scenario
+from tests.faults.table import BODIES_200, HEADS, SILENCES, STATUSES, ErrorOutcome, FaultCell
 from tests.integration.peer import eventually
 
 FAULTS = [
@@ -17,16 +17,16 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_callers_are_served_by_the_account_that_can(
+async def test_clients_are_served_by_the_account_that_works(
     fault: FaultCell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with staged(fault, "login", tmp_path, monkeypatch, second=True) as stage:
-        assert (await stage.ask(stream=True)).status == 200, "while the login is under way"
-        stage.go()
-        told, calls = fault.login, stage.fitten.calls
-        assert isinstance(told, Told)
-        await eventually(lambda: calls["login"] == told.calls)
-        await stage.over()
+    async with fault_scenario(fault, "login", tmp_path, monkeypatch, second=True) as scenario:
+        assert (await scenario.ask(stream=True)).status == 200, "while the login is under way"
+        scenario.go()
+        outcome, calls = fault.login, scenario.fitten.calls
+        assert isinstance(outcome, ErrorOutcome)
+        await eventually(lambda: calls["login"] == outcome.calls)
+        await scenario.over()
         for stream in (True, False, True):
-            assert (await stage.ask(stream=stream)).status == 200
-        assert calls["login"] == told.calls, "no request makes it try again"
+            assert (await scenario.ask(stream=stream)).status == 200
+        assert calls["login"] == outcome.calls, "no request makes it try again"

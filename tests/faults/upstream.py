@@ -1,4 +1,4 @@
-"""A Fitten made of bytes that fails in one way at one moment and is well otherwise."""
+"""Runs a Fitten made of bytes that fails in one way at one moment and works otherwise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Moment = Literal["login", "refresh", "models", "version", "completion", "before", "second", "after"]
-Step = bytes | str  # bytes to send, or "fin", "reset", "stall", or "forever:" and what is sent
+Action = bytes | str  # bytes to send, or "fin", "reset", "stall", or "forever:" and what is sent
 
 _PACE = 0.01  # seconds between the repeats of "forever:"
 
@@ -33,7 +33,7 @@ GOOD: dict[str, bytes] = {
 
 
 def path_moment(path: str) -> str:
-    """Which of the calls in GOOD a path is."""
+    """Return which of the calls in GOOD a path is."""
     ends = {
         "/codeuser/auth/login": "login",
         "/codeuser/auth/refresh_access_token": "refresh",
@@ -45,7 +45,7 @@ def path_moment(path: str) -> str:
 
 
 def whole(body: bytes, *, last: bool) -> bytes:
-    """A good answer; last: of its connection."""
+    """Return a good answer. last: the last one of its connection."""
     kept = b"Connection: close\r\n" if last else b""
     return b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (kept, len(body), body)
 
@@ -53,27 +53,28 @@ def whole(body: bytes, *, last: bool) -> bytes:
 class FaultyFitten:
     """Answers on a free port until `stop`; `calls` counts the requests of each kind.
 
-    fault: what is sent, and done, in place of the answer to the first `times` calls of `moment`,
-        by `user` if that is set, when it `strikes`, and not before `go`.
-    keeps: whether a connection serves more than one request. mute: no answer to a TLS handshake.
+    fault: the actions in place of the answer to the first `times` calls of `moment`. Only calls
+            by `user`, if that is set; only when `applies` returns true; not before `go` is set.
+        keeps: whether a connection serves more than one request.
+        silent_tls: no answer to a TLS handshake.
     """
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        self.failing = 0  # connections that are in the fault now
+        self.failing = 0  # connections on which the fault happens now
         self.tasks: set[asyncio.Task[Any]] = set()
         self.moment = ""
         self.user = ""
         self.go = asyncio.Event()
         self.times = sys.maxsize
-        self.strikes: Callable[[], bool] = lambda: True
+        self.applies: Callable[[], bool] = lambda: True
         self.keeps = True
-        self.mute = False
-        self.fault: Sequence[Step] = ()
+        self.silent_tls = False
+        self.fault: Sequence[Action] = ()
         self._server: asyncio.Server
 
     async def start(self, *, untrusted: bool = False) -> None:
-        """untrusted: over TLS, with a certificate that nobody has signed."""
+        """Listen. untrusted: over TLS, with a certificate that no authority has signed."""
         context = None
         if untrusted:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -105,7 +106,7 @@ class FaultyFitten:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         first = await reader.readexactly(1)
         if first == b"\x16":  # a TLS handshake
-            if self.mute:
+            if self.silent_tls:
                 await reader.read()
             writer.write(b"made up: no TLS here\r\n")
             raise ConnectionAbortedError
@@ -115,38 +116,40 @@ class FaultyFitten:
         path, _, query = head.split(b" ")[1].decode().partition("?")
         call = path_moment(path)
         if self.user not in query + body.decode("utf-8", "replace"):
-            call = "spared"
+            call = "other_user"
         self.calls[call] += 1
-        if call != self.moment or self.calls[call] > self.times or not self.strikes():
+        if call != self.moment or self.calls[call] > self.times or not self.applies():
             writer.write(whole(GOOD.get(path_moment(path), b""), last=not self.keeps))
             return self.keeps
         self.failing += 1
         try:
             await self.go.wait()
-            for step in self.fault:
-                await _play(step, reader, writer)
+            for action in self.fault:
+                await _perform(action, reader, writer)
         finally:
             self.failing -= 1
         return True
 
 
-async def _play(step: Step, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    if isinstance(step, bytes):
-        writer.write(step)
+async def _perform(
+    action: Action, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    if isinstance(action, bytes):
+        writer.write(action)
         await writer.drain()
-        await asyncio.sleep(0.01)  # so that it travels alone
-    elif step == "fin":
+        await asyncio.sleep(0.01)  # so that it is read alone
+    elif action == "fin":
         raise ConnectionAbortedError
-    elif step == "reset":
+    elif action == "reset":
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
         raise ConnectionResetError
-    elif step == "stall":
+    elif action == "stall":
         await reader.read()
         raise ConnectionAbortedError
     else:
-        again = step.removeprefix("forever:").encode()
+        again = action.removeprefix("forever:").encode()
         while not reader.at_eof():
             writer.write(again)
             await writer.drain()

@@ -18,7 +18,7 @@ from emulator import EmulatedAccount, Emulator, WrittenCall
 from gateway.app import ACCOUNTS
 from gateway.fitten import failover
 from tests.conftest import StartGateway
-from tests.faults.leftovers import held
+from tests.faults.resources import held_slots
 from tests.integration.conftest import Connect
 from tests.integration.peer import LOGIN, UPSTREAM_CHAT, chat_request
 from tests.support import KEY, Gateway, content, frames
@@ -261,12 +261,12 @@ class TestWaiting:
         await eventually(lambda: chats(emulator))
         waiter = await connect(gateway.url)
         await waiter.send(chat_request("waiting", stream=True))
-        await eventually(lambda: held(gateway).queued == 1)
+        await eventually(lambda: held_slots(gateway).queued == 1)
         assert (await failure(gateway, "no room"))[0] == 503
         waiter.reset()
-        await eventually(lambda: held(gateway).queued == 0)
+        await eventually(lambda: held_slots(gateway).queued == 0)
         late = asyncio.create_task(gateway.whole("[[say]]"))
-        await eventually(lambda: held(gateway).queued == 1)
+        await eventually(lambda: held_slots(gateway).queued == 1)
         holder.reset()
         assert (await late)[0] == 200
         assert len(chats(emulator)) == 2, "who left was never asked for"
@@ -280,7 +280,7 @@ class TestWaiting:
             asyncio.create_task(gateway.whole(f"[[slow first=3600 gap=0]] batch {i}"))
             for i in range(6)
         ]
-        await eventually(lambda: held(gateway).queued == 5)
+        await eventually(lambda: held_slots(gateway).queued == 5)
         headers = {"Authorization": f"Bearer {OTHER_KEY}"}
 
         async def ask() -> int:
@@ -289,7 +289,7 @@ class TestWaiting:
                 return status
 
         other = asyncio.create_task(ask())
-        await eventually(lambda: held(gateway).queued == 6)
+        await eventually(lambda: held_slots(gateway).queued == 6)
         while not all(task.done() for task in (other, *batch)):
             emulator.release()
             await asyncio.sleep(0.003)
@@ -395,7 +395,7 @@ class TestFailing:
         first = asyncio.create_task(gateway.whole("[[silent]]"))
         await eventually(lambda: chats(emulator))
         waiter = asyncio.create_task(failure(gateway, "Hi"))
-        await eventually(lambda: held(gateway).queued == 1)
+        await eventually(lambda: held_slots(gateway).queued == 1)
         await emulator.stop()
         assert (await first)[0] == 502
         status, error, headers = await asyncio.wait_for(waiter, LONGEST_WAIT)
@@ -574,8 +574,8 @@ class TestSlots:
         gateway = await start_gateway(fitten=settings(1, max_concurrent=1, queue_length=0))
         peer = await connect(gateway.url)
         await peer.send(chat_request("[[say]]", stream=True))
-        await eventually(lambda: held(gateway).chats == 1)
+        await eventually(lambda: held_slots(gateway).chats == 1)
         peer.reset()
-        await eventually(lambda: held(gateway).chats == 0)
+        await eventually(lambda: held_slots(gateway).chats == 0)
         emulator.release()
         assert (await gateway.whole("[[say]]"))[0] == 200

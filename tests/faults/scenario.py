@@ -1,4 +1,4 @@
-"""A gateway before a Fitten that fails, and its callers."""
+"""Runs a gateway in front of a Fitten that fails, and sends it requests."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import aiohttp
 import pytest
 
 from gateway.app import ACCOUNTS
-from tests.faults.connections import TLS, BadRoad, NoNames, install
-from tests.faults.leftovers import held
+from tests.faults.connections import TLS, EmptyResolver, FaultyResolver, install
+from tests.faults.resources import held_slots
 from tests.faults.table import FaultCell
 from tests.faults.upstream import GOOD, LINES, FaultyFitten, Moment
 from tests.support import KEY, Gateway, running_gateway
@@ -31,7 +31,7 @@ USERS = {"demo_user": "u_1", "other_user": "u_2"}  # and what Fitten calls them
 
 
 class FaultAnswer(NamedTuple):
-    """What a caller got."""
+    """What a client got."""
 
     status: int
     headers: Any
@@ -39,53 +39,53 @@ class FaultAnswer(NamedTuple):
 
 
 @dataclass
-class FaultStage:
-    """fault: is to happen at this moment, from `go` on, until `mend`.
+class FaultScenario:
+    """A gateway and a Fitten with a fault. It happens at `moment`, from `go` until `repair`.
 
-    names: that were looked for, other than Fitten's own.
+    names: host names that were looked up, other than Fitten's own.
     """
 
     gateway: Gateway
     fitten: FaultyFitten
-    road: BadRoad | None
+    resolver: FaultyResolver | None
     fault: FaultCell
     moment: Moment
     names: list[str]
 
     @property
     def call(self) -> str:
-        """Which of the calls to Fitten fails."""
+        """The call to Fitten that fails."""
         return call_of(self.moment)
 
     @property
-    def mendable(self) -> bool:
-        """Whether the same gateway can be served afterwards."""
-        return self.fault.play not in TLS
+    def repairable(self) -> bool:
+        """Whether Fitten can serve the same gateway afterwards."""
+        return self.fault.cause not in TLS
 
     async def ask(self, *, stream: bool) -> FaultAnswer:
-        """What a caller gets, by a request that leads to the moment."""
+        """Send a request that leads to the moment; return what the client gets."""
         path, body = asked(self.moment)
         return await ask(self.gateway, path, {**body, "stream": stream})
 
     async def ask_in_turn(self) -> tuple[FaultAnswer, FaultAnswer]:
-        """The same one after another, both with the account that fails, if it still is in use."""
+        """Send a stream and a whole answer, one after the other, to the account that fails."""
         self.go()
         stream = await self.ask(stream=True)
-        assert (await self.ask(stream=False)).status == 200  # the other's turn, or its help
+        assert (await self.ask(stream=False)).status == 200  # served by the other account
         return stream, await self.ask(stream=False)
 
     async def ask_twice(self) -> tuple[FaultAnswer, FaultAnswer]:
-        """A stream and a whole answer, both under way when the fault happens."""
+        """Send a stream and a whole answer; both are under way when the fault happens."""
         both = asyncio.gather(*(self.ask(stream=stream) for stream in (True, False)))
         try:
-            await eventually(lambda: sum(held(self.gateway)) >= 2 or both.done())
+            await eventually(lambda: sum(held_slots(self.gateway)) >= 2 or both.done())
             self.go()
         finally:
             stream, whole = await both
         return stream, whole
 
     async def models(self) -> list[str]:
-        """The models that callers are offered."""
+        """Return the models that clients are offered."""
         async with self.gateway.http.get(f"{self.gateway.url}/v1/models") as response:
             assert response.status == 200
             return [model["id"] for model in (await response.json())["data"]]
@@ -95,20 +95,20 @@ class FaultStage:
         self.fitten.go.set()
 
     async def over(self) -> None:
-        """The calls that fail have failed, and their connections are closed."""
+        """Wait until the failing calls have failed and their connections are closed."""
         if self.moment == "models":
             await self.gateway.entrypoint.app[ACCOUNTS].tried.wait()
         await eventually(lambda: not self.fitten.failing)
 
-    def mend(self) -> None:
-        """Let Fitten be well again."""
+    def repair(self) -> None:
+        """Let Fitten work again."""
         self.fitten.moment = ""
-        if self.road is not None and self.mendable:
-            self.road.mend()
+        if self.resolver is not None and self.repairable:
+            self.resolver.repair()
 
 
 @asynccontextmanager
-async def staged(
+async def fault_scenario(
     fault: FaultCell,
     moment: Moment,
     folder: Path,
@@ -117,30 +117,33 @@ async def staged(
     times: int = sys.maxsize,
     second: bool = False,
     **fitten_settings: Any,
-) -> AsyncIterator[FaultStage]:
-    """times: how often the fault happens; second: not to a second account, which there is, as
-    always at the moment of that name; settings of the section `fitten`."""
+) -> AsyncIterator[FaultScenario]:
+    """Run a gateway in front of a Fitten with this fault.
+
+    times: how often the fault happens. second: whether there is a second account, which does
+    not fail; always so at the moment "second". fitten_settings: for the section `fitten`.
+    """
     second = second or moment == "second"
     fitten, bad = FaultyFitten(), FaultyFitten()
     await fitten.start()
-    bad.mute = fault.play == "handshake"
-    await bad.start(untrusted=fault.play == "untrusted")
+    bad.silent_tls = fault.cause == "handshake"
+    await bad.start(untrusted=fault.cause == "untrusted")
     try:
         with ExitStack() as stack:
             urls = {"base_url": fitten.url, "models_url": fitten.url}
-            road, elsewhere = None, NoNames()
+            resolver, elsewhere = None, EmptyResolver()
             install(elsewhere, patch)
-            if isinstance(fault.play, str):
-                road = BadRoad(fault.play, fitten.port, bad.port, fitten.go)
-                stack.enter_context(road)
-                install(road, patch)
-                road.times = 1 if moment == "second" else times
-                urls["models_url" if moment == "models" else "base_url"] = road.url
+            if isinstance(fault.cause, str):
+                resolver = FaultyResolver(fault.cause, fitten.port, bad.port, fitten.go)
+                stack.enter_context(resolver)
+                install(resolver, patch)
+                resolver.times = 1 if moment == "second" else times
+                urls["models_url" if moment == "models" else "base_url"] = resolver.url
             else:
                 fitten.moment = call_of(moment)
                 fitten.times = times
                 sent = LINES[0] if moment == "after" else b""
-                fitten.fault = fault.play(sent, GOOD[fitten.moment].removeprefix(sent))
+                fitten.fault = fault.cause(sent, GOOD[fitten.moment].removeprefix(sent))
             accounts = [{"username": "demo_user", "password": "correct horse"}]
             if second:
                 accounts.append({"username": "other_user", "password": "correct horse"})
@@ -153,7 +156,7 @@ async def staged(
             async with running_gateway(
                 fitten.url, folder, fitten=settings, stream=stream
             ) as gateway:
-                yield FaultStage(gateway, fitten, road, fault, moment, elsewhere.asked)
+                yield FaultScenario(gateway, fitten, resolver, fault, moment, elsewhere.asked)
     finally:
         fitten.go.set()
         await fitten.stop()
@@ -165,7 +168,7 @@ def call_of(moment: Moment) -> str:
 
 
 def settings_for(fault: FaultCell, moment: Moment) -> dict[str, Any]:
-    """Short limits only where they are what is tested; else none, so that nobody waits for one."""
+    """Return short limits only where they are tested; otherwise none, so that no test waits."""
     settings: dict[str, Any] = {
         "max_answer_bytes": 300_000,
         "stop_repetition": True,
@@ -173,7 +176,7 @@ def settings_for(fault: FaultCell, moment: Moment) -> dict[str, Any]:
     }
     if not fault.lasts:
         return {**settings, "timeouts": NONE, "completion": {"timeout": NEVER}}
-    if moment == "login" or (moment == "refresh" and isinstance(fault.play, str)):
+    if moment == "login" or (moment == "refresh" and isinstance(fault.cause, str)):
         return {**settings, "timeouts": LOGIN}
     if moment in ("refresh", "models"):
         return {**settings, "timeouts": {"call": 0.6, "connect": 0.6}}
@@ -181,7 +184,7 @@ def settings_for(fault: FaultCell, moment: Moment) -> dict[str, Any]:
 
 
 def keep_tokens(folder: Path, url: str, users: dict[str, str], expires: float | None) -> None:
-    """The file of an earlier run's sessions."""
+    """Write the state file of an earlier run, with its sessions."""
     accounts = {
         hashlib.sha256(f"{url} {name}".encode()).hexdigest(): {
             "user_id": user,
@@ -195,14 +198,14 @@ def keep_tokens(folder: Path, url: str, users: dict[str, str], expires: float | 
 
 
 def asked(moment: Moment) -> tuple[str, dict[str, Any]]:
-    """A request that leads to the moment."""
+    """Return path and body of a request that leads to the moment."""
     if moment in ("version", "completion"):
         return "/v1/completions", {"prompt": "x = ", "suffix": "\n"}
     return "/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}
 
 
 async def ask(gateway: Gateway, path: str, body: dict[str, Any]) -> FaultAnswer:
-    """What a caller gets, on a connection that is closed afterwards."""
+    """Return what a client gets, on a connection that is closed afterwards."""
     headers = {"Authorization": f"Bearer {KEY}", "Connection": "close"}
     async with (
         aiohttp.ClientSession(headers=headers) as http,

@@ -1,4 +1,4 @@
-"""What must not be left when a failure has been told: tasks, slots, descriptors."""
+"""Counts what a failure must not leave behind: slots, queued requests, descriptors."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from gateway.app import ACCOUNTS
 from tests.support import Gateway
 
 
-class Held(NamedTuple):
-    """The slots of all accounts that are taken, and who waits for one."""
+class HeldSlots(NamedTuple):
+    """The number of slots in use at all accounts, and of queued requests."""
 
     chats: int
     small: int
     queued: int
 
 
-def held(gateway: Gateway) -> Held:
-    """How the pool of a running gateway is."""
+def held_slots(gateway: Gateway) -> HeldSlots:
+    """Return the slots in use in the pool of a running gateway."""
     pool: Any = gateway.entrypoint.app[ACCOUNTS].pool
-    return Held(
+    return HeldSlots(
         sum(account.busy for account in pool.accounts),
         sum(account.completions_busy for account in pool.accounts),
         pool.queue.size,
@@ -30,7 +30,7 @@ def held(gateway: Gateway) -> Held:
 
 
 async def descriptors() -> dict[str, str]:
-    """Every open descriptor. The loop opens one for itself when it first listens."""
+    """Return every open descriptor. The event loop opens one for itself when it first listens."""
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     server.close()
     await server.wait_closed()
