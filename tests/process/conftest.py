@@ -1,4 +1,4 @@
-"""A supervisor, and a configuration for what it starts."""
+"""Fixtures: a fake systemd, and a configuration for the services that it starts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import yaml
 
 from emulator import Emulator
 from tests.integration.conftest import connect as connect
-from tests.process.supervisor import FakeSystemd
+from tests.process.systemd import FakeSystemd
 from tests.support import KEY
 
 Configure = Callable[..., None]
 
 
 @pytest.fixture
-async def supervisor(tmp_path: Path) -> AsyncIterator[FakeSystemd]:
+async def fake_systemd(tmp_path: Path) -> AsyncIterator[FakeSystemd]:
     running = FakeSystemd(tmp_path)
     try:
         yield running
@@ -28,7 +28,7 @@ async def supervisor(tmp_path: Path) -> AsyncIterator[FakeSystemd]:
 
 @pytest.fixture
 def configure(emulator: Emulator, tmp_path: Path) -> Configure:
-    """Writes config.yaml: the usual one with sections laid over it."""
+    """Write config.yaml: the usual one, with sections that override it."""
 
     def write(**sections: Any) -> None:
         fitten = {
@@ -53,11 +53,11 @@ def configure(emulator: Emulator, tmp_path: Path) -> Configure:
 
 
 def keys(*values: str) -> dict[str, Any]:
-    """The api_key step with these keys."""
+    """Return the api_key middleware with these keys."""
     named = [{"name": f"k{index}", "key": key} for index, key in enumerate(values)]
     return {"api_key": {"keys": named}}
 
 
 def limit(requests_per_minute: int) -> dict[str, Any]:
-    """The rate_limit step."""
+    """Return the rate_limit middleware."""
     return {"rate_limit": {"requests_per_minute": requests_per_minute}}

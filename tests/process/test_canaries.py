@@ -1,4 +1,4 @@
-"""No secret comes out of a real process: not to its supervisor, its streams or its files."""
+"""No secret leaves a real process: not to systemd, its streams or its files."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from tests.integration.canaries.net import (
 )
 from tests.integration.canaries.scenarios import BAD_BODIES, BROKEN_HTTP
 from tests.integration.peer import CHAT, Peer, chat_head
-from tests.process.supervisor import ROOT, FakeSystemd, GatewayService, children
+from tests.process.systemd import ROOT, FakeSystemd, GatewayService, children
 
 __all__ = ["net"]
 
-STEP = '''
+MIDDLEWARES = '''
 import asyncio
 import functools
 import threading
@@ -52,7 +52,7 @@ def fails(heard, *more): raise ValueError(heard)
 
 def bugs():
     """Fails in the way that the request asks for, and quotes all there is."""
-    async def step(request, handler):
+    async def middleware(request, handler):
         if "x-bug" not in request.headers:
             return await handler(request)
         heard = f"{dict(request.headers)} {request.raw_path} {await request.text()}"
@@ -72,7 +72,7 @@ def bugs():
                 asyncio.create_task(task())
                 await asyncio.sleep(0.01)
         return await handler(request)
-    return step
+    return middleware
 
 
 def no_build(*, word: Secret):
@@ -80,13 +80,13 @@ def no_build(*, word: Secret):
 
 
 def no_start():
-    async def step(request, handler): return await handler(request)
-    class Step:
+    async def middleware(request, handler): return await handler(request)
+    class BrokenAtStart:
         async def __call__(self, request, handler): return await handler(request)
         async def lifespan(self, app):
             raise ValueError(repr(app) + open("config.yaml").read())
             yield
-    return Step()
+    return BrokenAtStart()
 '''
 BUGS = ("here", "a thread", "a finalizer", "a callback", "a task")
 FAILING = ("status code=500", "reset after=1", "html_200", "silent", "detail_200")
@@ -102,7 +102,7 @@ class Place:
         self.folder = folder
         self.emulator = emulator
         self.workers = 1
-        (folder / "acme.py").write_text(STEP)
+        (folder / "acme.py").write_text(MIDDLEWARES)
         for name, source in (("secret", "file"), ("credentials/key", "credential")):
             path = folder / name
             path.parent.mkdir(exist_ok=True)
@@ -114,10 +114,10 @@ class Place:
             "CREDENTIALS_DIRECTORY": str(folder / "credentials"),
         }
 
-    def configure(self, *steps: Any, **sections: Any) -> None:
+    def configure(self, *middlewares: Any, **sections: Any) -> None:
         sources = ("${CANARY}", f"${{file:{self.folder}/secret}}", "${credential:key}")
         keys = [{"name": f"k{i}", "key": key} for i, key in enumerate((API_KEY, *sources))]
-        chain = ["request_id", "request_log", {"api_key": {"keys": keys}}, *steps]
+        chain = ["request_id", "request_log", {"api_key": {"keys": keys}}, *middlewares]
         log = {"level": "debug", "format": "json", "file": str(self.folder / "log")}
         everything = {"log": log, "middlewares": chain, **sections}
         data = config_data(self.folder, self.emulator.url, **everything)
@@ -138,15 +138,15 @@ async def place(net: Net, tmp_path: Path) -> AsyncIterator[Place]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_no_secret_comes_out_of_a_process_through_its_whole_life(
-    net: Net, supervisor: FakeSystemd, place: Place, workers: int
+async def test_no_secret_leaves_a_process_from_start_to_end(
+    net: Net, fake_systemd: FakeSystemd, place: Place, workers: int
 ) -> None:
     place.workers = workers
     place.configure("acme:bugs")
-    service = await supervisor.start(environ=place.environ)
-    await fail(net, supervisor.url)
+    service = await fake_systemd.start(environ=place.environ)
+    await fail(net, fake_systemd.url)
     for key in (*SECRETS.values(), WRONG_KEY):
-        answer = await post(supervisor.url, CHAT, chat("[[say]]"), key)
+        answer = await post(fake_systemd.url, CHAT, chat("[[say]]"), key)
         assert answer.status == (401 if key in (NEW_KEY, WRONG_KEY) else 200)
         net.failed(f"key {key}", str(answer.headers), *shown(answer))
     family = [service.pid, *children(service.pid)]
@@ -154,14 +154,14 @@ async def test_no_secret_comes_out_of_a_process_through_its_whole_life(
     for pid, entry in itertools.product(family, ("cmdline", "comm", "environ")):
         net.put(entry, seen(pid, entry))
 
-    await reload_badly(net, supervisor, service, place)
-    await reload_well(supervisor, service, place)
-    await stop_with_a_stream(net, supervisor, service)
+    await reload_badly(net, fake_systemd, service, place)
+    await reload_well(fake_systemd, service, place)
+    await stop_with_a_stream(net, fake_systemd, service)
 
     net.put("stderr", service.raw)
-    net.put("stdout", supervisor.stdout.read_bytes())
+    net.put("stdout", fake_systemd.stdout.read_bytes())
     net.put("log file", (place.folder / "log").read_bytes())
-    net.put("datagrams", "\n".join(supervisor.datagrams))
+    net.put("datagrams", "\n".join(fake_systemd.datagrams))
     for event in ("http_broken", "bug", "reload_refused", "reloaded", "draining", "stopped"):
         assert f'"event":"{event}"' in service.raw
     assert service.raw.count("ValueError: (") >= len(BUGS)
@@ -174,7 +174,7 @@ async def test_no_secret_comes_out_of_a_process_through_its_whole_life(
 
 
 def seen(pid: int, entry: str) -> bytes:
-    """What others see of the process; what its environment was given is there by nature."""
+    """Return what others see of the process, without its environment, which has the secrets."""
     shown = Path(f"/proc/{pid}/{entry}").read_bytes()
     return shown.replace(SECRETS["env"].encode(), b"") if entry == "environ" else shown
 
@@ -195,36 +195,38 @@ async def fail(net: Net, url: str) -> None:
 
 
 async def reload_badly(
-    net: Net, supervisor: FakeSystemd, service: GatewayService, place: Place
+    net: Net, fake_systemd: FakeSystemd, service: GatewayService, place: Place
 ) -> None:
     new = {"api_key": {"keys": [{"name": "n", "key": NEW_KEY}]}}
     bad: dict[str, dict[str, Any]] = {
         "text for keys": {"middlewares": [{"api_key": {"keys": NEW_KEY}}]},
         "an unknown option": {"middlewares": [new], NEW_KEY: 1},
         "no log": {"middlewares": [new], "log": {"file": f"/nowhere/{NEW_KEY}/../log"}},
-        "a step that does not start": {"middlewares": [new, "acme:no_start"]},
-        "a step that cannot be built": {"middlewares": [new, {"acme:no_build": {"word": NEW_KEY}}]},
+        "a middleware that does not start": {"middlewares": [new, "acme:no_start"]},
+        "a middleware that cannot be built": {
+            "middlewares": [new, {"acme:no_build": {"word": NEW_KEY}}]
+        },
         "a secret as a level": {"log": {"level": "${CANARY}"}},
     }
     for name, sections in bad.items():
         place.configure(**sections)
-        assert "reload refused" in await supervisor.reload(service), name
+        assert "reload refused" in await fake_systemd.reload(service), name
         net.failed(name)
     (place.folder / "config.yaml").write_text(f"middlewares:\n  - api_key: *{NEW_KEY}\n")
-    assert "reload refused" in await supervisor.reload(service)
+    assert "reload refused" in await fake_systemd.reload(service)
 
 
-async def reload_well(supervisor: FakeSystemd, service: GatewayService, place: Place) -> None:
+async def reload_well(fake_systemd: FakeSystemd, service: GatewayService, place: Place) -> None:
     place.configure(middlewares=[{"api_key": {"keys": [{"name": "n", "key": NEW_KEY}]}}])
-    assert "refused" not in await supervisor.reload(service)
-    assert (await post(supervisor.url, CHAT, chat("[[say]]"), API_KEY)).status == 401
-    assert (await post(supervisor.url, CHAT, chat("[[say]]"), NEW_KEY)).status == 200
+    assert "refused" not in await fake_systemd.reload(service)
+    assert (await post(fake_systemd.url, CHAT, chat("[[say]]"), API_KEY)).status == 401
+    assert (await post(fake_systemd.url, CHAT, chat("[[say]]"), NEW_KEY)).status == 200
 
 
-async def stop_with_a_stream(net: Net, supervisor: FakeSystemd, service: GatewayService) -> None:
+async def stop_with_a_stream(net: Net, fake_systemd: FakeSystemd, service: GatewayService) -> None:
     body = b'{"stream":true,"messages":[{"role":"user","content":"[[endless]]"}]}'
     head = {"Authorization": f"Bearer {NEW_KEY}", "Content-Length": str(len(body))}
-    peer = await Peer.connect(supervisor.url)
+    peer = await Peer.connect(fake_systemd.url)
     await peer.send(chat_head(head) + body)
     await peer.until(b"\n\n")
     service.signal(signal.SIGTERM)
@@ -235,27 +237,27 @@ async def stop_with_a_stream(net: Net, supervisor: FakeSystemd, service: Gateway
     assert await service.exit_status() == 0
 
 
-async def test_no_secret_comes_out_of_a_process_that_cannot_start(
-    net: Net, supervisor: FakeSystemd, place: Place
+async def test_no_secret_leaves_a_process_that_cannot_start(
+    net: Net, fake_systemd: FakeSystemd, place: Place
 ) -> None:
     place.configure("acme:no_start")
-    service = await supervisor.start(environ=place.environ, wait=False)
+    service = await fake_systemd.start(environ=place.environ, wait=False)
     assert await service.exit_status() == 1
     assert "ValueError: (" in service.raw
     assert 'raise ValueError(repr(app) + open("config.yaml").read())' in service.raw
     net.put("stderr", service.raw)
-    net.put("stdout", supervisor.stdout.read_bytes())
-    net.put("datagrams", "\n".join(supervisor.datagrams))
+    net.put("stdout", fake_systemd.stdout.read_bytes())
+    net.put("datagrams", "\n".join(fake_systemd.datagrams))
     assert net.leaks() == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_a_step_that_cannot_be_built_is_a_mistake_without_its_secret(
-    net: Net, supervisor: FakeSystemd, place: Place, workers: int
+async def test_a_middleware_that_cannot_be_built_is_a_mistake_without_its_secret(
+    net: Net, fake_systemd: FakeSystemd, place: Place, workers: int
 ) -> None:
     place.workers = workers
     place.configure({"acme:no_build": {"word": NEW_KEY}})
-    service = await supervisor.start(environ=place.environ, wait=False)
+    service = await fake_systemd.start(environ=place.environ, wait=False)
     assert await service.exit_status() == (2 if workers == 1 else 1)
     said = "middlewares[3].acme:no_build: cannot be built: ValueError: cannot use ****"
     assert said in service.raw

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.conftest import Configure
-from tests.process.supervisor import ROOT, FakeSystemd
+from tests.process.systemd import ROOT, FakeSystemd
 from tests.process.test_reload import ask
 
 pytestmark = pytest.mark.skipif("CONFINED" in os.environ, reason="it is confined already")
@@ -21,12 +21,12 @@ CONFINED = [sys.executable, str(ROOT / "deploy/confined.py")]
 
 
 async def test_the_gateway_works_under_the_restrictions_of_its_unit(
-    supervisor: FakeSystemd, configure: Configure, tmp_path: Path
+    fake_systemd: FakeSystemd, configure: Configure, tmp_path: Path
 ) -> None:
-    service = await supervisor.start(prefix=[*CONFINED, "--writable", str(tmp_path)])
-    assert (await ask(supervisor)).status == 200
-    assert "refused" not in await supervisor.reload(service)
-    assert (await ask(supervisor)).status == 200
+    service = await fake_systemd.start(prefix=[*CONFINED, "--writable", str(tmp_path)])
+    assert (await ask(fake_systemd)).status == 200
+    assert "refused" not in await fake_systemd.reload(service)
+    assert (await ask(fake_systemd)).status == 200
     service.signal(signal.SIGTERM)
     assert await service.exit_status() == 0
 

@@ -1,4 +1,4 @@
-"""What a process of its own bears: descriptors and memory, counted from outside; and that its
+"""What one process can hold: descriptors and memory, counted from outside; and that its
 limits hold on sockets that were handed over, and follow a reload."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gateway.server.connection_limit import raise_descriptor_limit
 from tests.integration.conftest import Connect
 from tests.integration.peer import UPSTREAM_CHAT, Peer, chat_head, chat_request, chunked
 from tests.process.conftest import Configure, keys
-from tests.process.supervisor import FakeSystemd, GatewayService
+from tests.process.systemd import FakeSystemd, GatewayService
 from tests.support import KEY
 from tests.waiting import NEVER, eventually
 
@@ -51,45 +51,45 @@ async def works(url: str, connect: Connect) -> bool:
     return (await peer.answer()).status == 200
 
 
-async def test_with_256_descriptors_a_thousand_callers_are_served_or_told(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect
+async def test_with_256_descriptors_a_thousand_clients_are_served_or_refused(
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     configure(fitten={"pool": {"max_concurrent": 1000}})
-    service = await supervisor.start(prefix=FEW_FILES)
+    service = await fake_systemd.start(prefix=FEW_FILES)
     peers = []
 
-    async def caller() -> int | None:
+    async def client() -> int | None:
         try:
-            peer = await connect(supervisor.url)
+            peer = await connect(fake_systemd.url)
             peers.append(peer)
             await peer.send(chat_request("[[say]]"))
             return (await peer.answer()).status
         except (ConnectionError, asyncio.IncompleteReadError):
-            return None  # closed, since there are too many even to be told
+            return None  # closed without an answer, since there are too many
 
-    ends = Counter(await asyncio.gather(*(caller() for _ in range(1000))))
+    ends = Counter(await asyncio.gather(*(client() for _ in range(1000))))
     for peer in peers:
         peer.close()
     assert set(ends) <= {200, 503, None}
     assert ends[200] >= 96
     assert ends[503] >= 32
-    while await caller() != 200:
+    while await client() != 200:
         pass
     assert [line for line in service.lines if line["level"] in ("warning", "error")] == []
 
 
-async def test_a_thousand_idle_connections_are_borne_and_cost_little(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect
+async def test_a_thousand_idle_connections_stay_open_and_cost_little(
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
-    service = await supervisor.start()
-    assert await works(supervisor.url, connect)
+    service = await fake_systemd.start()
+    assert await works(fake_systemd.url, connect)
     before = memory(service)
-    peers = [await connect(supervisor.url) for _ in range(1000)]
+    peers = [await connect(fake_systemd.url) for _ in range(1000)]
     for peer in peers:
         await peer.send(HEALTH)
         assert (await peer.answer()).status == 200
     assert files(service) > 1000
-    assert await works(supervisor.url, connect)
+    assert await works(fake_systemd.url, connect)
     assert memory(service) - before < 1000 * 32 * 1024
     for peer in peers:
         peer.reset()
@@ -97,16 +97,16 @@ async def test_a_thousand_idle_connections_are_borne_and_cost_little(
 
 
 async def test_uploads_without_a_length_are_bounded_in_memory(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     """Forty of 8 MB each, of which 2 MB are allowed, two at a time; and what connections hold."""
     configure(server={"max_body_bytes": 2 * MB, "large_bodies": 2, "body_timeout": NEVER})
-    service = await supervisor.start()
-    assert await works(supervisor.url, connect)
+    service = await fake_systemd.start()
+    assert await works(fake_systemd.url, connect)
     before = memory(service, "VmHWM")
 
     async def upload() -> int | None:
-        peer = await connect(supervisor.url)
+        peer = await connect(fake_systemd.url)
         body = chunked(bytes(8 * MB), 65536)
         try:
             await peer.send(UPLOAD)
@@ -121,7 +121,7 @@ async def test_uploads_without_a_length_are_bounded_in_memory(
     ends = Counter(await asyncio.gather(*(upload() for _ in range(40))))
     assert set(ends) <= {413, None}
     assert memory(service, "VmHWM") - before < 48 * MB
-    assert await works(supervisor.url, connect)
+    assert await works(fake_systemd.url, connect)
 
 
 async def nobody_takes_more(calls: list[WrittenCall]) -> None:
@@ -133,7 +133,7 @@ async def nobody_takes_more(calls: list[WrittenCall]) -> None:
 
 @pytest.mark.parametrize("dropped", [False, True])
 async def test_a_hundred_readers_that_stall_cost_little_and_are_dropped(
-    supervisor: FakeSystemd,
+    fake_systemd: FakeSystemd,
     configure: Configure,
     connect: Connect,
     emulator: Emulator,
@@ -143,27 +143,27 @@ async def test_a_hundred_readers_that_stall_cost_little_and_are_dropped(
         stream={"write_timeout": 1.0 if dropped else NEVER},
         fitten={"pool": {"max_concurrent": 101}},
     )
-    service = await supervisor.start()
-    assert await works(supervisor.url, connect)
+    service = await fake_systemd.start()
+    assert await works(fake_systemd.url, connect)
     before, descriptors = memory(service), files(service)
-    peers = [await connect(supervisor.url, receive_buffer=4096) for _ in range(100)]
+    peers = [await connect(fake_systemd.url, receive_buffer=4096) for _ in range(100)]
     for peer in peers:
         await peer.send(chat_request("[[endless size=50000 pace=0]]", stream=True))
     calls = await eventually(lambda: len(c := emulator.calls_to(UPSTREAM_CHAT)) == 101 and c)
     if dropped:
-        # Aborted: what is only closed would wait until the caller takes what was written.
+        # Aborted: what is only closed would wait until the client takes what was written.
         await eventually(lambda: all(call.closed for call in calls[1:]))
         await eventually(lambda: files(service) <= descriptors + 2)
     else:
         await nobody_takes_more(calls)
         assert files(service) >= descriptors + 198
         assert memory(service) - before < 100 * 2.5 * MB
-    assert await works(supervisor.url, connect)
+    assert await works(fake_systemd.url, connect)
 
 
 @pytest.mark.parametrize("stop", ["not read", "too late"])
 async def test_what_the_kernel_holds_is_bounded_on_a_socket_that_was_handed_over(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect, stop: str
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect, stop: str
 ) -> None:
     """Also on a connection that had been waiting in the socket's queue."""
     configure(
@@ -171,9 +171,9 @@ async def test_what_the_kernel_holds_is_bounded_on_a_socket_that_was_handed_over
         stream={"write_timeout": 0.5},
         middlewares=["request_log", keys(KEY)],
     )
-    early = await connect(supervisor.url, receive_buffer=4096)
-    service = await supervisor.start()
-    peer = early if stop == "too late" else await connect(supervisor.url, receive_buffer=4096)
+    early = await connect(fake_systemd.url, receive_buffer=4096)
+    service = await fake_systemd.start()
+    peer = early if stop == "too late" else await connect(fake_systemd.url, receive_buffer=4096)
     await peer.send(chat_request("[[endless size=20000 pace=0]]", stream=True))
     line = await service.event("request")
     assert line["end"] == "client_closed_request"
@@ -181,47 +181,47 @@ async def test_what_the_kernel_holds_is_bounded_on_a_socket_that_was_handed_over
 
 
 async def test_the_limits_of_connections_follow_a_reload(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     configure(server={"max_connections": 1})
-    service = await supervisor.start()
-    busy = await connect(supervisor.url)
+    service = await fake_systemd.start()
+    busy = await connect(fake_systemd.url)
     await busy.send(chat_request("[[endless]]", stream=True))
     await busy.until(b"w0 ")
-    assert (await (await connect(supervisor.url)).answer()).status == 503
+    assert (await (await connect(fake_systemd.url)).answer()).status == 503
     configure(server={"max_connections": 3})
-    await supervisor.reload(service)
-    other = await connect(supervisor.url)
+    await fake_systemd.reload(service)
+    other = await connect(fake_systemd.url)
     await other.send(HEALTH)
     assert (await other.answer()).status == 200
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_the_limit_of_heads_follows_a_reload(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect, workers: int
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect, workers: int
 ) -> None:
     configure(server={"header_timeout": NEVER, "workers": workers})
-    service = await supervisor.start()
-    kept = [await connect(supervisor.url) for _ in range(4)]
+    service = await fake_systemd.start()
+    kept = [await connect(fake_systemd.url) for _ in range(4)]
     for peer in kept:
         await peer.send(HEALTH)
         assert (await peer.answer()).status == 200
     configure(server={"header_timeout": 0.1, "workers": workers})
-    await supervisor.reload(service)
-    for peer in (*kept, await connect(supervisor.url)):
+    await fake_systemd.reload(service)
+    for peer in (*kept, await connect(fake_systemd.url)):
         before = time.monotonic()
         await peer.send(b"GET /health HTTP/1.1\r\nHo")
         assert (await peer.answer()).status == 408
         assert time.monotonic() - before > 0.08
 
 
-async def test_a_head_that_was_sent_before_the_process_looked_has_its_limit(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect
+async def test_a_head_that_was_sent_before_the_process_accepts_has_its_limit(
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     configure(server={"header_timeout": 0.1})
-    early: list[Peer] = [await connect(supervisor.url) for _ in range(20)]
+    early: list[Peer] = [await connect(fake_systemd.url) for _ in range(20)]
     for peer in early:
         await peer.send(b"GET /health HTTP/1.1\r\nHo")
-    await supervisor.start()
+    await fake_systemd.start()
     for peer in early:
         assert (await peer.answer()).status == 408

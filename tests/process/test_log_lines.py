@@ -1,4 +1,4 @@
-"""Whatever callers write, a line of the log is one JSON object in ASCII."""
+"""Whatever clients write, a line of the log is one JSON object in ASCII."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from tests.integration.conftest import Connect
 from tests.integration.hostile.test_corpora import naughty_strings, sent
 from tests.integration.peer import CHAT, eventually
 from tests.process.conftest import Configure, keys
-from tests.process.supervisor import FakeSystemd
+from tests.process.systemd import FakeSystemd
 from tests.support import KEY
 
 
 async def test_no_naughty_string_forges_a_line(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     configure(middlewares=["request_id", "request_log", keys(KEY)], log={"level": "debug"})
-    service = await supervisor.start()
-    peer = await connect(supervisor.url)
+    service = await fake_systemd.start()
+    peer = await connect(fake_systemd.url)
     for text in naughty_strings():
         user = {"role": "user", "content": "[[say]]"}
         await sent(peer, json.dumps({"messages": [user], "model": text, text: text}).encode())
         raw = text.encode("utf-8", "surrogatepass")
-        heads = await connect(supervisor.url)
+        heads = await connect(fake_systemd.url)
         await heads.send(
             b"POST %b/%b HTTP/1.1\r\nHost: %b\r\nUser-Agent: %b\r\nX-Request-Id: %b\r\n"
             b"Authorization: Bearer %b\r\nContent-Type: %b\r\nConnection: close\r\n\r\n"

@@ -1,4 +1,4 @@
-"""What a supervisor is told, datagram by datagram."""
+"""What systemd is told, datagram by datagram."""
 
 from __future__ import annotations
 
@@ -17,68 +17,68 @@ from tests import virtualtime
 from tests.integration.conftest import Connect
 from tests.integration.peer import chat_request
 from tests.process.conftest import Configure
-from tests.process.supervisor import FakeSystemd, monotonic_usec
+from tests.process.systemd import FakeSystemd, monotonic_usec
 from tests.waiting import NEVER, eventually
 
 READY = "READY=1\nSTATUS=serving: 0 requests open, 1 of 1 accounts healthy"
 
 
-async def test_ready_is_told_first_of_all_and_by_the_main_process(
-    supervisor: FakeSystemd, configure: Configure
+async def test_ready_is_the_first_datagram_and_comes_from_the_main_process(
+    fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
-    service = await supervisor.start()
-    assert supervisor.datagrams[0] == READY
-    assert supervisor.senders == {service.pid}
+    service = await fake_systemd.start()
+    assert fake_systemd.datagrams[0] == READY
+    assert fake_systemd.senders == {service.pid}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 async def test_an_idle_service_says_that_it_stops_and_ends_at_once(
-    supervisor: FakeSystemd, configure: Configure, number: int
+    fake_systemd: FakeSystemd, configure: Configure, number: int
 ) -> None:
     configure(server={"drain_timeout": NEVER})
-    service = await supervisor.start()
-    since = len(supervisor.datagrams)
+    service = await fake_systemd.start()
+    since = len(fake_systemd.datagrams)
     service.signal(number)
     assert await service.exit_status() == 0
-    assert supervisor.datagrams[since] == "STOPPING=1"
+    assert fake_systemd.datagrams[since] == "STOPPING=1"
 
 
-async def test_ready_is_told_although_fitten_cannot_be_reached(
-    supervisor: FakeSystemd, configure: Configure
+async def test_ready_is_sent_although_fitten_cannot_be_reached(
+    fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
     dead = "http://127.0.0.1:9"
     configure(fitten={"base_url": dead, "models_url": dead})
-    await supervisor.start()
+    await fake_systemd.start()
     assert "READY=1\nSTATUS=serving: 0 requests open, 0 of 1 accounts healthy" in (
-        supervisor.datagrams
+        fake_systemd.datagrams
     )
 
 
 async def test_an_abstract_socket_is_found(tmp_path: Path, configure: Configure) -> None:
-    supervisor = FakeSystemd(tmp_path, f"@fitten-gateway-test-{time.monotonic_ns()}")
+    fake_systemd = FakeSystemd(tmp_path, f"@fitten-gateway-test-{time.monotonic_ns()}")
     try:
-        await supervisor.start()
-        assert READY in supervisor.datagrams
+        await fake_systemd.start()
+        assert READY in fake_systemd.datagrams
     finally:
-        await supervisor.close()
+        await fake_systemd.close()
 
 
-async def test_the_watchdog_is_fed_again_and_again(
-    supervisor: FakeSystemd, configure: Configure
+async def test_the_watchdog_is_fed_repeatedly(
+    fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
-    await supervisor.start(environ={"WATCHDOG_USEC": "400000"})
-    await eventually(lambda: supervisor.datagrams.count("WATCHDOG=1") >= 4)
+    await fake_systemd.start(environ={"WATCHDOG_USEC": "400000"})
+    await eventually(lambda: fake_systemd.datagrams.count("WATCHDOG=1") >= 4)
 
 
 async def test_a_watchdog_of_another_process_is_not_fed(
-    supervisor: FakeSystemd, configure: Configure
+    fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
-    await supervisor.start(environ={"WATCHDOG_USEC": "40000", "WATCHDOG_PID": "1"})
+    await fake_systemd.start(environ={"WATCHDOG_USEC": "40000", "WATCHDOG_PID": "1"})
     await asyncio.sleep(0.2)
-    assert "WATCHDOG=1" not in supervisor.datagrams
+    assert "WATCHDOG=1" not in fake_systemd.datagrams
 
 
-class Heard(systemd.SystemdNotifier):
+class RecordingNotifier(systemd.SystemdNotifier):
     """Notes when the watchdog was fed."""
 
     def __init__(self, watchdog: float) -> None:
@@ -92,11 +92,11 @@ class Heard(systemd.SystemdNotifier):
 @pytest.mark.parametrize("seconds", [0.4, 1.0, 30.0])
 def test_the_watchdog_is_fed_twice_in_its_time(seconds: float) -> None:
     async def main() -> None:
-        supervisor = Heard(seconds)
-        beating = asyncio.create_task(watchdog.keep_alive(supervisor, lambda: "serving"))
+        notifier = RecordingNotifier(seconds)
+        task = asyncio.create_task(watchdog.keep_alive(notifier, lambda: "serving"))
         await asyncio.sleep(10 * seconds)
-        beating.cancel()
-        gaps = [later - earlier for earlier, later in itertools.pairwise(supervisor.fed)]
+        task.cancel()
+        gaps = [later - earlier for earlier, later in itertools.pairwise(notifier.fed)]
         assert len(gaps) >= 19
         assert max(gaps) <= seconds / 2 + 1e-6
 
@@ -105,37 +105,37 @@ def test_the_watchdog_is_fed_twice_in_its_time(seconds: float) -> None:
 
 def test_an_event_loop_that_is_always_late_does_not_feed_the_watchdog() -> None:
     async def main() -> None:
-        supervisor = Heard(0.2)
+        notifier = RecordingNotifier(0.2)
         loop = asyncio.get_running_loop()
         assert isinstance(loop, virtualtime.VirtualTime)
-        beating = asyncio.create_task(watchdog.keep_alive(supervisor, lambda: "serving"))
+        task = asyncio.create_task(watchdog.keep_alive(notifier, lambda: "serving"))
         await asyncio.sleep(0)
-        assert len(supervisor.fed) == 1
+        assert len(notifier.fed) == 1
         for _ in range(5):
-            loop.now += 0.1  # what a stuck step does
+            loop.now += 0.1  # as a call that blocks the event loop
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        assert len(supervisor.fed) == 1
+        assert len(notifier.fed) == 1
         await asyncio.sleep(0.2)
-        assert len(supervisor.fed) > 1
-        beating.cancel()
+        assert len(notifier.fed) > 1
+        task.cancel()
 
     virtualtime.run(main())
 
 
-async def test_draining_is_told_with_time_to_wait_for_it(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect
+async def test_draining_is_reported_with_time_to_wait_for_it(
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
-    service = await supervisor.start()
-    peer = await connect(supervisor.url)
+    service = await fake_systemd.start()
+    peer = await connect(fake_systemd.url)
     await peer.send(chat_request("[[endless]]", stream=True))
     assert (await peer.head())[0] == 200
-    await supervisor.told("STATUS=serving: 1 requests open, 1 of 1 accounts healthy")
-    since = len(supervisor.datagrams)
+    await fake_systemd.wait_for("STATUS=serving: 1 requests open, 1 of 1 accounts healthy")
+    since = len(fake_systemd.datagrams)
     service.signal(signal.SIGTERM)
     assert b'"code":"draining"' in await peer.rest()
     assert await service.exit_status() == 0
-    said = supervisor.datagrams[since:]
+    said = fake_systemd.datagrams[since:]
     assert said[0] == "STOPPING=1"
     assert "EXTEND_TIMEOUT_USEC=10000000" in said[1:]
     assert any(
@@ -145,11 +145,11 @@ async def test_draining_is_told_with_time_to_wait_for_it(
 
 
 async def test_the_second_signal_ends_a_draining_service_at_once(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect
 ) -> None:
     configure(server={"drain_timeout": NEVER})
-    service = await supervisor.start()
-    peer = await connect(supervisor.url)
+    service = await fake_systemd.start()
+    peer = await connect(fake_systemd.url)
     await peer.send(chat_request("[[endless]]", stream=True))
     assert (await peer.head())[0] == 200
     service.signal(signal.SIGTERM)
@@ -158,34 +158,34 @@ async def test_the_second_signal_ends_a_draining_service_at_once(
     assert await service.exit_status() == 128 + signal.SIGTERM
 
 
-async def test_a_reload_is_told_with_its_time_in_one_datagram(
-    supervisor: FakeSystemd, configure: Configure
+async def test_a_reload_is_reported_with_its_time_in_one_datagram(
+    fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
-    service = await supervisor.start()
-    since, before = len(supervisor.datagrams), monotonic_usec()
-    assert await supervisor.reload(service) == READY
-    found = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", supervisor.datagrams[since])
+    service = await fake_systemd.start()
+    since, before = len(fake_systemd.datagrams), monotonic_usec()
+    assert await fake_systemd.reload(service) == READY
+    found = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", fake_systemd.datagrams[since])
     assert found
     assert before <= int(found[1]) <= monotonic_usec()
 
 
 async def test_the_end_can_be_asked_for_before_the_start_is_done(
-    supervisor: FakeSystemd, configure: Configure
+    fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
     """Fitten takes the login and does not answer it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         never = {"timeouts": {"call": NEVER}}
         configure(fitten={"base_url": url, "models_url": url, **never})
-        service = await supervisor.start(wait=False)
+        service = await fake_systemd.start(wait=False)
         await service.event("listening")
         service.signal(signal.SIGTERM)
         assert await service.exit_status() == 0
-    assert supervisor.datagrams[0] == "STOPPING=1"
-    assert not [one for one in supervisor.datagrams if one.startswith("READY=1")]
+    assert fake_systemd.datagrams[0] == "STOPPING=1"
+    assert not [one for one in fake_systemd.datagrams if one.startswith("READY=1")]
 
 
-def test_the_variables_are_not_for_children() -> None:
+def test_the_variables_are_removed_for_child_processes() -> None:
     environ = {
         "NOTIFY_SOCKET": "/nowhere",
         "WATCHDOG_USEC": "1000000",
@@ -195,22 +195,22 @@ def test_the_variables_are_not_for_children() -> None:
         "LISTEN_FDNAMES": "http",
         "HOME": "/root",
     }
-    supervisor = systemd.SystemdNotifier.from_environ(environ)
-    assert supervisor.watchdog is None
-    supervisor.close()
+    notifier = systemd.SystemdNotifier.from_environ(environ)
+    assert notifier.watchdog is None
+    notifier.close()
     assert systemd.inherited_sockets(environ) == []
     assert environ == {"HOME": "/root"}
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:9", "relative/socket"])
-def test_where_nobody_listens_nothing_is_told(address: str) -> None:
-    supervisor = systemd.SystemdNotifier.from_environ({"NOTIFY_SOCKET": address})
-    assert not supervisor.enabled
-    supervisor.ready("")
+def test_without_a_notify_socket_nothing_is_sent(address: str) -> None:
+    notifier = systemd.SystemdNotifier.from_environ({"NOTIFY_SOCKET": address})
+    assert not notifier.enabled
+    notifier.ready("")
 
 
-def test_a_supervisor_that_is_gone_does_no_harm(tmp_path: Path) -> None:
-    supervisor = systemd.SystemdNotifier(str(tmp_path / "gone"))
-    supervisor.ready("serving")
-    supervisor.alive()
-    supervisor.close()
+def test_a_notify_socket_that_is_gone_is_no_error(tmp_path: Path) -> None:
+    notifier = systemd.SystemdNotifier(str(tmp_path / "gone"))
+    notifier.ready("serving")
+    notifier.alive()
+    notifier.close()

@@ -14,11 +14,11 @@ import pytest
 from tests.integration.conftest import Connect
 from tests.integration.peer import Peer, chat_request
 from tests.process.conftest import Configure, keys
-from tests.process.supervisor import FakeSystemd, GatewayService
+from tests.process.systemd import FakeSystemd, GatewayService
 from tests.support import KEY
 
 RESTARTS = int(os.environ.get("RESTARTS", "2"))
-# What a slow machine bears, too; `make restarts` asks for more.
+# Few enough for a slow machine; `make restarts` asks for more.
 STREAMS = int(os.environ.get("STREAMS", "10"))
 REQUESTS_PER_SECOND = int(os.environ.get("REQUESTS_PER_SECOND", "20"))
 DRAIN = 5.0
@@ -27,7 +27,7 @@ SHORT = "[[slow first=0 gap=0.1 n=5]]"  # ends within the drain time
 
 
 class RestartLoad:
-    """Callers that note what became of each request: `ok`, or what went wrong."""
+    """Clients that record the outcome of each request: `ok`, or what went wrong."""
 
     def __init__(self, url: str) -> None:
         self._url = url + "/v1/chat/completions"
@@ -46,12 +46,12 @@ class RestartLoad:
         self.outcomes["ok" if good else f"{response.status} {raw[-200:]!r}"] += 1
 
     async def streams(self, http: aiohttp.ClientSession, enough: asyncio.Event) -> None:
-        """One stream after the other."""
+        """Send one stream after the other."""
         while not enough.is_set():
             await self.ask(http, SHORT, stream=True)
 
     async def requests(self, sessions: list[aiohttp.ClientSession], enough: asyncio.Event) -> None:
-        """At their pace, whatever the answers do, in turn on kept and on new connections."""
+        """Send requests at a fixed pace, in turn on kept and on new connections."""
         async with asyncio.TaskGroup() as tasks:
             while not enough.is_set():
                 for http in sessions:
@@ -59,29 +59,31 @@ class RestartLoad:
                     await asyncio.sleep(1 / REQUESTS_PER_SECOND)
 
 
-async def restarted(supervisor: FakeSystemd, service: GatewayService, long: Peer) -> GatewayService:
-    """Stop and start again; a stream that outlasts the drain time is told so."""
+async def restarted(
+    fake_systemd: FakeSystemd, service: GatewayService, long: Peer
+) -> GatewayService:
+    """Stop and start again; a stream that outlasts the drain time ends with an error."""
     service.signal(signal.SIGTERM)
     rest = await long.rest()
     assert b'"code":"draining"' in rest
     assert rest.endswith(b"0\r\n\r\n"), "an end of HTTP, not a cut"
     assert b"[DONE]" not in rest
     assert await service.exit_status() == 0
-    return await supervisor.start()
+    return await fake_systemd.start()
 
 
 @pytest.mark.timeout(180 + 30 * RESTARTS)
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_restarts_under_load_lose_no_request(
-    supervisor: FakeSystemd, configure: Configure, connect: Connect, workers: int
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect, workers: int
 ) -> None:
     configure(
         server={"drain_timeout": DRAIN, "workers": workers},
         middlewares=[keys(KEY)],
-        fitten={"pool": {"max_concurrent": 1000}},  # the load is for the gateway to bear
+        fitten={"pool": {"max_concurrent": 1000}},  # the load is on the gateway
     )
-    service = await supervisor.start()
-    load = RestartLoad(supervisor.url)
+    service = await fake_systemd.start()
+    load = RestartLoad(fake_systemd.url)
     enough = asyncio.Event()
     async with AsyncExitStack() as stack:
         sessions = [
@@ -98,11 +100,11 @@ async def test_restarts_under_load_lose_no_request(
             for _ in range(STREAMS):
                 tasks.create_task(load.streams(sessions[0], enough))
             for _ in range(RESTARTS):
-                long = await connect(supervisor.url)
+                long = await connect(fake_systemd.url)
                 await long.send(chat_request("[[endless]]", stream=True))
                 assert (await long.head())[0] == 200
                 await asyncio.sleep(0.3)
-                service = await restarted(supervisor, service, long)
+                service = await restarted(fake_systemd, service, long)
             enough.set()
     assert set(load.outcomes) == {"ok"}, load.outcomes
     assert load.outcomes["ok"] > RESTARTS * REQUESTS_PER_SECOND

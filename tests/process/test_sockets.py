@@ -11,40 +11,40 @@ from pathlib import Path
 import aiohttp
 
 from tests.process.conftest import Configure, keys, limit
-from tests.process.supervisor import ROOT, FakeSystemd
+from tests.process.systemd import ROOT, FakeSystemd
 from tests.support import KEY, needs
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
 async def test_a_socket_that_is_handed_over_is_served(
-    supervisor: FakeSystemd, configure: Configure
+    fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
-    service = await supervisor.start()
+    service = await fake_systemd.start()
     async with (
         aiohttp.ClientSession(headers=HEADERS) as http,
-        http.get(supervisor.url + "/v1/models") as response,
+        http.get(fake_systemd.url + "/v1/models") as response,
     ):
         assert response.status == 200
-    assert (await service.event("listening"))["url"] == supervisor.url
+    assert (await service.event("listening"))["url"] == fake_systemd.url
 
 
 async def test_a_socket_for_another_process_is_left_alone(
-    supervisor: FakeSystemd, configure: Configure
+    fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
-    service = await supervisor.start(environ={"LISTEN_PID": "1"})
-    assert (await service.event("listening"))["url"] != supervisor.url
+    service = await fake_systemd.start(environ={"LISTEN_PID": "1"})
+    assert (await service.event("listening"))["url"] != fake_systemd.url
 
 
 async def test_a_unix_socket_can_be_handed_over(
-    supervisor: FakeSystemd, configure: Configure, tmp_path: Path
+    fake_systemd: FakeSystemd, configure: Configure, tmp_path: Path
 ) -> None:
     configure(middlewares=[keys(KEY), limit(60)])
     path = str(tmp_path / "http")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen()
-        service = await supervisor.start(sockets=listening)
+        service = await fake_systemd.start(sockets=listening)
         assert (await service.event("listening"))["url"] == f"unix:{path}"
         connector = aiohttp.UnixConnector(path)
         async with (
@@ -54,22 +54,22 @@ async def test_a_unix_socket_can_be_handed_over(
             assert response.status == 200
 
 
-async def test_what_is_no_listening_socket_stops_the_start_with_a_word(
-    supervisor: FakeSystemd, configure: Configure
+async def test_a_descriptor_that_is_no_listening_socket_stops_the_start_with_a_message(
+    fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        service = await supervisor.start(sockets=datagrams, wait=False)
+        service = await fake_systemd.start(sockets=datagrams, wait=False)
         assert await service.exit_status() == 1
     assert service.raw.startswith("Cannot start: descriptor 3, which systemd passed, is not a l")
 
 
-async def test_a_socket_open_to_the_world_wants_a_key(
-    supervisor: FakeSystemd, configure: Configure
+async def test_a_socket_open_to_the_network_needs_a_key(
+    fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
     """Although `server.host` is loopback: what counts is the socket."""
     configure(middlewares=[limit(60)])
     with socket.create_server(("0.0.0.0", 0)) as listening:
-        service = await supervisor.start(sockets=listening, wait=False)
+        service = await fake_systemd.start(sockets=listening, wait=False)
         assert await service.exit_status() == 2
     assert "can be reached from other machines" in service.raw
     assert "Traceback" not in service.raw
@@ -79,7 +79,7 @@ async def test_a_socket_open_to_the_world_wants_a_key(
 async def test_the_first_connection_can_start_the_gateway(
     configure: Configure, tmp_path: Path
 ) -> None:
-    """With systemd's own program for trying that."""
+    """Started by systemd-socket-activate."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(tmp_path / "config.yaml")]

@@ -158,7 +158,7 @@ def test_the_sdist_has_what_the_repository_has(built: Built) -> None:
 
 
 def test_the_same_sources_give_the_same_bytes(built: Built, tmp_path: Path) -> None:
-    """Whoever builds, whenever, under whatever umask."""
+    """At any time, by any user, under any umask."""
     for file in (built.tree / "gateway").rglob("*.py"):
         file.chmod(0o664)
         os.utime(file, (1_500_000_000, 1_500_000_000))
@@ -190,8 +190,8 @@ class Command:
     def printed(self) -> str:
         return self._output.read_text("utf-8")
 
-    async def told(self, pattern: str) -> str:
-        """The first group of a pattern, as soon as a line has been printed that it matches."""
+    async def wait_for(self, pattern: str) -> str:
+        """Return the first group of a pattern, as soon as a printed line matches it."""
         for _ in range(int(WITHIN / 0.05)):
             if found := re.search(pattern, self.printed):
                 return found[1]
@@ -251,7 +251,7 @@ async def test_the_modules_are_those_of_the_wheel(installed: Path, tmp_path: Pat
 
 async def test_an_installed_demo_serves_until_interrupted(installed: Path, tmp_path: Path) -> None:
     async with running(installed, tmp_path, "demo", "--port", "0") as demo:
-        url = await demo.told(r"The gateway is at (http://\S+)/v1")
+        url = await demo.wait_for(r"The gateway is at (http://\S+)/v1")
         status, text = await chat(url, DEMO_KEY)
         assert (status, bool(text)) == (200, True), demo.printed
         assert await demo.exit_status(signal.SIGINT) == 0, demo.printed
@@ -273,7 +273,7 @@ async def test_an_installed_gateway_serves_with_two_workers(
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(data), "utf-8")
     async with running(installed, tmp_path, "serve") as gateway:
-        url = await gateway.told(r'"url":"(http://[^"]+)"')
+        url = await gateway.wait_for(r'"url":"(http://[^"]+)"')
         status, text = await chat(url, KEY)
         assert (status, bool(text)) == (200, True), gateway.printed
         assert await gateway.exit_status(signal.SIGTERM) == 0, gateway.printed

@@ -1,4 +1,4 @@
-"""What systemd does for a service, as far as a test can: sockets, variables, datagrams."""
+"""Does what systemd does for a service: sockets, variables, datagrams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 from tests.waiting import LONGEST_WAIT, eventually
 
 ROOT = Path(__file__).parents[2]
-# What only the child itself can know: its pid, and that descriptors begin with 3.
+# Only the child itself can set these: LISTEN_PID, and that its descriptors begin with 3.
 _START = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -29,7 +29,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class GatewayService:
-    """One run of the gateway. `datagrams` has what it told, `lines` what it logged."""
+    """One run of the gateway. `lines` has what it logged."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -52,7 +52,7 @@ class GatewayService:
                 self.lines.append(json.loads(raw))
 
     async def exit_status(self, *, within: float = LONGEST_WAIT) -> int:
-        """Return how it ended, once all that it logged is read."""
+        """Return the exit status, once everything that it logged is read."""
         async with asyncio.timeout(within):
             await asyncio.shield(self._reading)  # a limit that is over ends the wait alone
             return await self.process.wait()
@@ -113,8 +113,10 @@ class FakeSystemd:
             self.senders.add(_CREDENTIALS.unpack(content)[0])
         self._arrived.set()
 
-    async def told(self, beginning: str, *, since: int = 0, within: float = LONGEST_WAIT) -> str:
-        """The first datagram, from number `since` on, that begins so."""
+    async def wait_for(
+        self, beginning: str, *, since: int = 0, within: float = LONGEST_WAIT
+    ) -> str:
+        """Return the first datagram, from number `since` on, that begins like this."""
         async with asyncio.timeout(within):
             while True:
                 for datagram in self.datagrams[since:]:
@@ -136,12 +138,12 @@ class FakeSystemd:
 
         prefix: a command that starts the one after it. within: seconds to be ready in.
         """
-        handed = sockets or self.listening
+        socket_passed = sockets or self.listening
         usual = {n: v for n, v in os.environ.items() if not n.startswith("LISTEN_")}
         since = len(self.datagrams)
         with self.stdout.open("ab") as stdout:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-SEc", _START, str(handed.fileno())),
+                *(sys.executable, "-SEc", _START, str(socket_passed.fileno())),
                 *(*prefix, sys.executable, "-m", "gateway", "serve"),
                 *("--config", str(self._folder / "config.yaml"), *arguments),
                 env={
@@ -155,7 +157,7 @@ class FakeSystemd:
                 cwd=self._folder,
                 stdout=stdout,
                 stderr=asyncio.subprocess.PIPE,
-                pass_fds=[handed.fileno()],
+                pass_fds=[socket_passed.fileno()],
                 start_new_session=True,  # so that its workers can be ended with it
             )
         service = GatewayService(process)
@@ -165,7 +167,7 @@ class FakeSystemd:
         return service
 
     async def _ready(self, service: GatewayService, since: int, within: float) -> None:
-        ready = asyncio.create_task(self.told("READY=1", since=since, within=within))
+        ready = asyncio.create_task(self.wait_for("READY=1", since=since, within=within))
         over = asyncio.create_task(service.process.wait())
         try:
             await asyncio.wait({ready, over}, return_when=asyncio.FIRST_COMPLETED)
@@ -177,11 +179,11 @@ class FakeSystemd:
             await asyncio.gather(ready, over, return_exceptions=True)
 
     async def reload(self, service: GatewayService) -> str:
-        """SIGHUP, and what the service says when it is done."""
+        """Send SIGHUP; return the datagram that says that the reload is done."""
         since = len(self.datagrams)
         service.signal(signal.SIGHUP)
-        await self.told("RELOADING=1", since=since)
-        return await self.told("READY=1", since=since)
+        await self.wait_for("RELOADING=1", since=since)
+        return await self.wait_for("READY=1", since=since)
 
     def _close_sockets(self) -> None:
         self.notify.close()
@@ -209,7 +211,7 @@ def children(pid: int) -> list[int]:
 
 
 def alive(pids: Iterable[int]) -> list[int]:
-    """Return those that run; one that has ended and waits for its parent does not."""
+    """Return the processes that run; a zombie does not."""
     return [pid for pid in pids if _command(pid)]
 
 
