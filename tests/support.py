@@ -1,4 +1,4 @@
-"""A gateway under test, through its front door."""
+"""A gateway under test, and a client that sends it HTTP requests."""
 
 from __future__ import annotations
 
@@ -60,38 +60,38 @@ class Gateway:
     http: aiohttp.ClientSession
 
     def post_chat(self, text: str, headers: dict[str, str] | None = None, **parameters: Any) -> Any:
-        """A chat request with one user message; to be used with `async with`."""
+        """Send a chat request with one user message; use it with `async with`."""
         messages = [{"role": "user", "content": text}]
         body = {"messages": messages, **parameters}
         return self.http.post(f"{self.url}/v1/chat/completions", json=body, headers=headers)
 
     async def stream(self, text: str, **parameters: Any) -> list[Any]:
-        """A streamed chat: the frames, parsed, with "[DONE]" as that string."""
+        """Send a streamed chat; return its frames, parsed, with "[DONE]" as that string."""
         async with self.post_chat(text, stream=True, **parameters) as response:
             assert response.status == 200, await response.text()
             return frames(await response.read())
 
     async def whole(self, text: str, **parameters: Any) -> tuple[int, Any]:
-        """A chat that is not streamed: status and parsed body."""
+        """Send a chat that is not streamed; return status and parsed body."""
         async with self.post_chat(text, **parameters) as response:
             return response.status, await response.json()
 
 
 def without_limits(**sections: Any) -> dict[str, Any]:
     """Return sections of config.yaml by which no time limit ends anything, but for these."""
-    return _laid_over(_NO_LIMITS, sections)
+    return _merged(_NO_LIMITS, sections)
 
 
-def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     both = below | above
     for name in below.keys() & above.keys():
         if isinstance(below[name], dict):
-            both[name] = _laid_over(below[name], above[name])
+            both[name] = _merged(below[name], above[name])
     return both
 
 
 def frames(raw: bytes) -> list[Any]:
-    """The data frames of an event stream; comments are left out, anything else is a fault."""
+    """Return the data frames of an event stream, without comments; fail on anything else."""
     parsed: list[Any] = []
     assert raw.endswith(b"\n\n") or not raw
     for block in raw.split(b"\n\n")[:-1]:
@@ -104,7 +104,7 @@ def frames(raw: bytes) -> list[Any]:
 
 
 def content(parsed: list[Any], member: str = "content") -> str:
-    """The text of a stream's frames."""
+    """Return the text of a stream's frames."""
     return "".join(
         choice["delta"].get(member) or ""
         for frame in parsed
@@ -124,7 +124,7 @@ async def is_ready(gateway: Gateway) -> None:
 
 @asynccontextmanager
 async def running_gateway(fitten_url: str, folder: Path, **sections: Any) -> AsyncIterator[Gateway]:
-    """A gateway on a free port, started as `serve` does. Sections as in config.yaml."""
+    """Run a gateway on a free port, started as `serve` does. Sections as in config.yaml."""
     fitten = {
         "base_url": fitten_url,
         "models_url": fitten_url,

@@ -1,4 +1,4 @@
-"""What the front-door tests share beyond a running gateway."""
+"""Fixtures that the tests of the HTTP API share beyond a running gateway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support import Gateway
 
 Connect = Callable[..., Awaitable[Peer]]
 
-# What depends on how an answer's bytes come is promised for either way of getting them.
+# What depends on how the bytes of an answer arrive is tested with both values of `chat_client`.
 _TWICE = {
     "test_answer_cut",
     "test_disconnect",
@@ -34,7 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def chat_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sets `fitten.chat_client` of the gateways that a test starts."""
+    """Set `fitten.chat_client` of the gateways that a test starts."""
     monkeypatch.setattr(support, "chat_client", getattr(request, "param", "lean"))
 
 

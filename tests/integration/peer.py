@@ -1,4 +1,4 @@
-"""A caller made of bytes, for what no HTTP client would send or do."""
+"""A client made of bytes, for what no HTTP client would send or do."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Peer:
 
     @classmethod
     async def connect(cls, url: str, *, receive_buffer: int | None = None) -> Peer:
-        """receive_buffer: bytes that the kernel takes for a caller that does not read."""
+        """receive_buffer: bytes that the kernel takes for a client that does not read."""
         address = urlsplit(url)
         sock = socket.socket()
         if receive_buffer is not None:

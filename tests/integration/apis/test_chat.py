@@ -81,7 +81,7 @@ async def test_usage_comes_in_one_last_frame_if_asked_for(gateway: Gateway) -> N
 
 
 @pytest.mark.parametrize("options", [None, {}, {"include_usage": False}])
-async def test_no_frame_speaks_of_usage_unless_asked(gateway: Gateway, options: Any) -> None:
+async def test_no_frame_has_usage_unless_asked(gateway: Gateway, options: Any) -> None:
     frames = await gateway.stream("[[say]]", stream_options=options)
     assert all("usage" not in frame and frame["choices"] for frame in frames[:-1])
 
@@ -137,7 +137,7 @@ async def test_the_whole_answer_is_one_object(gateway: Gateway, parameters: Any)
 @pytest.mark.parametrize(
     ("scenario", "thoughts"), [("reasoning", "First, greet. Done."), ("thinking", "Hm.")]
 )
-async def test_thoughts_come_as_reasoning_content_and_not_as_content(
+async def test_reasoning_comes_as_reasoning_content_and_not_as_content(
     gateway: Gateway, scenario: str, thoughts: str
 ) -> None:
     frames = await gateway.stream(f"[[{scenario}]]")
@@ -149,7 +149,7 @@ async def test_thoughts_come_as_reasoning_content_and_not_as_content(
     assert message["content"] == "Hello, world!\n"
 
 
-async def test_the_whole_answer_and_the_stream_say_the_same(gateway: Gateway) -> None:
+async def test_the_whole_answer_and_the_stream_have_the_same_text(gateway: Gateway) -> None:
     text = "[[say text=%E4%BD%A0%E5%A5%BD%F0%9F%91%8B%0A%3Cbr%3E%20%22q%22%20%00x piece=3]]"
     _, answer = await gateway.whole(text)
     said = answer["choices"][0]["message"]["content"]

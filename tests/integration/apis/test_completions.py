@@ -1,4 +1,4 @@
-"""Code completion through the front door: every route, the upstream's form, its faults."""
+"""Code completion through the HTTP API: every route, the upstream's form, its faults."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def refused(gateway: Gateway, path: str = COMPLETIONS, **body: Any) -> tup
 
 
 def metas(emulator: Emulator) -> list[dict[str, Any]]:
-    """What the upstream was told, call by call."""
+    """Return the metadata that the upstream got, call by call."""
     return [call.body["meta_datas"] for call in emulator.calls_to("/codeapi/completion")]
 
 
@@ -66,7 +66,7 @@ async def test_a_prompt_and_a_suffix_are_the_two_sides_of_the_cursor(
 @pytest.mark.parametrize(
     "path", [COMPLETIONS, "/completions", "/v1/v1/completions/", "/beta/completions"]
 )
-async def test_completions_stand_under_every_name(gateway: Gateway, path: str) -> None:
+async def test_completions_are_answered_at_every_route(gateway: Gateway, path: str) -> None:
     assert (await whole(gateway, path, prompt="x"))["choices"][0]["text"] == "completed()"
 
 

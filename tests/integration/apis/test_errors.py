@@ -1,4 +1,4 @@
-"""Refusals of callers' requests before the upstream is asked: the rows of wire rule D2."""
+"""Refusals of clients' requests before the upstream is asked: the rows of wire rule D2."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ async def test_a_refusal_quotes_no_key_of_a_head(
     assert LIKE_A_KEY not in str(answer)
 
 
-async def test_a_word_in_the_wrong_place_is_named(gateway: Gateway) -> None:
+async def test_a_value_in_the_wrong_place_is_named(gateway: Gateway) -> None:
     for body, says in (
         (spoken(model="gpt-4.1-mini"), "'gpt-4.1-mini' does not exist"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "'robot'"),
@@ -203,7 +203,7 @@ async def test_a_word_in_the_wrong_place_is_named(gateway: Gateway) -> None:
         ("DELETE", "/health", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-async def test_a_wrong_method_is_told_the_right_ones(
+async def test_a_wrong_method_is_answered_with_the_right_ones(
     gateway: Gateway, method: str, path: str, allowed: set[str]
 ) -> None:
     response, _ = await refused(gateway, method, path, {}, None)
@@ -308,7 +308,7 @@ async def test_a_body_of_many_megabytes_is_taken_by_default(
 @pytest.mark.parametrize(
     "framing", [{"Content-Length": "100"}, {"Transfer-Encoding": "chunked"}], ids=str
 )
-async def test_a_body_that_never_arrives_is_given_up(
+async def test_a_body_that_never_arrives_is_an_error_in_time(
     start_gateway: StartGateway, framing: dict[str, str], connect: Connect
 ) -> None:
     gateway = await start_gateway(server={"body_timeout": 0.2})

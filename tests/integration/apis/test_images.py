@@ -1,4 +1,4 @@
-"""Pictures in chats, as the upstream gets them."""
+"""Images in chats, as the upstream gets them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def user(*parts: Any, role: str = "user", **more: Any) -> dict[str, Any]:
     return {"role": role, "content": content, **more}
 
 
-def picture(raw: bytes, **more: Any) -> dict[str, Any]:
+def image_part(raw: bytes, **more: Any) -> dict[str, Any]:
     return {"url": data_url(raw), **more}
 
 
-def drawn(raw: bytes, mime: str = "image/png") -> str:
-    """As protocol 4.5 has it."""
+def encoded(raw: bytes, mime: str = "image/png") -> str:
+    """Return the image as in protocol 4.5."""
     return f"![Base64 Image](data:{mime};base64,{base64.b64encode(raw).decode()})"
 
 
@@ -48,35 +48,35 @@ def inputs(emulator: Emulator) -> str:
     return text
 
 
-async def test_pictures_stand_before_the_text_of_their_message(
+async def test_images_stand_before_the_text_of_their_message(
     gateway: Gateway, emulator: Emulator
 ) -> None:
     status, answer = await ask(
         gateway,
-        user("What is this?", picture(png(), detail="high"), "And that?", picture(jpeg())),
+        user("What is this?", image_part(png(), detail="high"), "And that?", image_part(jpeg())),
     )
     assert status == 200
     assert "It came with 2 images." in answer["choices"][0]["message"]["content"]
-    wanted = f"{drawn(png())}\n{drawn(jpeg(), 'image/jpeg')}\nWhat is this?\nAnd that?\n<|end|>"
+    wanted = f"{encoded(png())}\n{encoded(jpeg(), 'image/jpeg')}\nWhat is this?\nAnd that?\n<|end|>"
     assert f"<|user|>\n{wanted}" in inputs(emulator)
 
 
-async def test_pictures_of_several_turns_and_of_tools_are_all_there(
+async def test_images_of_several_turns_and_of_tools_are_all_sent(
     gateway: Gateway, emulator: Emulator
 ) -> None:
     status, _ = await ask(
         gateway,
-        user("one", picture(gif())),
+        user("one", image_part(gif())),
         {"role": "assistant", "content": "seen"},
-        user(picture(webp())),
-        user("a screenshot", picture(png()), role="tool", tool_call_id="call_1"),
+        user(image_part(webp())),
+        user("a screenshot", image_part(png()), role="tool", tool_call_id="call_1"),
         user("so?"),
     )
     assert status == 200
     text = inputs(emulator)
-    assert f"<|user|>\n{drawn(gif(), 'image/gif')}\none\n<|end|>" in text
-    assert f"<|user|>\n{drawn(webp(), 'image/webp')}\n\n<|end|>" in text
-    assert f"<|user|>\n{drawn(png())}\n" in text
+    assert f"<|user|>\n{encoded(gif(), 'image/gif')}\none\n<|end|>" in text
+    assert f"<|user|>\n{encoded(webp(), 'image/webp')}\n\n<|end|>" in text
+    assert f"<|user|>\n{encoded(png())}\n" in text
 
 
 async def test_an_image_url_may_be_a_plain_string(gateway: Gateway, emulator: Emulator) -> None:
@@ -85,7 +85,7 @@ async def test_an_image_url_may_be_a_plain_string(gateway: Gateway, emulator: Em
     message = {"role": "user", "content": [{"type": "image_url", "image_url": data_url(png())}]}
     status, _ = await ask(gateway, message)
     assert status == 200
-    assert drawn(png()) in emulator.calls_to("/codeapi/chat_auth")[1].body["inputs"]
+    assert encoded(png()) in emulator.calls_to("/codeapi/chat_auth")[1].body["inputs"]
 
 
 HERE = "messages[0].content[0].image_url.url"
@@ -98,11 +98,15 @@ HERE = "messages[0].content[0].image_url.url"
         (user({"url": "/etc/passwd"}), HERE, "invalid_image_url"),
         (user({"url": "https://example.org/a.png"}), HERE, "invalid_image_url"),
         (user({}), HERE, "missing_required_parameter"),
-        (user(picture(b"GIF")), HERE, "invalid_image_url"),
-        (user(picture(png(100_000, 100_000))), HERE, "image_too_large"),
-        (user(picture(png()), role="system"), "messages[0].content[0].type", "unsupported_value"),
+        (user(image_part(b"GIF")), HERE, "invalid_image_url"),
+        (user(image_part(png(100_000, 100_000))), HERE, "image_too_large"),
         (
-            user(picture(png()), role="assistant"),
+            user(image_part(png()), role="system"),
+            "messages[0].content[0].type",
+            "unsupported_value",
+        ),
+        (
+            user(image_part(png()), role="assistant"),
             "messages[0].content[0].type",
             "unsupported_value",
         ),
@@ -118,7 +122,7 @@ HERE = "messages[0].content[0].image_url.url"
         ),
     ],
 )
-async def test_a_picture_that_cannot_be_used_is_refused_with_its_place(
+async def test_an_image_that_cannot_be_used_is_refused_with_its_path(
     gateway: Gateway, emulator: Emulator, message: dict[str, Any], param: str, code: str
 ) -> None:
     status, answer = await ask(gateway, message)
@@ -127,10 +131,10 @@ async def test_a_picture_that_cannot_be_used_is_refused_with_its_place(
     assert not emulator.calls_to("/codeapi/chat_auth")
 
 
-async def test_pictures_over_the_prompts_limit_are_refused_in_words_that_help(
+async def test_images_over_the_prompts_limit_are_refused_with_advice(
     gateway: Gateway, emulator: Emulator
 ) -> None:
-    status, answer = await ask(gateway, user("look", picture(png(padding=240_000))))
+    status, answer = await ask(gateway, user("look", image_part(png(padding=240_000))))
     assert status == 400
     assert answer["error"]["code"] == "context_length_exceeded"
     assert answer["error"]["param"] == "messages"
@@ -140,11 +144,11 @@ async def test_pictures_over_the_prompts_limit_are_refused_in_words_that_help(
 
 async def test_the_limits_can_be_set(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(images={"max_bytes": 100, "max_pixels": 5})
-    status, answer = await ask(gateway, user(picture(png())))
+    status, answer = await ask(gateway, user(image_part(png())))
     assert (status, answer["error"]["code"]) == (400, "image_too_large")
 
 
-async def test_an_address_inside_is_not_fetched_even_where_fetching_is_on(
+async def test_an_internal_address_is_never_fetched(
     start_gateway: StartGateway, emulator: Emulator
 ) -> None:
     gateway = await start_gateway(images={"remote": True, "remote_http": True})

@@ -68,7 +68,7 @@ async def test_json_comes_without_its_fence(
 
 
 @pytest.mark.parametrize("wanted", [None, {"type": "text"}])
-async def test_without_a_wish_for_json_a_fence_stays(
+async def test_a_fence_stays_unless_json_was_asked_for(
     gateway: Gateway, emulator: Emulator, wanted: Any
 ) -> None:
     answer, header = await asked(gateway, marker(form="fence"), response_format=wanted)
@@ -208,7 +208,7 @@ async def test_what_is_held_back_goes_out_before_an_error(gateway: Gateway) -> N
     assert frames[-1]["error"]["code"] == plain[-1]["error"]["code"] == "upstream_truncated"
 
 
-async def test_thoughts_stay_beside_the_json(gateway: Gateway) -> None:
+async def test_reasoning_stays_beside_the_json(gateway: Gateway) -> None:
     answer, header = await asked(gateway, "[[reasoning]]", response_format=OBJECT)
     message = answer["choices"][0]["message"]
     assert message["reasoning_content"] == "First, greet. Done."

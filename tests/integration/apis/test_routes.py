@@ -46,7 +46,7 @@ async def test_a_chat_is_answered_under_every_spelling_of_the_base_url(
 @PREFIXES
 @SUFFIXES
 @pytest.mark.parametrize("path", ["/models", "/models/fitten-code", "/models/agent%2FDefault"])
-async def test_models_are_told_under_every_spelling_of_the_base_url(
+async def test_models_are_listed_under_every_spelling_of_the_base_url(
     gateway: Gateway, prefix: str, suffix: str, path: str
 ) -> None:
     async with gateway.http.get(f"{gateway.url}{prefix}{path}{suffix}") as response:
@@ -90,7 +90,7 @@ async def test_a_head_needs_a_key_where_its_route_does(
     [{}, {"Origin": "https://other.example", "Access-Control-Request-Method": "POST"}],
     ids=["plain", "pre-flight of another origin"],
 )
-async def test_options_tell_the_methods_without_a_key(
+async def test_options_lists_the_methods_without_a_key(
     gateway: Gateway, path: str, allow: str, end: str, headers: dict[str, str]
 ) -> None:
     async with (

@@ -1,4 +1,4 @@
-"""Tools through the front door: offered, called, answered, streamed and whole."""
+"""Tools through the HTTP API: offered, called, answered, streamed and whole."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ async def test_parallel_calls_come_together_unless_they_are_not_wanted(gateway: 
 
 
 @pytest.mark.parametrize("choice", ["required", NAMED])
-async def test_a_demand_that_the_model_ignores_is_answered_honestly(
+async def test_a_required_call_that_the_model_ignores_is_not_invented(
     gateway: Gateway, choice: Any
 ) -> None:
     answer = await whole(gateway, "[[ignore_tools]]", tools=TOOLS, tool_choice=choice)
@@ -332,7 +332,7 @@ async def test_tools_that_cannot_be_offered_are_refused_by_name(
 
 
 @pytest.mark.parametrize("depth", [50, 400, 900, 5000, 100_000])
-async def test_schemas_and_arguments_nested_without_measure_are_answered(
+async def test_schemas_and_arguments_of_any_depth_are_answered(
     gateway: Gateway, depth: int
 ) -> None:
     nested = '{"a":' * depth + "1" + "}" * depth

@@ -1,4 +1,4 @@
-"""Token counts: the upstream's where it gives them, else an estimate that learns from them."""
+"""Token counts: the upstream's where it gives them, else an estimate calibrated on them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_estimates_follow_what_the_upstream_counted_before(
     ]
 
 
-async def test_estimates_of_one_model_say_nothing_of_another(gateway: Gateway) -> None:
+async def test_estimates_of_one_model_do_not_change_another(gateway: Gateway) -> None:
     for _ in range(3):
         await usage_of(gateway, "[[count n=100 size=6]]", model="DeepSeek V3")
     usage = await usage_of(gateway, "[[count n=100 size=6]]", stop="w99")
@@ -59,7 +59,7 @@ async def test_prompts_are_estimated_as_the_upstream_counts_them(gateway: Gatewa
     assert usage["prompt_tokens"] == pytest.approx(counted["prompt_tokens"], rel=0.02)
 
 
-async def test_a_limit_means_the_same_whatever_was_learnt(gateway: Gateway) -> None:
+async def test_a_limit_means_the_same_before_and_after_calibration(gateway: Gateway) -> None:
     before = await usage_of(gateway, "[[endless]]", max_tokens=10)
     for _ in range(3):
         await usage_of(gateway, "[[count n=100 size=10]]")
@@ -69,7 +69,7 @@ async def test_a_limit_means_the_same_whatever_was_learnt(gateway: Gateway) -> N
 
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
-async def test_a_caller_that_leaves_is_logged_with_what_it_got(
+async def test_a_client_that_leaves_is_logged_with_what_it_got(
     peer: Peer, log_events: list[Any], how: str
 ) -> None:
     await peer.send(chat_request("[[slow first=0 gap=0.05 n=1000]]", stream=True))
@@ -97,7 +97,7 @@ async def test_an_answer_that_breaks_off_is_logged_with_what_came(
 
 
 @pytest.mark.parametrize("scenario", ["reasoning", "thinking"])
-async def test_thoughts_are_part_of_the_completion(gateway: Gateway, scenario: str) -> None:
+async def test_reasoning_tokens_are_part_of_the_completion(gateway: Gateway, scenario: str) -> None:
     usage = await usage_of(gateway, f"[[{scenario}]]")
     thoughts = usage["completion_tokens_details"]["reasoning_tokens"]
     assert 0 < thoughts < usage["completion_tokens"] == 5

@@ -1,4 +1,4 @@
-"""A gateway full of canaries, and requests to it."""
+"""Runs a gateway whose settings are canaries (recognisable secrets), and sends it requests."""
 
 from __future__ import annotations
 

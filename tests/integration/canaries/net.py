@@ -1,4 +1,4 @@
-"""Secrets that would be recognised anywhere, and the nets in which they are looked for."""
+"""Defines recognisable secrets, and collects all output to search it for them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ PROMPT = "canary prompt: the merger is on Friday"
 CODE = "canary_code = 'the launch is at nine'"
 SAID = "canary answer, which only its caller may read"
 ARGUMENT = "canary argument of a tool"
-PICTURE = base64.b64encode(b"canary picture, no PNG at all").decode()
-PICTURE_URL = "https://canary-picture.example.invalid/holiday.png"
+IMAGE = base64.b64encode(b"canary picture, no PNG at all").decode()
+IMAGE_URL = "https://canary-picture.example.invalid/holiday.png"
 
 CONFIGURED = {
     "password": PASSWORD,
@@ -51,8 +51,8 @@ SPOKEN = {
     "code": CODE,
     "answer": SAID,
     "argument": ARGUMENT,
-    "picture": PICTURE,
-    "address of a picture": PICTURE_URL,
+    "image": IMAGE,
+    "address of an image": IMAGE_URL,
     "wrong key": WRONG_KEY[:-4],  # by the rest the key's owner may recognise it
 }
 
@@ -61,30 +61,30 @@ _PART = 14  # characters of a secret that are too many already
 
 @dataclass
 class Net:
-    """Everything that came out of a gateway, and what must not be in it."""
+    """Collects everything that a gateway put out, and searches it for secrets."""
 
     secrets: dict[str, str] = field(default_factory=lambda: {**CONFIGURED, **SPOKEN})
     catch: list[tuple[str, str]] = field(default_factory=list)
     failures: set[str] = field(default_factory=set)
 
     def put(self, place: str, text: str | bytes) -> None:
-        """Keep what came out at some place."""
+        """Add output and the name of the place where it was seen."""
         self.catch.append((place, text if isinstance(text, str) else text.decode("latin-1")))
 
     def failed(self, scenario: str, *answers: str | bytes) -> None:
-        """A scenario that ended in a failure, and what its caller was shown of it."""
+        """Add a scenario that ended in a failure, and what its client saw of it."""
         self.failures.add(scenario)
         for answer in answers:
             self.put(f"answer to {scenario}", answer)
 
     def judge(self, scenario: str, answer: PeerAnswer) -> None:
-        """A scenario that must have ended in a failure which its caller was told."""
+        """Check a scenario that must have ended in a failure with an error for its client."""
         told = shown(answer)
         assert told, f"{scenario} did not fail: {answer}"
         self.failed(scenario, str(answer.headers), *told)
 
     def leaks(self) -> list[str]:
-        """Which secret was found where, in any form that it is likely to take."""
+        """Return which secret was found where, in any of its likely forms."""
         return [
             f"{name} in {place}: {text[:2000]}"
             for name, secret in self.secrets.items()
@@ -170,7 +170,7 @@ def everything_logged(net: Net, place: str, redactor: Redactor) -> Iterator[None
 
 
 def shown(answer: PeerAnswer) -> list[str | bytes]:
-    """What a failed answer says of the failure; the pieces before are the caller's own."""
+    """What a failed answer says of the failure; the pieces before are the client's own."""
     if answer.status >= 400:
         return [answer.body]
     return [f for f in answer.body.split(b"\n\n") if b'"error"' in f and b'"choices"' not in f]

@@ -11,9 +11,9 @@ from tests.integration.canaries.net import (
     API_KEY,
     ARGUMENT,
     CODE,
+    IMAGE,
+    IMAGE_URL,
     PASSWORD,
-    PICTURE,
-    PICTURE_URL,
     PROMPT,
     SAID,
     USER_ID,
@@ -119,7 +119,7 @@ def _asked(content: Any = PROMPT, **parameters: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": content}], **parameters}
 
 
-def _pictured(url: Any) -> dict[str, Any]:
+def _with_image(url: Any) -> dict[str, Any]:
     return _asked([{"type": "text", "text": PROMPT}, {"type": "image_url", "image_url": url}])
 
 
@@ -146,13 +146,13 @@ BAD_BODIES: dict[str, Any] = {
     "content of an object": _asked({PROMPT: PROMPT}),
     "a part of text": _asked([PROMPT]),
     "an unknown part": _asked([{"type": PROMPT}]),
-    "text for a picture": _pictured({"url": PROMPT}),
-    "a broken picture": _pictured({"url": f"data:image/png;base64,{PICTURE}"}),
-    "a picture of another kind": _pictured(f"data:{PICTURE};base64,{PICTURE}"),
-    "a picture that is no base64": _pictured(f"data:image/png;base64,{PICTURE}%{PICTURE}"),
-    "a picture at an address": _pictured({"url": PICTURE_URL}),
-    "a picture in a file": _pictured({"url": PICTURE_URL.replace("https", "file")}),
-    "a picture's odd detail": _pictured({"url": PICTURE_URL, "detail": {PICTURE: PICTURE}}),
+    "text for an image": _with_image({"url": PROMPT}),
+    "a broken image": _with_image({"url": f"data:image/png;base64,{IMAGE}"}),
+    "an image of another kind": _with_image(f"data:{IMAGE};base64,{IMAGE}"),
+    "an image that is no base64": _with_image(f"data:image/png;base64,{IMAGE}%{IMAGE}"),
+    "an image at an address": _with_image({"url": IMAGE_URL}),
+    "an image in a file": _with_image({"url": IMAGE_URL.replace("https", "file")}),
+    "an image's odd detail": _with_image({"url": IMAGE_URL, "detail": {IMAGE: IMAGE}}),
     "a tool's type": _asked(tools=[{"type": PROMPT}]),
     "a tool's name": _asked(tools=[_tool(name=PROMPT)]),
     "a tool twice": _asked(tools=[_tool(description=PROMPT)] * 2),

@@ -1,4 +1,4 @@
-"""No secret comes out, whatever callers do: not in answers, headers, logs or tracebacks."""
+"""No secret leaves the process, whatever clients do: in answers, headers, logs, tracebacks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from emulator import ACCOUNT_SCENARIOS
 from tests.integration.canaries import scenarios as tables
 from tests.integration.canaries.gateway import chat, exchange, head, post, watched_gateway
-from tests.integration.canaries.net import API_KEY, PICTURE, PICTURE_URL, PROMPT, Net, net
-from tests.integration.parrot import CHAT_FAULTS, FAULTS
+from tests.integration.canaries.net import API_KEY, IMAGE, IMAGE_URL, PROMPT, Net, net
 from tests.integration.peer import CHAT, Peer
+from tests.integration.quoting_upstream import CHAT_FAULTS, FAULTS
 
 __all__ = ["net"]
 
@@ -43,14 +43,14 @@ def test_the_net_finds_a_secret_in_every_form(form: Any) -> None:
             assert net.leaks(), (name, text)
 
 
-def test_the_net_finds_a_spoken_text_that_was_cut_short() -> None:
+def test_the_net_finds_an_answer_that_was_cut_short() -> None:
     net = Net()
     net.put("somewhere", f"'{PROMPT[:20]}...'")
-    net.put("elsewhere", PICTURE[9:30])
+    net.put("elsewhere", IMAGE[9:30])
     assert len(net.leaks()) == 2
 
 
-async def test_no_secret_comes_out_of_broken_requests(net: Net, tmp_path: Path) -> None:
+async def test_no_secret_leaves_the_process_after_broken_requests(net: Net, tmp_path: Path) -> None:
     async with watched_gateway(net, "requests", tmp_path) as (url, _):
         for name, raw in tables.BROKEN_HTTP.items():
             net.judge(name, await exchange(url, raw.encode("utf-8")))
@@ -65,17 +65,17 @@ async def test_no_secret_comes_out_of_broken_requests(net: Net, tmp_path: Path) 
     assert net.leaks() == []
 
 
-async def test_no_secret_comes_out_of_pictures_that_cannot_be_fetched(
+async def test_no_secret_leaves_the_process_when_images_cannot_be_fetched(
     net: Net, tmp_path: Path
 ) -> None:
     images = {"remote": True, "remote_http": True, "timeout": 0.3}
-    async with watched_gateway(net, "pictures", tmp_path, images=images) as (url, emulator):
+    async with watched_gateway(net, "images", tmp_path, images=images) as (url, emulator):
         for address in (
-            PICTURE_URL,
-            f"{emulator.url}/{PICTURE}",
-            f"http://{PICTURE}:{PICTURE}@example.invalid/",
-            f"https://[{PICTURE_URL}",
-            f"https://{PICTURE.lower()}.invalid:99999/",
+            IMAGE_URL,
+            f"{emulator.url}/{IMAGE}",
+            f"http://{IMAGE}:{IMAGE}@example.invalid/",
+            f"https://[{IMAGE_URL}",
+            f"https://{IMAGE.lower()}.invalid:99999/",
         ):
             part = {"type": "image_url", "image_url": {"url": address}}
             messages = [{"role": "user", "content": [part]}]
@@ -86,7 +86,9 @@ async def test_no_secret_comes_out_of_pictures_that_cannot_be_fetched(
     assert net.leaks() == []
 
 
-async def test_no_secret_comes_out_when_limits_are_reached(net: Net, tmp_path: Path) -> None:
+async def test_no_secret_leaves_the_process_when_limits_are_reached(
+    net: Net, tmp_path: Path
+) -> None:
     keys = {"api_key": {"keys": [{"name": "tester", "key": API_KEY}]}}
     chain = ["request_id", "request_log", keys, {"rate_limit": {"requests_per_minute": 4}}]
     pool = {"max_concurrent": 1, "queue_length": 0, "queue_wait": 0.05}
@@ -104,8 +106,8 @@ async def test_no_secret_comes_out_when_limits_are_reached(net: Net, tmp_path: P
     assert net.leaks() == []
 
 
-async def test_no_secret_comes_out_when_callers_leave(net: Net, tmp_path: Path) -> None:
-    async with watched_gateway(net, "callers", tmp_path) as (url, _):
+async def test_no_secret_leaves_the_process_when_clients_leave(net: Net, tmp_path: Path) -> None:
+    async with watched_gateway(net, "clients", tmp_path) as (url, _):
         request = whole(chat("[[endless]]", stream=True))
         for cut in (1, 30, 80, 130, 180, 230, len(request) - 1, len(request)):
             for leave in (Peer.close, Peer.reset):
@@ -118,7 +120,7 @@ async def test_no_secret_comes_out_when_callers_leave(net: Net, tmp_path: Path) 
     assert net.leaks() == []
 
 
-async def test_no_secret_comes_out_of_a_shutdown_under_way(net: Net, tmp_path: Path) -> None:
+async def test_no_secret_leaves_the_process_during_a_shutdown(net: Net, tmp_path: Path) -> None:
     async with watched_gateway(net, "a shutdown", tmp_path) as (url, _):
         streaming, waiting = [await Peer.connect(url) for _ in range(2)]
         await streaming.send(whole(chat("[[endless]]", stream=True)))

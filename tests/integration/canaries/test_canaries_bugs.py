@@ -1,4 +1,4 @@
-"""No secret comes out of exceptions that nobody foresaw, although they quote all there is."""
+"""No secret leaves the process through unexpected exceptions, although they quote everything."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.integration.peer import CHAT
 
 __all__ = ["net"]
 
-STEPS = """
+MIDDLEWARES = """
 import asyncio
 import threading
 from aiohttp import web
@@ -45,27 +45,27 @@ class Finalized:
 
 
 def before():
-    async def step(request, handler):
+    async def middleware(request, handler):
         raise RuntimeError(await all_there_is(request))
-    return step
+    return middleware
 
 
 def after():
-    async def step(request, handler):
+    async def middleware(request, handler):
         await handler(request)
         raise KeyError(await all_there_is(request))
-    return step
+    return middleware
 
 
 def of_the_interpreter():
-    async def step(request, handler):
+    async def middleware(request, handler):
         heard = await all_there_is(request)
         return int(heard) + {}[heard]
-    return step
+    return middleware
 
 
 def with_a_cause():
-    async def step(request, handler):
+    async def middleware(request, handler):
         heard = await all_there_is(request)
         try:
             try:
@@ -75,26 +75,26 @@ def with_a_cause():
         except ValueError as error:
             error.add_note(heard)
             raise RuntimeError(heard) from error
-    return step
+    return middleware
 
 
 def group():
-    async def step(request, handler):
+    async def middleware(request, handler):
         heard = await all_there_is(request)
         raise ExceptionGroup(heard, [ValueError(heard), TypeError(heard)])
-    return step
+    return middleware
 
 
 def in_a_task():
-    async def step(request, handler):
+    async def middleware(request, handler):
         async def fails(heard): raise ValueError(heard)
         asyncio.create_task(fails(await all_there_is(request)), name="x")
         return await handler(request)
-    return step
+    return middleware
 
 
 def in_a_callback():
-    async def step(request, handler):
+    async def middleware(request, handler):
         def fails(heard, *, again): raise ValueError(heard)
         heard = await all_there_is(request)
         loop = asyncio.get_running_loop()
@@ -104,22 +104,22 @@ def in_a_callback():
         loop.call_exception_handler({"message": "a fault", "exception": ValueError(heard),
                                      "protocol": heard, "future": heard})
         return await handler(request)
-    return step
+    return middleware
 
 
 def of_a_library():
-    async def step(request, handler):
+    async def middleware(request, handler):
         import logging
         try:
             raise ValueError(await all_there_is(request))
         except ValueError:
             logging.getLogger("acme").exception("a fault")
         return await handler(request)
-    return step
+    return middleware
 
 
 def left_open():
-    async def step(request, handler):
+    async def middleware(request, handler):
         generator = opened(await all_there_is(request))
         await anext(generator)
         return await handler(request)
@@ -128,51 +128,56 @@ def left_open():
             yield heard
         finally:
             raise ValueError(heard)
-    return step
+    return middleware
 """
 FAILING = ["before", "after", "of_the_interpreter", "with_a_cause", "group"]
 SILENT = ["in_a_task", "in_a_callback", "of_a_library", "left_open"]
 
 
 @pytest.fixture
-def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The module `canary_steps`."""
+def canary_middlewares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The module `canary_middlewares`."""
     folder = tmp_path / "plug_in"
     folder.mkdir()
-    (folder / "canary_steps.py").write_text(STEPS)
+    (folder / "canary_middlewares.py").write_text(MIDDLEWARES)
     monkeypatch.syspath_prepend(str(folder))
     importlib.invalidate_caches()
     yield
-    sys.modules.pop("canary_steps", None)
+    sys.modules.pop("canary_middlewares", None)
 
 
-def chain(step: str) -> list[Any]:
+def chain(middleware: str) -> list[Any]:
     keys = {"api_key": {"keys": [{"name": "tester", "key": API_KEY}]}}
-    return ["request_id", "request_log", keys, f"canary_steps:{step}"]
+    return ["request_id", "request_log", keys, f"canary_middlewares:{middleware}"]
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("step", FAILING + SILENT)
-@pytest.mark.usefixtures("steps")
-async def test_no_secret_comes_out_of_a_step_that_fails(
-    net: Net, tmp_path: Path, step: str, stream: bool
+@pytest.mark.parametrize("middleware", FAILING + SILENT)
+@pytest.mark.usefixtures("canary_middlewares")
+async def test_no_secret_leaves_the_process_when_a_middleware_fails(
+    net: Net, tmp_path: Path, middleware: str, stream: bool
 ) -> None:
-    async with watched_gateway(net, step, tmp_path, middlewares=chain(step)) as (url, _):
+    async with watched_gateway(net, middleware, tmp_path, middlewares=chain(middleware)) as (
+        url,
+        _,
+    ):
         answer = await post(url, CHAT, chat("[[say]]", stream))
-        net.failed(step, str(answer.headers), *shown(answer))
+        net.failed(middleware, str(answer.headers), *shown(answer))
         for _ in range(3):
             await asyncio.sleep(0)
         gc.collect()
         await asyncio.sleep(0.01)
-    assert (answer.status == 500) == (step in FAILING and not (step == "after" and stream))
+    assert (answer.status == 500) == (
+        middleware in FAILING and not (middleware == "after" and stream)
+    )
     logged = "".join(text for place, text in net.catch if place.startswith("log"))
     assert '"bug"' in logged or '"level":"error"' in logged
-    assert "canary_steps.py" in logged
+    assert "canary_middlewares.py" in logged
     assert net.leaks() == []
 
 
 def quoting(heard: Any) -> Any:
-    """A method that fails and quotes what it was given."""
+    """Return a method that fails and quotes its arguments."""
 
     def fails(self: Any, *given: Any, **more: Any) -> Any:
         raise LookupError(f"{heard} {given!r} {more!r} {[str(one) for one in given]}")
@@ -198,7 +203,7 @@ BUGS: dict[str, tuple[type, str, set[bool]]] = {
 @pytest.mark.parametrize(
     ("place", "stream"), [(place, stream) for place in BUGS for stream in sorted(BUGS[place][2])]
 )
-async def test_no_secret_comes_out_of_a_bug_of_ours(
+async def test_no_secret_leaves_the_process_when_the_gateway_has_a_bug(
     net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, stream: bool
 ) -> None:
     owner, name, _ = BUGS[place]

@@ -1,4 +1,4 @@
-"""No secret comes out, whatever Fitten does: not in answers, headers, logs or tracebacks."""
+"""No secret leaves the process, whatever Fitten does: in answers, headers, logs, tracebacks."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tests.integration.canaries.net import (
     net,
     shown,
 )
-from tests.integration.parrot import CHAT_FAULTS, FAULTS, TOKENS, parrot
 from tests.integration.peer import CHAT
+from tests.integration.quoting_upstream import CHAT_FAULTS, FAULTS, TOKENS, quoting_upstream
 
 __all__ = ["net"]
 
@@ -38,7 +38,7 @@ MODELS = f"GET /v1/models HTTP/1.1\r\nHost: gateway\r\n{tables.AUTH}\r\n".encode
 READY = b"GET /ready HTTP/1.1\r\nHost: gateway\r\n\r\n"
 
 
-async def test_no_secret_comes_out_of_chats_that_fail(net: Net, tmp_path: Path) -> None:
+async def test_no_secret_leaves_the_process_when_chats_fail(net: Net, tmp_path: Path) -> None:
     async with watched_gateway(net, "chats", tmp_path) as (url, _):
 
         async def one(marker: str, stream: bool) -> None:
@@ -56,10 +56,10 @@ async def test_no_secret_comes_out_of_chats_that_fail(net: Net, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("scenario", sorted(ACCOUNT_SCENARIOS))
-async def test_no_secret_comes_out_of_accounts_in_trouble(
+async def test_no_secret_leaves_the_process_when_accounts_fail(
     net: Net, tmp_path: Path, scenario: str
 ) -> None:
-    """Both: at their login, or at a later refresh; with callers that wait, or are refused."""
+    """Both accounts fail, at their login or at a later refresh; clients wait or are refused."""
     fitten = {"pool": {"breaker_failures": 2}}
     async with watched_gateway(net, scenario, tmp_path, scenario, fitten=fitten) as (url, emulator):
         answers = [await post(url, CHAT, chat("[[say]]", stream)) for stream in (True, False)]
@@ -77,7 +77,7 @@ async def test_no_secret_comes_out_of_accounts_in_trouble(
     assert net.leaks() == []
 
 
-async def test_no_secret_comes_out_of_completions_that_fail(net: Net, tmp_path: Path) -> None:
+async def test_no_secret_leaves_the_process_when_completions_fail(net: Net, tmp_path: Path) -> None:
     async with watched_gateway(net, "completions", tmp_path) as (url, _):
         for wanted in tables.FAILING_COMPLETIONS:
             words = " ".join(f"{k}={quote(str(v), safe='')}" for k, v in wanted.items())
@@ -87,14 +87,14 @@ async def test_no_secret_comes_out_of_completions_that_fail(net: Net, tmp_path: 
 
 
 @pytest.mark.parametrize("client", ["lean", "aiohttp"])
-async def test_no_secret_comes_out_of_chats_whose_failure_quotes_them(
+async def test_no_secret_leaves_the_process_when_the_failure_of_a_chat_quotes_it(
     net: Net, tmp_path: Path, client: str
 ) -> None:
     net.secrets |= TOKENS
-    async with parrot() as fitten:
+    async with quoting_upstream() as fitten:
         path = config_file(tmp_path, fitten.url, fitten={"chat_client": client})
         async with listening(net, "quoted chats", path) as url:
-            fitten.place = "chat"
+            fitten.path_name = "chat"
             for (name, fault), stream in itertools.product(
                 {**FAULTS, **CHAT_FAULTS}.items(), (True, False)
             ):
@@ -105,15 +105,15 @@ async def test_no_secret_comes_out_of_chats_whose_failure_quotes_them(
 
 
 @pytest.mark.parametrize("place", ["version", "completion"])
-async def test_no_secret_comes_out_of_completions_whose_failure_quotes_them(
+async def test_no_secret_leaves_the_process_when_the_failure_of_a_completion_quotes_it(
     net: Net, tmp_path: Path, place: str
 ) -> None:
     net.secrets |= TOKENS
     async with (
-        parrot() as fitten,
+        quoting_upstream() as fitten,
         listening(net, "quoted", config_file(tmp_path, fitten.url)) as url,
     ):
-        fitten.place = place
+        fitten.path_name = place
         for name, fault in FAULTS.items():
             fitten.fault = fault
             answer = await post(url, "/v1/completions", {"prompt": CODE, "suffix": CODE})
@@ -123,12 +123,12 @@ async def test_no_secret_comes_out_of_completions_whose_failure_quotes_them(
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("place", ["login", "models", "refresh"])
-async def test_no_secret_comes_out_of_a_session_whose_failure_quotes_them(
+async def test_no_secret_leaves_the_process_when_the_failure_of_a_session_quotes_it(
     net: Net, tmp_path: Path, place: str, fault: str
 ) -> None:
     net.secrets |= TOKENS
-    async with parrot() as fitten:
-        fitten.place, fitten.fault = place, FAULTS[fault]
+    async with quoting_upstream() as fitten:
+        fitten.path_name, fitten.fault = place, FAULTS[fault]
         fitten.expired = place == "refresh"
         async with listening(net, "quoted", config_file(tmp_path, fitten.url)) as url:
             if place != "models":
@@ -140,13 +140,15 @@ async def test_no_secret_comes_out_of_a_session_whose_failure_quotes_them(
 
 
 @pytest.mark.parametrize("way", ["nobody there", "a proxy that refuses", "no proxy there"])
-async def test_no_secret_comes_out_without_an_upstream(net: Net, tmp_path: Path, way: str) -> None:
-    async with parrot() as proxy:
+async def test_no_secret_leaves_the_process_without_an_upstream(
+    net: Net, tmp_path: Path, way: str
+) -> None:
+    async with quoting_upstream() as proxy:
         fitten: dict[str, Any] = {}
         if way != "nobody there":
             host = proxy.url.removeprefix("http://") if "refuses" in way else "127.0.0.1:9"
             fitten = {"proxy": f"http://someone:{quote(PROXY_PASSWORD, safe='')}@{host}"}
-            proxy.place, proxy.fault = "all", FAULTS["status 403"]
+            proxy.path_name, proxy.fault = "all", FAULTS["status 403"]
         path = config_file(tmp_path, "http://127.0.0.1:9", fitten=fitten)
         async with listening(net, way, path) as url:
             for stream in (True, False):

@@ -1,4 +1,4 @@
-"""How much the event loop, which the gateway shares with the tests, is given to do at most.
+"""Limits the work in one iteration of the event loop, which gateway and tests share.
 
 Seconds depend on the machine. What is counted does not: the calls of functions, and the most
 memory that was in use, which bounds what a single call in C can make out of what it is given.
@@ -19,7 +19,7 @@ _MB = 1024 * 1024
 
 @contextmanager
 def never_blocked(*, calls: int = 1_000_000, memory: int = 128 * _MB) -> Iterator[None]:
-    """Fail when one step of the loop made more calls, or more bytes were in use, than these.
+    """Fail when one iteration of the loop made more calls, or more bytes were in use, than these.
 
     As much as is allowed takes about a tenth of a second on a usual machine. A body of 20 MB
     that was parsed or searched value by value would pass the bounds several times over.
@@ -32,12 +32,12 @@ def never_blocked(*, calls: int = 1_000_000, memory: int = 128 * _MB) -> Iterato
         nonlocal called
         called += event in ("call", "c_call")
 
-    def step() -> None:
+    def iteration() -> None:
         nonlocal called, most, following
         most, called = max(most, called), 0
-        following = loop.call_soon(step)
+        following = loop.call_soon(iteration)
 
-    following = loop.call_soon(step)
+    following = loop.call_soon(iteration)
     tracemalloc.start()
     sys.setprofile(seen)
     try:

@@ -1,4 +1,4 @@
-"""Bodies that a caller may send by mistake or on purpose: a 400 that names the field, or a 200."""
+"""Bodies that a client may send by mistake or on purpose: a 400 that names the field, or a 200."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads and bodies made to be expensive: nobody else has to wait for them."""
+"""Heads and bodies made to be expensive: no other request waits for them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ CHATS = {
     "half surrogates": filled(b"{" + MESSAGES + b',"x":"', b"\\ud83d", b'"}'),
     "depth": b"[" * (MOST - 9),
     "spaces": filled(b"{" + MESSAGES, b" ", b"}"),
-    "a picture": filled(
+    "an image": filled(
         b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":'
         b'{"url":"data:image/png;base64,',
         b"AAAA",
@@ -128,7 +128,7 @@ async def answered_without_delay(peer: Peer, path: str, body: bytes) -> None:
         assert answer.error["type"] == "invalid_request_error"
 
 
-async def test_a_charset_of_the_callers_choice_is_not_looked_up(
+async def test_a_charset_of_the_clients_choice_is_not_looked_up(
     gateway: Gateway, connect: Connect
 ) -> None:
     body = b"\xff" * 200_000

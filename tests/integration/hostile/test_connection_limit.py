@@ -34,10 +34,10 @@ async def test_connections_beyond_the_limit_get_a_503(
         assert (answer.status, answer.error["code"]) == (503, "server_is_overloaded")
         assert answer.headers["retry-after"] == "1"
     busy[0].close()
-    await until_taken(gateway, connect)
+    await connect_until_accepted(gateway, connect)
 
 
-async def until_taken(gateway: Gateway, connect: Connect) -> None:
+async def connect_until_accepted(gateway: Gateway, connect: Connect) -> None:
     """Connect until one is not refused."""
     async with asyncio.timeout(LONGEST_WAIT):
         while True:
@@ -68,7 +68,7 @@ async def test_idle_connections_make_room_for_others_after_a_second(
     with monkeypatch.context() as patch:
         patch.setattr(connection, "_MIN_IDLE", NEVER)
         assert (await (await connect(gateway.url)).answer()).status == 503
-    await until_taken(gateway, connect)
+    await connect_until_accepted(gateway, connect)
     assert await idle[0].rest() == b""
     await busy.until(b"w5 ")
 
@@ -84,7 +84,7 @@ async def test_a_thousand_connections_at_once_do_not_block_the_loop(
     assert (await gateway.stream("[[count n=3]]"))[-1] == "[DONE]"
 
 
-def test_whoever_is_let_in_has_a_second_descriptor() -> None:
+def test_an_accepted_connection_has_a_second_descriptor() -> None:
     admission = ConnectionLimit()
     admission.limit(descriptors=64 + 10)
     filled = []
@@ -105,7 +105,7 @@ async def test_an_idle_connection_may_stay_75_seconds(gateway: Gateway, connect:
     assert open_now.keepalive_timeout == 75
 
 
-async def test_callers_that_are_turned_away_do_not_delay_the_end(
+async def test_refused_clients_do_not_delay_the_end(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
     gateway = await start_gateway(server={"max_connections": 1})

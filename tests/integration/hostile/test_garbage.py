@@ -1,4 +1,4 @@
-"""What a request leaves behind goes with its last reference, not with the collector."""
+"""What a request leaves behind is freed with its last reference, not by the collector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOMS = ("gateway.", "middlewares.")
 async def test_an_answer_leaves_nothing_of_ours_to_the_collector(
     gateway: Gateway, stream: bool
 ) -> None:
-    """It comes by rarely; until then thousands of answers would wait for it."""
+    """It runs rarely; until then thousands of answers would stay in memory."""
     await asked(gateway, stream)
     gc.collect()
     gc.disable()

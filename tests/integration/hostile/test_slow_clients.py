@@ -1,4 +1,4 @@
-"""Callers that misbehave on purpose: slow, blind, gone; each has its bound."""
+"""Clients that misbehave on purpose: slow, not reading, gone; each has its limit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_a_head_that_stalls_is_answered_with_408(
         assert await peer.rest() == b""
 
 
-async def test_a_head_that_dribbles_gets_no_longer(
+async def test_a_head_that_arrives_slowly_gets_no_more_time(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
     gateway = await start_gateway(server={"header_timeout": 0.1})
@@ -48,7 +48,7 @@ async def test_a_head_that_dribbles_gets_no_longer(
     assert (await answer).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_the_clock_for_heads_leaves_idle_connections_alone(
+async def test_the_time_limit_for_heads_does_not_end_idle_connections(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
     gateway = await start_gateway(server={"header_timeout": 0.5})
@@ -60,7 +60,7 @@ async def test_the_clock_for_heads_leaves_idle_connections_alone(
         await peer.send(chat_head({**JSON, "Content-Length": str(len(body))})[:30])
         await asyncio.sleep(0.01)
         await peer.send(chat_head({**JSON, "Content-Length": str(len(body))})[30:])
-        await asyncio.sleep(0.6)  # the body has a clock of its own
+        await asyncio.sleep(0.6)  # the body has a time limit of its own
         await peer.send(body)
         assert (await peer.answer()).status == 200
 
@@ -84,7 +84,7 @@ async def test_a_second_head_that_stalls_is_answered_too(
     ],
     ids=["many requests", "a large one"],
 )
-async def test_more_ahead_than_is_taken_does_not_hide_a_departure(
+async def test_pipelined_data_does_not_hide_that_a_client_has_left(
     start_gateway: StartGateway, connect: Connect, emulator: Emulator, ahead: bytes
 ) -> None:
     gateway = await start_gateway(**without_limits())
@@ -161,7 +161,7 @@ async def test_a_large_body_that_finds_no_place_is_refused(
     assert codes in ([408, 408, 503], [408, 503, 503])
 
 
-async def test_half_a_connection_is_a_departure(
+async def test_a_client_that_closes_its_half_has_left(
     gateway: Gateway, connect: Connect, emulator: Emulator
 ) -> None:
     peer = await connect(gateway.url)
@@ -172,7 +172,7 @@ async def test_half_a_connection_is_a_departure(
     await peer.rest()  # it is closed, not left open
 
 
-async def test_the_kernel_holds_little_for_a_caller_that_does_not_read(
+async def test_the_kernel_holds_little_for_a_client_that_does_not_read(
     gateway: Gateway, connect: Connect, log_events: list[Any]
 ) -> None:
     peer = await connect(gateway.url, receive_buffer=4096)
@@ -183,13 +183,13 @@ async def test_the_kernel_holds_little_for_a_caller_that_does_not_read(
     assert line[0]["bytes"] < 1_000_000  # loopback would swallow four times as much
 
 
-def go_deaf(peer: Peer) -> None:
-    """Have the kernel drop what comes in, unacknowledged, as when the caller's cable is cut:
-    no packet of this machine's has the time to live that the caller demands from now on."""
+def drop_incoming_packets(peer: Peer) -> None:
+    """Have the kernel drop what comes in, unacknowledged, as when the client's cable is cut:
+    no packet of this machine's has the time to live that the client demands from now on."""
     peer.socket.setsockopt(socket.IPPROTO_IP, IP_MINTTL, 255)
 
 
-async def test_a_caller_that_vanished_is_noticed_by_its_silence(
+async def test_a_client_that_disappeared_is_noticed_because_it_sends_nothing(
     start_gateway: StartGateway, connect: Connect, emulator: Emulator
 ) -> None:
     gateway = await start_gateway(stream={"write_timeout": 0.5})
@@ -198,13 +198,13 @@ async def test_a_caller_that_vanished_is_noticed_by_its_silence(
     await peer.until(b"w0 ")
     call = await upstream_call(emulator)
     before = time.monotonic()
-    go_deaf(peer)
+    drop_incoming_packets(peer)
     await asyncio.wait_for(call.closed.wait(), LONGEST_WAIT)
     assert time.monotonic() - before > 0.4
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-async def test_a_caller_that_takes_nothing_does_not_keep_its_connection(
+async def test_a_client_that_takes_nothing_does_not_keep_its_connection(
     start_gateway: StartGateway, connect: Connect, stream: bool
 ) -> None:
     gateway = await start_gateway(stream={"write_timeout": 0.5})
@@ -217,22 +217,22 @@ async def test_a_caller_that_takes_nothing_does_not_keep_its_connection(
     assert (await gateway.whole("[[say]]"))[0] == 200
 
 
-async def test_a_body_that_dribbles_gets_no_longer(
+async def test_a_body_that_arrives_slowly_gets_no_more_time(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
-    """Two seconds more than the limit, in which a caller that still sends may read why."""
+    """Two seconds more than the limit, in which a client that still sends may read why."""
     gateway = await start_gateway(server={"body_timeout": 0.2})
     peer = await connect(gateway.url)
     before = time.monotonic()
     await peer.send(chat_head({**JSON, "Content-Length": "1000000"}))
-    dribbling = asyncio.create_task(dribble(peer))
+    dribbling = asyncio.create_task(send_slowly(peer))
     assert (await peer.answer()).status == 408
     assert time.monotonic() - before > 0.18
-    await peer.rest()  # ends, although the caller goes on
+    await peer.rest()  # ends, although the client goes on
     dribbling.cancel()
 
 
-async def dribble(peer: Peer) -> None:
+async def send_slowly(peer: Peer) -> None:
     with contextlib.suppress(ConnectionError):
         while True:
             await peer.send(b" ")

@@ -1,4 +1,4 @@
-"""Several accounts as one: who serves, who waits, who is left alone, as callers see it."""
+"""Several accounts as one pool: which one serves, when requests wait, as clients see it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that stands still until the test moves it."""
 
     def __init__(self) -> None:
         self.now = time.monotonic()
@@ -51,7 +51,7 @@ class Clock:
 
 
 def stopped(gateway: Gateway) -> Clock:
-    """The clock by which its accounts pause, from now on."""
+    """Use the clock of the test for pauses of accounts from now on."""
     clock = Clock()
     pool: Any = gateway.entrypoint.app[ACCOUNTS].pool
     for account in pool.accounts:
@@ -182,7 +182,7 @@ class TestWaiting:
         assert [status for status, _ in answers] == [200] * 3
         assert [line["queued_ms"] > 50 for line in lines(log_events)] == [False, True, True]
 
-    async def test_beyond_the_line_is_503_with_a_wait(
+    async def test_a_request_to_a_full_queue_is_503_with_a_wait(
         self, start_gateway: StartGateway, emulator: Emulator, connect: Connect
     ) -> None:
         gateway = await start_gateway(fitten=settings(1, max_concurrent=1, queue_length=0))
@@ -197,7 +197,7 @@ class TestWaiting:
             assert headers["x-should-retry"] == "true"
         assert len(chats(emulator)) == 1
 
-    async def test_too_long_in_line_is_503(
+    async def test_too_long_in_the_queue_is_503(
         self, start_gateway: StartGateway, emulator: Emulator, connect: Connect
     ) -> None:
         gateway = await start_gateway(fitten=settings(1, max_concurrent=1, queue_wait=0.1))
@@ -209,7 +209,7 @@ class TestWaiting:
         assert (status, error["code"]) == (503, "server_is_overloaded")
         assert headers["Retry-After"]
 
-    async def test_who_only_waits_until_the_limit_of_the_first_piece_is_told_of_the_line(
+    async def test_a_request_that_only_waits_until_the_first_piece_limit_gets_the_queue_error(
         self,
         start_gateway: StartGateway,
         emulator: Emulator,
@@ -230,7 +230,7 @@ class TestWaiting:
         (line,) = lines(log_events)
         assert line["queued_ms"] > 200
 
-    async def test_in_line_nothing_is_sent_before_the_grace_and_signs_of_life_after_it(
+    async def test_in_the_queue_comments_are_sent_after_the_grace_and_nothing_before_it(
         self, start_gateway: StartGateway, emulator: Emulator, connect: Connect
     ) -> None:
         gateway = await start_gateway(
@@ -251,7 +251,7 @@ class TestWaiting:
         (*_, last) = frames(raw)
         assert last["error"]["code"] == "server_is_overloaded"
 
-    async def test_who_leaves_the_line_makes_room_at_once(
+    async def test_a_client_that_leaves_the_queue_makes_room_at_once(
         self, start_gateway: StartGateway, emulator: Emulator, connect: Connect
     ) -> None:
         gateway = await start_gateway(fitten=settings(1, max_concurrent=1, queue_length=1))
@@ -313,7 +313,7 @@ class TestFailing:
         assert (cooling["account"], cooling["code"]) == ("ann77", "upstream_rate_limited")
         assert (await ready(gateway))[0] == 200
 
-    async def test_after_its_pause_one_request_tries_the_account(
+    async def test_after_its_pause_one_request_probes_the_account(
         self, start_gateway: StartGateway, emulator: Emulator, log_events: list[Any]
     ) -> None:
         emulator.account("ann77").scenarios.add("chat_503")
@@ -365,7 +365,7 @@ class TestFailing:
         (dead,) = [e for e in log_events if e["event"] == "account_dead"]
         assert (dead["account"], dead["next_try_in"]) == ("ann77", 30.0)
 
-    async def test_without_any_account_callers_are_told_at_once_and_ready_says_so(
+    async def test_without_any_account_clients_get_an_error_at_once_and_ready_is_false(
         self, start_gateway: StartGateway, emulator: Emulator
     ) -> None:
         for name in NAMES[:2]:
@@ -385,7 +385,7 @@ class TestFailing:
         assert status == 503
         assert "limits the rate" in body["reason"]
 
-    async def test_who_waits_is_told_when_the_last_account_fails(
+    async def test_queued_requests_get_an_error_when_the_last_account_fails(
         self, start_gateway: StartGateway, emulator: Emulator
     ) -> None:
         gateway = await start_gateway(
@@ -516,7 +516,7 @@ async def completion(gateway: Gateway, filename: str) -> int:
 
 
 class TestSlots:
-    """With one slot and nobody in line, the next request shows whether the slot came back."""
+    """With one slot and an empty queue, the next request shows whether the slot came back."""
 
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     @pytest.mark.parametrize(
@@ -551,7 +551,7 @@ class TestSlots:
         assert (await gateway.whole("[[say]]"))[0] == 200
 
     @pytest.mark.parametrize("marker", ["silent", "no_headers", "endless"])
-    async def test_a_slot_comes_back_when_the_caller_leaves(
+    async def test_a_slot_comes_back_when_the_client_leaves(
         self, start_gateway: StartGateway, emulator: Emulator, connect: Connect, marker: str
     ) -> None:
         gateway = await start_gateway(fitten=settings(1, max_concurrent=1, queue_length=0))
@@ -566,7 +566,7 @@ class TestSlots:
             assert (await gateway.whole("[[say]]"))[0] == 200
             emulator.calls.clear()
 
-    async def test_a_slot_comes_back_when_the_caller_leaves_during_the_login(
+    async def test_a_slot_comes_back_when_the_client_leaves_during_the_login(
         self, start_gateway: StartGateway, emulator: Emulator, connect: Connect
     ) -> None:
         emulator.account("ann77").scenarios.add("login_slow")

@@ -139,7 +139,7 @@ async def test_the_chosen_model_is_sent_where_its_section_wants_it(
     assert (summary["model"], summary["agentModel"]) == (model, agent_model)
 
 
-async def test_an_answer_names_the_model_as_the_caller_did(gateway: Gateway) -> None:
+async def test_an_answer_names_the_model_as_the_client_did(gateway: Gateway) -> None:
     for name in ("DeepSeek R1", "S3", "fitten-code"):
         _, answer = await gateway.whole("[[say]]", model=name)
         assert answer["model"] == name
@@ -160,7 +160,7 @@ async def test_an_unknown_model_is_refused_before_the_upstream_is_asked(
     assert not emulator.calls_to(UPSTREAM_CHAT)
 
 
-async def test_the_upstream_gets_the_token_the_user_id_and_nothing_of_the_caller(
+async def test_the_upstream_gets_the_token_the_user_id_and_nothing_of_the_client(
     gateway: Gateway, emulator: Emulator
 ) -> None:
     headers = {

@@ -44,36 +44,36 @@ class watch:
 
 
 def closed(*, status: int = 200):
-    async def step(request, handler):
+    async def middleware(request, handler):
         return web.Response(status=status, text="closed")
-    return step
+    return middleware
 
 
 def broken():
-    async def step(request, handler):
+    async def middleware(request, handler):
         raise RuntimeError("canary")
-    return step
+    return middleware
 
 
 def broken_late():
-    async def step(request, handler):
+    async def middleware(request, handler):
         await handler(request)
         raise RuntimeError("canary")
-    return step
+    return middleware
 
 
 def teapot():
-    async def step(request, handler):
+    async def middleware(request, handler):
         error = GatewayError("I am a teapot.", code="teapot", retryable=False)
         error.status = 418
         raise error
-    return step
+    return middleware
 
 
 def timeout():
-    async def step(request, handler):
+    async def middleware(request, handler):
         raise TimeoutError
-    return step
+    return middleware
 '''
 
 
@@ -90,8 +90,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
 async def test_a_plug_in_wraps_the_whole_stream(
     start_gateway: StartGateway, emulator: Emulator, plugin: list[str]
 ) -> None:
-    step = {"plugin_from_outside:watch": {"word": "ab", "times": 2}}
-    gateway = await start_gateway(middlewares=[step])
+    middleware = {"plugin_from_outside:watch": {"word": "ab", "times": 2}}
+    gateway = await start_gateway(middlewares=[middleware])
     async with gateway.post_chat("[[slow first=0 gap=0.2 n=2]]", stream=True) as response:
         await response.content.readuntil(b"w0 ")
         assert plugin == ["start", "before abab"]
@@ -100,7 +100,7 @@ async def test_a_plug_in_wraps_the_whole_stream(
     await eventually(lambda: plugin == ["start", "before abab", "after complete"])
 
 
-async def test_a_plug_in_sees_that_a_caller_left(
+async def test_a_plug_in_sees_that_a_client_left(
     start_gateway: StartGateway, plugin: list[str]
 ) -> None:
     gateway = await start_gateway(middlewares=[{"plugin_from_outside:watch": {"word": "x"}}])

@@ -1,4 +1,4 @@
-"""The gateway's session with Fitten, as its callers and the upstream see it."""
+"""The gateway's session with Fitten, as its clients and the upstream see it."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ async def test_a_token_of_unknown_expiry_is_used_until_it_is_refused(
 
 
 @pytest.mark.parametrize("scenario", ["wrong_password_200", "wrong_password_401"])
-async def test_a_wrong_password_is_told_plainly_and_not_tried_in_a_loop(
+async def test_a_wrong_password_is_reported_plainly_and_not_tried_in_a_loop(
     start_gateway: StartGateway, emulator: Emulator, log_events: list[Any], scenario: str
 ) -> None:
     emulator.account(USER).scenarios.add(scenario)
@@ -230,7 +230,7 @@ async def test_a_wrong_password_is_told_plainly_and_not_tried_in_a_loop(
 @pytest.mark.parametrize(
     "scenario", ["login_422", "login_500", "login_html_502", "login_not_json", "login_incomplete"]
 )
-async def test_a_login_that_fails_is_told_and_not_tried_in_a_loop(
+async def test_a_login_that_fails_is_reported_and_not_tried_in_a_loop(
     start_gateway: StartGateway, emulator: Emulator, scenario: str
 ) -> None:
     emulator.account(USER).scenarios.add(scenario)
@@ -240,7 +240,7 @@ async def test_a_login_that_fails_is_told_and_not_tried_in_a_loop(
     assert counts(emulator)[0] <= 2
 
 
-async def test_a_banned_account_is_told_and_not_tried_in_a_loop(
+async def test_a_banned_account_is_reported_and_not_tried_in_a_loop(
     start_gateway: StartGateway, emulator: Emulator
 ) -> None:
     emulator.account(USER).scenarios.add("banned")

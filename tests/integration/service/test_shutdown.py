@@ -22,7 +22,7 @@ from tests.waiting import LONGEST_WAIT, NEVER
 
 STREAM = chat_request("[[slow first=0 gap=3600 n=2]]", stream=True)
 # As `-m gateway`, with connections that wait for another request until it comes.
-PATIENT = """
+WAITING_FOR_REQUESTS = """
 import sys
 from gateway import cli
 from gateway.server import single_process
@@ -162,8 +162,8 @@ async def test_an_open_stream_is_finished_and_each_connection_gets_its_last_answ
 async def test_a_connection_that_is_silent_when_the_end_is_asked_for_is_served(
     serve: Serve, connect: Connect
 ) -> None:
-    """It may have been taken in the last moment, with its request on the way."""
-    gateway = await serve(started=("-c", PATIENT))
+    """It may have been accepted in the last moment, with its request on the way."""
+    gateway = await serve(started=("-c", WAITING_FOR_REQUESTS))
     silent = await connect(gateway.url)
     gateway.signal(signal.SIGTERM)
     await gateway.event("draining")
@@ -213,7 +213,7 @@ async def test_streams_that_outlast_the_drain_time_are_ended(
     assert line["end"] != "complete"
 
 
-async def test_a_caller_that_does_not_read_does_not_keep_the_process_alive(
+async def test_a_client_that_does_not_read_does_not_keep_the_process_alive(
     serve: Serve, connect: Connect
 ) -> None:
     gateway = await serve(drain_timeout=0.3)

@@ -1,4 +1,4 @@
-"""Callers that leave, and callers that do not read."""
+"""Clients that leave, and clients that do not read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.waiting import LONGEST_WAIT, NEVER, eventually
 
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> Gateway:
-    """No limit of its own ends a call: what does is that the caller has left."""
+    """No limit of its own ends a call: what does is that the client has left."""
     return await start_gateway(**without_limits())
 
 
@@ -120,7 +120,7 @@ async def test_leaving_during_the_login_does_not_end_it_for_others(
     assert statuses == [200, 499]
 
 
-async def test_leaving_with_an_unfinished_body_leaves_no_trace_upstream(
+async def test_leaving_with_an_unfinished_body_causes_no_upstream_call(
     peer: Peer, emulator: Emulator, log_events: list[Any], gateway: Gateway
 ) -> None:
     request = chat_request("[[say]]")
@@ -133,7 +133,7 @@ async def test_leaving_with_an_unfinished_body_leaves_no_trace_upstream(
     assert (await gateway.whole("[[say]]"))[0] == 200
 
 
-async def test_many_who_leave_at_once_leave_nothing_behind(
+async def test_many_clients_that_leave_at_once_leave_nothing_behind(
     start_gateway: StartGateway, emulator: Emulator, connect: Connect
 ) -> None:
     gateway = await start_gateway(fitten={"pool": {"max_concurrent": 40}})
@@ -150,7 +150,7 @@ async def test_many_who_leave_at_once_leave_nothing_behind(
     assert (await gateway.whole("[[say]]"))[0] == 200
 
 
-async def test_a_caller_that_does_not_read_makes_the_upstream_wait_and_is_dropped(
+async def test_a_client_that_does_not_read_makes_the_upstream_wait_and_is_dropped(
     start_gateway: StartGateway, emulator: Emulator, connect: Connect, log_events: list[Any]
 ) -> None:
     gateway = await start_gateway(stream={"write_timeout": 0.4})
@@ -164,7 +164,7 @@ async def test_a_caller_that_does_not_read_makes_the_upstream_wait_and_is_droppe
     assert b"[DONE]" not in await peer.rest()  # ends, because the connection was dropped
 
 
-async def test_the_upstream_waits_while_a_caller_does_not_read(
+async def test_the_upstream_waits_while_a_client_does_not_read(
     start_gateway: StartGateway, emulator: Emulator, connect: Connect
 ) -> None:
     gateway = await start_gateway(stream={"write_timeout": NEVER})
@@ -180,7 +180,7 @@ async def test_the_upstream_waits_while_a_caller_does_not_read(
     assert not call.closed
 
 
-async def test_a_caller_that_reads_late_gets_everything(
+async def test_a_client_that_reads_late_gets_everything(
     start_gateway: StartGateway, emulator: Emulator, connect: Connect
 ) -> None:
     gateway = await start_gateway(stream={"write_timeout": NEVER})
@@ -204,7 +204,7 @@ async def test_a_slow_reader_does_not_slow_the_others(
     assert not emulator.calls_to("/codeapi/chat_auth")[0].closed, "it still waits"
 
 
-async def test_a_caller_that_leaves_while_the_session_is_renewed_is_only_logged(
+async def test_a_client_that_leaves_while_the_session_is_renewed_is_only_logged(
     start_gateway: StartGateway, emulator: Emulator, connect: Connect, log_events: list[Any]
 ) -> None:
     gateway = await start_gateway()

@@ -136,7 +136,7 @@ async def test_a_whole_answer_is_not_preceded_by_comments(start_gateway: StartGa
     assert answer["choices"][0]["message"]["content"] == "w0 "
 
 
-async def test_a_caller_that_left_is_noticed_by_comments_at_the_latest(
+async def test_a_client_that_left_is_noticed_by_comments_at_the_latest(
     start_gateway: StartGateway, emulator: Emulator
 ) -> None:
     gateway = await start_gateway(stream=QUICK)

@@ -32,7 +32,7 @@ def error_of(frames: list[Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("how", ["reset", "fin"])
 @pytest.mark.parametrize("at", ["middle", "line"])
-async def test_a_truncated_answer_never_ends_well(
+async def test_a_truncated_answer_never_looks_complete(
     gateway: Gateway, emulator: Emulator, framing: str, how: str, at: str
 ) -> None:
     marker = f"[[truncate framing={framing} how={how} at={at}]]"
@@ -48,7 +48,7 @@ async def test_a_truncated_answer_never_ends_well(
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("how", ["reset", "fin"])
-async def test_an_answer_cut_before_its_first_piece_is_an_honest_status(
+async def test_an_answer_cut_before_its_first_piece_is_an_error_status(
     gateway: Gateway, framing: str, how: str
 ) -> None:
     async with gateway.post_chat(
@@ -160,7 +160,7 @@ async def test_a_stream_may_last_longer_than_any_of_its_limits(
     assert frames[-1] == "[DONE]"
 
 
-async def test_lines_that_are_no_json_are_told_in_the_log_and_to_nobody_else(
+async def test_lines_that_are_no_json_are_reported_in_the_log_only(
     gateway: Gateway, log_events: list[Any]
 ) -> None:
     assert content(await gateway.stream("[[malformed]]")) == "Hello, world!\n"

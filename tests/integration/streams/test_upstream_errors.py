@@ -1,4 +1,4 @@
-"""Failures of the upstream before the first piece: an honest status, in words of our own."""
+"""Failures of the upstream before the first piece: an error status with the gateway's text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import StartGateway
 from tests.integration.peer import UPSTREAM_CHAT
 from tests.support import Gateway, running_gateway
 
-# Words of the emulator's errors, pages, tokens and ids; none may reach a caller.
+# Words of the emulator's errors, pages, tokens and ids; none may reach a client.
 UPSTREAM_WORDS = ("made up", "nginx", "<html", "detail", "eyj", "u_demo_user", "overloaded", "127.")
 
 BROKEN = "upstream_error"
@@ -62,7 +62,7 @@ async def failed(gateway: Gateway, text: str, *, stream: bool) -> tuple[Any, Any
         ("reset_before_headers", 502, BROKEN, "true"),
     ],
 )
-async def test_an_upstream_failure_before_the_first_piece_is_an_honest_status(
+async def test_an_upstream_failure_before_the_first_piece_is_an_error_status(
     gateway: Gateway, marker: str, status: int, code: str, retry: str
 ) -> None:
     for stream in (True, False):
@@ -71,7 +71,7 @@ async def test_an_upstream_failure_before_the_first_piece_is_an_honest_status(
         assert response.headers["x-should-retry"] == retry
 
 
-async def test_a_session_that_is_always_refused_is_told(gateway: Gateway) -> None:
+async def test_a_session_that_is_always_refused_is_reported(gateway: Gateway) -> None:
     for stream in (True, False):  # the second may meet the pause after the first
         response, error = await failed(gateway, "[[status code=401]]", stream=stream)
         assert response.status in (502, 503)
@@ -134,7 +134,7 @@ async def test_a_redirect_is_not_followed(gateway: Gateway, emulator: Emulator) 
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-async def test_an_unreachable_upstream_is_told(tmp_path: Path, stream: bool) -> None:
+async def test_an_unreachable_upstream_is_reported(tmp_path: Path, stream: bool) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -146,7 +146,7 @@ async def test_an_unreachable_upstream_is_told(tmp_path: Path, stream: bool) -> 
                 assert response.headers["x-should-retry"] == "true"
 
 
-async def test_an_upstream_that_breaks_after_the_login_is_told(
+async def test_an_upstream_that_breaks_after_the_login_is_reported(
     start_gateway: StartGateway, emulator: Emulator
 ) -> None:
     gateway = await start_gateway()

@@ -1,4 +1,4 @@
-"""A Fitten that fails in every way and quotes, wherever it can, all that it was sent."""
+"""Runs a Fitten that fails in every way and quotes, wherever it can, all that it received."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emulator.raw_answer import AlreadySent
 from tests.integration.canaries.net import SAID, USER_ID
 
 TOKENS = {"access": "canary-access-0f9e8d7c6b5a", "refresh": "canary-refresh-1a2b3c4d5e6f"}
-PLACES = {
+PATHS = {
     "login": "/codeuser/auth/login",
     "refresh": "/codeuser/auth/refresh_access_token",
     "models": "/codeapi/chat/models",
@@ -30,38 +30,38 @@ Fault = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 
 
 def _status(code: int, **answer: Any) -> Fault:
-    async def fault(_: web.Request, heard: str) -> web.StreamResponse:
-        header = quote(heard)[:3000]
+    async def fault(_: web.Request, quoted: str) -> web.StreamResponse:
+        header = quote(quoted)[:3000]
         headers = {"X-Heard": header, "Retry-After": header, "WWW-Authenticate": header}
-        body = json.dumps({"detail": heard, "error": heard, "status_code": code, "msg": heard})
+        body = json.dumps({"detail": quoted, "error": quoted, "status_code": code, "msg": quoted})
         if answer.get("kind") == "html":
-            body = f"<html>{heard}</html>"
+            body = f"<html>{quoted}</html>"
         return web.Response(status=code, text=body, headers=headers)
 
     return fault
 
 
-async def _redirect(_: web.Request, heard: str) -> web.StreamResponse:
+async def _redirect(_: web.Request, quoted: str) -> web.StreamResponse:
     return web.Response(
-        status=307, headers={"Location": f"https://x.invalid/{quote(heard)[:2000]}"}
+        status=307, headers={"Location": f"https://x.invalid/{quote(quoted)[:2000]}"}
     )
 
 
-async def _reason(_: web.Request, heard: str) -> web.StreamResponse:
-    return web.Response(status=500, reason=" ".join(heard.split())[:1000], text=heard)
+async def _reason(_: web.Request, quoted: str) -> web.StreamResponse:
+    return web.Response(status=500, reason=" ".join(quoted.split())[:1000], text=quoted)
 
 
-async def _odd_types(_: web.Request, heard: str) -> web.StreamResponse:
-    """JSON that is none of what is expected, with a secret in the place of each value."""
+async def _odd_types(_: web.Request, quoted: str) -> web.StreamResponse:
+    """Return JSON of the wrong types, with a secret in path_name of each value."""
     names = ("access_token", "refresh_token", "chat", "agent", "generated_text", "delta", "usage")
-    wrong: dict[str, Any] = {name: {heard: [heard]} for name in names}
-    return web.json_response({**wrong, "user_info": heard, "status_code": heard})
+    wrong: dict[str, Any] = {name: {quoted: [quoted]} for name in names}
+    return web.json_response({**wrong, "user_info": quoted, "status_code": quoted})
 
 
 def _raw(shape: str) -> Fault:
-    async def fault(request: web.Request, heard: str) -> web.StreamResponse:
+    async def fault(request: web.Request, quoted: str) -> web.StreamResponse:
         assert request.transport is not None
-        line = " ".join(heard.split())[:2000]
+        line = " ".join(quoted.split())[:2000]
         request.transport.write(shape.replace("%s", line).encode("utf-8"))
         await asyncio.sleep(0.01)
         request.transport.close()
@@ -71,11 +71,11 @@ def _raw(shape: str) -> Fault:
 
 
 def _lines(*lines: str) -> Fault:
-    async def fault(request: web.Request, heard: str) -> web.StreamResponse:
+    async def fault(request: web.Request, quoted: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         for line in lines:
-            await response.write(line.replace("%s", json.dumps(heard)[1:-1]).encode())
+            await response.write(line.replace("%s", json.dumps(quoted)[1:-1]).encode())
         return response
 
     return fault
@@ -104,41 +104,41 @@ CHAT_FAULTS: dict[str, Fault] = {
 }
 
 
-class Parrot:
-    """Answers well, but with `fault` at one place."""
+class QuotingUpstream:
+    """Gives good answers, except for `fault` at one path."""
 
     def __init__(self) -> None:
-        self.place, self.fault = "", FAULTS["status 500"]
+        self.path_name, self.fault = "", FAULTS["status 500"]
         self.url = ""
-        self.expired = False  # whether a first token is refused
+        self.expired = False  # whether the first token is refused
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         body = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
         sent = "".join(f"{name}: {value}\n" for name, value in request.headers.items())
-        heard = f"{TOKENS} {request.raw_path} {sent} {body.decode('utf-8')}"
-        if self.place and request.path.startswith(PLACES[self.place]):
-            return await self.fault(request, heard)
-        if re.match(f"{PLACES['chat']}|{PLACES['completion']}", request.path) and self.expired:
-            return web.json_response({"detail": heard}, status=401)
-        if request.path == PLACES["version"]:
+        quoted = f"{TOKENS} {request.raw_path} {sent} {body.decode('utf-8')}"
+        if self.path_name and request.path.startswith(PATHS[self.path_name]):
+            return await self.fault(request, quoted)
+        if re.match(f"{PATHS['chat']}|{PATHS['completion']}", request.path) and self.expired:
+            return web.json_response({"detail": quoted}, status=401)
+        if request.path == PATHS["version"]:
             return web.json_response("1")
         answer = {f"{kind}_token": token for kind, token in TOKENS.items()}
         return web.json_response({**answer, "user_info": {"user_id": USER_ID}})
 
 
 @asynccontextmanager
-async def parrot() -> AsyncIterator[Parrot]:
-    """One that listens."""
-    bird = Parrot()
+async def quoting_upstream() -> AsyncIterator[QuotingUpstream]:
+    """Run one that listens on a free port."""
+    upstream = QuotingUpstream()
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", bird.serve)
+    app.router.add_route("*", "/{path:.*}", upstream.serve)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
-    bird.url = f"http://{host}:{port}"
+    upstream.url = f"http://{host}:{port}"
     try:
-        yield bird
+        yield upstream
     finally:
         await runner.cleanup()
