@@ -1,4 +1,4 @@
-"""Small pictures, made byte by byte."""
+"""Small images, made byte by byte."""
 
 from __future__ import annotations
 

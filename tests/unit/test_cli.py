@@ -165,11 +165,11 @@ def test_an_open_address_without_a_key_exits_2(run: Run, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("command", ["check", "serve"])
 def test_a_plugin_with_an_error_in_it_exits_2(run: Run, tmp_path: Path, command: str) -> None:
-    (tmp_path / "acme.py").write_text("def step(:\n")
-    (tmp_path / "config.yaml").write_text(CONFIG + "  - 'acme:step'\n")
+    (tmp_path / "acme.py").write_text("def middleware(:\n")
+    (tmp_path / "config.yaml").write_text(CONFIG + "  - 'acme:middleware'\n")
     result = run(command, **ENVIRON)
     assert result.returncode == 2
-    assert "config.yaml:8: middlewares[1].acme:step: " in result.stderr
+    assert "config.yaml:8: middlewares[1].acme:middleware: " in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -28,10 +28,10 @@ class Audit:
 
 
 def plain():
-    async def step(request, handler):
+    async def middleware(request, handler):
         return await handler(request)
 
-    return step
+    return middleware
 
 
 number = 5
@@ -62,9 +62,9 @@ def install(folder: Path, entry_points: str) -> None:
 
 def good(data: Any) -> tuple[MiddlewareEntry, ...]:
     mistakes: Mistakes = {}
-    steps = read_middlewares(data, "middlewares", mistakes)
+    middlewares = read_middlewares(data, "middlewares", mistakes)
     assert mistakes == {}
-    return steps
+    return middlewares
 
 
 def bad(data: Any) -> Mistakes:
@@ -74,11 +74,11 @@ def bad(data: Any) -> Mistakes:
 
 
 def test_a_name_is_a_file_of_middlewares() -> None:
-    (step,) = good(["request_id"])
-    assert step.name == "request_id"
-    assert step.factory.__module__ == "middlewares.request_id"
-    assert step.options == {"header": "x-request-id"}
-    assert callable(step.build())
+    (middleware,) = good(["request_id"])
+    assert middleware.name == "request_id"
+    assert middleware.factory.__module__ == "middlewares.request_id"
+    assert middleware.options == {"header": "x-request-id"}
+    assert callable(middleware.build())
 
 
 def test_every_bundled_middleware_is_found_by_its_file_name() -> None:
@@ -97,13 +97,13 @@ def test_the_order_is_that_of_the_list() -> None:
         "cors": {"allow_origins": []},
     }
     chain = [{name: options[name]} if name in options else name for name in names]
-    assert [step.name for step in good(chain)] == names
+    assert [middleware.name for middleware in good(chain)] == names
 
 
 def test_a_dotted_path_names_a_factory_anywhere(plugins: Path) -> None:
-    (step,) = good([{"acme_audit:Audit": {"path": "/var/log/audit", "word": "hidden"}}])
-    assert step.options == {"path": "/var/log/audit", "word": Secret("hidden"), "depth": 3}
-    built: Any = step.build()
+    (middleware,) = good([{"acme_audit:Audit": {"path": "/var/log/audit", "word": "hidden"}}])
+    assert middleware.options == {"path": "/var/log/audit", "word": Secret("hidden"), "depth": 3}
+    built: Any = middleware.build()
     assert built.options == ("/var/log/audit", Secret("hidden"), 3)
     assert good(["acme_audit:plain"])[0].options == {}
 
@@ -111,9 +111,9 @@ def test_a_dotted_path_names_a_factory_anywhere(plugins: Path) -> None:
 @pytest.mark.parametrize("name", ["acme", "acme_tools", "acme-audit", "acme.audit"])
 def test_an_entry_point_is_found_by_its_name(plugins: Path, name: str) -> None:
     install(plugins, f"[gateway.middlewares]\n{name} = acme_audit:plain\n")
-    (step,) = good([name])
-    assert step.name == name
-    assert step.factory.__module__ == "acme_audit"
+    (middleware,) = good([name])
+    assert middleware.name == name
+    assert middleware.factory.__module__ == "acme_audit"
 
 
 def test_a_bundled_middleware_wins_over_an_entry_point(plugins: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_entry_point_of_another_group_is_not_taken(plugins: Path) -> None:
     assert "no such middleware" in bad(["acme"])["middlewares[0].acme"]
 
 
-def test_an_unknown_name_is_told_with_the_places_that_were_looked_at() -> None:
+def test_an_unknown_name_is_reported_with_the_places_that_were_looked_at() -> None:
     assert bad(["request_id", {"requestid": None}]) == {
         "middlewares[1].requestid": "no such middleware: neither middlewares/requestid.py nor an "
         "entry point of the group gateway.middlewares; or write package.module:factory"
@@ -145,20 +145,20 @@ def test_an_unknown_name_is_told_with_the_places_that_were_looked_at() -> None:
         (5, "", "expected a mapping, not a number"),
     ],
 )
-def test_a_mistaken_option_is_told_with_its_path(options: Any, path: str, says: str) -> None:
+def test_a_mistaken_option_is_reported_with_its_path(options: Any, path: str, says: str) -> None:
     chain = ["request_id", "request_log", {"cors": {"allow_origins": []}}, {"rate_limit": options}]
     mistakes = bad(chain)
     assert list(mistakes) == [f"middlewares[3].rate_limit{path}"]
     assert mistakes[f"middlewares[3].rate_limit{path}"].startswith(says)
 
 
-def test_a_misspelt_option_is_told_with_the_known_names() -> None:
+def test_a_misspelt_option_is_reported_with_the_known_names() -> None:
     mistakes = bad([{"rate_limit": {"reqs": 1, "requests_per_minute": 1}}])
     known = mistakes["middlewares[0].rate_limit.reqs"].removeprefix("unknown option; known: ")
     assert known.split(", ") == ["requests_per_minute", "max_callers"]
 
 
-def test_all_mistaken_options_are_told_at_once() -> None:
+def test_all_mistaken_options_are_reported_at_once() -> None:
     chain = [
         {"api_key": {"keys": [{"name": 1}, {"nmae": "a", "key": "sha256:1"}]}},
         {"cors": {"allow_origins": "https://a.example"}},

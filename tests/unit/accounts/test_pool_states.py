@@ -24,7 +24,7 @@ LENGTH = 5
 
 
 @dataclass(eq=False)
-class PoolCaller:
+class PoolRequest:
     """A request: its task, which holds the slot once it has one."""
 
     key: str
@@ -41,7 +41,7 @@ class PoolMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = PoolClock()
         self.loop = ManualLoop(self.clock)
-        self.callers: list[PoolCaller] = []
+        self.requests: list[PoolRequest] = []
 
     @initialize(limits=st.lists(st.integers(1, 3), min_size=1, max_size=3))
     def start(self, limits: list[int]) -> None:
@@ -55,53 +55,53 @@ class PoolMachine(RuleBasedStateMachine):
         self.loop.call_soon(lambda: [call() for call in calls])
         self.loop.settle()
         assert not faults
-        for caller in list(self.callers):
-            if caller.task.done() and caller.lease is None:
-                if caller.task.cancelled() or caller.task.exception() is not None:
-                    assert caller.task.cancelled() or isinstance(
-                        caller.task.exception(), GatewayError
+        for request in list(self.requests):
+            if request.task.done() and request.lease is None:
+                if request.task.cancelled() or request.task.exception() is not None:
+                    assert request.task.cancelled() or isinstance(
+                        request.task.exception(), GatewayError
                     )
-                    self.callers.remove(caller)
+                    self.requests.remove(request)
                     continue
-                caller.lease = caller.task.result()
-                if caller.queued:
-                    self.note_turn(caller)
-            elif not caller.task.done():
-                caller.queued = True
+                request.lease = request.task.result()
+                if request.queued:
+                    self.note_turn(request)
+            elif not request.task.done():
+                request.queued = True
 
-    def note_turn(self, served: PoolCaller) -> None:
+    def note_turn(self, served: PoolRequest) -> None:
         """Check that no key overtakes another twice, and that a key's own requests keep order."""
         seen = set()
-        for other in self.callers:
+        for other in self.requests:
             if other.task.done() or not other.queued or other.key in seen:
                 continue
             seen.add(other.key)
             other.passed[served.key] += 1
             if other.key != served.key:
                 assert other.passed[served.key] <= 1
-        for other in self.callers:  # the next of its key starts again
+        for other in self.requests:  # the next of its key starts again
             if other.key == served.key:
                 other.passed.clear()
 
-    def holders(self) -> list[PoolCaller]:
-        return [caller for caller in self.callers if caller.lease is not None]
+    def holders(self) -> list[PoolRequest]:
+        return [request for request in self.requests if request.lease is not None]
 
-    def waiters(self) -> list[PoolCaller]:
-        return [caller for caller in self.callers if caller.lease is None]
+    def waiters(self) -> list[PoolRequest]:
+        return [request for request in self.requests if request.lease is None]
 
     @rule(key=st.sampled_from("xyz"), wait=st.sampled_from([1.0, 3.0, 50.0]))
     def come(self, key: str, wait: float) -> None:
         self.pool.budget.earn()
         task = self.loop.create_task(self.pool.acquire(key, wait))
-        self.callers.append(PoolCaller(key, task))
+        self.requests.append(PoolRequest(key, task))
         self.settle()
 
     @precondition(lambda self: self.holders())
     @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
     def end(self, data: Any, outcome: CallOutcome) -> None:
-        caller = data.draw(st.sampled_from(self.holders()))
-        self.callers.remove(caller)
-        release = partial(caller.lease.release, outcome, RateLimited("429"))
+        request = data.draw(st.sampled_from(self.holders()))
+        self.requests.remove(request)
+        release = partial(request.lease.release, outcome, RateLimited("429"))
         self.settle(release, release)  # the second time changes nothing
 
     @precondition(lambda self: self.holders())
@@ -119,7 +119,7 @@ class PoolMachine(RuleBasedStateMachine):
     def leave_while_being_served(self, data: Any) -> None:
         holder = data.draw(st.sampled_from(self.holders()))
         leaver = data.draw(st.sampled_from(self.waiters()))
-        self.callers.remove(holder)
+        self.requests.remove(holder)
         # The request that is served has not run yet when the other leaves; it may be the same.
         self.settle(partial(holder.lease.release, "good"), leaver.task.cancel)
 
@@ -147,7 +147,7 @@ class PoolMachine(RuleBasedStateMachine):
     def no_slot_is_lost_or_given_twice(self) -> None:
         if not hasattr(self, "pool"):
             return
-        held = Counter(id(caller.lease.account) for caller in self.holders() if caller.lease)
+        held = Counter(id(request.lease.account) for request in self.holders() if request.lease)
         for account in self.pool.accounts:
             assert 0 <= account.busy <= account.limit
             assert account.busy == held[id(account)]
@@ -167,8 +167,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "pool"):
-            self.settle(*(caller.task.cancel for caller in self.waiters()))
-            leases = [caller.lease for caller in self.holders() if caller.lease]
+            self.settle(*(request.task.cancel for request in self.waiters()))
+            leases = [request.lease for request in self.holders() if request.lease]
             self.settle(*(partial(lease.release, "good") for lease in [*leases, *self.small]))
             assert [account.busy for account in self.pool.accounts] == [0] * len(self.pool.accounts)
             assert self.pool.summary().queued == 0

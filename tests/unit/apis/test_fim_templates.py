@@ -93,7 +93,7 @@ def test_both_sides_come_back_exactly(
 
 
 @given(st.text(max_size=200), st.lists(st.sampled_from([t.prefix for t in TEMPLATES]), max_size=4))
-def test_rubbish_is_never_an_error(text: str, marks: list[str]) -> None:
+def test_random_text_is_never_an_error(text: str, marks: list[str]) -> None:
     parse_fim_prompt(
         text.join([*marks, *(t.suffix for t in TEMPLATES[:2]), *(t.middle for t in TEMPLATES)])
     )

@@ -260,7 +260,7 @@ def test_what_is_started_while_pinned_stays_on_that_processor() -> None:
     assert os.sched_getaffinity(0) == before
 
 
-def test_the_table_has_a_line_for_each_load() -> None:
+def test_the_table_has_a_row_for_each_load() -> None:
     pairs = {"small": [Pair(102.0, 100.0)] * 20, "burst": [Pair(2.2, 2.0)] * 20}
     ratios = {name: Ratio.of([pair.ratio for pair in found]) for name, found in pairs.items()}
     _, small, burst = compare.rows(pairs, ratios)
@@ -294,7 +294,7 @@ def test_the_notes_say_what_limits_the_table() -> None:
         ("'CPPFLAGS=-I/x --with-lto-not'", "no PGO, no LTO"),
     ],
 )
-def test_an_interpreters_build_is_told_by_its_configure_arguments(
+def test_an_interpreters_build_is_recognised_by_its_configure_arguments(
     config_args: str, words: str
 ) -> None:
     assert machine.build(config_args) == words
@@ -307,7 +307,7 @@ def test_the_machines_line_names_each_event_loop_once_and_no_path() -> None:
     assert "event loop asyncio and uvloop," in machine.line(["asyncio", "uvloop"])
 
 
-def test_the_event_loop_is_told_by_what_a_process_has_loaded() -> None:
+def test_the_event_loop_is_recognised_by_what_a_process_has_loaded() -> None:
     code = "import sys; {}; print(flush=True); sys.stdin.read()"
     for statement, name in (("import uvloop", "uvloop"), ("import asyncio", "asyncio")):
         with subprocess.Popen(

@@ -125,7 +125,7 @@ def test_a_relative_path_is_refused(folder: Path) -> None:
     assert "must begin with /" in mistake(folder, "${file:secret}")
 
 
-def test_every_fault_of_a_value_is_told(folder: Path) -> None:
+def test_every_fault_of_a_value_is_reported(folder: Path) -> None:
     said = mistake(folder, "${NOT_SET} ${credential:none} ${file:/nowhere/x}")
     assert said.count("; ") == 3
     assert "NOT_SET" in said

@@ -71,7 +71,7 @@ def test_the_contract_is_understood(files: Files) -> None:
     account = config.fitten.accounts[0]
     assert (account.username, account.password) == ("ada", Secret("correct horse"))
     assert (config.log.level, config.log.format, config.log.file) == ("info", "console", None)
-    assert [step.name for step in config.middlewares] == [
+    assert [middleware.name for middleware in config.middlewares] == [
         "request_id",
         "request_log",
         "cors",
@@ -170,7 +170,7 @@ def test_numbers_and_switches_may_come_from_the_environment(files: Files) -> Non
     assert (server.port, server.allow_open, server.body_timeout) == (8080, True, 2.5)
 
 
-def test_each_missing_variable_is_told_with_its_line(files: Files) -> None:
+def test_each_missing_variable_is_reported_with_its_line(files: Files) -> None:
     says = "is not set; set it, or write the value here"
     assert files.mistakes(CONTRACT) == [
         "config.yaml:6: fitten.accounts[0].username: the environment variable "
@@ -191,7 +191,9 @@ def test_each_missing_variable_is_told_with_its_line(files: Files) -> None:
         (KEYS + "log: {level: '${NONE}'}\n", "config.yaml:3: log.level"),
     ],
 )
-def test_a_missing_variable_is_told_wherever_it_stands(files: Files, text: str, path: str) -> None:
+def test_a_missing_variable_is_reported_wherever_it_stands(
+    files: Files, text: str, path: str
+) -> None:
     (mistake,) = files.mistakes(FITTEN + text)
     assert mistake.startswith(f"{path}: the environment variable NONE is not set")
 
@@ -246,7 +248,7 @@ middlewares:
     ]
 
 
-def test_an_unknown_section_is_told_with_all_that_are_known(files: Files) -> None:
+def test_an_unknown_section_is_reported_with_all_that_are_known(files: Files) -> None:
     (mistake,) = files.mistakes(FITTEN + KEYS + "streams: {}\n")
     known = mistake.removeprefix("config.yaml:3: streams: unknown option; known: ").split(", ")
     assert sorted(known) == ["fitten", "images", "log", "middlewares", "server", "stream"]
@@ -281,7 +283,7 @@ def test_an_unknown_section_is_told_with_all_that_are_known(files: Files) -> Non
         ("5: 1", "5: unknown option"),
     ],
 )
-def test_a_wrong_type_is_told_with_what_would_be_right(
+def test_a_wrong_type_is_reported_with_what_would_be_right(
     files: Files, section: str, says: str
 ) -> None:
     (mistake,) = files.mistakes(FITTEN + KEYS + section)
@@ -334,12 +336,12 @@ def test_accounts_are_at_least_one_and_distinct(
     ]
 
 
-def test_a_fault_of_the_accounts_is_told_beside_other_mistakes(files: Files) -> None:
+def test_a_fault_of_the_accounts_is_reported_beside_other_mistakes(files: Files) -> None:
     found = files.mistakes(accounts("ada", "ada") + KEYS + "server: {port: x}\n")
     assert [line.split(": ")[1] for line in sorted(found)] == ["fitten.accounts", "server.port"]
 
 
-def test_an_open_address_is_told_beside_other_mistakes(files: Files) -> None:
+def test_an_open_address_is_reported_beside_other_mistakes(files: Files) -> None:
     found = files.mistakes(FITTEN + "middlewares: []\nserver: {host: 0.0.0.0}\nlog: {level: x}\n")
     assert [line.split(": ")[1] for line in sorted(found)] == ["server.host", "log.level"]
 
@@ -441,14 +443,14 @@ def test_a_file_must_be_a_mapping(files: Files, text: str) -> None:
     ]
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path, tmp_path / "none" / "none.ini"):
         with pytest.raises(ConfigError, match="cannot be read: ") as caught:
             load_config(path, {})
         assert len(caught.value.mistakes) == 1
 
 
-def test_a_file_that_is_not_text_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_reported(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(b"server: \xff")
     with pytest.raises(ConfigError, match="is not text in UTF-8"):
         load_config(tmp_path / "config.yaml", {})
@@ -535,7 +537,7 @@ class TestTheIniForm:
             ("", ["[Main]: is missing; it has username, password and api_key"]),
         ],
     )
-    def test_has_its_mistakes_told_at_once(
+    def test_has_all_its_mistakes_reported_at_once(
         self, files: Files, text: str, mistakes: list[str]
     ) -> None:
         found = sorted(files.mistakes(text, "config.ini"))

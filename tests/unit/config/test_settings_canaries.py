@@ -1,4 +1,4 @@
-"""No secret comes out of `check` and `serve`, however wrong the configuration is."""
+"""No secret is in the output of `check` and `serve`, however wrong the configuration is."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ YAML = {
     "password: %s}]}\n",
     "text for keys": "middlewares: [{api_key: {keys: %s}}]\n",
     "keys of text": "middlewares: [{api_key: {keys: [%s]}}]\n",
-    "a key for a step": "middlewares: [{api_key: %s}]\n",
-    "a key as a step": "middlewares: [%s]\n",
-    "a key behind a step": "middlewares: ['api_key:%s']\n",
+    "a key for a middleware": "middlewares: [{api_key: %s}]\n",
+    "a key as a middleware": "middlewares: [%s]\n",
+    "a key after a middleware": "middlewares: ['api_key:%s']\n",
     "half a digest": "middlewares: [{api_key: {keys: [{name: a, key: 'sha256:%s'}]}}]\n",
     "an unknown anchor": "fitten: {accounts: [{username: a, password: *%s}]}\n",
     "an anchor twice": "a: &%s x\nb: &%s x\nc: *%s\nd: *none\n",
@@ -86,7 +86,7 @@ def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return secrets
 
 
-def test_no_secret_comes_out_of_configurations_that_are_wrong(
+def test_no_secret_leaves_the_process_when_the_configuration_is_wrong(
     secrets: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     net = Net(secrets)
@@ -126,7 +126,7 @@ def test_no_secret_is_in_the_effective_configuration(
     assert "****" in net.catch[0][1]
 
 
-def test_the_exception_that_ends_the_process_is_told_without_what_it_says(
+def test_the_exception_that_ends_the_process_is_logged_without_its_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from gateway import cli

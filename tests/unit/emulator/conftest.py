@@ -1,4 +1,4 @@
-"""A running emulator, and a caller of it."""
+"""A running emulator, and a client of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from emulator import Emulator
-from tests.unit.emulator.support import EmulatorCaller
+from tests.unit.emulator.support import EmulatorClient
 
 
 @pytest.fixture
@@ -18,13 +18,13 @@ async def emu() -> AsyncIterator[Emulator]:
 
 
 @pytest.fixture
-async def caller(emu: Emulator) -> AsyncIterator[EmulatorCaller]:
+async def client(emu: Emulator) -> AsyncIterator[EmulatorClient]:
     async with aiohttp.ClientSession() as session:
-        yield EmulatorCaller(emu.url, session)
+        yield EmulatorClient(emu.url, session)
 
 
 @pytest.fixture
-async def member(caller: EmulatorCaller) -> EmulatorCaller:
-    """A caller who is logged in."""
-    await caller.login()
-    return caller
+async def member(client: EmulatorClient) -> EmulatorClient:
+    """A client that is logged in."""
+    await client.login()
+    return client

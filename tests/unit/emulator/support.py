@@ -1,4 +1,4 @@
-"""A caller of the emulator, over real sockets."""
+"""A client of the emulator, over real sockets."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class EmulatorReply:
         return "".join(line.get("delta", "") for line in self.lines)
 
 
-class EmulatorCaller:
-    """What a client of Fitten does, step by step."""
+class EmulatorClient:
+    """A client of Fitten, one method for each call."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url

@@ -1,4 +1,4 @@
-"""How answers end: cut by the emulator, left by the caller, or complete."""
+"""How answers end: cut by the emulator, left by the client, or complete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from emulator import Emulator, WrittenCall
-from tests.unit.emulator.support import CHAT, EmulatorCaller
+from tests.unit.emulator.support import CHAT, EmulatorClient
 from tests.waiting import LONGEST_WAIT, NEVER, eventually
 
 MODELS = "/codeapi/chat/models"
@@ -25,7 +25,7 @@ async def read_into(got: bytearray, reply: aiohttp.ClientResponse) -> None:
 @pytest.mark.parametrize("how", ["reset", "fin"])
 @pytest.mark.parametrize("at", ["middle", "line"])
 async def test_a_truncated_answer_fails_after_its_text(
-    emu: Emulator, member: EmulatorCaller, framing: str, how: str, at: str
+    emu: Emulator, member: EmulatorClient, framing: str, how: str, at: str
 ) -> None:
     marker = f"[[truncate framing={framing} how={how} at={at} after=2]]"
     async with member.open_chat(marker) as reply:
@@ -42,8 +42,8 @@ async def test_a_truncated_answer_fails_after_its_text(
 
 # On the wire, because aiohttp's client takes the reset of a close-delimited body for its end.
 @pytest.mark.parametrize("marker", ["reset after=1", "truncate framing=close how=reset"])
-async def test_a_reset_is_a_reset_on_the_wire(
-    emu: Emulator, member: EmulatorCaller, marker: str
+async def test_a_reset_reaches_the_client_as_a_reset(
+    emu: Emulator, member: EmulatorClient, marker: str
 ) -> None:
     host, port = emu.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -58,7 +58,7 @@ async def test_a_reset_is_a_reset_on_the_wire(
     writer.close()
 
 
-async def test_no_answer_at_all_before_a_reset(member: EmulatorCaller) -> None:
+async def test_no_answer_at_all_before_a_reset(member: EmulatorClient) -> None:
     with pytest.raises(aiohttp.ClientOSError):
         await member.chat("[[reset_before_headers]]")
 
@@ -75,9 +75,9 @@ async def test_no_answer_at_all_before_a_reset(member: EmulatorCaller) -> None:
         ("silent", b""),
     ],
 )
-async def test_a_caller_who_leaves_is_recorded_and_nothing_is_logged(
+async def test_a_client_that_leaves_is_recorded_and_nothing_is_logged(
     emu: Emulator,
-    member: EmulatorCaller,
+    member: EmulatorClient,
     marker: str,
     start: bytes,
     caplog: pytest.LogCaptureFixture,
@@ -92,8 +92,8 @@ async def test_a_caller_who_leaves_is_recorded_and_nothing_is_logged(
     assert caplog.records == []
 
 
-async def test_a_caller_who_leaves_before_any_head_is_recorded(
-    emu: Emulator, member: EmulatorCaller
+async def test_a_client_that_leaves_before_any_head_is_recorded(
+    emu: Emulator, member: EmulatorClient
 ) -> None:
     asking = asyncio.create_task(member.chat("[[no_headers]]"))
     (call,) = await eventually(lambda: emu.calls_to(CHAT))
@@ -107,8 +107,8 @@ async def assert_closed(call: WrittenCall) -> None:
     assert not call.done
 
 
-async def test_a_caller_who_does_not_read_holds_the_emulator_back(
-    emu: Emulator, member: EmulatorCaller
+async def test_a_client_that_does_not_read_makes_the_emulator_wait(
+    emu: Emulator, member: EmulatorClient
 ) -> None:
     async with member.open_chat("[[endless pace=0 size=100000]]"):
         call, before = emu.calls[-1], -1
@@ -120,7 +120,7 @@ async def test_a_caller_who_does_not_read_holds_the_emulator_back(
         assert not call.closed
 
 
-async def test_a_role_marker_is_cut_over_four_deltas(member: EmulatorCaller) -> None:
+async def test_a_role_marker_is_cut_over_four_deltas(member: EmulatorClient) -> None:
     async with member.open_chat("[[role_leak split=1]]") as reply:
         lines = [await reply.content.readline() for _ in range(8)]
     assert lines[3:7] == [
@@ -131,7 +131,7 @@ async def test_a_role_marker_is_cut_over_four_deltas(member: EmulatorCaller) -> 
     ]
 
 
-async def test_the_head_of_a_slow_answer_comes_at_once(member: EmulatorCaller) -> None:
+async def test_the_head_of_a_slow_answer_comes_at_once(member: EmulatorClient) -> None:
     before = time.perf_counter()
     async with member.open_chat("[[slow first=0.2 gap=0.1 n=3]]") as reply:
         await reply.content.readline()
@@ -141,7 +141,7 @@ async def test_the_head_of_a_slow_answer_comes_at_once(member: EmulatorCaller) -
     assert time.perf_counter() - before >= 0.38
 
 
-async def test_pauses_can_be_ended(emu: Emulator, member: EmulatorCaller) -> None:
+async def test_pauses_can_be_ended(emu: Emulator, member: EmulatorClient) -> None:
     """And the head came before the first of them."""
     async with member.open_chat("[[slow first=3600 gap=3600 n=3]]") as reply:
         for number in range(3):
@@ -156,17 +156,17 @@ async def test_pauses_can_be_ended(emu: Emulator, member: EmulatorCaller) -> Non
     assert (await asking).status == 200
 
 
-async def test_the_default_answer_keeps_its_pace(caller: EmulatorCaller) -> None:
+async def test_the_default_answer_keeps_its_pace(client: EmulatorClient) -> None:
     async with Emulator(pace=0.005) as emu:
-        caller.url = emu.url
-        await caller.login()
+        client.url = emu.url
+        await client.login()
         before = time.perf_counter()
-        reply = await caller.chat("hi")
+        reply = await client.chat("hi")
         assert time.perf_counter() - before >= 0.005 * (len(reply.lines) - 1)
 
 
 async def test_a_whole_answer_is_recorded_with_what_was_asked(
-    emu: Emulator, member: EmulatorCaller
+    emu: Emulator, member: EmulatorClient
 ) -> None:
     reply = await member.chat("[[no_usage]]", model="S2")
     login, chat = emu.calls
@@ -181,7 +181,7 @@ async def test_a_whole_answer_is_recorded_with_what_was_asked(
     assert login.bytes_sent > 100
 
 
-async def test_connections_are_kept_after_whole_answers(member: EmulatorCaller) -> None:
+async def test_connections_are_kept_after_whole_answers(member: EmulatorClient) -> None:
     reused: list[bool] = []
     trace = aiohttp.TraceConfig()
 
@@ -196,7 +196,7 @@ async def test_connections_are_kept_after_whole_answers(member: EmulatorCaller) 
     assert len(reused) == 3
 
 
-async def test_stopping_ends_answers_under_way_at_once(member: EmulatorCaller) -> None:
+async def test_stopping_ends_answers_under_way_at_once(member: EmulatorClient) -> None:
     async with Emulator() as emu:
         member.url = emu.url
         await member.login()

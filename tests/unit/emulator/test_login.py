@@ -9,7 +9,7 @@ import pytest
 
 from emulator import EmulatedAccount, Emulator
 from emulator.login import duration
-from tests.unit.emulator.support import EmulatorCaller, bearer
+from tests.unit.emulator.support import EmulatorClient, bearer
 
 REFRESH_REFRESH = "/codeuser/auth/refresh_refresh_token"
 MODELS = "/codeapi/chat/models"
@@ -21,30 +21,30 @@ def claims(token: str) -> dict[str, Any]:
     return result
 
 
-async def test_login_gives_two_jwts_and_the_user_id(caller: EmulatorCaller) -> None:
+async def test_login_gives_two_jwts_and_the_user_id(client: EmulatorClient) -> None:
     before = int(time.time())
-    reply = await caller.login()
+    reply = await client.login()
     after = time.time()
     assert reply.status == 200
     assert reply.json["user_info"]["user_id"] == "u_demo_user"
-    assert before <= claims(caller.access)["exp"] - 86400 <= after
-    assert before <= claims(caller.refresh)["exp"] - 30 * 86400 <= after
+    assert before <= claims(client.access)["exp"] - 86400 <= after
+    assert before <= claims(client.refresh)["exp"] - 30 * 86400 <= after
 
 
-async def test_two_logins_never_give_the_same_token(caller: EmulatorCaller) -> None:
-    await caller.login()
-    first = caller.access
-    await caller.login()
-    assert caller.access != first
+async def test_two_logins_never_give_the_same_token(client: EmulatorClient) -> None:
+    await client.login()
+    first = client.access
+    await client.login()
+    assert client.access != first
 
 
 @pytest.mark.parametrize(
     ("user", "password"), [("demo_user", "wrong"), ("nobody", "correct horse")]
 )
 async def test_a_wrong_name_or_password_is_refused_inside_a_200(
-    caller: EmulatorCaller, user: str, password: str
+    client: EmulatorClient, user: str, password: str
 ) -> None:
-    reply = await caller.login(user, password)
+    reply = await client.login(user, password)
     assert (reply.status, reply.json["status_code"], reply.json["data"]) == (200, 401, "")
 
 
@@ -62,22 +62,22 @@ async def test_a_wrong_name_or_password_is_refused_inside_a_200(
     ],
 )
 async def test_each_login_failure_has_its_status_and_body(
-    emu: Emulator, caller: EmulatorCaller, scenario: str, status: int, part: bytes
+    emu: Emulator, client: EmulatorClient, scenario: str, status: int, part: bytes
 ) -> None:
     emu.account("demo_user").scenarios.add(scenario)
-    reply = await caller.login()
+    reply = await client.login()
     assert reply.status == status
     assert part in reply.raw
 
 
 @pytest.mark.parametrize("body", [{"username": "demo_user"}, {"password": 5}, [], "x"])
-async def test_an_incomplete_login_body_is_a_422(caller: EmulatorCaller, body: Any) -> None:
-    assert (await caller.request("POST", "/codeuser/auth/login", json=body)).status == 422
+async def test_an_incomplete_login_body_is_a_422(client: EmulatorClient, body: Any) -> None:
+    assert (await client.request("POST", "/codeuser/auth/login", json=body)).status == 422
 
 
 @pytest.mark.parametrize("options", [{}, {"json": {}}])
 async def test_refresh_gives_a_new_access_token_with_or_without_a_body(
-    member: EmulatorCaller, options: dict[str, Any]
+    member: EmulatorClient, options: dict[str, Any]
 ) -> None:
     reply = await member.renew(**options)
     assert reply.status == 200
@@ -100,7 +100,7 @@ async def test_refresh_gives_a_new_access_token_with_or_without_a_body(
     ],
 )
 async def test_each_refresh_failure_has_its_status_and_body(
-    emu: Emulator, member: EmulatorCaller, scenario: str, status: int, part: bytes
+    emu: Emulator, member: EmulatorClient, scenario: str, status: int, part: bytes
 ) -> None:
     emu.account("demo_user").scenarios.add(scenario)
     access = await member.renew()
@@ -111,7 +111,7 @@ async def test_each_refresh_failure_has_its_status_and_body(
 
 
 async def test_a_rotated_refresh_token_replaces_the_old_one(
-    emu: Emulator, member: EmulatorCaller
+    emu: Emulator, member: EmulatorClient
 ) -> None:
     emu.account("demo_user").scenarios.add("refresh_rotates")
     rotated = (await member.renew()).json["refresh_token"]
@@ -121,7 +121,7 @@ async def test_a_rotated_refresh_token_replaces_the_old_one(
 
 
 async def test_refresh_refresh_token_takes_a_bare_string_and_gives_both(
-    member: EmulatorCaller,
+    member: EmulatorClient,
 ) -> None:
     reply = await member.request("POST", REFRESH_REFRESH, json=member.refresh)
     assert reply.status == 200
@@ -132,7 +132,7 @@ async def test_refresh_refresh_token_takes_a_bare_string_and_gives_both(
 
 
 async def test_refresh_refresh_token_refuses_an_object_and_a_foreign_string(
-    member: EmulatorCaller,
+    member: EmulatorClient,
 ) -> None:
     as_object = await member.request("POST", REFRESH_REFRESH, json={"token": member.refresh})
     foreign = await member.request("POST", REFRESH_REFRESH, json="foreign")
@@ -140,13 +140,13 @@ async def test_refresh_refresh_token_refuses_an_object_and_a_foreign_string(
     assert (foreign.status, foreign.json["status_code"]) == (200, 401)
 
 
-async def test_the_access_token_is_no_refresh_token_and_the_reverse(member: EmulatorCaller) -> None:
+async def test_the_access_token_is_no_refresh_token_and_the_reverse(member: EmulatorClient) -> None:
     member.access, member.refresh = member.refresh, member.access
     assert (await member.renew()).status == 401
     assert (await member.chat("hi")).status == 401
 
 
-async def test_tokens_expire_by_the_movable_clock(emu: Emulator, member: EmulatorCaller) -> None:
+async def test_tokens_expire_by_the_movable_clock(emu: Emulator, member: EmulatorClient) -> None:
     emu.clock.advance(86400 - 60)
     assert (await member.chat("hi")).status == 200
     emu.clock.advance(61)
@@ -159,7 +159,7 @@ async def test_tokens_expire_by_the_movable_clock(emu: Emulator, member: Emulato
 
 
 async def test_revoked_tokens_are_refused_and_new_ones_accepted(
-    emu: Emulator, member: EmulatorCaller
+    emu: Emulator, member: EmulatorClient
 ) -> None:
     emu.account("demo_user").revoke_access()
     assert (await member.chat("hi")).status == 401
@@ -172,50 +172,50 @@ async def test_revoked_tokens_are_refused_and_new_ones_accepted(
 @pytest.mark.parametrize(
     "forged", ["", "x", "a.b.c", "a.é.c", "fo_", "fo_!!", "eyJhbGciOiJub25lIn0.e30."]
 )
-async def test_a_forged_token_is_a_401(member: EmulatorCaller, forged: str) -> None:
+async def test_a_forged_token_is_a_401(member: EmulatorClient, forged: str) -> None:
     member.access = forged
     reply = await member.chat("hi")
     assert reply.status == 401
     assert reply.json["detail"] == "Invalid token: Signature verification failed."
 
 
-async def test_a_changed_signature_is_a_401(member: EmulatorCaller) -> None:
+async def test_a_changed_signature_is_a_401(member: EmulatorClient) -> None:
     member.access = member.access[:-4] + "AAAA"
     assert (await member.chat("hi")).status == 401
 
 
 @pytest.mark.parametrize("scenario", ["token_without_exp", "opaque_token", "clock_ahead"])
 async def test_tokens_of_odd_forms_are_accepted(
-    emu: Emulator, caller: EmulatorCaller, scenario: str
+    emu: Emulator, client: EmulatorClient, scenario: str
 ) -> None:
     emu.account("demo_user").scenarios.add(scenario)
-    await caller.login()
+    await client.login()
     if scenario == "token_without_exp":
-        assert "exp" not in claims(caller.access)
+        assert "exp" not in claims(client.access)
     elif scenario == "clock_ahead":
-        assert claims(caller.access)["exp"] < time.time()
+        assert claims(client.access)["exp"] < time.time()
     else:
-        assert "." not in caller.access
-    assert (await caller.chat("hi")).status == 200
-    assert (await caller.renew()).status == 200
+        assert "." not in client.access
+    assert (await client.chat("hi")).status == 200
+    assert (await client.renew()).status == 200
 
 
 async def test_slow_scenarios_wait_before_they_answer(
-    emu: Emulator, caller: EmulatorCaller
+    emu: Emulator, client: EmulatorClient
 ) -> None:
     emu.account("demo_user").scenarios.update({"login_slow", "refresh_slow", "models_slow"})
-    for step in ("login", "renew", "models"):
+    for call in ("login", "renew", "models"):
         before = time.perf_counter()
-        if step == "login":
-            await caller.login()
-        elif step == "renew":
-            await caller.renew()
+        if call == "login":
+            await client.login()
+        elif call == "renew":
+            await client.renew()
         else:
-            await caller.request("GET", MODELS, headers=bearer(caller.access))
-        assert time.perf_counter() - before >= 0.1, step
+            await client.request("GET", MODELS, headers=bearer(client.access))
+        assert time.perf_counter() - before >= 0.1, call
 
 
-async def test_user_info_and_notifications_need_the_access_token(member: EmulatorCaller) -> None:
+async def test_user_info_and_notifications_need_the_access_token(member: EmulatorClient) -> None:
     info = await member.request("GET", "/codeuser/user_info", headers=bearer(member.access))
     assert info.json["user_id"] == "u_demo_user"
     assert (await member.request("GET", "/codeuser/user_info")).status == 401
@@ -236,7 +236,7 @@ async def test_user_info_and_notifications_need_the_access_token(member: Emulato
     ],
 )
 async def test_each_model_list_has_its_status_and_body(
-    emu: Emulator, member: EmulatorCaller, scenario: str | None, status: int, part: bytes
+    emu: Emulator, member: EmulatorClient, scenario: str | None, status: int, part: bytes
 ) -> None:
     if scenario:
         emu.account("demo_user").scenarios.add(scenario)

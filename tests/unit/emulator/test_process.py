@@ -12,13 +12,13 @@ import pytest
 from emulator import ACCOUNT_SCENARIOS, Emulator
 from emulator.__main__ import main
 from emulator.scenarios.registry import SCENARIOS
-from tests.unit.emulator.support import EmulatorCaller
+from tests.unit.emulator.support import EmulatorClient
 from tests.waiting import LONGEST_WAIT
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_it_prints_its_url_serves_and_ends_cleanly(
-    caller: EmulatorCaller, number: signal.Signals
+    client: EmulatorClient, number: signal.Signals
 ) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "emulator", "--port", "0", "--account", "ann:a:b", "--pace", "0"),
@@ -29,9 +29,9 @@ async def test_it_prints_its_url_serves_and_ends_cleanly(
     try:
         assert process.stdout is not None
         line = (await asyncio.wait_for(process.stdout.readline(), LONGEST_WAIT)).decode()
-        caller.url = line.split()[-1]
-        assert (await caller.login("ann", "a:b")).json["user_info"]["user_id"] == "u_ann"
-        async with caller.open_chat("[[silent]]"):
+        client.url = line.split()[-1]
+        assert (await client.login("ann", "a:b")).json["user_info"]["user_id"] == "u_ann"
+        async with client.open_chat("[[silent]]"):
             process.send_signal(number)
             output, errors = await asyncio.wait_for(process.communicate(), LONGEST_WAIT)
     finally:
@@ -63,7 +63,7 @@ def test_a_port_in_use_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err.startswith("emulator: ")
 
 
-async def test_the_record_can_be_read_over_http(member: EmulatorCaller) -> None:
+async def test_the_record_can_be_read_over_http(member: EmulatorClient) -> None:
     await member.chat("[[empty]]")
     calls = (await member.request("GET", "/_emulator/calls")).json
     chats = (await member.request("GET", "/_emulator/calls?path=/codeapi")).json
@@ -74,7 +74,7 @@ async def test_the_record_can_be_read_over_http(member: EmulatorCaller) -> None:
 
 
 async def test_accounts_and_clock_can_be_changed_over_http(
-    emu: Emulator, member: EmulatorCaller
+    emu: Emulator, member: EmulatorClient
 ) -> None:
     order = {"username": "demo_user", "scenarios": ["refresh_401"], "revoke_access": True}
     assert (await member.request("POST", "/_emulator/account", json=order)).status == 200
@@ -97,11 +97,11 @@ async def test_accounts_and_clock_can_be_changed_over_http(
     ],
 )
 async def test_control_requests_that_do_not_fit_are_refused(
-    caller: EmulatorCaller, path: str, body: object, status: int
+    client: EmulatorClient, path: str, body: object, status: int
 ) -> None:
-    assert (await caller.request("POST", f"/_emulator/{path}", json=body)).status == status
+    assert (await client.request("POST", f"/_emulator/{path}", json=body)).status == status
 
 
-async def test_health_is_answered_and_not_recorded(emu: Emulator, caller: EmulatorCaller) -> None:
-    assert (await caller.request("GET", "/_emulator/health")).json["status"] == "ok"
+async def test_health_is_answered_and_not_recorded(emu: Emulator, client: EmulatorClient) -> None:
+    assert (await client.request("GET", "/_emulator/health")).json["status"] == "ok"
     assert len(emu.calls) == 0

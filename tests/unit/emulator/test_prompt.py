@@ -40,7 +40,7 @@ def test_blocks_are_read_leniently(inputs: str, blocks: list[tuple[str, str]]) -
         ("<|assistant|>\nSure.\n<|end|>", False, ""),
     ],
 )
-def test_every_known_ending_tells_whether_the_answer_is_open(
+def test_every_known_ending_shows_whether_the_answer_is_open(
     ending: str, opened: bool, prefill: str
 ) -> None:
     prompt = parse_prompt("<|user|>\nhi\n<|end|>\n" + ending)
@@ -54,7 +54,7 @@ def test_earlier_turns_are_those_before_the_last_user_block() -> None:
 
 
 def test_a_long_prompt_of_many_blocks_is_read_in_linear_time() -> None:
-    """And not by looking through all of it for each block: that would be hours."""
+    """Reading all of it for each block would not end in time."""
     block = "<|user|>\nx\n<|end|>\n"
     work = [calls_of(partial(parse_prompt, block * count)) for count in (2000, 20_000)]
     assert work[1] < 11 * work[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emulator.scenarios.registry import SCENARIOS
-from tests.unit.emulator.support import EmulatorCaller
+from tests.unit.emulator.support import EmulatorClient
 
 HELLO = '{"delta":"Hel"}\n{"delta":"lo, "}\n{"delta":"world"}\n{"delta":"!\\n"}\n'
 USAGE = '{"usage":{"input_tokens":42,"output_tokens":5,"status":"ok"}}\n'
@@ -130,7 +130,7 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize(("marker", "status", "body"), WHOLE)
 async def test_each_scenario_sends_exactly_its_bytes(
-    member: EmulatorCaller, marker: str, status: int, body: str
+    member: EmulatorClient, marker: str, status: int, body: str
 ) -> None:
     reply = await member.chat(f"please [[{marker}]] now")
     assert (reply.status, reply.raw.decode()) == (status, body)
@@ -138,7 +138,7 @@ async def test_each_scenario_sends_exactly_its_bytes(
 
 @pytest.mark.parametrize(("marker", "status", "part"), PART)
 async def test_each_error_page_is_recognisable(
-    member: EmulatorCaller, marker: str, status: int, part: str
+    member: EmulatorClient, marker: str, status: int, part: str
 ) -> None:
     reply = await member.chat(f"[[{marker}]]")
     assert reply.status == status
@@ -147,12 +147,12 @@ async def test_each_error_page_is_recognisable(
 
 @pytest.mark.parametrize(("form", "text"), JSON_FORMS)
 async def test_json_comes_in_the_form_that_is_asked_for(
-    member: EmulatorCaller, form: str, text: str
+    member: EmulatorClient, form: str, text: str
 ) -> None:
     assert (await member.chat(f"[[json_answer form={form}]]")).text == text
 
 
-async def test_the_same_question_gets_other_json_the_second_time(member: EmulatorCaller) -> None:
+async def test_the_same_question_gets_other_json_the_second_time(member: EmulatorClient) -> None:
     marker = "[[json_answer form=broken then=plain later=%5B1%5D]]"
     assert (await member.chat(marker)).text == '{"ok": true'
     assert (await member.chat(marker)).text == "[1]"

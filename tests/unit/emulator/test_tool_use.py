@@ -1,4 +1,4 @@
-"""The assistant that uses tools, as the prompt tells it of them."""
+"""The assistant that uses the tools that the prompt describes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emulator.scenarios.call_notations import NOTATIONS
-from tests.unit.emulator.support import CHAT, EmulatorCaller
+from tests.unit.emulator.support import CHAT, EmulatorClient
 
 TOOLS = [
     {
@@ -31,7 +31,7 @@ def prompt(*users: str) -> str:
     return "\n".join([*blocks, "<|assistant|>"])
 
 
-async def said(member: EmulatorCaller, *users: str) -> str:
+async def said(member: EmulatorClient, *users: str) -> str:
     options = member.chat_options("")
     options["json"]["inputs"] = prompt(*users)
     reply = await member.request("POST", f"{CHAT}?ft_token=u_demo_user", **options)
@@ -39,34 +39,36 @@ async def said(member: EmulatorCaller, *users: str) -> str:
     return reply.text
 
 
-async def test_given_a_tool_it_calls_it(member: EmulatorCaller) -> None:
+async def test_given_a_tool_it_calls_it(member: EmulatorClient) -> None:
     text = await said(member, "Is the weather nice in Oslo for 2 days?")
     call: Any = json.loads(text.removeprefix("<tool_call>").removesuffix("</tool_call>"))
     assert call == {"name": "get_weather", "arguments": {"city": "Oslo", "days": 2}}
 
 
-async def test_given_results_it_answers_from_them(member: EmulatorCaller) -> None:
+async def test_given_results_it_answers_from_them(member: EmulatorClient) -> None:
     assert await said(member, "The clock?", RESULT, RESULT) == "clock says: noon\n" * 2
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
 async def test_it_calls_in_the_notation_that_is_demanded(
-    member: EmulatorCaller, notation: str
+    member: EmulatorClient, notation: str
 ) -> None:
     text = await said(member, f"The weather in Oslo, 2 days [[call notation={notation}]]")
     assert "get_weather" in text
     assert "Oslo" in text
 
 
-async def test_it_calls_several_tools_when_told_so(member: EmulatorCaller) -> None:
+async def test_it_calls_several_tools_when_asked_to(member: EmulatorClient) -> None:
     text = await said(member, "Oslo [[call n=2 notation=lone]]")
     assert text == '<get_weather city="Oslo" days="1" />\n<clock />'
 
 
-async def test_it_talks_instead_or_repeats_the_prompt_when_told_so(member: EmulatorCaller) -> None:
+async def test_it_answers_instead_or_repeats_the_prompt_when_asked_to(
+    member: EmulatorClient,
+) -> None:
     assert await said(member, "[[ignore_tools]]") == "I would rather just talk.\n"
     assert (await said(member, "[[fragment]]")).endswith("not a tool\n</tools>\n")
 
 
-async def test_without_tools_it_has_none(member: EmulatorCaller) -> None:
+async def test_without_tools_it_has_none(member: EmulatorClient) -> None:
     assert (await member.chat("[[call]]")).text == "I have no tools.\n"

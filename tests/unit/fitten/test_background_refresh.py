@@ -1,4 +1,4 @@
-"""What is done for the accounts without a request."""
+"""Logins and model lists that are made without a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIST = {"chat": [{"selection_name": "S1", "display_name": "One"}]}
 
 
 class RefreshSession:
-    """A session that logs in as often as a test allows."""
+    """A session that can log in as often as the test allows."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class RefreshSession:
 
 
 class RefreshClient:
-    """A Fitten with a list of models, which it refuses to some."""
+    """A Fitten with a list of models, which it refuses to some accounts."""
 
     def __init__(self) -> None:
         self.refused: set[str] = set()
@@ -62,11 +62,11 @@ class RefreshBench:
         self.client = RefreshClient()
         client: Any = self.client
         self.found: list[Sequence[Model]] = []
-        self.tending = BackgroundRefresh(client, self.pool, interval=interval)
+        self.refresh = BackgroundRefresh(client, self.pool, interval=interval)
 
     async def run(self, until: Callable[[], object]) -> None:
-        """Until that is true."""
-        task = asyncio.create_task(self.tending.run(self.found.append))
+        """Run the refresh until that is true."""
+        task = asyncio.create_task(self.refresh.run(self.found.append))
         try:
             await eventually(until)
         finally:
@@ -76,11 +76,11 @@ class RefreshBench:
 
 async def test_every_account_is_logged_in_and_the_models_are_read_once() -> None:
     bench = RefreshBench()
-    await bench.run(bench.tending.tried.is_set)
+    await bench.run(bench.refresh.tried.is_set)
     assert [account.ready for account in bench.pool.accounts] == [True, True]
     assert [model.id for model in bench.found[0]] == ["One"]
     assert len(bench.client.asked) == 1
-    assert bench.tending.tried.is_set()
+    assert bench.refresh.tried.is_set()
 
 
 async def test_the_list_is_asked_for_with_another_account_where_one_is_refused() -> None:
@@ -94,7 +94,7 @@ async def test_the_first_try_is_over_when_all_accounts_have_failed() -> None:
     bench = RefreshBench()
     first, second = (account.session for account in bench.pool.accounts)
     first.fails = second.fails = 1
-    await bench.run(bench.tending.tried.is_set)
+    await bench.run(bench.refresh.tried.is_set)
     assert (first.tries, second.tries) == (1, 1)
 
 
@@ -107,16 +107,16 @@ async def test_a_login_that_failed_is_tried_again_at_its_time() -> None:
     assert asyncio.get_running_loop().time() - began >= 0.45
 
 
-async def test_who_is_retired_ends() -> None:
+async def test_a_retired_refresh_ends() -> None:
     bench = RefreshBench(interval=0.01)
-    task = asyncio.create_task(bench.tending.run(bench.found.append))
-    await bench.tending.tried.wait()
-    bench.tending.retire()
+    task = asyncio.create_task(bench.refresh.run(bench.found.append))
+    await bench.refresh.tried.wait()
+    bench.refresh.retire()
     await asyncio.wait([task], timeout=LONGEST_WAIT)
     assert task.done()
 
 
-async def test_a_bug_ends_nothing() -> None:
+async def test_a_bug_does_not_end_the_refresh() -> None:
     bench = RefreshBench(interval=0.01)
     bench.pool.accounts[0].session.tokens = None
     await bench.run(lambda: bench.found)

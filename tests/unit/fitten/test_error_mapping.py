@@ -1,4 +1,4 @@
-"""What failed calls mean: which answer to a login speaks of the account, and which does not."""
+"""What failed calls mean: which answers to a login concern the account, and which do not."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_login_at_the_wrong_place_says_where_to_look(status: int) -> None:
     assert "fitten.base_url" in message
 
 
-def test_limits_and_silence_are_the_same_at_the_login_as_elsewhere() -> None:
+def test_rate_limits_and_timeouts_mean_the_same_at_the_login_as_elsewhere() -> None:
     assert isinstance(login_status_error(429, 7.0), RateLimited)
     assert isinstance(login_status_error(504), UpstreamTimeout)
 

@@ -1,4 +1,4 @@
-"""One request before accounts that fail: what is asked, how often, and of whom."""
+"""One request with accounts that fail: which accounts are called, and how often."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class FailoverClient:
 
 
 class FailoverBench:
-    """An opener before a fake client."""
+    """A failover opener with a fake client."""
 
     def __init__(
         self, plan: Callable[[str], GatewayError | None], names: str = "abc", **pool: Any

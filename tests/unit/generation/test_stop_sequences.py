@@ -46,12 +46,12 @@ def reference(reasoning: str, content: str, stop: Sequence[str], max_tokens: int
             break
     if max_tokens is None:
         return seen, reasoning, reason
-    room = max_tokens * token_estimate.BYTES_PER_TOKEN
+    budget = max_tokens * token_estimate.BYTES_PER_TOKEN
     for limited, kind in ((reasoning, "reasoning"), (seen, "content")):
-        if len(limited.encode()) > room:
-            short = limited.encode()[:room].decode("utf-8", "ignore")
+        if len(limited.encode()) > budget:
+            short = limited.encode()[:budget].decode("utf-8", "ignore")
             return (("", short) if kind == "reasoning" else (short, reasoning)) + ("length",)
-        room -= len(limited.encode())
+        budget -= len(limited.encode())
     return seen, reasoning, reason
 
 
@@ -160,7 +160,7 @@ def test_only_what_may_begin_a_stop_string_is_held_back() -> None:
     assert stop_filter.flush() == []
 
 
-def test_text_that_needs_no_look_goes_out_as_it_came() -> None:
+def test_text_without_possible_stops_goes_out_as_it_came() -> None:
     stop_filter = StopSequenceFilter(markers=MARKERS)
     pieces: list[Piece] = [("content", "plain"), ("reasoning", "<|a|>"), ("content", "text")]
     assert stop_filter.feed(pieces) == pieces

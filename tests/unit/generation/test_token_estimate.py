@@ -1,4 +1,4 @@
-"""The guess at token counts."""
+"""The estimate of token counts."""
 
 from __future__ import annotations
 

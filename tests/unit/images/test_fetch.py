@@ -1,4 +1,4 @@
-"""Pictures at an address: fetched only from where it is safe, in bounded time and size."""
+"""Images at a URL: fetched only from safe addresses, in bounded time and size."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("address", REFUSED)
-def test_an_address_inside_is_refused_in_every_disguise(address: str) -> None:
+def test_an_internal_address_is_refused_in_every_spelling(address: str) -> None:
     assert not is_public(address)
 
 
@@ -73,7 +73,7 @@ def test_an_address_inside_is_refused_in_every_disguise(address: str) -> None:
     "address",
     ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"],
 )
-def test_an_address_of_the_open_internet_is_allowed(address: str) -> None:
+def test_a_public_address_is_allowed(address: str) -> None:
     assert is_public(address)
 
 
@@ -151,7 +151,7 @@ async def fetch(url: str, allowed: AddressFilter = anywhere, **settings: Any) ->
     return image
 
 
-async def test_a_picture_is_fetched_and_known_by_its_bytes(site: Site) -> None:
+async def test_an_image_is_fetched_and_recognised_by_its_bytes(site: Site) -> None:
     image = await fetch(f"http://127.0.0.1:{site.port}/ok")
     assert image.mime == "image/png"
     sent = site.requests[0].headers
@@ -166,14 +166,14 @@ async def test_three_redirects_are_followed_and_a_fourth_is_not(site: Site) -> N
 
 
 @pytest.mark.parametrize("path", ["page", "missing", "gzip", "nothing"])
-async def test_what_is_no_picture_is_refused(site: Site, path: str) -> None:
+async def test_a_body_that_is_no_image_is_refused(site: Site, path: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await fetch(f"http://127.0.0.1:{site.port}/{path}")
     assert caught.value.code == "invalid_image_url"
     assert caught.value.param == "messages[0].content[0]"
 
 
-async def test_a_slow_address_is_given_up(site: Site) -> None:
+async def test_a_slow_fetch_ends_at_its_time_limit(site: Site) -> None:
     with pytest.raises(InvalidRequest, match="in time"):
         await fetch(f"http://127.0.0.1:{site.port}/slow", timeout=0.3)
 
@@ -210,7 +210,7 @@ async def test_no_spelling_of_loopback_is_connected_to(site: Site, url: str) -> 
     assert not site.requests
 
 
-async def test_a_redirect_inside_is_not_followed(site: Site) -> None:
+async def test_a_redirect_to_an_internal_address_is_not_followed(site: Site) -> None:
     """The first address is allowed, the one that it leads to is not."""
     seen: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What a picture is, from its URL and its bytes."""
+"""Kind and size of an image, from its URL and its bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.images import data_url, gif, jpeg, png, webp
 
 LIMITS = ImageLimits(max_bytes=1000, max_pixels=10_000)
 
-PICTURES = {
+IMAGES = {
     "png": (png(), "image/png"),
     "jpeg": (jpeg(), "image/jpeg"),
     "progressive jpeg": (jpeg(marker=0xC2), "image/jpeg"),
@@ -32,22 +32,20 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize(("raw", "mime"), PICTURES.values(), ids=PICTURES)
+@pytest.mark.parametrize(("raw", "mime"), IMAGES.values(), ids=IMAGES)
 def test_kind_and_size_are_read_from_the_bytes(raw: bytes, mime: str) -> None:
     assert read_header(raw) == (mime, 2, 3)
     assert image_from_bytes(raw, LIMITS, "p") == Image(mime, base64.b64encode(raw).decode())
 
 
-@pytest.mark.parametrize(("raw", "mime"), PICTURES.values(), ids=PICTURES)
-def test_a_picture_cut_anywhere_is_refused_or_whole_enough_to_be_known(
-    raw: bytes, mime: str
-) -> None:
+@pytest.mark.parametrize(("raw", "mime"), IMAGES.values(), ids=IMAGES)
+def test_an_image_cut_anywhere_is_refused_or_still_recognised(raw: bytes, mime: str) -> None:
     for end in range(len(raw)):
         assert read_header(raw[:end]) in (None, (mime, 2, 3))
 
 
-@given(st.binary(max_size=80), st.sampled_from([b"", *(raw[:24] for raw, _ in PICTURES.values())]))
-def test_rubbish_is_never_an_error(rubbish: bytes, begin: bytes) -> None:
+@given(st.binary(max_size=80), st.sampled_from([b"", *(raw[:24] for raw, _ in IMAGES.values())]))
+def test_random_bytes_are_never_a_crash(rubbish: bytes, begin: bytes) -> None:
     read_header(begin + rubbish)
 
 
@@ -95,7 +93,7 @@ def test_an_address_is_something_to_fetch(url: str) -> None:
     ],
     ids=lambda value: value[:40],
 )
-def test_what_is_no_picture_or_too_large_is_refused_with_its_place(url: str, code: str) -> None:
+def test_what_is_no_image_or_too_large_is_refused_with_its_path(url: str, code: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         image_from_url(url, LIMITS, "messages[0].content[1].image_url.url")
     assert (caught.value.code, caught.value.status) == (code, 400)

@@ -1,4 +1,4 @@
-"""A tiny application round a chain of middlewares, and callers for it."""
+"""A small application with a chain of middlewares, and a client for it."""
 
 from __future__ import annotations
 
@@ -47,10 +47,12 @@ async def ok(_: web.Request) -> web.StreamResponse:
 async def running(
     *chain: Middleware, handler: Handler = ok, windows: RateWindows | None = None
 ) -> AsyncIterator[App]:
-    """The chain inside the boundary, as in the gateway."""
+    """Run the chain inside the error handler, as in the gateway."""
     error_handler = ErrorHandler(lambda _: OpenAIDialect(), InFlightRequests(), frozenset())
-    steps: list[Middleware] = [error_handler, *chain]
-    app = web.Application(middlewares=[as_aiohttp_middleware(step) for step in steps])
+    middlewares: list[Middleware] = [error_handler, *chain]
+    app = web.Application(
+        middlewares=[as_aiohttp_middleware(middleware) for middleware in middlewares]
+    )
     app[WINDOWS] = windows or SlidingWindows()
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.router.add_post("/here", handler)

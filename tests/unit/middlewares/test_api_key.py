@@ -1,4 +1,4 @@
-"""Only who has a key comes in, and is known by the key's name."""
+"""Only requests with a key are admitted, under the key's name."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ async def test_the_unknown_route_is_not_shown_without_a_key(app: App) -> None:
     assert (await app.call({"x-api-key": PLAIN}, path="/nowhere")).status == 404
 
 
-async def test_no_keys_let_nobody_in() -> None:
+async def test_without_configured_keys_every_request_is_refused() -> None:
     async with running(api_key(keys=[])) as app:
         assert (await app.call({"x-api-key": "anything"})).status == 401
         assert (await app.call()).status == 401

@@ -54,7 +54,7 @@ async def test_the_matrix_of_origins(
         assert reply.headers["Vary"] == "Origin"
 
 
-async def test_a_preflight_is_told_methods_headers_and_how_long_to_remember() -> None:
+async def test_a_preflight_gets_methods_headers_and_cache_time() -> None:
     async with running(cors(allow_origins=[CHAT], max_age=60)) as app:
         reply = await app.call(
             {

@@ -25,7 +25,7 @@ RESET = "x-ratelimit-reset-requests"
 
 
 class WindowClock:
-    """Monotonic seconds, moved by hand, and windows that go by them."""
+    """Monotonic seconds that the test sets, and rate windows that use them."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -104,7 +104,7 @@ async def test_requests_that_fail_later_do_count() -> None:
         assert await statuses(app, 1) == [429]
 
 
-async def test_headers_tell_limit_remainder_and_reset() -> None:
+async def test_headers_have_limit_remainder_and_reset() -> None:
     limiter = rate_limit(requests_per_minute=2)
     clock = WindowClock()
     async with running(limiter, windows=clock.windows) as app:
@@ -183,7 +183,7 @@ class FakeRequest(dict[Any, Any]):
     st.lists(st.sampled_from([-1, 0, 1]), min_size=20, max_size=20),
 )
 def test_no_sixty_seconds_ever_hold_more_than_the_limit(
-    limit: int, start: float, steps: list[float], nudges: list[int]
+    limit: int, start: float, waits: list[float], roundings: list[int]
 ) -> None:
     """Also where the clock's last bit decides."""
     limiter = rate_limit(requests_per_minute=limit)
@@ -202,10 +202,10 @@ def test_no_sixty_seconds_ever_hold_more_than_the_limit(
             await limiter(request, handler)
         assert 0 <= int(request[RESPONSE_HEADERS][REMAINING]) < limit
 
-    for step, nudge in zip(steps, nudges, strict=False):
-        now += step
-        if nudge:
-            now = max(math.nextafter(now, math.inf * nudge), admitted[-1] if admitted else start)
+    for wait, rounding in zip(waits, roundings, strict=False):
+        now += wait
+        if rounding:
+            now = max(math.nextafter(now, math.inf * rounding), admitted[-1] if admitted else start)
         asyncio.run(call())
     for first, last in zip(admitted, admitted[limit:], strict=False):
         assert last - first >= 60 - 1e-6

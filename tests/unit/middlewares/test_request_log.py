@@ -1,4 +1,4 @@
-"""One line a request, at its end, with nothing in it that is nobody's business."""
+"""One log line for each request, at its end, without prompts, keys or headers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_a_plain_request_leaves_one_line() -> None:
     }
 
 
-async def test_a_generation_tells_model_tokens_times_and_bytes() -> None:
+async def test_the_line_of_a_generation_has_model_tokens_times_and_bytes() -> None:
     line = await logged(generating("complete"))
     assert line.pop("duration_ms") >= line.pop("first_piece_ms") >= 0
     assert line == {
@@ -92,12 +92,12 @@ async def test_a_generation_tells_model_tokens_times_and_bytes() -> None:
     }
 
 
-async def test_a_generation_that_came_to_nothing_has_no_numbers() -> None:
+async def test_a_generation_without_a_result_has_no_numbers() -> None:
     line = await logged(generating(None, usage=None, first_piece=None, finish_reason=None))
     assert line["prompt_tokens"] is line["completion_tokens"] is line["first_piece_ms"] is None
 
 
-async def test_a_stream_that_failed_in_the_middle_is_told_by_its_end() -> None:
+async def test_a_stream_that_failed_in_the_middle_is_logged_by_its_end() -> None:
     line = await logged(generating("upstream_truncated"))
     assert (line["status"], line["end"]) == (200, "upstream_truncated")
 
@@ -132,7 +132,7 @@ async def test_what_has_no_route_is_logged_without_its_path(
     assert "my-secret-path" not in repr(line)
 
 
-async def test_a_caller_that_leaves_is_a_499() -> None:
+async def test_a_client_that_leaves_is_a_499() -> None:
     begun, left = asyncio.Event(), asyncio.Event()
 
     async def outermost(request: web.Request, inner: Handler) -> web.StreamResponse:

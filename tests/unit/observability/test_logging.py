@@ -43,7 +43,7 @@ SECRETS = {
 
 
 class Lines:
-    """What was logged, to be looked at."""
+    """Holds what was logged."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
@@ -200,7 +200,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl-_x"
         ("a plain sentence", "a plain sentence"),
     ],
 )
-def test_what_looks_like_a_token_is_masked_though_nobody_told(text: str, shown: str) -> None:
+def test_what_looks_like_a_token_is_masked_without_being_registered(text: str, shown: str) -> None:
     assert Redactor()(text) == shown
 
 
@@ -257,7 +257,7 @@ HOSTILE = "a\nb\r\x1b[2J\x00\x07\x9b\u2028\u202e\ud800"
         lambda logger: logger.info("event", error=ValueError(HOSTILE)),
     ],
 )
-def test_the_text_of_a_caller_cannot_forge_a_line(
+def test_the_text_of_a_client_cannot_forge_a_line(
     lines: Lines, say: Callable[[Any], None], format: str
 ) -> None:
     lines.configure(format=format)
@@ -286,7 +286,7 @@ def test_lines_below_the_level_are_left_out(lines: Lines) -> None:
     assert [event["event"] for event in lines.events] == ["c", "d"]
 
 
-def test_records_of_libraries_take_the_same_road(lines: Lines) -> None:
+def test_records_of_libraries_are_masked_and_formatted_too(lines: Lines) -> None:
     lines.configure(format="json")
     library = logging.getLogger("some.library")
     library.info("chatter")
@@ -311,7 +311,7 @@ class TestTheFile:
         structlog.get_logger("test").info("event", text="好 \ud800")
         assert lines.text == file.read_text("utf-8")
 
-    def test_is_opened_anew_after_a_rotation(self, lines: Lines, tmp_path: Path) -> None:
+    def test_is_opened_again_after_a_rotation(self, lines: Lines, tmp_path: Path) -> None:
         file = tmp_path / "gateway.log"
         lines.configure(format="json", file=str(file))
         logger = structlog.get_logger("test")
@@ -355,7 +355,7 @@ def test_a_stderr_that_nobody_reads_does_not_stop_the_gateway(lines: Lines) -> N
     structlog.get_logger("test").info("event")
 
 
-def test_a_sink_that_hangs_stops_nobody_and_tells_afterwards_how_many_lines_were_lost(
+def test_a_sink_that_hangs_blocks_nothing_and_then_reports_how_many_lines_were_lost(
     lines: Lines, tmp_path: Path
 ) -> None:
     pipe = tmp_path / "pipe"

@@ -1,4 +1,4 @@
-"""A library that repeats itself is heard a few times, and again later."""
+"""A library that repeats a message is logged a few times, and again later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def record(name: str, text: str) -> logging.LogRecord:
     return logging.LogRecord(name, logging.ERROR, "", 0, text, (), None)
 
 
-def test_a_flood_of_one_kind_is_cut_and_others_are_heard() -> None:
+def test_a_flood_of_one_kind_is_cut_and_others_are_logged() -> None:
     now = 0.0
     flood = FloodFilter(lambda: now)
     heard = [flood.filter(record("asyncio", EMFILE)) for _ in range(5000)]

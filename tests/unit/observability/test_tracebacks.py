@@ -23,21 +23,21 @@ ROOT = Path(__file__).parents[3]
 WITHOUT_WORKERS = shutil.ignore_patterns("workers", "__pycache__")
 
 
-def told(fails: Callable[[], Any]) -> str:
+def traceback_text(fails: Callable[[], Any]) -> str:
     with pytest.raises(BaseException) as caught:  # noqa: PT011  any will do
         fails()
     return tracebacks.format_exception(caught.value)
 
 
 class Own(Exception):
-    """An exception of a step's."""
+    """An exception of a middleware."""
 
     def __str__(self) -> str:
         return f"never {SAID}"
 
 
 class Broken(Exception):
-    """One whose text cannot be had."""
+    """An exception whose text cannot be read."""
 
     def __str__(self) -> str:
         raise ValueError(SAID)
@@ -99,7 +99,7 @@ def deep(text: str) -> str:
 def test_a_traceback_shows_kinds_and_lines_but_no_text(
     fails: Callable[[], Any], shown: list[str]
 ) -> None:
-    text = told(fails)
+    text = traceback_text(fails)
     for words in shown:
         assert words in text
     assert "Traceback (most recent call last):" in text
@@ -112,7 +112,7 @@ def test_our_own_errors_say_their_sentence() -> None:
     def fails() -> None:
         raise UpstreamError("Fitten failed.")
 
-    assert "gateway.errors.UpstreamError: Fitten failed." in told(fails)
+    assert "gateway.errors.UpstreamError: Fitten failed." in traceback_text(fails)
 
 
 BROKEN_MODULE = "if True:\nnot indented"
@@ -145,7 +145,7 @@ def test_what_cannot_be_imported_is_named(
     (tmp_path / "broken_module.py").write_text(BROKEN_MODULE)
     (tmp_path / "importing.py").write_text(statement)
     monkeypatch.syspath_prepend(tmp_path)
-    assert shown in told(lambda: importlib.import_module("importing"))
+    assert shown in traceback_text(lambda: importlib.import_module("importing"))
 
 
 def raised_import_error() -> None:
@@ -182,7 +182,7 @@ HIDDEN: dict[str, tuple[Callable[[], Any], str]] = {
 def test_import_errors_that_may_quote_a_client_have_no_text(
     fails: Callable[[], Any], shown: str
 ) -> None:
-    text = told(fails)
+    text = traceback_text(fails)
     assert shown in text
     assert SAID not in text
     assert "prompt" not in text.rpartition("Error: (")[2]
@@ -212,7 +212,7 @@ def test_an_exception_without_a_text_is_shown_too() -> None:
     def fails() -> None:
         raise Broken
 
-    assert "Broken: (no text: __str__ failed)" in told(fails)
+    assert "Broken: (no text: __str__ failed)" in traceback_text(fails)
 
 
 def test_an_exception_that_causes_itself_ends() -> None:

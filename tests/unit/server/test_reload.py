@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 
 class Settings:
-    """The same settings again and again; `fault` is raised when they are to be adopted."""
+    """Loads the same settings each time; `fault` is raised when they are to be adopted."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -83,7 +83,7 @@ async def test_a_stop_ends_former_applications_too(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), RuntimeError("no")])
-async def test_what_fails_in_the_last_step_leaves_the_former_application(
+async def test_a_failure_in_the_last_phase_leaves_the_former_application(
     gateway: Gateway, fault: Exception
 ) -> None:
     settings = Settings(gateway.config)

@@ -1,4 +1,4 @@
-"""Tokens survive a restart, for their own account, and for nobody else's eyes."""
+"""Tokens survive a restart, for their own account, readable by the owner only."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ NAME, PASSWORD = "demo_user", "correct horse"
 
 
 class SessionClock:
-    """Stands in for the module `time` in the session: it can be moved forward."""
+    """Stands in for the module `time` in the session: the test can move it forward."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -111,7 +111,7 @@ async def test_the_first_need_logs_in_and_the_next_finds_the_tokens(bench: Sessi
     assert bench.emulator.calls_to(LOGIN)[0].body == {"username": NAME, "password": PASSWORD}
 
 
-async def test_fifty_callers_at_once_cause_one_login(bench: SessionBench) -> None:
+async def test_fifty_requests_at_once_cause_one_login(bench: SessionBench) -> None:
     bench.account.scenarios.add("login_slow")
     session = await bench.session()
     found = await asyncio.gather(*(session.tokens() for _ in range(50)))
@@ -119,7 +119,7 @@ async def test_fifty_callers_at_once_cause_one_login(bench: SessionBench) -> Non
     assert bench.calls == (1, 0)
 
 
-async def test_fifty_refused_callers_at_once_cause_one_refresh(bench: SessionBench) -> None:
+async def test_fifty_refused_requests_at_once_cause_one_refresh(bench: SessionBench) -> None:
     session = await bench.session()
     old = await session.tokens()
     bench.account.scenarios.add("refresh_slow")
@@ -141,16 +141,16 @@ async def test_the_refresh_token_is_the_bearer_of_a_refresh(bench: SessionBench)
     assert call.body in (None, {})
 
 
-async def test_a_caller_that_leaves_does_not_cancel_the_login_of_the_others(
+async def test_a_request_that_leaves_does_not_cancel_the_login_of_the_others(
     bench: SessionBench,
 ) -> None:
     bench.account.scenarios.add("login_slow")
     session = await bench.session()
-    callers = [asyncio.create_task(session.tokens()) for _ in range(5)]
+    waiting = [asyncio.create_task(session.tokens()) for _ in range(5)]
     await until(lambda: bench.calls == (1, 0))
-    callers[0].cancel()
-    callers[3].cancel()
-    found = await asyncio.gather(*callers, return_exceptions=True)
+    waiting[0].cancel()
+    waiting[3].cancel()
+    found = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(found[0], asyncio.CancelledError)
     assert isinstance(found[3], asyncio.CancelledError)
     assert isinstance(found[1], Tokens)
@@ -161,9 +161,9 @@ async def test_a_caller_that_leaves_does_not_cancel_the_login_of_the_others(
 async def test_a_login_goes_on_when_everybody_has_left(bench: SessionBench) -> None:
     bench.account.scenarios.add("login_slow")
     session = await bench.session()
-    caller = asyncio.create_task(session.tokens())
+    waiting = asyncio.create_task(session.tokens())
     await until(lambda: bench.calls == (1, 0))
-    caller.cancel()
+    waiting.cancel()
     await until(lambda: session.ready)
     await session.tokens()
     assert bench.calls == (1, 0)
@@ -267,7 +267,7 @@ async def test_a_login_is_made_when_that_is_asked_for(bench: SessionBench) -> No
 
 
 @pytest.mark.parametrize("scenario", ["wrong_password_200", "wrong_password_401", "banned"])
-async def test_a_wrong_password_is_told_plainly_and_not_repeated(
+async def test_a_wrong_password_is_reported_plainly_and_not_repeated(
     bench: SessionBench, clock: SessionClock, scenario: str
 ) -> None:
     bench.account.scenarios.add(scenario)
@@ -381,7 +381,7 @@ async def test_a_login_that_takes_too_long_is_a_timeout(
             assert isinstance(await fault(session), UpstreamTimeout)
 
 
-async def test_a_fitten_that_cannot_be_reached_is_told_without_its_address(
+async def test_a_fitten_that_cannot_be_reached_is_reported_without_its_address(
     bench: SessionBench,
 ) -> None:
     session = await bench.session(url="http://127.0.0.1:9")
@@ -434,7 +434,7 @@ async def test_a_state_file_that_cannot_be_written_is_only_a_warning(bench: Sess
     assert session.ready
 
 
-async def test_every_token_is_told_to_who_masks_them(bench: SessionBench) -> None:
+async def test_every_token_is_reported_to_be_masked(bench: SessionBench) -> None:
     session = await bench.session()
     first = await session.tokens()
     second = await session.replace(first, "refresh")
@@ -446,8 +446,8 @@ async def test_every_token_is_told_to_who_masks_them(bench: SessionBench) -> Non
     } <= set(bench.secrets)
 
 
-class Puppet:
-    """A client whose refresh answers what it is told."""
+class ScriptedClient:
+    """A client whose refresh gives the answer that the test sets."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         self.answer = answer
@@ -481,9 +481,9 @@ class Puppet:
 async def test_a_duration_says_when_a_token_without_exp_expires(
     tmp_path: Path, duration: object, seconds: float | None
 ) -> None:
-    puppet: Any = Puppet({"access_token": "a-1", "access_token_expires": duration})
+    scripted: Any = ScriptedClient({"access_token": "a-1", "access_token_expires": duration})
     account = config.AccountSettings(NAME, Secret(PASSWORD))
-    session = FittenSession(puppet, account, TokenFile(tmp_path / "fitten.json", "a"))
+    session = FittenSession(scripted, account, TokenFile(tmp_path / "fitten.json", "a"))
     tokens = await session.tokens()
     before = time.time()
     renewed = await session.replace(tokens, "refresh")
@@ -496,9 +496,9 @@ async def test_a_duration_says_when_a_token_without_exp_expires(
 
 @pytest.mark.parametrize("token", ["", "Not expired", None, 5, "a\r\nb", "tökén", {}])
 async def test_what_cannot_be_a_token_is_not_taken_for_one(tmp_path: Path, token: object) -> None:
-    puppet: Any = Puppet({"access_token": token, "refresh_token": token})
+    scripted: Any = ScriptedClient({"access_token": token, "refresh_token": token})
     account = config.AccountSettings(NAME, Secret(PASSWORD))
-    session = FittenSession(puppet, account, TokenFile(tmp_path / "fitten.json", "a"))
+    session = FittenSession(scripted, account, TokenFile(tmp_path / "fitten.json", "a"))
     old = await session.tokens()
     new = await session.replace(old, "refresh")
     assert (new.access_token, new.refresh_token) == ("a-2", "r-2")

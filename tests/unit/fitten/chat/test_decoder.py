@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).parents[3] / "golden" / "wire"
 
 
 def decode(parts: Iterable[bytes], *, whole: bool = True, **options: Any) -> dict[str, Any]:
-    """All that is to be known of an answer, the pieces joined by kind."""
+    """Return everything that was decoded from an answer, the pieces joined by kind."""
     decoder = AnswerDecoder(**options)
     pieces: list[Piece] = []
     for part in parts:

@@ -1,4 +1,4 @@
-"""Estimates that learn from the upstream's counts, and from nothing else."""
+"""Estimates that are calibrated on the upstream's counts, and on nothing else."""
 
 from __future__ import annotations
 
@@ -94,14 +94,14 @@ def sent(content: str, reasoning: str = "", **options: int) -> StopSequenceFilte
         (None, True, Usage(100, 10, estimated=True)),
     ],
 )
-def test_what_is_told_of_an_answer(
+def test_what_is_reported_of_an_answer(
     counted: UpstreamUsage | None, whole: bool, usage: Usage
 ) -> None:
     told = ModelCalibration().usage(400, sent("a" * 40), counted, whole=whole, max_tokens=None)
     assert told == usage
 
 
-def test_thoughts_are_counted_by_their_share_of_the_text() -> None:
+def test_reasoning_is_counted_by_its_share_of_the_text() -> None:
     stop_filter = sent("a" * 30, "t" * 90)
     counted = UpstreamUsage(10, 200)
     told = ModelCalibration().usage(1, stop_filter, counted, whole=True, max_tokens=None)

@@ -22,7 +22,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class ScriptedUpstream:
-    """A bare server whose connections are played by a function."""
+    """A bare server that runs a function for each connection."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -30,11 +30,13 @@ class ScriptedUpstream:
         self.ended = asyncio.Event()
 
     @asynccontextmanager
-    async def client(self, play: Serve, *, limit: float = 5.0) -> AsyncIterator[FittenClient]:
+    async def client(
+        self, serve_connection: Serve, *, limit: float = 5.0
+    ) -> AsyncIterator[FittenClient]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
             try:
-                await play(reader, writer)
+                await serve_connection(reader, writer)
             except ConnectionError:
                 pass
             finally:
@@ -75,12 +77,12 @@ async def read_all(body: ResponseBody) -> bytes:
 async def test_one_connection_carries_one_chat_after_another() -> None:
     upstream = ScriptedUpstream()
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await upstream.request(reader)
             writer.write(OK)
 
-    async with upstream.client(play) as client:
+    async with upstream.client(serve_connection) as client:
         for _ in range(3):
             body = await client.chat("me", "token", b"{}")
             assert await read_all(body) == b'{"delta":"x"}\n'
@@ -97,7 +99,7 @@ async def test_one_connection_carries_one_chat_after_another() -> None:
 async def test_a_connection_closed_while_it_was_idle_costs_one_repeat() -> None:
     upstream = ScriptedUpstream()
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await upstream.request(reader)
         writer.write(OK)
         if upstream.connections == 1:
@@ -105,7 +107,7 @@ async def test_a_connection_closed_while_it_was_idle_costs_one_repeat() -> None:
             return
         await reader.read()
 
-    async with upstream.client(play) as client:
+    async with upstream.client(serve_connection) as client:
         for _ in range(2):
             body = await client.chat("me", "token", b"{}")
             assert await read_all(body) == b'{"delta":"x"}\n'
@@ -126,7 +128,7 @@ def once_each(upstream: ScriptedUpstream) -> Serve:
     """Answers one request on each connection; the first three at once, so that none is shared."""
     together = asyncio.Barrier(3)
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = upstream.connections
         await upstream.request(reader)
         if number <= 3:
@@ -134,7 +136,7 @@ def once_each(upstream: ScriptedUpstream) -> Serve:
         writer.write(OK)
         await upstream.request(reader)  # and closes without a word
 
-    return play
+    return serve_connection
 
 
 async def test_the_repeat_does_not_meet_another_connection_that_was_closed_meanwhile() -> None:
@@ -160,12 +162,12 @@ async def test_a_completion_on_a_connection_that_was_closed_is_repeated_too() ->
 async def test_closing_before_the_end_closes_the_connection() -> None:
     upstream = ScriptedUpstream()
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await upstream.request(reader)
         writer.write(HEAD + b"1\r\nx\r\n")
         await reader.read()
 
-    async with upstream.client(play) as client:
+    async with upstream.client(serve_connection) as client:
         body = await client.chat("me", "token", b"{}")
         assert await body.read() == b"x"
         body.close()
@@ -177,12 +179,12 @@ async def test_a_cancelled_wait_for_headers_closes_the_connection() -> None:
     upstream = ScriptedUpstream()
     asked = asyncio.Event()
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await upstream.request(reader)
         asked.set()
         await reader.read()
 
-    async with upstream.client(play) as client:
+    async with upstream.client(serve_connection) as client:
         waiting = asyncio.create_task(client.chat("me", "token", b"{}"))
         await asked.wait()
         waiting.cancel()
@@ -195,10 +197,10 @@ async def test_a_cancelled_wait_for_headers_closes_the_connection() -> None:
 async def test_headers_that_never_come_are_a_timeout() -> None:
     upstream = ScriptedUpstream()
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with upstream.client(play, limit=0.05) as client:
+    async with upstream.client(serve_connection, limit=0.05) as client:
         with pytest.raises(UpstreamTimeout):
             await client.chat("me", "token", b"{}")
         await upstream.ended.wait()
@@ -208,11 +210,11 @@ async def test_an_upstream_that_takes_no_body_is_a_timeout_and_leaves_nothing_op
     upstream = ScriptedUpstream()
     cut = asyncio.Event()
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await cut.wait()  # without reading
         await reader.read()
 
-    async with upstream.client(play, limit=0.05) as client:
+    async with upstream.client(serve_connection, limit=0.05) as client:
         with pytest.raises(UpstreamTimeout):
             await client.chat("me", "token", bytes(20_000_000))
         cut.set()
@@ -225,7 +227,7 @@ async def test_a_reader_that_pauses_stops_the_upstream_and_loses_nothing() -> No
     sent = 0
     total = 30_000_000
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
         await upstream.request(reader)
         writer.write(HEAD)
@@ -237,7 +239,7 @@ async def test_a_reader_that_pauses_stops_the_upstream_and_loses_nothing() -> No
         writer.write(b"0\r\n\r\n")
         await reader.read()
 
-    async with upstream.client(play) as client:
+    async with upstream.client(serve_connection) as client:
         body = await client.chat("me", "token", b"{}")
         before = -1
         while sent > before:  # until it waits
@@ -252,14 +254,14 @@ async def test_a_reader_that_pauses_stops_the_upstream_and_loses_nothing() -> No
 async def test_a_body_that_breaks_off_gives_what_came_and_then_an_error(end: bytes) -> None:
     upstream = ScriptedUpstream()
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await upstream.request(reader)
         writer.write(HEAD + b"1\r\nx\r\n")
         await writer.drain()
         await asyncio.sleep(0.02)
         writer.write(end)
 
-    async with upstream.client(play) as client:
+    async with upstream.client(serve_connection) as client:
         body = await client.chat("me", "token", b"{}")
         assert await body.read() == b"x"
         with pytest.raises(aiohttp.ClientPayloadError):
@@ -271,25 +273,25 @@ async def test_a_body_that_breaks_off_gives_what_came_and_then_an_error(end: byt
 async def test_no_response_at_all_is_an_upstream_error(answer: bytes) -> None:
     upstream = ScriptedUpstream()
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await upstream.request(reader)
         writer.write(answer)
 
-    async with upstream.client(play) as client:
+    async with upstream.client(serve_connection) as client:
         with pytest.raises(UpstreamError):
             await client.chat("me", "token", b"{}")
 
 
-async def test_what_the_tap_takes_is_not_read_and_what_it_shows_wakes_the_reader() -> None:
+async def test_what_the_tap_takes_is_not_read_and_what_it_leaves_wakes_the_reader() -> None:
     upstream = ScriptedUpstream()
-    step = asyncio.Event()
+    turn = asyncio.Event()
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await upstream.request(reader)
         for piece in (b"a", b"b", b"c"):
             writer.write((HEAD if piece == b"a" else b"") + b"1\r\n" + piece + b"\r\n")
-            await step.wait()
-            step.clear()
+            await turn.wait()
+            turn.clear()
         writer.write(b"0\r\n\r\n")
         await reader.read()
 
@@ -297,14 +299,14 @@ async def test_what_the_tap_takes_is_not_read_and_what_it_shows_wakes_the_reader
 
     def tap(data: bytes) -> bool:
         tapped.append(data)
-        step.set()
+        turn.set()
         return data != b"c"
 
-    async with upstream.client(play) as client:
+    async with upstream.client(serve_connection) as client:
         body = await client.chat("me", "token", b"{}")
         assert await body.read() == b"a"
         body.tap = tap
-        step.set()
+        turn.set()
         assert await body.read() == b""
         assert tapped == [b"b", b"c"]
         assert await body.read() == b""

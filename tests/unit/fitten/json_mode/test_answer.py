@@ -94,6 +94,6 @@ async def test_the_text_comes_before_the_end_or_the_error(
         ("7", ResponseFormat(schema={"type": "string"}), "in it, $ is not of type string"),
     ],
 )
-def test_a_miss_is_told_in_words(text: str, wanted: ResponseFormat, words: str | None) -> None:
+def test_a_miss_is_described(text: str, wanted: ResponseFormat, words: str | None) -> None:
     found = json_mismatch(text, wanted)
     assert found is None if words is None else words in (found or "")

@@ -60,7 +60,9 @@ def test_the_whole_schema_reaches_the_model() -> None:
         (ToolChoice("named", "clock"), True, ["must call the tool clock"]),
     ],
 )
-def test_what_may_be_called_is_said(choice: ToolChoice, parallel: bool, words: list[str]) -> None:
+def test_the_prompt_says_what_may_be_called(
+    choice: ToolChoice, parallel: bool, words: list[str]
+) -> None:
     request = GenerationRequest(
         (Message("user", "hi"),), tools=(TOOL, CLOCK), tool_choice=choice,
         parallel_tool_calls=parallel,
