@@ -1,10 +1,10 @@
-"""A stand-in for Fitten Code, for demos, tests and benchmarks.
+"""Stands in for Fitten Code in demos, tests and benchmarks.
 
-It speaks the part of the Fitten HTTP protocol that a gateway needs: login, token refresh, model
-list and streamed chat. What goes wrong is chosen per account (`EmulatedAccount.scenarios`) or
-per chat request (a marker such as `[[truncate how=reset after=3]]` in the last user message).
+The emulator implements the part of the Fitten HTTP protocol that a gateway needs: login, token
+refresh, model list and streamed chat. Failures are chosen per account (`EmulatedAccount.scenarios`)
+or per chat request (a marker such as `[[truncate how=reset after=3]]` in the last user message).
 
-Nothing here is shared with the gateway, so that one misreading cannot stand on both sides.
+The emulator shares no code with the gateway, so that one misreading cannot be in both.
 """
 
 from __future__ import annotations

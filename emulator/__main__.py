@@ -1,4 +1,4 @@
-"""`python -m emulator`: the emulator as a process of its own."""
+"""Runs the emulator as a process of its own: `python -m emulator`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def scenario_list() -> str:
-    """The text of --scenarios: every marker and every account scenario, one per line."""
+    """Return the text of --scenarios: every marker and every account scenario, one per line."""
     chat = [f"  [[{known.usage}]]\n      {known.summary}" for _, known in sorted(SCENARIOS.items())]
     account = [f"  {name}\n      {summary}" for name, summary in ACCOUNT_SCENARIOS.items()]
     return "\n".join(["chat, by a marker:", *chat, "", "account:", *account])

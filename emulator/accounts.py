@@ -1,4 +1,4 @@
-"""Accounts, the ways in which they can misbehave, and the tokens issued for them."""
+"""Defines accounts, the ways in which they can fail, and the tokens issued for them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ACCOUNT_SCENARIOS = {
 
 
 class ScenarioSet(set[str]):
-    """A set of names from ACCOUNT_SCENARIOS; a misspelt one raises ValueError."""
+    """Holds names from ACCOUNT_SCENARIOS; a misspelt one raises ValueError."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class ScenarioSet(set[str]):
 
 @dataclass
 class EmulatedAccount:
-    """One Fitten account.
+    """Describes one Fitten account.
 
     `user_id` defaults to `u_` and the user name. `scenarios` is a set of names from
     ACCOUNT_SCENARIOS, which may be changed at any time and hold several at once.
@@ -83,16 +83,16 @@ class EmulatedAccount:
         self.scenarios = ScenarioSet(self.scenarios)
 
     def revoke_access(self) -> None:
-        """Void every access token issued so far."""
+        """Refuse every access token issued so far."""
         self.generations["access"] += 1
 
     def revoke_refresh(self) -> None:
-        """Void every refresh token issued so far."""
+        """Refuse every refresh token issued so far."""
         self.generations["refresh"] += 1
 
 
 class AccountBook:
-    """All accounts, and the issue and check of their tokens."""
+    """Holds all accounts; issues and checks their tokens."""
 
     def __init__(
         self,
@@ -107,13 +107,13 @@ class AccountBook:
         self._lifetimes = lifetimes
 
     def named(self, username: str) -> EmulatedAccount | None:
-        """The account of that user name, if there is one."""
+        """Return the account of that user name, if there is one."""
         return self._by_name.get(username)
 
     def issue(self, account: EmulatedAccount, kind: TokenKind) -> str:
-        """A new token, of the form the account's scenarios ask for."""
+        """Issue a token in the form that the account's scenarios ask for."""
         until = self._clock.now() + self._lifetimes[kind]
-        # `exp` is what callers see, `until` is what counts here: the two differ in `clock_ahead`.
+        # `exp` is what clients see, `until` is what counts here: the two differ in `clock_ahead`.
         claims: dict[str, Any] = {
             "sub": account.username,
             "kind": kind,
@@ -128,7 +128,7 @@ class AccountBook:
         return self._signer.issue(claims, opaque="opaque_token" in account.scenarios)
 
     def check(self, token: str, kind: TokenKind) -> EmulatedAccount:
-        """The account a valid token of that kind belongs to; raises Unauthorized otherwise."""
+        """Return the account of a valid token of that kind. Raises Unauthorized otherwise."""
         claims = self._signer.read(token)
         account = self._by_name.get(claims["sub"])
         if account is None or claims["kind"] != kind:

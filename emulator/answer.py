@@ -1,4 +1,4 @@
-"""Writing a streamed chat answer: one JSON object per line, ended by closing the body."""
+"""Writes a streamed chat answer: one JSON object per line, ended by closing the body."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HELLO_USAGE = {"input_tokens": 42, "output_tokens": 5, "status": "ok"}
 
 
 def json_line(value: object) -> bytes:
-    """One line of the stream, line feed included; characters outside ASCII as UTF-8."""
+    """Return one line of the stream with its line feed; characters outside ASCII as UTF-8."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     except UnicodeEncodeError:
@@ -26,12 +26,12 @@ def json_line(value: object) -> bytes:
 
 
 def delta_lines(pieces: Iterable[str]) -> bytes:
-    """The lines of several deltas."""
+    """Return the lines of several deltas."""
     return b"".join(json_line({"delta": piece}) for piece in pieces)
 
 
 class EmulatedAnswer:
-    """The answer of one chat call; it counts what it sends in the call's record.
+    """Writes the answer of one chat call and counts what it sends in the call's record.
 
     The head goes out with `open`, or with the first write. `response` is what the endpoint
     returns in the end.
@@ -58,8 +58,8 @@ class EmulatedAnswer:
     async def write(self, data: bytes, pace: float = 0.0) -> None:
         """Send bytes as one chunk, then wait `pace` seconds.
 
-        The wait gives way to other tasks even when it is 0, so that an endless answer cannot
-        starve a caller that lives in the same event loop.
+        Other tasks run during the wait, even when it is 0. So an endless answer cannot block a
+        client in the same event loop.
         """
         if self.response is None:
             await self.open()

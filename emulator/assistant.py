@@ -1,4 +1,4 @@
-"""The answer to a prompt without a marker: an assistant that tells what it received."""
+"""Answers a prompt without a marker: an assistant that reports what it received."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IMAGE = re.compile(r"!\[[^\]\n]*\]\(data:image/[^)\s]*\)")
 
 async def assistant(turn: ScenarioTurn, *, unknown: str = "") -> None:
     """Use the tools of the prompt, or describe it in friendly words; then send the usage."""
-    text = agent.plays(turn) or describe(turn, unknown)
+    text = agent.use_tools(turn) or describe(turn, unknown)
     count = 0
     for piece in pieces(text):
         await turn.answer.delta(piece, turn.state.pace)
@@ -28,7 +28,7 @@ async def assistant(turn: ScenarioTurn, *, unknown: str = "") -> None:
 
 
 def describe(turn: ScenarioTurn, unknown: str = "") -> str:
-    """What the assistant says about a prompt; `unknown` names a marker nobody knows."""
+    """Return the assistant's text about a prompt; `unknown` names an unknown marker."""
     prompt = turn.prompt
     message, images = _IMAGE.subn("", prompt.last_user)
     lines = ["Hello! I am the Fitten emulator, so no model has read this."]

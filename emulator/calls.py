@@ -1,4 +1,4 @@
-"""The record of what callers sent and how each exchange ended."""
+"""Records what clients sent and how each exchange ended."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 
 class Signal:
-    """Something that happens once: `await signal.wait()`, `signal.at`, or `if signal:`.
+    """Represents something that happens once: `await signal.wait()`, `signal.at`, `if signal:`.
 
-    Like `asyncio.Event`, but it knows when it happened, is false until then, and costs next to
-    nothing while nobody waits: a benchmark keeps many thousands of them.
+    It is like `asyncio.Event`, but it knows when it happened and is false until then. It costs next
+    to nothing while nothing waits for it: a benchmark keeps many thousands of them.
     """
 
     __slots__ = ("_waiters", "at")
@@ -27,11 +27,11 @@ class Signal:
         return self.at is not None
 
     def is_set(self) -> bool:
-        """True once it happened."""
+        """Return whether it has happened."""
         return self.at is not None
 
     def set(self) -> None:
-        """Let it happen now; a second time changes nothing."""
+        """Set the signal; a second call changes nothing."""
         if self.at is not None:
             return
         self.at = asyncio.get_running_loop().time()
@@ -50,13 +50,13 @@ class Signal:
 
 @dataclass(slots=True, eq=False)
 class WrittenCall:
-    """One request, and the fate of its answer.
+    """Records one request and what became of its answer.
 
-    Goes in: method, path and query (after the tolerance for malformed URLs), headers
-    (case-insensitive), `raw` body bytes, `at` (loop time).
-    Comes out: `status` (0 until the answer begins), `bytes_sent` (body, before compression),
-    `done` (the whole intended answer was sent, a deliberate cut included) or `closed` (the caller
-    left before that).
+    Input: method, path and query (after malformed URLs are corrected), headers (case-insensitive),
+    `raw` body bytes, `at` (loop time).
+    Output: `status` (0 until the answer begins) and `bytes_sent` (body, before compression).
+    `done`: the whole intended answer was sent, a deliberate cut included. `closed`: the client left
+    before that.
     """
 
     method: str
@@ -72,7 +72,7 @@ class WrittenCall:
 
     @property
     def body(self) -> Any:
-        """The JSON value of the body, or None if there is none or it is not JSON."""
+        """Return the JSON value of the body, or None if there is none or it is not JSON."""
         # Parsed on demand: keeping both forms of large prompts would double the memory.
         try:
             return json.loads(self.raw)
@@ -81,16 +81,16 @@ class WrittenCall:
 
     @property
     def closed_at(self) -> float | None:
-        """Loop time at which the caller left, or None."""
+        """Return the loop time at which the client left, or None."""
         return self.closed.at
 
     @property
     def done_at(self) -> float | None:
-        """Loop time at which the answer was complete, or None."""
+        """Return the loop time at which the answer was complete, or None."""
         return self.done.at
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values, tokens included; `raw` only as text when it is not JSON."""
+        """Return all members as JSON values, tokens included; `raw` only when it is not JSON."""
         body = self.body
         return {
             "method": self.method,
@@ -109,7 +109,7 @@ class WrittenCall:
 
 
 class CallLog:
-    """The latest calls in order of arrival; a list to its readers.
+    """Keeps the latest calls in order of arrival; readers see a list.
 
     It forgets the oldest beyond `limit` calls or `byte_limit` bytes of bodies.
     """
@@ -152,5 +152,5 @@ class CallLog:
         return self._calls[index]
 
     def to(self, prefix: str) -> list[WrittenCall]:
-        """The calls whose path begins with `prefix`."""
+        """Return the calls whose path begins with `prefix`."""
         return [call for call in self._calls if call.path.startswith(prefix)]

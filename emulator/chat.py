@@ -1,4 +1,4 @@
-"""The chat endpoint: checks who asks and what, then lets a scenario answer."""
+"""Serves the chat endpoint: checks token and body, then lets a scenario answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from emulator.tokens import EXPIRED, TokenRefused
 
 
 async def chat(state: EmulatorState, request: web.Request, call: WrittenCall) -> web.StreamResponse:
-    """Access token as bearer, `{inputs, ft_token, meta_datas}` in; a streamed answer out."""
+    """Answer a chat: access token as bearer, `{inputs, ft_token, meta_datas}` in; a stream out."""
     account = state.bearer(call, "access")
     if refusal := _account_refusal(state, account, call):
         return refusal

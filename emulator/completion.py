@@ -1,8 +1,8 @@
-"""Code completion: the version call, and the full form that knows each file's last text.
+"""Serves code completion: the version call, and the full form that knows each file's last text.
 
-What is to be answered can stand in the text, as `[[complete text=... ex=... delta_char=1]]`;
-values are percent-encoded. `status=503`, `error=...`, `delay=0.2` and `raw=...` (a whole body)
-play failures. Without it the emulator completes with the word `completed()`.
+The text may say what to answer, as `[[complete text=... ex=... delta_char=1]]`; values are
+percent-encoded. `status=503`, `error=...`, `delay=0.2` and `raw=...` (a whole body) are failures.
+Without a marker the emulator completes with the word `completed()`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _POSITIONS = ("cpos", "bcpos", "plen", "slen", "bplen", "bslen")
 async def completion_version(
     state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.Response:
-    """`ft_token` and a bearer in; a JSON string out, whose number names the path to use."""
+    """Return a JSON string whose number names the path to use; `ft_token` and a bearer in."""
     state.bearer(call, "access")
     return web.json_response(state.completion_version)
 
@@ -38,7 +38,7 @@ async def completion_version(
 async def complete(
     state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.StreamResponse:
-    """A text, or its difference from the last one of the same file, in; a suggestion out."""
+    """Complete a file: its text, or the difference from its last text, in; a suggestion out."""
     account = state.bearer(call, "access")
     path = _PATH.fullmatch(call.path)
     if path is None or path[1] != _VERSIONS.get(state.completion_version, ""):

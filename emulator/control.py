@@ -1,4 +1,4 @@
-"""The `/_emulator` endpoints, for tests that run the emulator as a process of its own."""
+"""Serves the `/_emulator` endpoints, for tests that run the emulator as a process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PREFIX = "/_emulator/"
 
 
 async def control(state: EmulatorState, request: web.Request) -> web.StreamResponse:
-    """Dispatch a control request; 404 for unknown ones, 400 for bodies that do not fit."""
+    """Run a control request; 404 for unknown ones, 400 for bodies that do not fit."""
     name = (request.method, request.path.removeprefix(PREFIX))
     if name == ("GET", "health"):
         return web.json_response({"status": "ok", "calls": len(state.calls)})

@@ -1,4 +1,4 @@
-"""The shapes in which Fitten and the proxy before it say no."""
+"""Builds errors in the forms of Fitten and of the proxy in front of it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from aiohttp import web
 
 
 def server_error() -> web.Response:
-    """The 500 of a Python web framework: plain text."""
+    """Return the 500 of a Python web framework: plain text."""
     return web.Response(status=500, text="Internal Server Error")
 
 
 def detail(status: int, text: str) -> web.Response:
-    """An error in the framework's shape: `{"detail": text}`."""
+    """Return an error in the framework's shape: `{"detail": text}`."""
     return web.json_response({"detail": text}, status=status)
 
 
 def missing_field(name: str) -> web.Response:
-    """The 422 of the framework's body validation."""
+    """Return the 422 of the framework's body validation."""
     problem = {"loc": ["body", name], "msg": "field required", "type": "value_error.missing"}
     return web.json_response({"detail": [problem]}, status=422)
 
@@ -32,7 +32,7 @@ NGINX_TITLES = {
 
 
 def nginx_page(status: int) -> str:
-    """The error page of the proxy in front of the service."""
+    """Return the error page of the proxy in front of the service."""
     title = NGINX_TITLES.get(status) or f"{status} {_phrase(status)}"
     return (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"

@@ -1,4 +1,4 @@
-"""The `/codeuser` endpoints: login, token refresh, account data."""
+"""Serves the `/codeuser` endpoints: login, token refresh, account data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WRONG_PASSWORD = "wrong user name or password (made up)"
 async def login(
     state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.StreamResponse:
-    """`{username, password}` in; tokens and `user_info` out, or one of the known failures."""
+    """Log in: `{username, password}` in; tokens and `user_info` out, or a known failure."""
     body = call.body if isinstance(call.body, dict) else {}
     for name in ("username", "password"):
         if not isinstance(body.get(name), str):
@@ -59,7 +59,7 @@ async def refresh_access_token(
 async def refresh_refresh_token(
     state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.StreamResponse:
-    """The old refresh token as a bare JSON string in; new tokens of both kinds out."""
+    """Return new tokens of both kinds; the old refresh token as a bare JSON string in."""
     token = call.body
     if not isinstance(token, str):
         problem = {"loc": ["body"], "msg": "str type expected", "type": "type_error.str"}
@@ -82,20 +82,20 @@ async def refresh_refresh_token(
 async def user_info(
     state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.StreamResponse:
-    """Access token as bearer in; the `user_info` object out."""
+    """Return the `user_info` object; access token as bearer in."""
     return web.json_response(_user_info(state, state.bearer(call, "access")))
 
 
 async def get_notifications(
     state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.StreamResponse:
-    """Access token as bearer in; an empty list out, whatever page was asked for."""
+    """Return an empty list for any page; access token as bearer in."""
     state.bearer(call, "access")
     return web.json_response({"status_code": 0, "msg": "", "data": []})
 
 
 def duration(seconds: float) -> str:
-    """An ISO 8601 duration: whole days as `P1D`, anything else in seconds."""
+    """Return an ISO 8601 duration: whole days as `P1D`, anything else in seconds."""
     days, rest = divmod(int(seconds), 86400)
     return f"P{days}D" if days and not rest else f"PT{int(seconds)}S"
 

@@ -1,4 +1,4 @@
-"""The model list."""
+"""Serves the model list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emulator.state import EmulatorState
 
 
 def model(selection: str, display: str, order: int, *, default: bool = False) -> dict[str, Any]:
-    """One item of a section of the model list."""
+    """Return one item of a section of the model list."""
     return {
         "selection_name": selection,
         "display_name": display,
@@ -21,7 +21,7 @@ def model(selection: str, display: str, order: int, *, default: bool = False) ->
     }
 
 
-# Not in their order of preference: sorting is the caller's task.
+# Not in their order of preference: sorting is the client's task.
 DEFAULT_MODELS: dict[str, Any] = {
     "chat": [
         model("S2", "DeepSeek V3", 95),
@@ -53,7 +53,7 @@ DUPLICATE_MODELS: dict[str, Any] = {
 async def models(
     state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.StreamResponse:
-    """Access token as bearer in; the `chat` and `agent` sections out."""
+    """Return the `chat` and `agent` sections; access token as bearer in."""
     scenarios = state.bearer(call, "access").scenarios
     if "models_slow" in scenarios:
         await state.pause(state.slow)

@@ -1,4 +1,4 @@
-"""The `inputs` string of a chat request, taken apart into its blocks."""
+"""Parses the `inputs` string of a chat request into its blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARKER = re.compile(r"<\|(system|user|assistant|end)\|>", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One closed message of the conversation."""
+    """Describes one closed message of the conversation."""
 
     role: str
     text: str
@@ -20,10 +20,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A parsed prompt.
+    """Holds a parsed prompt.
 
-    `blocks` are the messages. `ends_with_assistant` tells whether the prompt ends by opening the
-    answer, as it should, and `prefill` is what the caller already wrote into that answer.
+    `blocks` are the messages. `ends_with_assistant`: whether the prompt ends by opening the answer,
+    as it should. `prefill`: what the client already wrote into that answer.
     """
 
     blocks: tuple[Block, ...]
@@ -32,17 +32,17 @@ class Prompt:
 
     @property
     def last_user(self) -> str:
-        """The text of the last user block, or an empty string."""
+        """Return the text of the last user block, or an empty string."""
         return next((b.text for b in reversed(self.blocks) if b.role == "user"), "")
 
     @property
     def system(self) -> str:
-        """The texts of all system blocks."""
+        """Return the texts of all system blocks."""
         return "\n\n".join(b.text for b in self.blocks if b.role == "system" and b.text)
 
     @property
     def earlier_turns(self) -> int:
-        """How many user and assistant blocks stand before the last user block."""
+        """Return how many user and assistant blocks stand before the last user block."""
         turns = [b.role for b in self.blocks if b.role in ("user", "assistant")]
         while turns and turns[-1] != "user":
             turns.pop()
@@ -52,7 +52,7 @@ class Prompt:
 def parse_prompt(inputs: str) -> Prompt:
     """Read `<|role|>` text `<|end|>` blocks from a prompt, in time linear in its length.
 
-    Lenient, because callers cut long prompts from the front: text outside blocks is dropped, and
+    Lenient, because clients cut long prompts from the front: text outside blocks is dropped, and
     a block that was never closed ends where the next one begins.
     """
     blocks: list[Block] = []

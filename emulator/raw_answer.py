@@ -19,7 +19,7 @@ _SETTLE = 0.02
 
 
 class RawAnswer:
-    """An answer with the HTTP framing of your choice, on a connection that ends with it."""
+    """Sends an answer with any HTTP framing, on a connection that ends with it."""
 
     def __init__(self, answer: EmulatedAnswer, framing: Framing = "chunked") -> None:
         transport = answer.request.transport
@@ -61,7 +61,7 @@ class RawAnswer:
         self._close()
 
     def _close(self) -> None:
-        # Marked first: the end of the connection must not be taken for the caller's doing.
+        # Marked first: the end of the connection must not be taken for the client's doing.
         self._call.done.set()
         self._transport.close()
 

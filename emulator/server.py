@@ -1,4 +1,4 @@
-"""The emulator as a running server: life cycle, dispatch, record of calls."""
+"""Runs the emulator as a server: start and end, dispatch, record of calls."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ _MAX_BODY = 64 * 1024 * 1024
 
 
 class Emulator:
-    """Fitten Code on a socket of this machine.
+    """Runs Fitten Code on a socket of this machine.
 
         async with Emulator(accounts=[Account("demo_user", "correct horse")]) as emulator:
-            ...  # talk to emulator.url, look at emulator.calls
+            ...  # send requests to emulator.url, read emulator.calls
 
     host, port: where to listen; port 0 takes any free one.
     accounts: who may log in; by default demo_user with the password "correct horse".
@@ -58,7 +58,7 @@ class Emulator:
     slow: seconds the `*_slow` account scenarios wait.
     models: the answer of the model list.
     max_inputs_chars: longer prompts are refused with 413; None takes any.
-    completion_version: which of its forms code completion has, "0" to "3".
+    completion_version: which version of code completion is served, "0" to "3".
     unknown_text: what a difference from a text that is not known gets, an error object or no
         suggestion; what the service does is not known.
     match_user_id: refuse chats whose ft_token/apikey is not the account's user id.
@@ -118,7 +118,7 @@ class Emulator:
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._stopping = False
-        # Without handler_cancellation a caller's departure shows only at the next write.
+        # Without handler_cancellation a client's departure shows only at the next write.
         self._runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.05
         )
@@ -134,14 +134,14 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """Return the base URL, without a slash at its end."""
         if self._runner is None:
             raise RuntimeError("the emulator is not running")
         host, port = self._runner.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def change_slow(self, seconds: float) -> None:
-        """Let `*_slow` scenarios take so long from now on."""
+        """Set how many seconds the `*_slow` scenarios take from now on."""
         self._state.slow = seconds
 
     def release(self) -> None:
@@ -149,7 +149,7 @@ class Emulator:
         self._state.release()
 
     def forget_texts(self) -> None:
-        """Lose the texts that code completion remembers, as a restart of the service would."""
+        """Forget the texts that code completion remembers, as a restart of the service would."""
         self._state.texts.clear()
 
     def change_completion_version(self, version: str) -> None:
@@ -158,15 +158,15 @@ class Emulator:
 
     @property
     def calls(self) -> CallLog:
-        """The calls received so far, oldest first."""
+        """Return the calls received so far, oldest first."""
         return self._state.calls
 
     def calls_to(self, prefix: str) -> list[WrittenCall]:
-        """The calls whose path begins with `prefix`."""
+        """Return the calls whose path begins with `prefix`."""
         return self._state.calls.to(prefix)
 
     def account(self, username: str) -> EmulatedAccount:
-        """The account of that user name; KeyError if there is none."""
+        """Return the account of that user name; KeyError if there is none."""
         account = self._accounts.named(username)
         if account is None:
             raise KeyError(username)
@@ -212,7 +212,7 @@ class Emulator:
 
 async def _send(request: web.Request, call: WrittenCall, response: web.StreamResponse) -> None:
     # The server would send it after the handler returned; done here, the record can tell
-    # a complete answer from one the caller did not wait for.
+    # a complete answer from one the client did not wait for.
     if isinstance(response, web.Response):
         call.status = response.status
         call.bytes_sent = len(response.body) if isinstance(response.body, bytes) else 0
@@ -221,7 +221,7 @@ async def _send(request: web.Request, call: WrittenCall, response: web.StreamRes
 
 
 def read_target(target: str) -> tuple[str, dict[str, str]]:
-    """Path and query of a request target, made good where released clients get it wrong."""
+    """Return path and query of a request target; corrects known mistakes of released clients."""
     path, *rest = _QUESTION_MARK.split(target, maxsplit=1)
     pairs = parse_qsl(rest[0] if rest else "", keep_blank_values=True)
     query = {key.lstrip("?\uff1f"): value.lstrip("=") for key, value in pairs}

@@ -1,4 +1,4 @@
-"""What all endpoints of one running emulator share."""
+"""Holds what all endpoints of one running emulator share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_TEXTS = 100
 
 @dataclass
 class EmulatorState:
-    """Accounts, clock, options and the record of calls of one emulator."""
+    """Holds accounts, clock, options and the record of calls of one emulator."""
 
     accounts: AccountBook
     clock: EmulatorClock
@@ -50,14 +50,14 @@ class EmulatorState:
         self.released = asyncio.Event()
 
     def bearer(self, call: WrittenCall, kind: TokenKind) -> EmulatedAccount:
-        """The account of the call's bearer token; raises Unauthorized."""
+        """Return the account of the call's bearer token. Raises Unauthorized."""
         scheme, _, token = call.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise TokenRefused(BAD_SIGNATURE)
         return self.accounts.check(token.strip(), kind)
 
     def text(self, user_id: str, filename: str) -> str | None:
-        """The last text of a file, as completion knows it."""
+        """Return the last text of a file, as completion knows it."""
         return self.texts.get((user_id, filename))
 
     def keep_text(self, user_id: str, filename: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""JSON Web Tokens as Fitten issues them (HS256), and the clock their expiry is judged by."""
+"""Issues JSON Web Tokens as Fitten does (HS256); defines the clock for their expiry."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _OPAQUE = "fo_"
 
 
 class TokenRefused(Exception):
-    """The caller's token is not accepted; the text is the `detail` of the 401."""
+    """Reports that the client's token is not accepted; the text is the `detail` of the 401."""
 
 
 class EmulatorClock:
-    """The time of day, which tests may move forward."""
+    """Tells the time of day, which tests may move forward."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
 
     def now(self) -> float:
-        """Seconds since 1970 by this clock."""
+        """Return seconds since 1970 by this clock."""
         return time.time() + self._ahead
 
     def advance(self, seconds: float) -> None:
@@ -44,7 +44,7 @@ class TokenSigner:
     def issue(self, claims: dict[str, Any], *, opaque: bool = False) -> str:
         """Sign `claims`, with an id of its own so that no two tokens are equal.
 
-        `opaque` hides the JWT in a string a caller cannot look into.
+        `opaque` hides the JWT in a string that a client cannot parse.
         """
         header = _encode(b'{"alg":"HS256","typ":"JWT"}')
         payload = _encode(json.dumps({**claims, "jti": secrets.token_hex(8)}).encode())

@@ -1,1 +1,1 @@
-"""Scenarios of a chat: what a marker in the prompt makes the emulator do."""
+"""Defines the scenarios of a chat: what a marker in the prompt makes the emulator do."""

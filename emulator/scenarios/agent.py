@@ -1,4 +1,4 @@
-"""An assistant that uses tools: it calls one that it is given, and answers from the result."""
+"""Defines an assistant that uses tools: it calls one, and answers from the result."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ async def fragment(turn: ScenarioTurn) -> None:
     await _send(turn, turn.prompt.system[-200:] + "\n", 7)
 
 
-def plays(turn: ScenarioTurn) -> str | None:
-    """What the assistant writes where tools or their results are in the prompt, else None."""
+def use_tools(turn: ScenarioTurn) -> str | None:
+    """Return what the assistant writes if tools or their results are in the prompt, else None."""
     if given := tool_use.results(turn.prompt):
         return tool_use.answer(given)
     if offered := tool_use.offered(turn.prompt):

@@ -1,4 +1,4 @@
-"""Every way in which models were seen to write a call, and what goes wrong with it."""
+"""Lists every way in which models were seen to write a call, and common mistakes in it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _XML = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "'": "&apos;"}
 
 
 def written(calls: Sequence[MadeCall], notation: Notation, quirk: Quirk = "none") -> str:
-    """The text of an answer that makes these calls."""
+    """Return the text of an answer that makes these calls."""
     text = _BLOCKS[notation](calls, quirk)
     match quirk:
         case "never_closed":

@@ -1,4 +1,4 @@
-"""Scenarios in which HTTP itself fails: error statuses, broken framings, resets."""
+"""Defines scenarios in which HTTP itself fails: error statuses, broken framings, resets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenarios with odd streams: members, lines and chunks that trip a careless reader."""
+"""Defines scenarios with odd streams: members, lines and chunks that careless readers get wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenarios with well-formed streams: what was received, chosen texts, chosen timing."""
+"""Defines scenarios with well-formed streams: what was received, chosen texts, chosen timing."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def burst(turn: ScenarioTurn, *, n: int = 256, size: int = 0) -> None:
 
 @scenario
 async def endless(turn: ScenarioTurn, *, pace: float = 0.01, size: int = 0) -> None:
-    """The deltas of `count` until the caller leaves."""
+    """The deltas of `count` until the client leaves."""
     number = 0
     while True:
         await turn.answer.delta(_word(number, size), pace)
@@ -105,20 +105,20 @@ async def slow(turn: ScenarioTurn, *, first: float = 1.0, gap: float = 0.1, n: i
 
 @scenario
 async def silent(turn: ScenarioTurn) -> None:
-    """The head, then nothing until the caller leaves."""
+    """The head, then nothing until the client leaves."""
     await turn.answer.open()
     await asyncio.Event().wait()
 
 
 @scenario
 async def no_headers(turn: ScenarioTurn) -> None:
-    """Nothing at all until the caller leaves."""
+    """Nothing at all until the client leaves."""
     await asyncio.Event().wait()
 
 
 @scenario
 async def dribble(turn: ScenarioTurn, *, pace: float = 0.05) -> None:
-    """Only line feeds, until the caller leaves."""
+    """Only line feeds, until the client leaves."""
     while True:
         await turn.answer.write(b"\n", pace)
 
@@ -140,7 +140,7 @@ async def heartbeats_only(turn: ScenarioTurn, *, n: int = 3, pace: float = 0.0) 
 
 @scenario
 async def heartbeats_forever(turn: ScenarioTurn, *, pace: float = 0.05) -> None:
-    """Heartbeats until the caller leaves."""
+    """Heartbeats until the client leaves."""
     while True:
         await turn.answer.delta("heartbeat", pace)
 
@@ -180,7 +180,7 @@ async def long_line(turn: ScenarioTurn, *, size: int = 1_000_000) -> None:
 
 @scenario
 async def gzip(turn: ScenarioTurn) -> None:
-    """An ordinary answer, gzip-encoded and flushed per line if the caller offered gzip."""
+    """An ordinary answer, gzip-encoded and flushed per line if the client offered gzip."""
     if "gzip" not in turn.answer.call.headers.get("Accept-Encoding", "").lower():
         await turn.answer.hello()
         await turn.answer.usage()

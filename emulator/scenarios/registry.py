@@ -1,4 +1,4 @@
-"""The registry of chat scenarios, and the marker in a prompt that selects one.
+"""Registers chat scenarios, and finds the marker in a prompt that selects one.
 
 A scenario is an async function registered with `@scenario`. Its keyword-only parameters are the
 arguments a marker may give: `[[count n=3]]` calls `count(turn, n=3)`.
@@ -23,7 +23,7 @@ _MARKER = re.compile(r"\[\[([a-z][a-z0-9_]*)((?:[ \t]+[a-z_]+=[^\s\[\]]*)*)[ \t]
 
 @dataclass
 class ScenarioTurn:
-    """What a scenario works with: the request taken apart, and the answer to write."""
+    """Holds what a scenario works with: the parsed request, and the answer to write."""
 
     state: EmulatorState
     inputs: str
@@ -36,7 +36,7 @@ class ScenarioTurn:
         return self._count(self.inputs)
 
     def ask(self) -> int:
-        """The same, but whatever stands in the prompt before the last user block."""
+        """Return the same, but whatever stands in the prompt before the last user block."""
         return self._count("ask:" + self.prompt.last_user)
 
     def _count(self, text: str) -> int:
@@ -47,7 +47,7 @@ class ScenarioTurn:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A registered scenario: its function, and the type and default of each argument."""
+    """Describes a registered scenario: its function, and the type and default of each argument."""
 
     name: str
     run: Callable[..., Awaitable[None]]
@@ -56,18 +56,18 @@ class Scenario:
 
     @property
     def summary(self) -> str:
-        """The first line of its docstring."""
+        """Return the first line of its docstring."""
         return (inspect.getdoc(self.run) or "").partition("\n")[0]
 
     @property
     def usage(self) -> str:
-        """Its marker with every argument, as `name arg=default`."""
+        """Return its marker with every argument, as `name arg=default`."""
         words = [f"{name}={_shown(self.types[name], d)}" for name, d in self.defaults.items()]
         return " ".join([self.name, *words])
 
 
 class BadMarker(ValueError):
-    """A marker names a known scenario but gives it arguments it cannot use."""
+    """Reports that a marker names a known scenario but gives it arguments it cannot use."""
 
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -85,7 +85,7 @@ def scenario(run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[Non
 
 
 def find_marker(text: str) -> tuple[Scenario, dict[str, Any]] | str | None:
-    """The scenario and the arguments that the first marker in `text` selects.
+    """Return the scenario and the arguments that the first marker in `text` selects.
 
     A marker with an unknown name is returned as that name: brackets are also just text.
     None means there is no marker. Raises BadMarker for arguments the scenario does not take.

@@ -1,7 +1,7 @@
-"""What a prompt says about tools, and what an assistant makes of it.
+"""Reads what a prompt says about tools, and decides what an assistant does with it.
 
-Read from the text alone, as a model would: a list of JSON lines in `<tools>`, calls in
-`<tool_call>` and results in `<tool_result>` blocks.
+It reads the text alone, as a model would: a list of JSON lines in `<tools>`, calls in `<tool_call>`
+and results in `<tool_result>` blocks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DEPTH = 8
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A tool as the prompt describes it."""
+    """Describes a tool as the prompt does."""
 
     name: str
     description: str
@@ -34,7 +34,7 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool is said to have answered."""
+    """Describes what a tool answered, according to the prompt."""
 
     call_id: str
     tool: str
@@ -43,14 +43,14 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class MadeCall:
-    """A call that the assistant makes."""
+    """Describes a call that the assistant makes."""
 
     tool: str
     arguments: dict[str, Any]
 
 
 def offered(prompt: Prompt) -> list[Offered]:
-    """The tools that the system block lists; lines that are no tools are passed over."""
+    """Return the tools that the system block lists; lines that are no tools are passed over."""
     listed = _LIST.findall(prompt.system)
     tools = []
     for line in listed[-1].split("\n") if listed else ():
@@ -63,7 +63,7 @@ def offered(prompt: Prompt) -> list[Offered]:
 
 
 def results(prompt: Prompt) -> list[ToolResult]:
-    """The results that the conversation ends with, in order."""
+    """Return the results that the conversation ends with, in order."""
     found: list[ToolResult] = []
     for block in reversed(prompt.blocks):
         match = _RESULT.fullmatch(block.text) if block.role == "user" else None
@@ -75,13 +75,13 @@ def results(prompt: Prompt) -> list[ToolResult]:
 
 
 def answer(given: list[ToolResult]) -> str:
-    """What the assistant says once it has results."""
+    """Return what the assistant says once it has results."""
     lines = [f"{result.tool or 'The tool'} says: {result.text}" for result in given]
     return "\n".join(lines) + "\n"
 
 
 def choose(tools: list[Offered], text: str) -> Offered:
-    """The tool whose name has most words in common with a text; the first among equals."""
+    """Return the tool whose name has most words in common with a text; the first among equals."""
     words = set(_WORD.findall(text.lower()))
 
     def shared(tool: Offered) -> int:
@@ -91,7 +91,7 @@ def choose(tools: list[Offered], text: str) -> Offered:
 
 
 def made_up(tool: Offered, text: str) -> MadeCall:
-    """A call of the tool with arguments that fit its schema, taken from the text if possible."""
+    """Return a call with arguments that fit the tool's schema, from the text if possible."""
     arguments = _example(tool.parameters, tool.parameters, text, 0)
     return MadeCall(tool.name, arguments if isinstance(arguments, dict) else {})
 
