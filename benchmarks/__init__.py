@@ -1,1 +1,1 @@
-"""What the gateway costs, measured; see README.md."""
+"""Measures what the gateway costs; see README.md."""

@@ -45,7 +45,7 @@ _ENVIRON = {"PYTHONPATH": "", "PYTHONSAFEPATH": ""}
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two gateways that are compared."""
+    """Describes one of the two gateways that are compared."""
 
     name: str
     what: str
@@ -147,7 +147,10 @@ def notes(pairs: Mapping[str, Sequence[Pair]], ratios: Mapping[str, Ratio]) -> l
 
 
 def settings_from(path: Path) -> dict[str, Any]:
-    """Read a YAML file that is laid over the benchmark's configuration. Raises Failed."""
+    """Read a YAML file that is laid over the benchmark's configuration.
+
+    Raises BenchProcessFailed.
+    """
     try:
         found = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The texts of the benchmark: what is asked, and what the upstream answers to it.
+"""Defines the texts of the benchmark: what is asked, and what the upstream answers.
 
 A request names its answer by a marker in its text, since nothing else of a request reaches
 the upstream through every gateway. Every answer exists twice: as Fitten writes it and as
@@ -30,7 +30,7 @@ STAMP_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class BenchLoad:
-    """A closed loop: each of some connections asks again as soon as it is answered."""
+    """Describes a closed loop: each of some connections asks again as soon as it is answered."""
 
     name: str
     unit: str
@@ -53,12 +53,12 @@ class PacedLoad:
     ramp: float = 0.5  # seconds to open the streams in
 
     def gentler(self) -> PacedLoad:
-        """For targets that could not keep up."""
+        """Return a smaller load, for targets that could not keep up."""
         return replace(self, streams=self.streams // 20)
 
 
 def request_body(marker: str, filler: Iterable[dict[str, str]] = ()) -> bytes:
-    """A chat completion request whose answer is chosen by the marker."""
+    """Return a chat completion request whose answer is chosen by the marker."""
     messages = [
         {"role": "system", "content": "You are a helpful assistant."},
         *filler,
@@ -69,7 +69,7 @@ def request_body(marker: str, filler: Iterable[dict[str, str]] = ()) -> bytes:
 
 
 def conversation(size: int) -> list[dict[str, str]]:
-    """About `size` bytes of talk about code, half of it Chinese, in twenty turns."""
+    """Return about `size` bytes of talk about code, half of it Chinese, in twenty turns."""
     line = 'def f(x): return g("a\\tb", x)  # 这里调用函数并返回它的结果，注意边界情况与错误处理\n'
     once = size // 20 // len(json.dumps(line, ensure_ascii=False).encode())
     return [{"role": ("user", "assistant")[i % 2], "content": line * once} for i in range(20)]
@@ -92,7 +92,7 @@ QUICK_OPEN = replace(OPEN, pieces=6, ramp=1.0)
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk of a chunked body."""
+    """Return one chunk of a chunked body."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
@@ -100,12 +100,12 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 def native_line(text: bytes) -> bytes:
-    """A piece as Fitten writes it; `text` is a JSON string."""
+    """Return a piece as Fitten writes it; `text` is a JSON string."""
     return b'{"delta":' + text + b"}\n"
 
 
 def frame(delta: bytes, finish: bytes = b"null") -> bytes:
-    """A frame as the gateway writes it."""
+    """Return a frame as the gateway writes it."""
     return (
         b'data: {"id":"chatcmpl-0123456789abcdef0123456789abcdef","object":"chat.completion.chunk"'
         b',"created":1735689600,"model":"fitten-code","system_fingerprint":null,"choices":[{"index"'
@@ -114,7 +114,7 @@ def frame(delta: bytes, finish: bytes = b"null") -> bytes:
 
 
 def openai_line(text: bytes) -> bytes:
-    """A piece as the gateway writes it; `text` is a JSON string."""
+    """Return a piece as the gateway writes it; `text` is a JSON string."""
     return frame(b'"content":' + text)
 
 
@@ -129,17 +129,17 @@ def _texts(count: int) -> list[bytes]:
 
 
 def native_answer(count: int) -> bytes:
-    """A whole answer of Fitten's, one chunk a piece."""
+    """Return a whole answer of Fitten's, one chunk a piece."""
     lines = b"".join(chunk(native_line(text)) for text in _texts(count))
     return NATIVE_HEAD + lines + NATIVE_END
 
 
 def openai_answer(count: int) -> bytes:
-    """The same answer as the gateway writes it."""
+    """Return the same answer as the gateway writes it."""
     frames = b"".join(chunk(openai_line(text)) for text in _texts(count))
     return OPENAI_HEAD + OPENAI_BEGIN + frames + OPENAI_END
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which that share of the values lies; 0 of nothing."""
+    """Return the value below which that share of the values lies; 0 of nothing."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else 0.0

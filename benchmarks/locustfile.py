@@ -1,4 +1,4 @@
-"""For people who prefer locust: chats with any gateway, answers checked.
+"""Sends chats to any gateway with locust, and checks the answers.
 
     pip install locust
     GATEWAY_API_KEY=... locust -f benchmarks/locustfile.py --host http://127.0.0.1:5000

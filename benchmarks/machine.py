@@ -1,4 +1,4 @@
-"""What a measurement ran on, in words that hold no path."""
+"""Describes the machine and software of a measurement, without paths."""
 
 from __future__ import annotations
 

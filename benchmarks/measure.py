@@ -1,4 +1,4 @@
-"""One run of one load against one target: processor time per unit, checked answers."""
+"""Measures one run of one load on one target: processor time per unit, checked answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LUA = Path(__file__).parent / "load.lua"
 
 @dataclass(slots=True)
 class Sample:
-    """What one run gave."""
+    """Holds the results of one run."""
 
     cpu_us: float = 0.0  # of the target, per unit
     rate: float = 0.0  # units a second
@@ -34,7 +34,7 @@ class Sample:
 
 
 class ProcessWatch:
-    """Processor time of the target and the upstream while something runs."""
+    """Measures processor time of the target and the upstream while something runs."""
 
     def __init__(self, target: BenchProcess, upstream: BenchProcess) -> None:
         self._watched = (target, upstream)
@@ -54,7 +54,7 @@ class ProcessWatch:
 def closed_loop(
     load: BenchLoad, target: BenchTarget, upstream: BenchProcess, seconds: int, *, path: str = ""
 ) -> Sample:
-    """wrk asks as fast as it is answered."""
+    """Run a closed loop: wrk asks as fast as it is answered."""
     connections, seconds = (4, seconds * 3) if target.slow else (load.connections, seconds)
     fit = replace(load, connections=connections)
     watch = ProcessWatch(target.process, upstream)
@@ -110,7 +110,7 @@ def paced_fault(load: PacedLoad, result: dict[str, Any]) -> str:
 
 
 def paced(load: PacedLoad, target: BenchTarget, upstream: BenchProcess) -> Sample:
-    """Streams at a pace; the client notes how late each piece came."""
+    """Run streams at a pace; the client records how late each piece came."""
     watch = ProcessWatch(target.process, upstream)
     with watch.running():
         result = _run(paced_command(load, target), 120 + load.pieces * load.pace / 200)
@@ -118,7 +118,7 @@ def paced(load: PacedLoad, target: BenchTarget, upstream: BenchProcess) -> Sampl
 
 
 def open_streams(load: PacedLoad, target: BenchTarget, upstream: BenchProcess) -> Sample:
-    """Memory of each open stream, and how late another caller is answered meanwhile."""
+    """Measure the memory of each open stream, and how late another client is answered meanwhile."""
     watch = ProcessWatch(target.process, upstream)
     idle = target.process.memory()
     latencies: list[float] = []
@@ -147,7 +147,7 @@ def open_streams(load: PacedLoad, target: BenchTarget, upstream: BenchProcess) -
 
 
 def help_seconds() -> float:
-    """How long `--help` takes, the median of five."""
+    """Return how long `--help` takes, the median of five."""
     command = [sys.executable, "-m", "gateway", "--help"]
     taken = []
     for _ in range(5):
@@ -192,7 +192,7 @@ def _run(command: list[str], timeout: float) -> dict[str, Any]:
 
 
 def result_of(output: bytes) -> dict[str, Any]:
-    """Return the result that a client printed. Raises Failed."""
+    """Return the result that a client printed. Raises BenchProcessFailed."""
     lines = output.decode("utf-8", "replace").strip().splitlines()
     for line in reversed(lines):
         if line.startswith(("RESULT {", "{")):

@@ -1,4 +1,4 @@
-"""The cost of each room's own work, so that a regression names its room.
+"""Measures the cost of each part's own work, so that a regression names its part.
 
     python -m benchmarks.micro [PART_OF_A_NAME]
 
@@ -48,7 +48,7 @@ _LONG_ENOUGH = 0.04  # seconds of one repeat
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Something to time: `call` does `units` of it."""
+    """Describes something to time: `call` does `units` of it."""
 
     name: str
     unit: str
@@ -56,7 +56,7 @@ class Case:
     call: Callable[[], object]
 
     def cost(self) -> float:
-        """Seconds of processor time for one unit."""
+        """Return the processor time for one unit, in seconds."""
         times = 1
         while (taken := self._take(times)) < _LONG_ENOUGH:
             times = max(times * 2, int(times * _LONG_ENOUGH / max(taken, 1e-6)))
@@ -71,7 +71,7 @@ class Case:
 
 
 def http_cases() -> Iterator[Case]:
-    """Bytes of a connection -> the bytes of a chunked body."""
+    """Yield cases: bytes of a connection -> the bytes of a chunked body."""
     plain = [_line(text, ascii_only=False, blank=False) for text in _TEXTS]
     chunks = [loads.chunk(line) for line in plain]
     head = loads.NATIVE_HEAD
@@ -87,7 +87,7 @@ def http_cases() -> Iterator[Case]:
 
 
 def wire_cases() -> Iterator[Case]:
-    """Bytes of the upstream -> pieces, however they are written and cut."""
+    """Yield cases: bytes of the upstream -> pieces, however they are written and cut."""
     plain = [_line(text, ascii_only=False, blank=False) for text in _TEXTS]
     writings = {
         "wire, one read": [b"".join(plain)],
@@ -119,7 +119,7 @@ def _cut(data: bytes, size: int) -> list[bytes]:
 
 
 def piece_cases() -> Iterator[Case]:
-    """Pieces -> pieces -> frames."""
+    """Yield cases: pieces -> pieces -> frames."""
     batch: list[Piece] = [("content", text) for text in _TEXTS]
     markers = prompt.ROLE_MARKERS
     reply = ChatCompletions().encoder(_generation())
@@ -141,7 +141,7 @@ def piece_cases() -> Iterator[Case]:
 
 
 def request_cases() -> Iterator[Case]:
-    """A body -> a request -> a prompt, and the ends of an answer."""
+    """Yield cases: a body -> a request -> a prompt, and the ends of an answer."""
     api = ChatCompletions()
     bodies = {load.name: load.body for load in loads.CLOSED}
     generation = _generation()
@@ -166,7 +166,7 @@ def request_cases() -> Iterator[Case]:
 
 
 def chain_cases(folder: Path) -> Iterator[Case]:
-    """Each step round a handler that does nothing; the chain is that of config.yaml."""
+    """Yield each middleware of config.yaml's chain, with a handler that does nothing."""
     settings = LogSettings(level="info", format="json", file=str(folder / "micro.log"))
     with (folder / "stderr").open("w") as stream:
         outputs = log.configure_logging(
@@ -186,20 +186,20 @@ def chain_cases(folder: Path) -> Iterator[Case]:
             {"rate_limit": {"requests_per_minute": 100}},
         ]
         mistakes: options.Mistakes = {}
-        steps = read_middlewares(chain, "middlewares", mistakes)
+        middlewares = read_middlewares(chain, "middlewares", mistakes)
         if mistakes:
             raise SystemExit(f"The chain is not understood: {mistakes}")
         dialect = OpenAIDialect()
         error_handler = ErrorHandler(lambda _: dialect, InFlightRequests(), frozenset())
         handler, request = _handler(), _request()
         yield Case("error_handler", "request", 1, lambda: _finish(error_handler(request, handler)))
-        for step in steps:
-            built: Any = step.build()
-            if step.name == "rate_limit":
+        for middleware in middlewares:
+            built: Any = middleware.build()
+            if middleware.name == "rate_limit":
                 ticks = iter(range(10**12))
                 built._clock = lambda ticks=ticks: float(next(ticks))
             yield Case(
-                step.name,
+                middleware.name,
                 "request",
                 1,
                 lambda built=built: _finish(built(request, handler)),  # type: ignore[misc]
@@ -243,11 +243,11 @@ def _finish(work: Any) -> None:
         work.send(None)
     except StopIteration:
         return
-    raise AssertionError("the step waited for something")
+    raise AssertionError("the middleware waited for something")
 
 
 async def _measure(part: str) -> None:
-    """In a task, since some steps ask which one they are in."""
+    """In a task, since some middlewares ask for the current one."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         chain = chain_cases(Path(folder))
         for cases in (http_cases(), wire_cases(), piece_cases(), request_cases(), chain):
@@ -259,7 +259,7 @@ async def _measure(part: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Processor time of each room's own work.")
+    parser = argparse.ArgumentParser(description="Processor time of each part's own work.")
     parser.add_argument("part", nargs="?", default="", help="only what has this in its name")
     asyncio.run(_measure(parser.parse_args().part))
 

@@ -1,4 +1,4 @@
-"""A lean client for many paced streams at once; checks every piece and how late it came.
+"""Reads many paced streams at once; checks every piece and how late it came.
 
     python -m benchmarks.paced --port PORT --streams 200 --pieces 250 --pace 20
 
@@ -23,7 +23,7 @@ _DONE = b"data: [DONE]"
 
 
 class Tally:
-    """What all streams saw."""
+    """Counts what all streams received."""
 
     def __init__(self) -> None:
         self.first: list[float] = []
@@ -34,7 +34,7 @@ class Tally:
 
 
 class PacedStream(asyncio.Protocol):
-    """One connection, one streamed answer."""
+    """Reads one streamed answer on one connection."""
 
     def __init__(self, request: bytes, wanted: int, tally: Tally) -> None:
         self._request = request
@@ -117,7 +117,7 @@ class PacedStream(asyncio.Protocol):
 
 
 def chat_request(port: int, body: bytes, key: str) -> bytes:
-    """The bytes of a chat completion request."""
+    """Return the bytes of a chat completion request."""
     return (
         b"POST /v1/chat/completions HTTP/1.1\r\n"
         b"Host: 127.0.0.1:%d\r\nAuthorization: Bearer %s\r\n"
@@ -147,7 +147,7 @@ async def run(port: int, streams: int, pieces: int, pace: int, ramp: float, keys
 
 
 def summary(tally: Tally, streams: int) -> dict[str, Any]:
-    """The result as plain data."""
+    """Return the result as plain data."""
     return {
         "streams": streams,
         "pieces": tally.pieces,

@@ -1,4 +1,4 @@
-"""One pair: the same load on two gateways, measured together.
+"""Measures one pair: the same load on two gateways, together.
 
 A busy machine changes its speed within a second, so whole slices one after the other differ
 by a tenth for no reason. Closed loops therefore take turns of 10 ms, and paced streams run at
@@ -43,7 +43,7 @@ LOADS: dict[str, BenchLoad | PacedLoad] = {
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Processor time per unit of both sides, in microseconds."""
+    """Holds the processor time per unit of both sides, in microseconds."""
 
     a: float
     b: float
@@ -67,7 +67,10 @@ def turns(first: int) -> Iterator[int]:
 def measure_pair(
     load: BenchLoad | PacedLoad, sides: tuple[BenchTarget, BenchTarget], index: int
 ) -> Pair:
-    """Measure both sides under one load. Raises Failed, also when an answer was wrong."""
+    """Measure both sides under one load.
+
+    Raises BenchProcessFailed, also when an answer was wrong.
+    """
     sequence = order(index)
     before = [side.process.cpu() for side in sides]
     if isinstance(load, BenchLoad):

@@ -1,4 +1,4 @@
-"""Processes under measurement: started, watched in /proc, always ended."""
+"""Starts the processes under measurement, reads their figures in /proc, always ends them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _CPUCLOCK_SCHED = 2  # of the kernel's numbers for clocks: user and system time 
 
 
 class BenchProcessFailed(Exception):
-    """The benchmark cannot go on; the text says why."""
+    """Reports that the benchmark cannot go on; the text says why."""
 
 
 class BenchProcess:
-    """A child process and its own children."""
+    """Runs a child process; counts its own children too."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class BenchProcess:
                 pass
 
     def check(self) -> None:
-        """Raises Failed with the end of the output when it has ended."""
+        """Raise BenchProcessFailed with the end of the output when it has ended."""
         if self.popen.poll() is not None:
             tail = self.log.read_text("utf-8", "replace")[-2000:]
             raise BenchProcessFailed(
@@ -71,11 +71,11 @@ class BenchProcess:
             )
 
     def cpu(self) -> float:
-        """Processor time used until now, user and system, in seconds."""
+        """Return the processor time used until now, user and system, in seconds."""
         return sum(cpu_seconds(pid) + _ended_children(pid) for pid in self._family())
 
     def memory(self) -> float:
-        """Resident memory in bytes, pages shared with others counted in part."""
+        """Return the resident memory in bytes, pages shared with others counted in part."""
         return sum(_pss(pid) for pid in self._family())
 
     def _family(self) -> list[int]:
@@ -90,7 +90,7 @@ class BenchProcess:
 
 
 class Processes:
-    """All children of this benchmark; leaving the context ends them, last started first."""
+    """Holds all children of this benchmark; leaving the context ends them, last started first."""
 
     def __init__(self) -> None:
         self._running: list[BenchProcess] = []
@@ -127,7 +127,7 @@ class Processes:
 
 @contextmanager
 def pinned(cpu: int) -> Iterator[None]:
-    """Bind what is started inside to one processor."""
+    """Pin what is started inside to one processor."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     try:
@@ -143,7 +143,7 @@ def allow_many_files() -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on."""
+    """Return ports on which nothing listens."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(s.getsockname()[1]) for s in sockets]
     for s in sockets:
@@ -152,14 +152,14 @@ def free_ports(count: int) -> list[int]:
 
 
 class Probe:
-    """A kept connection that asks GET for a path, again and again."""
+    """Asks GET for a path again and again, on a kept connection."""
 
     def __init__(self, port: int, path: str) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
     def ask(self) -> tuple[int, float]:
-        """The status, and the seconds until the answer was there."""
+        """Return the status, and the seconds until the answer was there."""
         started = time.perf_counter()
         self._socket.sendall(self._request)
         answer = b""
@@ -181,7 +181,7 @@ def _complete(answer: bytes) -> bool:
 
 
 def wait_ready(process: BenchProcess, port: int, path: str, timeout: float = 30.0) -> None:
-    """Return when a GET is answered with 200. Raises Failed."""
+    """Return when a GET is answered with 200. Raises BenchProcessFailed."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         process.check()

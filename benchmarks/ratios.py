@@ -1,4 +1,4 @@
-"""The ratios of a load's pairs: median, interval, verdict."""
+"""Calculates the ratios of a load's pairs: median, interval, verdict."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NOT_WORSE, IS_WORSE, TOO_WIDE = "not worse than 5 %", "worse", "interval too wid
 def interval(ratios: Sequence[float]) -> tuple[float, float]:
     """Return the 90 % interval of the median, by order statistics.
 
-    The k-th smallest and the k-th largest ratio enclose the median with a probability that the
-    binomial distribution gives, whatever the ratios' own distribution is. `k` is the largest
+    The k-th smallest and the k-th largest ratio enclose the median with a certain probability. The
+    binomial distribution gives it, whatever the distribution of the ratios is. `k` is the largest
     that keeps 90 %, so the interval never covers less.
     """
     count = len(ratios)
@@ -37,7 +37,7 @@ def interval(ratios: Sequence[float]) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Processor time per unit of side A, as a multiple of side B's."""
+    """Holds the processor time per unit of side A, as a multiple of side B's."""
 
     median: float
     low: float
@@ -49,7 +49,7 @@ class Ratio:
 
     @property
     def too_wide(self) -> bool:
-        """Whether more pairs are needed."""
+        """Return whether more pairs are needed."""
         return self.high - self.low > WIDEST
 
     @property

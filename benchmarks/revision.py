@@ -1,4 +1,4 @@
-"""A commit of this repository beside the working tree: its files and its interpreter."""
+"""Checks out a commit of this repository beside the working tree, and finds its interpreter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CACHE = ROOT / ".cache"
 
 
 def resolve(name: str) -> str:
-    """Return the hash of a commit. Raises Failed."""
+    """Return the hash of a commit. Raises BenchProcessFailed."""
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}")
     if found is None:
         raise BenchProcessFailed(
@@ -55,7 +55,8 @@ def check_out(commit: str, folder: Path) -> Path:
 def interpreter(tree: Path) -> Path:
     """Return the interpreter for a tree: this one, unless the tree has another lock.
 
-    Then it is one of a virtual environment that is built from that lock and kept. Raises Failed.
+    Then it is one of a virtual environment that is built from that lock and kept.
+    Raises BenchProcessFailed.
     """
     lock = (tree / _LOCK).read_bytes()
     if lock == (ROOT / _LOCK).read_bytes():

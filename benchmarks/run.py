@@ -1,10 +1,10 @@
-"""Measures the gateway against nginx, the floor, in interleaved rounds.
+"""Measures the gateway against nginx, the lower limit, in interleaved rounds.
 
     python -m benchmarks.run [--quick] [--only LOAD] [--peers] [--rounds N] [--json FILE]
 
-The figures are processor time of the target's processes per unit; the multiple of nginx is
-the median over the rounds of the ratio within a round, so that a machine that changes its
-speed changes both sides.
+The figures are processor time of the target's processes per unit. The multiple of nginx is the
+median over the rounds of the ratio within a round. So a machine that changes its speed changes both
+sides.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _Runs = dict[str, list[Sample]]  # by target
 
 
 class Benchmark:
-    """The loads, one after the other; `runs` has every sample by load and target."""
+    """Runs the loads, one after the other; `runs` has every sample by load and target."""
 
     def __init__(self, lab: Lab, given: argparse.Namespace) -> None:
         self._lab = lab
@@ -52,7 +52,7 @@ class Benchmark:
         self.start: dict[str, float] = {}
 
     def all(self) -> None:
-        """Everything that is asked for."""
+        """Run everything that is asked for."""
         targets = self._targets()
         gateway = targets[1]
         self.start = {
@@ -129,7 +129,7 @@ class Benchmark:
 
     @property
     def faults(self) -> list[str]:
-        """Every answer that was not as it should be."""
+        """Return every answer that was wrong."""
         return [
             f"{load} {target}: {sample.fault}"
             for load, runs in self.runs.items()
@@ -140,13 +140,13 @@ class Benchmark:
 
 
 def multiple(runs: _Runs, name: str) -> float:
-    """Of nginx: the median of each round's ratio."""
+    """Return the multiple of nginx: the median of each round's ratio."""
     pairs = zip(runs[name], runs["nginx"], strict=False)
     return statistics.median(ours.cpu_us / floor.cpu_us for ours, floor in pairs)
 
 
 def print_cost(bench: Benchmark) -> None:
-    """Processor time of every load and target."""
+    """Print the processor time of every load and target."""
     row = "{:10} {:8} {:8} {:>9} {:>9} {:>9} {:>8} {:>10} {:>9}"
     print(
         row.format(
@@ -179,7 +179,7 @@ def print_cost(bench: Benchmark) -> None:
 
 
 def print_delay(bench: Benchmark) -> None:
-    """What is added to each piece's way, and what an open stream takes."""
+    """Print the delay that is added to each piece, and what an open stream takes."""
     for load, runs in bench.runs.items():
         direct = runs.get("direct")
         for name, samples in runs.items():
@@ -232,7 +232,7 @@ def _as_data(bench: Benchmark) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Exit status: 0; 1 when an answer was wrong; 2 when nothing could be measured."""
+    """Run the benchmark. Exit status: 0; 1 after a wrong answer; 2 when nothing was measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="under a minute, rougher")
     parser.add_argument("--only", action="append", choices=_NAMES, metavar="LOAD", help=f"{_NAMES}")

@@ -1,4 +1,4 @@
-"""What is measured: the floor, the gateway, variants of it, and peers."""
+"""Starts what is measured: nginx as the lower limit, the gateway, its variants, and peers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GATEWAY = f"{shlex.quote(sys.executable)} -m gateway serve --config {{config}}"
 
 @dataclass(frozen=True, slots=True)
 class BenchTarget:
-    """Something that answers chat completions, by way of the upstream or as it."""
+    """Describes something that answers chat completions: the upstream, or something before it."""
 
     name: str
     process: BenchProcess
@@ -76,7 +76,7 @@ def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
 
 
 class Lab:
-    """A temporary folder with the upstream in it; targets are started as they are needed."""
+    """Holds a temporary folder and the upstream; targets are started as they are needed."""
 
     def __init__(self, folder: Path, processes: Processes) -> None:
         self._folder = folder
@@ -90,14 +90,14 @@ class Lab:
 
     @property
     def direct(self) -> BenchTarget:
-        """The upstream itself, asked for what the gateway would answer."""
+        """Return the upstream itself, asked for what the gateway would answer."""
         return BenchTarget("direct", self.upstream, self.http, "/")
 
     def stop(self, target: BenchTarget) -> None:
         self._processes.stop(target.process)
 
     def nginx(self, *, tls: bool = False) -> BenchTarget:
-        """One worker of nginx that passes the upstream's bytes."""
+        """Start one worker of nginx that passes the upstream's bytes."""
         port, tls_port = free_ports(2)
         folder = self._folder / f"nginx-{port}"
         folder.mkdir()
@@ -166,7 +166,7 @@ class Lab:
         return BenchTarget(name, process, port, "/health", time.monotonic() - started)
 
     def litellm(self) -> BenchTarget:
-        """LiteLLM's proxy before the upstream's OpenAI side, with one key and no database."""
+        """Start LiteLLM's proxy before the upstream's OpenAI side, with one key and no database."""
         (port,) = free_ports(1)
         model = {
             "model": "openai/fitten-code",
@@ -228,13 +228,13 @@ class Lab:
 
 @contextmanager
 def laboratory() -> Iterator[Lab]:
-    """A lab whose processes and files are gone afterwards."""
+    """Open a lab whose processes and files are removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, Processes() as processes:
         yield Lab(Path(folder), processes)
 
 
 def install_peers() -> None:
-    """LiteLLM in a virtual environment of its own. Raises Failed."""
+    """Install LiteLLM in a virtual environment of its own. Raises BenchProcessFailed."""
     if (_PEERS / ".done").exists():
         return
     print("Installing LiteLLM into .venv/peers ...", file=sys.stderr, flush=True)
@@ -258,7 +258,7 @@ def install_peers() -> None:
 
 
 def versions() -> dict[str, str]:
-    """What was measured with what."""
+    """Return the versions of what was measured, and of the tools."""
     code = "import importlib.metadata as m; print(m.version('{}'))"
     found = {"python": sys.version.split()[0], "kernel": os.uname().release}
     found["cores"] = str(len(os.sched_getaffinity(0)))

@@ -1,4 +1,4 @@
-"""A stand-in for Fitten that is never the bottleneck: ready bytes on bare asyncio protocols.
+"""Stands in for Fitten and is never the bottleneck: ready bytes on bare asyncio protocols.
 
     python -m benchmarks.upstream [--tls FOLDER]
 
@@ -69,7 +69,7 @@ _PACED = {
 
 
 class PacedAnswer:
-    """One paced answer: a piece at each turn."""
+    """Sends one paced answer: a piece at each turn."""
 
     __slots__ = ("_after", "_before", "_end", "_left", "_transport")
 
@@ -82,7 +82,7 @@ class PacedAnswer:
         transport.write(_BEGIN[path])
 
     def turn(self) -> bool:
-        """Send a piece; whether there is another."""
+        """Send a piece; return whether there is another."""
         if self._transport.is_closing():
             return False
         self._left -= 1
@@ -92,7 +92,7 @@ class PacedAnswer:
 
 
 class Wheel:
-    """Turns for all answers of one pace: a single timer, the answers spread over the period."""
+    """Gives turns to all answers of one pace: a single timer, spread over the period."""
 
     def __init__(self, period: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -121,7 +121,7 @@ class Wheel:
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """One connection; requests one after the other, bodies counted or chunked."""
+    """Serves one connection; requests one after the other, bodies counted or chunked."""
 
     _transport: asyncio.Transport
 

@@ -1,11 +1,12 @@
-"""Run a command under the restrictions of fitten-gateway.service, without systemd.
+"""Runs a command under the restrictions of fitten-gateway.service, without systemd.
 
     python deploy/confined.py [--writable FOLDER] COMMAND [ARGUMENT...]
 
-What can be imitated from outside systemd is: system calls and address families (seccomp, by
-the lists of systemd-analyze), no memory both writable and executable, no new privileges, no
-capabilities, resource limits, the umask, and for root a file system that is read-only except
-for /tmp and /dev/shm, which are private. What this machine lacks is said and left out.
+It imitates what is possible from outside systemd: system calls and address families (seccomp, by
+the lists of systemd-analyze). No memory is both writable and executable; there are no new
+privileges and no capabilities. Resource limits and the umask are set. For root the file system is
+read-only, except for /tmp and /dev/shm, which are private. What this machine lacks is reported and
+left out.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Comparison(ctypes.Structure):
-    """libseccomp's scmp_arg_cmp."""
+    """Represents libseccomp's scmp_arg_cmp."""
 
     _fields_ = (
         ("arg", ctypes.c_uint),
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def unit_settings() -> dict[str, list[str]]:
-    """The unit's settings; most may be given more than once."""
+    """Return the unit's settings; most may be given more than once."""
     found: dict[str, list[str]] = {}
     for line in UNIT.read_text("utf-8").splitlines():
         name, equals, value = line.partition("=")
@@ -79,7 +80,7 @@ def unit_settings() -> dict[str, list[str]]:
 
 
 def allowed_calls(filters: list[str]) -> set[str]:
-    """The system calls that are left by SystemCallFilter= lines: sets, then ~sets."""
+    """Return the system calls that SystemCallFilter= lines leave: sets, then ~sets."""
     if shutil.which("systemd-analyze") is None:
         missing("SystemCallFilter: there is no systemd-analyze")
         return set()
@@ -91,7 +92,7 @@ def allowed_calls(filters: list[str]) -> set[str]:
 
 
 def members(name: str) -> set[str]:
-    """The system calls of a set such as @system-service, and of the sets in it."""
+    """Return the system calls of a set such as @system-service, and of the sets in it."""
     if not name.startswith("@"):
         return {name}
     listed = subprocess.run(
@@ -103,7 +104,7 @@ def members(name: str) -> set[str]:
 
 
 def filter_calls(calls: set[str], families: list[int]) -> None:
-    """Let only these system calls through, and sockets of these families."""
+    """Allow only these system calls, and sockets of these families."""
     if not calls:
         return
     try:
@@ -130,8 +131,10 @@ def filter_calls(calls: set[str], families: list[int]) -> None:
 
 
 def read_only_files(writable: str | None) -> None:
-    """A mount namespace of our own: everything read-only but /tmp, /dev/shm, one folder and
-    what is not on a disk."""
+    """Enter a mount namespace in which only /tmp, /dev/shm and one folder are writable.
+
+    What is not on a disk stays as it is.
+    """
     if _libc.unshare(_CLONE_NEWNS):
         missing("a read-only file system: a mount namespace is not allowed here")
         return
@@ -154,7 +157,7 @@ def read_only_files(writable: str | None) -> None:
 
 
 def drop_capabilities() -> None:
-    """No capabilities, now and after any exec."""
+    """Drop all capabilities, now and after any exec."""
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     for capability in range(last + 1):
         prctl(_PR_CAPBSET_DROP, capability)
