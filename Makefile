@@ -125,7 +125,7 @@ restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load, with one proc
 MINUTES ?=
 SEED ?= 1
 
-chaos: $(VENV)/.runtime  ## faults, reloads, restarts and kills, then the books; MINUTES=5 SEED=1
+chaos: $(VENV)/.runtime  ## faults, reloads, restarts and kills, then the reconciliation; MINUTES=5 SEED=1
 	$(BIN)/python -m chaos.run --minutes $(or $(MINUTES),5) --seed $(SEED)
 
 soak: $(VENV)/.runtime  ## 150 streams and 20 requests a second; MINUTES=20 SEED=1

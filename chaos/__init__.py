@@ -1,1 +1,1 @@
-"""The gateway under faults, signals and long load, and its books afterwards."""
+"""Runs the gateway under faults, signals and long load, and reconciles the records afterwards."""

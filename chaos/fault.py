@@ -1,7 +1,7 @@
-"""Faults of the connection to Fitten: their kinds, and how a prompt asks for one.
+"""Defines faults of the connection to Fitten: their kinds, and how a prompt asks for one.
 
-Which request suffers what stands in its prompt, `tag=NAME fault=KIND:AT:TIMES`, and not in the
-proxy's own dice: connections come in another order in every run, prompts do not.
+The prompt of a request says which fault it meets, `tag=NAME fault=KIND:AT:TIMES`; the proxy does
+not choose by chance. Connections come in another order in every run, prompts do not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ORDER = re.compile(rb"tag=([a-z0-9-]+)(?: fault=([a-z]+):(\d+):(\d+))?")
 
 @dataclass(frozen=True)
 class ChaosFault:
-    """What is to be done to the first `times` exchanges of a request. at: bytes of the answer."""
+    """Describes a fault of the first `times` exchanges of a request. at: bytes of the answer."""
 
     kind: str
     at: int
@@ -38,7 +38,7 @@ class ChaosFault:
 
 
 def read(text: bytes) -> tuple[str, ChaosFault | None]:
-    """The tag in a request and the fault it asks for; "" and None where there is none."""
+    """Return the tag in a request and the fault it asks for; "" and None if there is none."""
     found = _ORDER.search(text)
     if found is None:
         return "", None

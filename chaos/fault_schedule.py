@@ -1,4 +1,4 @@
-"""What goes wrong for a request: drawn from one seed, at any time alike or in storms."""
+"""Draws the faults of requests from one seed: evenly over time, or in storms."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from chaos.fault import FAULTS, HARMLESS, ChaosFault
 
 @dataclass(frozen=True)
 class Trouble:
-    """What one request meets: a fault of the proxy's, or a marker for the emulator, or nothing.
+    """Describes what one request meets: a fault of the proxy, a marker for the emulator, or
+    nothing.
 
-    breaks: no answer to it can be whole. soft: it must become whole all the same.
+    breaks: no answer to it can be whole. soft: the answer must be whole all the same.
     """
 
     fault: ChaosFault | None = None
@@ -27,7 +28,7 @@ NONE = Trouble(soft=True)
 # Draws what a request of a kind meets that is sent at a time.
 Source = Callable[[random.Random, str, float], Trouble]
 
-# What Fitten itself may do wrong. Nothing that makes an account pause, which strikes others:
+# What Fitten itself may do wrong. Nothing that makes an account pause, which would affect others:
 # that has a part of its own, with `storms`.
 _UPSTREAM = (
     Trouble(marker="status code=503", breaks=True),
@@ -41,12 +42,12 @@ _OWN_MARKER = frozenset({"completion", "tools", "stop"})
 
 
 def never(dice: random.Random, kind: str, at: float) -> Trouble:
-    """Nothing goes wrong."""
+    """Return a schedule without faults."""
     return NONE
 
 
 def mixed(share: float) -> Source:
-    """A share of all requests, each with one of everything."""
+    """Return a schedule in which this share of all requests has a fault of any kind."""
 
     def draw(dice: random.Random, kind: str, at: float) -> Trouble:
         if dice.random() >= share:
@@ -86,9 +87,9 @@ _CALM = 0.4  # of the time, at its end
 
 
 def storms(seconds: float, every: float) -> Source:
-    """Times in which most requests fail in one way, and calm between them and at the end.
+    """Return a schedule of storms, in which most requests fail in one way, and calm between them.
 
-    seconds: how long the whole lasts. every: from the beginning of a storm to that of the next.
+    It ends with calm. seconds: length of the whole. every: from the start of one storm to the next.
     """
 
     def draw(dice: random.Random, kind: str, at: float) -> Trouble:

@@ -1,4 +1,4 @@
-"""An event stream as a client sees it, and what must not be in it."""
+"""Reads an event stream as a client does, and finds what must not be in it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Frames:
         self.faults: list[str] = []
 
     def feed(self, data: bytes) -> None:
-        """The next bytes of the body."""
+        """Read the next bytes of the body."""
         *frames, self._rest = (self._rest + data).split(b"\n\n")
         for frame in frames:
             if not frame.startswith(b":"):
                 self._frame(frame)
 
     def end(self) -> None:
-        """The body has ended as HTTP wants it."""
+        """Finish after a body that ended as HTTP requires."""
         if self._rest:
             self.faults.append("half a frame at the end")
         if not (self.done or self.failed):
@@ -65,7 +65,7 @@ class Frames:
 
 
 def text_of(choice: dict[str, Any]) -> str:
-    """The text of a choice in any form, or the arguments of its tool calls."""
+    """Return the text of a choice in any form, or the arguments of its tool calls."""
     inner = choice.get("delta") or choice.get("message") or choice
     calls = inner.get("tool_calls") or ()
     arguments = "".join(call["function"].get("arguments") or "" for call in calls)

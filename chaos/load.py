@@ -1,4 +1,4 @@
-"""The client: sends what the plan says and writes down what it saw, nothing more."""
+"""Sends what the plan says and records what the client sees."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ KEY = "chaos-key-0123456789"
 Kind = Literal[
     "complete", "error frame", "error status", "left", "refused", "no answer", "broken", "stuck"
 ]
-_PATIENCE = 40.0  # seconds; whatever takes longer hangs
+_LONGEST = 40.0  # seconds; whatever takes longer hangs
 
 
 @dataclass
 class Outcome:
-    """What a client saw of its request.
+    """Records what a client saw of its request.
 
     began, ended: monotonic seconds. size: bytes of the body. finish: the `finish_reason`.
-    faults: a sentence each for what no answer may have.
+    faults: one sentence for each thing that no answer may have.
     """
 
     request: PlannedRequest
@@ -71,7 +71,7 @@ class Client:
                 group.create_task(self.send(request))
 
     async def keep_streaming(self, make: Callable[[], PlannedRequest], until: float) -> None:
-        """One request after the other until a moment (monotonic)."""
+        """Send one request after the other until a moment (monotonic)."""
         while time.monotonic() < until:
             outcome = await self.send(make())
             if outcome.kind == "refused":
@@ -82,7 +82,7 @@ class Client:
         outcome = Outcome(request, time.monotonic())
         self._outcomes.append(outcome)
         try:
-            async with asyncio.timeout(request.leaves or _PATIENCE):
+            async with asyncio.timeout(request.leaves or _LONGEST):
                 await self._ask(request, outcome)
         except TimeoutError:
             outcome.kind = "stuck" if request.leaves is None else "left"

@@ -1,7 +1,7 @@
-"""A step for the gateway under test that sees what cannot be seen from outside.
+"""Provides a middleware that shows what cannot be seen from outside the gateway under test.
 
-In config.yaml: `"chaos.middleware:Inside": {journal: /path}`. Only for these runs: what it tells it
-tells without a key, and it looks into the pool of accounts.
+In config.yaml: `"chaos.middleware:Inside": {journal: /path}`. Use it only in these runs: it answers
+without a key, and it reads the pool of accounts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Inside:
         self._file = -1
 
     async def lifespan(self, _: web.Application) -> AsyncIterator[None]:
-        """Holds the journal open."""
+        """Keep the journal open while the application runs."""
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         yield
         os.close(self._file)

@@ -1,4 +1,4 @@
-"""The second part of `make chaos`: several accounts that fail in storms, pause and come back."""
+"""Runs the second part of `make chaos`: several accounts that fail in storms and come back."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import time
 from pathlib import Path
 
+from chaos.environment import ChaosEnvironment, open_environment
 from chaos.fault_schedule import storms
 from chaos.plan import Planner
 from chaos.processes import Measures
 from chaos.records.outages import Outages
-from chaos.records.reconciliation import Books
-from chaos.result import ChaosResult, compared, exits, of_books, struck
-from chaos.stage import ChaosStage, stage
+from chaos.records.reconciliation import Reconciliation
+from chaos.result import ChaosResult, compared, count_faults, exits, of_records
 
 KINDS = {"stream": 8, "whole": 8, "tools": 3, "completion": 4, "leave": 3, "stop": 1}
 _RATIO = 0.2
@@ -24,50 +24,53 @@ _POOL = {
 }
 _SLOTS = 0.2  # of an account, for each request a second: too few when others pause
 _WARM_UP = 1.0  # seconds
-_PATIENCE = 30.0  # seconds in which every account has to be back, with requests to try it
+_LONGEST = 30.0  # seconds in which every account has to be back, with requests to try it
 _LENT = 1.0  # repeats that the budget lends at the start
 _SAVED = 10.0  # repeats that can be saved up
-_ORDER = 1.5  # repeats by which the books' order may differ from the gateway's
+_ORDER = 1.5  # repeats by which the records' order may differ from the gateway's
 
 
 async def pauses(
     seconds: float, *, rate: float, seed: int, folder: Path, every: float = 6.0
 ) -> ChaosResult:
-    """One run. every: seconds from storm to storm. Raises chaos.processes.Failed."""
-    slots = max(1, round(rate * _SLOTS))
-    async with stage(folder, pool={**_POOL, "max_concurrent": slots}) as play:
-        await play.send(Planner(seed, name="calm").at_rate(rate, _WARM_UP, KINDS))
-        before = await play.measure()
-        planner = Planner(seed, name="storm", trouble=storms(seconds, every), longest=1.5)
-        await play.send(planner.at_rate(rate, seconds, KINDS))
-        back = await _all_back(play, Planner(seed, name="probe"))
-        after = await play.measure()
-        books, outages = await play.close_books()
+    """Run the part once. every: seconds from storm to storm.
 
-        result = of_books(books)
-        result += struck(play.proxy.strikes, ())
+    Raises chaos.processes.ProcessFailed when the run cannot be made.
+    """
+    slots = max(1, round(rate * _SLOTS))
+    async with open_environment(folder, pool={**_POOL, "max_concurrent": slots}) as environment:
+        await environment.send(Planner(seed, name="calm").at_rate(rate, _WARM_UP, KINDS))
+        before = await environment.measure()
+        planner = Planner(seed, name="storm", trouble=storms(seconds, every), longest=1.5)
+        await environment.send(planner.at_rate(rate, seconds, KINDS))
+        back = await _all_back(environment, Planner(seed, name="probe"))
+        after = await environment.measure()
+        records, outages = await environment.collect_records()
+
+        result = of_records(records)
+        result += count_faults(environment.proxy.fault_counts, ())
         result += accounts_back(outages, after, back)
-        result += waited(books)
-        result += within_budget(books)
-        result += exits(play.gateway)
+        result += waited(records)
+        result += within_budget(records)
+        result += exits(environment.gateway)
         result += compared(before, after, memory=False)
         return result
 
 
-async def _all_back(play: ChaosStage, planner: Planner) -> float:
+async def _all_back(environment: ChaosEnvironment, planner: Planner) -> float:
     """Seconds until no account pauses any more; a small request now and then may try them."""
     began = time.monotonic()
-    while (waited := time.monotonic() - began) < _PATIENCE:
-        held = await play.gateway.held()
+    while (waited := time.monotonic() - began) < _LONGEST:
+        held = await environment.gateway.held()
         if set(held["accounts"].values()) == {"healthy"}:
             break
-        await play.send([planner.request("whole")])
+        await environment.send([planner.request("whole")])
         await asyncio.sleep(0.1)
     return waited
 
 
 def accounts_back(outages: Outages, after: Measures, back: float) -> ChaosResult:
-    """They paused, for failures and for 429, and all of them are back."""
+    """Check that accounts paused, for failures and for 429, and that all of them are back."""
     result = ChaosResult()
     states = ", ".join(f"{name} {state}" for name, state in sorted(after.accounts.items()))
     lasting = [f"{name} is {state}" for name, state in after.accounts.items() if state != "healthy"]
@@ -83,25 +86,27 @@ def accounts_back(outages: Outages, after: Measures, back: float) -> ChaosResult
     return result
 
 
-def waited(books: Books) -> ChaosResult:
-    """Requests had to wait for a slot."""
+def waited(records: Reconciliation) -> ChaosResult:
+    """Check that requests had to wait for a slot."""
     result = ChaosResult()
     waits = [
         line["queued_ms"]
-        for entry in books.entries.values()
+        for entry in records.entries.values()
         for line in entry.lines
         if line.get("queued_ms")
     ]
     untried = [] if waits else ["nobody had to wait for a slot"]
-    result.add("waits in line", str(len(waits)), f"up to {max(waits, default=0):.0f} ms", untried)
+    result.add("waits in queue", str(len(waits)), f"up to {max(waits, default=0):.0f} ms", untried)
     return result
 
 
-def within_budget(books: Books) -> ChaosResult:
-    """What was asked twice, tokens renewed aside, is within the budget of repeats: at no time
-    more than requests have earned and calm times have saved."""
+def within_budget(records: Reconciliation) -> ChaosResult:
+    """Check that repeats, those with renewed tokens aside, are within the retry budget.
+
+    At no time are there more than requests have earned and calm times have saved.
+    """
     events = []  # when, and what it adds to the budget
-    for entry in books.entries.values():
+    for entry in records.entries.values():
         events += [(arrival.began, _RATIO) for arrival in entry.arrivals]
         pairs = zip(entry.exchanges, entry.exchanges[1:], strict=False)
         events += [(after.began, -1.0) for before, after in pairs if before.status != 401]

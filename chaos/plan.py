@@ -1,4 +1,4 @@
-"""What is sent when, and what happens to the gateway meanwhile: all of it from one seed."""
+"""Plans what is sent when, and what happens to the gateway meanwhile, all from one seed."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _TOOL = {
 
 @dataclass(frozen=True)
 class PlannedRequest:
-    """One request to be sent.
+    """Describes one request to be sent.
 
-    at: seconds after the beginning. expected: the text, or the JSON of the tool's arguments,
-    of a whole answer; None when it cannot be known. leaves: seconds after which the client
-    goes away. cut: the answer ends before the upstream's does, by a stop string.
+    at: seconds after the beginning. expected: the text of a whole answer, or the JSON of the tool's
+    arguments; None when it cannot be known. leaves: seconds after which the client leaves. cut: the
+    answer ends before the upstream's does, by a stop string.
     """
 
     tag: str
@@ -60,7 +60,7 @@ class PlannedRequest:
 
 @dataclass(frozen=True)
 class Event:
-    """What happens to the gateway: `reload`, `restart`, `kill` or `idle` (connections drop)."""
+    """Describes an event: `reload`, `restart`, `kill` or `idle` (idle connections are reset)."""
 
     at: float
     kind: str
@@ -69,8 +69,8 @@ class Event:
 class Planner:
     """Draws requests.
 
-    seed: the same one gives the same requests. name: begins their tags. trouble: what goes
-    wrong. longest: seconds that the longest stream takes.
+    seed: the same one gives the same requests. name: begins their tags. trouble: the schedule of
+    faults. longest: seconds that the longest stream takes.
     """
 
     def __init__(
@@ -85,13 +85,13 @@ class Planner:
     def at_rate(
         self, per_second: float, seconds: float, kinds: dict[str, int]
     ) -> Iterator[PlannedRequest]:
-        """Requests that begin evenly over a time; kinds: with their weights."""
+        """Return requests that begin evenly over a time; kinds: with their weights."""
         for index in range(int(per_second * seconds)):
             (kind,) = self._random.choices(list(kinds), list(kinds.values()))
             yield self.request(kind, (index + self._random.random()) / per_second)
 
     def request(self, kind: str, at: float = 0.0) -> PlannedRequest:
-        """The next one: a `stream`, `whole`, `tools`, `completion`, `leave` or `stop`."""
+        """Return the next request: `stream`, `whole`, `tools`, `completion`, `leave` or `stop`."""
         self._number += 1
         tag = f"{self._name}-{self._number:06d}"
         trouble = self._trouble(self._random, kind, at)
@@ -139,9 +139,9 @@ class Planner:
 
 
 def events(seed: int, seconds: float, every: float, kinds: tuple[str, ...]) -> list[Event]:
-    """What happens to the gateway: each kind in turn, in the first two thirds of the time.
+    """Return what happens to the gateway: each kind in turn, in the first two thirds of the time.
 
-    The last third belongs to one process, whose descriptors and memory are looked at.
+    In the last third one process runs, whose descriptors and memory are measured.
     """
     draw = random.Random(f"events {seed}")
     happens = []

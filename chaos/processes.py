@@ -1,4 +1,4 @@
-"""The gateway and the emulator as processes: started, signalled, looked at in /proc."""
+"""Runs the gateway and the emulator as processes: starts, signals and measures them (/proc)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PASSWORD = "correct horse"
 ACCOUNTS = ("first_user", "second_user", "third_user")
 
 
-# With accounts that never pause, for which the faults of one request strike no other.
+# With accounts that never pause, for which the faults of one request affect no other.
 NO_PAUSES: Mapping[str, Any] = {
     "max_concurrent": 200,
     "max_completions": 50,
@@ -38,15 +38,15 @@ NO_PAUSES: Mapping[str, Any] = {
 
 
 class ProcessFailed(Exception):
-    """The run cannot go on; the text says why."""
+    """Reports that the run cannot go on; the text says why."""
 
 
 @dataclass(frozen=True)
 class RestartWindow:
-    """A time in which the gateway was being restarted or killed, or idle connections ended.
+    """Describes a time in which the gateway was restarted or killed, or idle connections ended.
 
-    begin, end: monotonic seconds. pid: of the process to which it happened. grace: seconds
-    that requests under way have to end.
+    begin, end: monotonic seconds. pid: of the process to which it happened. grace: seconds that
+    open requests have to end.
     """
 
     kind: str
@@ -58,10 +58,9 @@ class RestartWindow:
 
 @dataclass(frozen=True)
 class Measures:
-    """A quiet process: descriptors, tasks by name, resident bytes.
+    """Holds what an idle process has: descriptors, tasks by name, resident bytes.
 
-    slots: of all accounts that are taken. queued: requests in line for one. accounts: the
-    state of each.
+    slots: slots of all accounts in use. queued: requests in the queue. accounts: the state of each.
     """
 
     descriptors: int
@@ -73,7 +72,7 @@ class Measures:
 
 
 class EmulatorProcess:
-    """The emulator; an async context manager."""
+    """Runs the emulator; an async context manager."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -91,7 +90,7 @@ class EmulatorProcess:
         await _end(self._process)
 
     async def calls(self) -> list[dict[str, Any]]:
-        """Its book."""
+        """Return the calls that the emulator recorded."""
         async with (
             aiohttp.ClientSession() as http,
             http.get(f"http://127.0.0.1:{self.port}/_emulator/calls") as response,
@@ -101,9 +100,9 @@ class EmulatorProcess:
 
 
 class ChaosGateway:
-    """The gateway, restarted on the same port; an async context manager.
+    """Runs the gateway, restarted on the same port; an async context manager.
 
-    pool: settings of `fitten.pool`. windows: when it was away or going away. statuses: of its
+    pool: settings of `fitten.pool`. windows: when it was away or about to stop. statuses: of its
     exits after SIGTERM.
     """
 
@@ -142,23 +141,23 @@ class ChaosGateway:
 
     @property
     def journal(self) -> Path:
-        """What `chaos.middleware` wrote."""
+        """Return the path of the journal that `chaos.middleware` writes."""
         return self._folder / "journal"
 
     @property
     def logs(self) -> list[Path]:
-        """What each process wrote, the first one's first."""
+        """Return the log of each process, the first one's first."""
         return [self._log(number) for number in range(1, self._number + 1)]
 
     @property
     def reloads(self) -> bool:
-        """Whether SIGHUP means anything to it but its end (proc(5), SigCgt)."""
+        """Return whether the process handles SIGHUP (proc(5), SigCgt)."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
         return bool(int(caught.split()[1], 16) >> (signal.SIGHUP - 1) & 1)
 
     async def reload(self) -> None:
-        """Have it read its configuration again. Raises Failed when it does not."""
+        """Make it read its configuration again. Raises ProcessFailed when it does not."""
         before = self._reloaded()
         self._process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + _LONGEST_WAIT
@@ -172,20 +171,20 @@ class ChaosGateway:
         return self._log(self._number).read_bytes().count(b'"event":"reloaded"')
 
     async def restart(self) -> None:
-        """SIGTERM, wait for the end, start again."""
+        """Send SIGTERM, wait for the end, start again."""
         await self._away("restart", signal.SIGTERM)
 
     async def kill(self) -> None:
-        """SIGKILL, start again."""
+        """Send SIGKILL, start again."""
         await self._away("kill", signal.SIGKILL)
 
     async def stop(self) -> None:
-        """SIGTERM, for the last time."""
+        """Send SIGTERM for the last time."""
         self._process.send_signal(signal.SIGTERM)
         self.statuses.append(await self._exit_status())
 
     async def measure(self) -> Measures:
-        """How much it holds, once that has stopped changing."""
+        """Return what it holds, once that has stopped changing."""
         seen, before = self._descriptors(), -1
         for _ in range(10):
             if seen == before:
@@ -196,12 +195,12 @@ class ChaosGateway:
         return Measures(seen, memory=self.memory(), **held)
 
     def memory(self) -> int:
-        """Resident bytes."""
+        """Return the resident memory in bytes."""
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def check(self) -> None:
-        """Raises Failed when it has ended by itself."""
+        """Raise ProcessFailed when it has ended by itself."""
         if self._process.returncode is not None:
             raise ProcessFailed(f"the gateway ended with status {self._process.returncode}")
 
@@ -236,7 +235,7 @@ class ChaosGateway:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     async def held(self) -> dict[str, Any]:
-        """What `chaos.middleware` tells."""
+        """Return what `chaos.middleware` reports."""
         async with (
             aiohttp.ClientSession() as http,
             http.get(f"http://127.0.0.1:{self.port}/v1/models", headers={HEADER: "1"}) as response,
@@ -270,7 +269,7 @@ class ChaosGateway:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """Return a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
 
@@ -290,7 +289,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 async def _answers(process: asyncio.subprocess.Process, url: str, log: Path) -> None:
-    """Return when a GET is answered with 200. Raises Failed."""
+    """Return when a GET is answered with 200. Raises ProcessFailed."""
     deadline = time.monotonic() + _LONGEST_WAIT
     async with aiohttp.ClientSession() as http:
         while time.monotonic() < deadline and process.returncode is None:
@@ -309,7 +308,7 @@ def _tail(log: Path) -> str:
 
 
 def log_lines(files: list[Path]) -> list[dict[str, Any]]:
-    """The JSON lines of all processes; what is no JSON is a line with the event `not json`."""
+    """Return the JSON lines of all processes; other lines have the event `not json`."""
     lines: list[dict[str, Any]] = []
     for number, file in enumerate(files, 1):
         for raw in file.read_bytes().splitlines():

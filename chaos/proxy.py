@@ -1,6 +1,6 @@
-"""A TCP proxy between the gateway and Fitten's emulator that breaks what it is told to break.
+"""Runs a TCP proxy between the gateway and the emulator that breaks connections on request.
 
-It keeps a book of its own, an entry for each exchange, and numbers them for the emulator's.
+It records each exchange, and numbers the exchanges for the emulator's record.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GARBAGE = b"\r\n\x00\xffnot HTTP\r\n"
 class Proxy:
     """Listens on a port of its own and forwards to `target`; an async context manager.
 
-    exchanges: all of them in their order. strikes: how often each kind of fault came true.
+    exchanges: all of them in their order. fault_counts: how often each kind of fault happened.
     """
 
     def __init__(self, target: int) -> None:
@@ -36,7 +36,7 @@ class Proxy:
         self._links: dict[asyncio.Task[None], _Link] = {}
         self._seen: Counter[str] = Counter()
         self.exchanges: list[ChaosExchange] = []
-        self.strikes: Counter[str] = Counter()
+        self.fault_counts: Counter[str] = Counter()
 
     async def __aenter__(self) -> Proxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -51,13 +51,13 @@ class Proxy:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Return the port on which it listens."""
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def open(self) -> int:
-        """How many connections it holds."""
+        """Return how many connections are open."""
         return len(self._links)
 
     def drop_idle(self, *, hard: bool = False) -> int:
@@ -73,7 +73,7 @@ class Proxy:
             link.drop(hard=False)
 
     def enter(self, request: bytes) -> ChaosExchange:
-        """Write down a request. Its fault is that for which it asks, unless it has had it."""
+        """Record a request. Its fault is the one that it asks for, unless it has had it."""
         tag, fault = read(_readable(request))
         target = request.split(b" ", 2)[1].decode("latin-1")
         exchange = ChaosExchange(len(self.exchanges), target, tag)
@@ -83,10 +83,10 @@ class Proxy:
         self.exchanges.append(exchange)
         return exchange
 
-    def struck(self, exchange: ChaosExchange, fault: ChaosFault) -> None:
-        """Write down that a fault came true."""
-        self.strikes[fault.kind] += 1
-        exchange.struck = True
+    def count_fault(self, exchange: ChaosExchange, fault: ChaosFault) -> None:
+        """Record that a fault happened."""
+        self.fault_counts[fault.kind] += 1
+        exchange.happened = True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -143,7 +143,7 @@ class _Link:
             exchange.dropped = self._dropped
             fault = exchange.fault
             if fault is not None and fault.kind == "refuse":
-                self._proxy.struck(exchange, fault)
+                self._proxy.count_fault(exchange, fault)
                 _reset(self._near[1])
                 return
             line, rest = request.split(b"\r\n", 1)
@@ -158,12 +158,12 @@ class _Link:
                 await self._pass(data)
             elif exchange.fault.kind == "trickle":
                 await self._trickle(data, exchange, exchange.fault)
-            elif exchange.struck or exchange.passed + len(data) <= exchange.fault.at:
+            elif exchange.happened or exchange.passed + len(data) <= exchange.fault.at:
                 await self._pass(data)
             else:
                 cut = exchange.fault.at - exchange.passed
                 await self._pass(data[:cut])
-                if not await self._strike(exchange, exchange.fault):
+                if not await self._perform(exchange, exchange.fault):
                     return
                 await self._pass(data[cut:])
 
@@ -178,15 +178,15 @@ class _Link:
         await self._near[1].drain()
 
     async def _trickle(self, data: bytes, exchange: ChaosExchange, fault: ChaosFault) -> None:
-        if not exchange.struck:
-            self._proxy.struck(exchange, fault)
+        if not exchange.happened:
+            self._proxy.count_fault(exchange, fault)
         for start in range(0, len(data), 5):
             await self._pass(data[start : start + 5])
             await asyncio.sleep(0.001)
 
-    async def _strike(self, exchange: ChaosExchange, fault: ChaosFault) -> bool:
-        """Do it; whether the answer goes on."""
-        self._proxy.struck(exchange, fault)
+    async def _perform(self, exchange: ChaosExchange, fault: ChaosFault) -> bool:
+        """Do it; return whether the answer goes on."""
+        self._proxy.count_fault(exchange, fault)
         if fault.kind == "stall":
             await asyncio.sleep(_STALL)
         elif fault.kind == "garbage":

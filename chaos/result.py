@@ -1,4 +1,4 @@
-"""What a run found, as rows of its table and as sentences about what must not be."""
+"""Builds what a run found: rows of its table, and sentences about what must not be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Self
 
 from chaos.processes import ChaosGateway, Measures
 from chaos.records.checks import check, lost_line
-from chaos.records.reconciliation import Books
+from chaos.records.reconciliation import Reconciliation
 from chaos.table import Row, show
 
 _GROWTH = 1.15  # of a quiet process's memory, from the warm one's to that at the end
@@ -19,13 +19,13 @@ _MOST_FAULTS = 40  # that are printed
 
 @dataclass
 class ChaosResult:
-    """faults: a sentence each for what does not add up; with none the run is a good one."""
+    """Holds rows and faults: one sentence for each thing that is wrong; a good run has none."""
 
     rows: list[Row] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def add(self, name: str, count: str, found: str, faults: Iterable[str] = ()) -> None:
-        """A row, and what is wrong with it."""
+        """Add a row, and what is wrong with it."""
         wrong = list(faults)
         self.rows.append(Row(name, count, found, not wrong))
         self.faults += wrong
@@ -36,7 +36,7 @@ class ChaosResult:
         return self
 
     def named(self, part: str) -> ChaosResult:
-        """The same as a part of a larger run."""
+        """Return the same as a part of a larger run."""
         rows = [replace(row, name=f"{part} {row.name}") for row in self.rows]
         return ChaosResult(rows, [f"{part}: {fault}" for fault in self.faults])
 
@@ -50,44 +50,44 @@ class ChaosResult:
         return 1 if self.faults else 0
 
 
-def of_books(books: Books) -> ChaosResult:
-    """The requests by kind, and whether all books agree."""
+def of_records(records: Reconciliation) -> ChaosResult:
+    """Return the requests by kind, and whether all records agree."""
     result = ChaosResult()
     wrong = {
         tag: [f"{tag} ({entry}): {fault}" for fault in found]
-        for tag, entry in books.entries.items()
+        for tag, entry in records.entries.items()
         if (found := check(entry))
     }
-    result.add("requests", str(len(books.entries)), _counted(_kinds(books)))
-    for kind, seen in books.outcomes.items():
-        of_kind = [tag for tag in wrong if books.entries[tag].outcome.request.kind == kind]
+    result.add("requests", str(len(records.entries)), _counted(_kinds(records)))
+    for kind, seen in records.outcomes.items():
+        of_kind = [tag for tag in wrong if records.entries[tag].outcome.request.kind == kind]
         faults = [fault for tag in of_kind for fault in wrong[tag]]
         result.add(f"  {kind}", str(seen.total()), _counted(seen), faults)
-    entries = books.entries.values()
+    entries = records.entries.values()
     lost = sum(not entry.lines and lost_line(entry) for entry in entries)
-    count = len(books.faults) + sum(map(len, wrong.values()))
+    count = len(records.faults) + sum(map(len, wrong.values()))
     verdict = f"{count} do not agree" if count else "client, arrivals, log, proxy, emulator agree"
-    result.add("books", str(len(entries)), verdict, books.faults)
+    result.add("books", str(len(entries)), verdict, records.faults)
     result.rows[-1] = Row("books", str(len(entries)), verdict, not count)
     arrived = sum(map(bool, (entry.arrivals for entry in entries)))
     lines = sum(len(entry.lines) for entry in entries)
     result.add("log lines", str(lines), f"of {arrived} arrivals; {lost} died in kills")
-    result += _sessions(books)
+    result += _sessions(records)
     asked = sum(len(entry.exchanges) for entry in entries)
     result.add("upstream calls", str(asked), f"{sum(len(e.calls) for e in entries)} arrived there")
     return result
 
 
-def _sessions(books: Books) -> ChaosResult:
+def _sessions(records: Reconciliation) -> ChaosResult:
     """No more logins than accounts and ends of their processes want, no more refreshes than
     tokens were refused."""
     result = ChaosResult()
-    logins = [e for e in books.others if e.target.startswith("/codeuser/auth/login")]
-    refreshes = [e for e in books.others if e.target.startswith("/codeuser/auth/refresh")]
-    refused = sum(e.status == 401 for entry in books.entries.values() for e in entry.exchanges)
-    users = {e.user for entry in books.entries.values() for e in entry.exchanges}
+    logins = [e for e in records.others if e.target.startswith("/codeuser/auth/login")]
+    refreshes = [e for e in records.others if e.target.startswith("/codeuser/auth/refresh")]
+    refused = sum(e.status == 401 for entry in records.entries.values() for e in entry.exchanges)
+    users = {e.user for entry in records.entries.values() for e in entry.exchanges}
     faults = []
-    if (found := sum(not e.lost for e in logins)) > len(users) * (1 + books.kills):
+    if (found := sum(not e.lost for e in logins)) > len(users) * (1 + records.kills):
         faults.append(f"{found} logins for {len(users)} accounts")
     if (found := sum(not e.lost for e in refreshes)) > refused:
         faults.append(f"{found} refreshes for {refused} refused tokens")
@@ -96,9 +96,9 @@ def _sessions(books: Books) -> ChaosResult:
     return result
 
 
-def _kinds(books: Books) -> Counter[str]:
+def _kinds(records: Reconciliation) -> Counter[str]:
     seen: Counter[str] = Counter()
-    for counts in books.outcomes.values():
+    for counts in records.outcomes.values():
         seen.update(counts)
     return seen
 
@@ -107,16 +107,16 @@ def _counted(seen: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in seen.most_common())
 
 
-def struck(strikes: Counter[str], wanted: Iterable[str]) -> ChaosResult:
-    """How often each fault came true; those that never did leave something untried."""
+def count_faults(happened: Counter[str], wanted: Iterable[str]) -> ChaosResult:
+    """Count how often each fault happened; one that never did was not tested."""
     result = ChaosResult()
-    missing = [f"the fault {kind!r} never came true" for kind in wanted if not strikes[kind]]
-    result.add("faults", str(strikes.total()), _counted(strikes), missing)
+    missing = [f"the fault {kind!r} never came true" for kind in wanted if not happened[kind]]
+    result.add("faults", str(happened.total()), _counted(happened), missing)
     return result
 
 
 def exits(gateway: ChaosGateway) -> ChaosResult:
-    """The exit statuses."""
+    """Check the exit statuses."""
     result = ChaosResult()
     statuses = ", ".join(map(str, gateway.statuses))
     well = not any(gateway.statuses)
@@ -126,9 +126,9 @@ def exits(gateway: ChaosGateway) -> ChaosResult:
 
 
 def compared(before: Measures, after: Measures, *, memory: bool) -> ChaosResult:
-    """A quiet process before and after.
+    """Compare an idle process before and after the load.
 
-    memory: whether that of the quiet process counts.
+    memory: whether the memory of the idle process counts.
     """
     result = ChaosResult()
     result.add(*_more("descriptors", before.descriptors, after.descriptors))

@@ -1,8 +1,7 @@
-"""`python -m chaos.run`: faults, reloads, restarts and kills under load; then the books.
+"""Runs `make chaos`: faults, reloads, restarts and kills under load; then the reconciliation.
 
-Prints one table; exit status 1 when anything does not add up. The first four fifths of the
-time belong to blows at the gateway (`chaos.faults_run`), the last to accounts that pause
-(`chaos.pauses_run`).
+Prints one table; exit status 1 when anything does not agree. In the first four fifths of the time
+things happen to the gateway (`chaos.faults_run`), in the rest accounts pause (`chaos.pauses_run`).
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from chaos.faults_run import blows
+from chaos.faults_run import events_run
 from chaos.pauses_run import pauses
 from chaos.processes import ProcessFailed
 from chaos.result import ChaosResult
 
-_BLOWS = 0.8  # of the time
+_EVENTS_SHARE = 0.8  # of the time
 
 Part = Coroutine[Any, Any, ChaosResult]
 
 
 async def chaos(first: Part, second: Part) -> ChaosResult:
-    """Both parts, one after the other, as one result."""
+    """Run both parts, one after the other, as one result."""
     try:
         result = (await first).named("blows")
         result += (await second).named("pauses")
@@ -36,23 +35,27 @@ async def chaos(first: Part, second: Part) -> ChaosResult:
 
 
 def long(minutes: float, *, rate: float, every: float, seed: int, folder: Path) -> ChaosResult:
-    """The whole run."""
+    """Run for this many minutes."""
     seconds = minutes * 60
-    blows_folder, pauses_folder = _folders(folder)
+    events_folder, pauses_folder = _folders(folder)
     return asyncio.run(
         chaos(
-            blows(seconds * _BLOWS, rate=rate, every=every, seed=seed, folder=blows_folder),
-            pauses(seconds * (1 - _BLOWS), rate=rate, seed=seed, folder=pauses_folder),
+            events_run(
+                seconds * _EVENTS_SHARE, rate=rate, every=every, seed=seed, folder=events_folder
+            ),
+            pauses(seconds * (1 - _EVENTS_SHARE), rate=rate, seed=seed, folder=pauses_folder),
         )
     )
 
 
 def short(*, rate: float, seed: int, folder: Path) -> ChaosResult:
-    """The same in twenty seconds of load, with every blow once."""
-    blows_folder, pauses_folder = _folders(folder)
+    """Run with twenty seconds of load and every kind of event once."""
+    events_folder, pauses_folder = _folders(folder)
     return asyncio.run(
         chaos(
-            blows(13.0, rate=rate, every=2.1, seed=seed, folder=blows_folder, drain_timeout=2.0),
+            events_run(
+                13.0, rate=rate, every=2.1, seed=seed, folder=events_folder, drain_timeout=2.0
+            ),
             pauses(8.0, rate=rate, every=1.6, seed=seed, folder=pauses_folder),
         )
     )
@@ -71,8 +74,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--rate", type=float, default=25.0, help="requests a second (25)")
     parser.add_argument("--seed", type=int, default=1, help="the same requests and faults again")
-    parser.add_argument("--every", type=float, default=12.0, help="seconds between blows (12)")
-    parser.add_argument("--short", action="store_true", help="under a minute, every blow once")
+    parser.add_argument("--every", type=float, default=12.0, help="seconds between events (12)")
+    parser.add_argument(
+        "--short", action="store_true", help="under a minute, every kind of event once"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the logs; else they go")
     given = parser.parse_args()
 

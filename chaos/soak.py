@@ -1,7 +1,7 @@
-"""`python -m chaos.soak`: many streams and short requests for a long time; memory must stay.
+"""Runs `make soak`: many streams and short requests for a long time; memory must not grow.
 
-Prints one table with a line for each part of the time; exit status 1 when memory has grown or
-the books do not agree.
+Prints one table with a line for each part of the time; exit status 1 when memory has grown or the
+records do not agree.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from chaos.environment import ChaosEnvironment, open_environment
 from chaos.fault_schedule import mixed
 from chaos.load import Client, Outcome
 from chaos.plan import PlannedRequest, Planner
 from chaos.processes import ChaosGateway, ProcessFailed
-from chaos.result import ChaosResult, compared, exits, of_books, struck
-from chaos.stage import ChaosStage, stage
+from chaos.result import ChaosResult, compared, count_faults, exits, of_records
 
 _SHORT = {"whole": 6, "completion": 3, "tools": 2, "leave": 2, "stop": 1}
 _FAULTS = 0.02
@@ -39,31 +39,33 @@ async def soak(
     settled: float,
     growth: float,
 ) -> ChaosResult:
-    """One run.
+    """Run the soak once.
 
-    settled: the moment, in seconds, whose memory is the measure of that at the end. growth:
-    what the latter may be of the former.
+    settled: the moment, in seconds, whose memory is compared with that at the end.
+    growth: the largest allowed ratio of the two.
 
-    Raises chaos.processes.Failed when it cannot be made.
+    Raises chaos.processes.ProcessFailed when the run cannot be made.
     """
-    async with stage(folder) as play:
-        before = await play.measure()
-        memory = asyncio.create_task(_watch(play.gateway, seconds))
-        await _load(play, seconds, streams, rate, seed)
+    async with open_environment(folder) as environment:
+        before = await environment.measure()
+        memory = asyncio.create_task(_watch(environment.gateway, seconds))
+        await _load(environment, seconds, streams, rate, seed)
         samples = await memory
-        after = await play.measure()
-        books, _ = await play.close_books()
+        after = await environment.measure()
+        records, _ = await environment.collect_records()
 
-        result = of_books(books)
-        result += struck(play.proxy.strikes, ())
-        result += _carried(play.outcomes, seconds, streams)
-        result += exits(play.gateway)
+        result = of_records(records)
+        result += count_faults(environment.proxy.fault_counts, ())
+        result += _carried(environment.outcomes, seconds, streams)
+        result += exits(environment.gateway)
         result += _memory(samples, settled, seconds, growth)
         result += compared(before, after, memory=False)
         return result
 
 
-async def _load(play: ChaosStage, seconds: float, streams: int, rate: float, seed: int) -> None:
+async def _load(
+    environment: ChaosEnvironment, seconds: float, streams: int, rate: float, seed: int
+) -> None:
     longest = min(_LONGEST, seconds / 5)
     long = Planner(seed, name="long", trouble=mixed(_FAULTS), longest=longest)
     brief = Planner(seed, name="short", trouble=mixed(_FAULTS), longest=1.0)
@@ -71,7 +73,10 @@ async def _load(play: ChaosStage, seconds: float, streams: int, rate: float, see
     def stream() -> PlannedRequest:
         return long.request("stream")
 
-    async with Client(play.gateway.port, play.outcomes) as client, asyncio.TaskGroup() as group:
+    async with (
+        Client(environment.gateway.port, environment.outcomes) as client,
+        asyncio.TaskGroup() as group,
+    ):
         until = time.monotonic() + seconds
         group.create_task(client.send_all(brief.at_rate(rate, seconds, _SHORT)))
         for _ in range(streams):

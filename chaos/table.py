@@ -1,4 +1,4 @@
-"""The one table that a run prints."""
+"""Prints the table of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WIDTH = 70
 
 @dataclass(frozen=True)
 class Row:
-    """A line: what was looked at, how much of it, what was found, whether that is as it must be."""
+    """Holds a line: what was checked, how much of it, what was found, whether that is good."""
 
     name: str
     count: str
@@ -19,7 +19,7 @@ class Row:
 
 
 def show(rows: list[Row]) -> str:
-    """The rows as text; long findings are continued on lines of their own."""
+    """Return the rows as text; long findings are continued on lines of their own."""
     names = max(len(row.name) for row in rows)
     counts = max(len(row.count) for row in rows)
     lines = []

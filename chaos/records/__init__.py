@@ -1,1 +1,1 @@
-"""What was written down during a run, and whether all of it agrees."""
+"""Holds what was recorded during a run, and checks that all of it agrees."""

@@ -1,6 +1,6 @@
-"""What must be true of one request, whatever went wrong: a sentence for each thing that is not.
+"""Checks what must be true of one request: one sentence for each thing that is not.
 
-No tolerance without a cause that is in a book: a fault that came true, a restart, a kill.
+Every exception needs a cause in a record: a fault that happened, a restart, a kill.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chaos.records.reconciliation import Entry
 
 LOG_LAG = 1.0  # seconds by which a line may be behind; it is lost when the process is killed
 _CLOSE_LAG = 1.5  # seconds until the emulator knows that nobody listens any more
-_LONG_WAIT = 3000  # milliseconds in line, of the 4000 that a first piece may take
+_LONG_WAIT = 3000  # milliseconds in the queue, of the 4000 that a first piece may take
 _HASTE = 0.2  # seconds by which an end may be early
 _EARLY = 1.0  # seconds in which a client may be gone before its request arrived
 
@@ -28,7 +28,7 @@ _ELSEWHERE = frozenset({403, 429, 502, 503, 504})
 
 
 def check(entry: Entry) -> list[str]:
-    """What is wrong with a request."""
+    """Return what is wrong with a request."""
     return [
         *entry.outcome.faults,
         *_arrival(entry),
@@ -41,7 +41,7 @@ def check(entry: Entry) -> list[str]:
 
 
 def lost_line(entry: Entry) -> bool:
-    """Whether its log line may have died with the process: a kill leaves no time to write."""
+    """Return whether its log line may be lost: a kill leaves no time to write."""
     kill, arrival = entry.kill, entry.arrivals[0] if entry.arrivals else None
     if kill is None or arrival is None:
         return False
@@ -83,14 +83,14 @@ def _outcome(entry: Entry) -> Iterator[str]:
             yield "no answer, though nothing happened to the gateway"
         case "broken" if not killed:
             yield "the answer broke off without a word"
-        case "complete" if trouble.breaks and _struck(entry):
+        case "complete" if trouble.breaks and _happened(entry):
             yield "a whole answer, though the upstream's was broken"
         case "error frame" | "error status":
             if not _caused(entry):
                 yield "an error without a cause"
 
 
-def _struck(entry: Entry) -> bool:
+def _happened(entry: Entry) -> bool:
     """Whether the trouble that it was to meet has come."""
     if entry.outcome.request.trouble.fault is None:
         return True

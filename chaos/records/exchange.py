@@ -1,4 +1,4 @@
-"""One exchange between the gateway and Fitten: the proxy's book."""
+"""Records one exchange between the gateway and Fitten, as the proxy saw it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from chaos.fault import HARMLESS, ChaosFault
 
-# The proxy's number of it, for the emulator's book.
+# The proxy's number of it, for the emulator's record.
 HEADER = "X-Chaos-Exchange"
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -20,19 +20,19 @@ ANSWERS = ("/codeapi/chat_auth", "/codeapi/completion")
 
 @dataclass
 class ChaosExchange:
-    """A request, as it passed the proxy, and how its answer passed back.
+    """Records a request that passed the proxy, and how its answer passed back.
 
-    tag: of the request that it was made for; "" for logins and the like. fault: what it asks
-    for, if that is to be done to this one. struck: the fault has come true. forwarded:
-    whether the emulator was sent it. dropped: an idle connection's end took it along. passed:
-    bytes of the answer that the gateway was sent. began: monotonic seconds.
+    tag: of the request that it was made for; "" for logins and the like. fault: the fault to apply
+    to this exchange, if any. happened: whether the fault has happened. forwarded: whether the
+    request was sent to the emulator. dropped: the end of an idle connection ended it. passed: bytes
+    of the answer that were sent to the gateway. began: monotonic seconds.
     """
 
     number: int
     target: str
     tag: str = ""
     fault: ChaosFault | None = None
-    struck: bool = False
+    happened: bool = False
     forwarded: bool = False
     dropped: bool = False
     passed: int = 0
@@ -42,28 +42,28 @@ class ChaosExchange:
 
     @property
     def generates(self) -> bool:
-        """Whether an answer is asked for, not a login or a list."""
+        """Return whether it asks for an answer, not for a login or a list."""
         return self.target.startswith(ANSWERS)
 
     @property
     def user(self) -> str:
-        """The Fitten user it is made for."""
+        """Return the Fitten user it is made for."""
         found = _USER.search(self.target)
         return unquote(found[1] or found[2]) if found else ""
 
     @property
     def harmed(self) -> bool:
-        """Whether a fault has come true that the answer may have suffered from."""
-        return self.struck and self.fault is not None and self.fault.kind not in HARMLESS
+        """Return whether a fault happened that may have damaged the answer."""
+        return self.happened and self.fault is not None and self.fault.kind not in HARMLESS
 
     @property
     def lost(self) -> bool:
-        """Whether the connection ended before the gateway had the head of an answer."""
+        """Return whether the connection ended before the gateway had the head of an answer."""
         ends = self.fault is not None and self.fault.kind in ("refuse", "reset", "close")
-        return self.status == 0 and ((self.struck and ends) or self.dropped)
+        return self.status == 0 and ((self.happened and ends) or self.dropped)
 
     def pass_on(self, data: bytes) -> None:
-        """The gateway is sent this."""
+        """Record that these bytes are sent to the gateway."""
         self.passed += len(data)
         if not self.status and len(self.head) < _MOST_HEAD:
             self.head += data
@@ -72,5 +72,5 @@ class ChaosExchange:
                 self.status, self.head = int(found[1]), b""
 
     def __str__(self) -> str:
-        how = f"{self.fault.kind} " if self.struck and self.fault else ""
+        how = f"{self.fault.kind} " if self.happened and self.fault else ""
         return f"#{self.number} {self.user} {how}{self.status or 'no head'}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass
 class Arrival:
-    """A request in one process. began, ended: monotonic seconds; None while it was at work."""
+    """Records a request in one process. began, ended: monotonic seconds; None while it ran."""
 
     pid: int
     began: float
@@ -16,8 +16,10 @@ class Arrival:
 
 
 def read(path: Path) -> dict[str, list[Arrival]]:
-    """The arrivals by tag; a request that is done with more often than it came has a negative
-    beginning."""
+    """Return the arrivals by tag.
+
+    A request that ended more often than it arrived has a negative beginning.
+    """
     found: dict[str, list[Arrival]] = {}
     for line in path.read_text("ascii").splitlines():
         pid, seconds, sign, tag = line.split(" ")

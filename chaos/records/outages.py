@@ -1,4 +1,4 @@
-"""When each account was out of use, by the gateway's own log."""
+"""Finds in the gateway's log when each account was out of use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CLOCK = 0.3  # seconds by which a line may be later than what it tells
 
 
 class Outages:
-    """The times in which accounts were cooling, dead or on trial.
+    """Holds the times in which accounts were cooling, dead or half open.
 
     accounts: all there are. now: pairs of the wall clock and the monotonic one.
     reasons: how often an account went out of use, by the code of the error.
@@ -45,12 +45,14 @@ class Outages:
 
     @property
     def lasting(self) -> list[str]:
-        """The accounts that never came back."""
+        """Return the accounts that never came back."""
         return [name for name, times in self._times.items() if times and times[-1][1] == math.inf]
 
     def most_out(self, begin: float, end: float) -> float:
-        """The largest part of the accounts, 0 to 1, that was out of use in one moment of a
-        time (monotonic)."""
+        """Return the largest share of the accounts, 0 to 1, that was out of use at one moment.
+
+        The time is monotonic.
+        """
         begin, end = begin - _CLOCK, end + _CLOCK
         starts = (times[0] for account in self._times.values() for times in account)
         moments = [begin, *(start for start in starts if begin <= start <= end)]

@@ -1,6 +1,6 @@
-"""The reconciliation: what the client saw, the log line and the books behind it, one to one.
+"""Reconciles what the client saw with the log line and the other records, one to one.
 
-Five books are kept, each by another hand: the client's (`load`), the gateway's arrivals
+There are five records, each from another source: the client's (`load`), the gateway's arrivals
 (`chaos.middleware`), its log, the proxy's exchanges and the emulator's calls.
 """
 
@@ -24,10 +24,10 @@ _LOUD = ("error", "critical")
 
 @dataclass
 class Entry:
-    """All that is known of one request. windows: what befell the gateway meanwhile.
+    """Holds what all records say of one request. windows: what happened to the gateway meanwhile.
 
-    kill: the end of the process at which it had arrived, at whatever time. out: the largest
-    part of the accounts that was out of use at once meanwhile.
+    kill: the end of the process at which it had arrived, at whatever time. out: the largest share
+    of the accounts that was out of use at once meanwhile.
     """
 
     outcome: Outcome
@@ -40,7 +40,7 @@ class Entry:
     out: float = 0.0
 
     def met(self, *kinds: str) -> bool:
-        """Whether something of these kinds befell the gateway while the request ran."""
+        """Return whether one of these kinds happened to the gateway while the request ran."""
         return any(window.kind in kinds for window in self.windows)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Sources:
-    """The books as they were written. outages: where accounts may be out of use."""
+    """Holds the records as they were written. outages: where accounts may be out of use."""
 
     outcomes: Sequence[Outcome]
     arrivals: Mapping[str, list[Arrival]]
@@ -66,10 +66,10 @@ class Sources:
     outages: Outages | None = None
 
 
-class Books:
-    """Every request of a run by its tag, with what each book says of it.
+class Reconciliation:
+    """Holds every request of a run by its tag, with what each record says of it.
 
-    faults: a sentence for each thing in a book that belongs to no request. others: exchanges
+    faults: one sentence for each thing in a record that belongs to no request. others: exchanges
     for no request, logins and the like. kills: of processes.
     """
 
@@ -97,7 +97,7 @@ class Books:
 
     @property
     def outcomes(self) -> dict[str, Counter[str]]:
-        """How many of each kind of request had which outcome."""
+        """Return how many of each kind of request had which outcome."""
         found: dict[str, Counter[str]] = defaultdict(Counter)
         for entry in self.entries.values():
             found[entry.outcome.request.kind][entry.outcome.kind] += 1
@@ -153,7 +153,7 @@ class Books:
 
 
 def _meanwhile(entry: Entry, windows: Sequence[RestartWindow]) -> list[RestartWindow]:
-    """What befell the gateway between a request's beginning and its end in any book."""
+    """What befell the gateway between a request's beginning and its end in any record."""
     ends = [arrival.ended for arrival in entry.arrivals if arrival.ended is not None]
     begin, end = entry.outcome.began - _CLOCK, max([entry.outcome.ended, *ends]) + _CLOCK
     return [window for window in windows if begin <= window.end and window.begin <= end]

@@ -1,4 +1,4 @@
-"""Books as a run would leave them, made up: one request, of which each book says the same."""
+"""Made-up records of a run: one request, on which all records agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaos.records.checks import check
 from chaos.records.exchange import HEADER, ChaosExchange
 from chaos.records.journal import Arrival
 from chaos.records.outages import Outages
-from chaos.records.reconciliation import Books, Sources
+from chaos.records.reconciliation import Reconciliation, Sources
 
 TAG = "made-up-1"
 PID = 100
@@ -29,7 +29,7 @@ def request(kind: str = "stream", trouble: Trouble = NONE, **more: Any) -> Plann
 
 
 def outcome(kind: Kind = "complete", of: PlannedRequest | None = None, **more: Any) -> Outcome:
-    """By default one that lasted from second 10 to second 11."""
+    """Return an outcome; by default of a request from second 10 to second 11."""
     usual: dict[str, Any] = {
         "complete": {"status": 200, "text": TEXT, "size": 300, "finish": "stop"},
         "error frame": {"status": 200, "code": "upstream_truncated", "text": "the", "size": 300},
@@ -40,7 +40,7 @@ def outcome(kind: Kind = "complete", of: PlannedRequest | None = None, **more: A
 
 
 def line(seen: Outcome, **more: Any) -> dict[str, Any]:
-    """What the log should say of an outcome."""
+    """Return what the log should say of an outcome."""
     end = {"complete": "complete", "left": "client_closed_request"}.get(seen.kind, seen.code)
     return {
         "event": "request",
@@ -59,10 +59,12 @@ def exchange(number: int = 0, *, status: int = 200, user: str = "u_first_user") 
     return ChaosExchange(number, target, TAG, forwarded=True, passed=status, status=status)
 
 
-def struck(number: int, kind: str, *, status: int = 0, user: str = "u_first_user") -> ChaosExchange:
-    """One that a fault has broken."""
+def broken_exchange(
+    number: int, kind: str, *, status: int = 0, user: str = "u_first_user"
+) -> ChaosExchange:
+    """Return an exchange that a fault has broken."""
     found = exchange(number, status=status, user=user)
-    found.fault, found.struck = ChaosFault(kind, 10, 9), True
+    found.fault, found.happened = ChaosFault(kind, 10, 9), True
     found.forwarded = kind != "refuse"
     return found
 
@@ -80,7 +82,7 @@ def call(number: int = 0, *, status: int = 200, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class MadeExchange:
-    """Made up books. What is not given is as the outcome wants it."""
+    """Builds made-up records. What is not given follows from the outcome."""
 
     outcome: Outcome = field(default_factory=outcome)
     arrivals: list[Arrival] | None = None
@@ -91,13 +93,13 @@ class MadeExchange:
     outages: Outages | None = None
     more_outcomes: tuple[Outcome, ...] = ()
 
-    def books(self) -> Books:
+    def records(self) -> Reconciliation:
         exchanges = [exchange()] if self.exchanges is None else self.exchanges
         passed = [
             call(e.number, status=e.status or 200) for e in exchanges if e.forwarded and e.generates
         ]
         arrivals = [Arrival(PID, 10.1, 11.0)] if self.arrivals is None else self.arrivals
-        return Books(
+        return Reconciliation(
             Sources(
                 outcomes=[self.outcome, *self.more_outcomes],
                 arrivals={TAG: arrivals} if arrivals else {},
@@ -110,6 +112,6 @@ class MadeExchange:
         )
 
     def faults(self) -> list[str]:
-        """Everything that is wrong with them."""
-        books = self.books()
-        return [*books.faults, *check(books.entries[TAG])]
+        """Return everything that is wrong with the records."""
+        records = self.records()
+        return [*records.faults, *check(records.entries[TAG])]

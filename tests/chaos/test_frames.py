@@ -1,4 +1,4 @@
-"""What a client reads in a stream, and what it complains of."""
+"""What a client reads in a stream, and what it reports as wrong."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def test_a_stream_may_end_with_an_error() -> None:
         ((HI, STOP, DONE, b"data: "), "half a frame at the end"),
     ],
 )
-def test_a_stream_that_is_wrong_is_complained_of(parts: tuple[bytes, ...], fault: str) -> None:
+def test_a_stream_that_is_wrong_is_reported(parts: tuple[bytes, ...], fault: str) -> None:
     assert read(*parts).faults == [fault]

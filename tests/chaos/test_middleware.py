@@ -1,4 +1,4 @@
-"""The step inside the gateway writes down every arrival and tells what the process holds."""
+"""The middleware inside the gateway records every arrival and reports what the process holds."""
 
 from __future__ import annotations
 

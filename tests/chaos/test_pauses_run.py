@@ -10,7 +10,7 @@ import pytest
 from chaos.pauses_run import accounts_back, waited, within_budget
 from chaos.processes import Measures
 from chaos.records.outages import Outages
-from tests.chaos.support import MadeExchange, exchange, line, outcome, struck
+from tests.chaos.support import MadeExchange, broken_exchange, exchange, line, outcome
 
 ACCOUNTS = ("first_user", "second_user")
 WELL = Measures(15, {}, 50_000_000, slots=0, queued=0, accounts=dict.fromkeys(ACCOUNTS, "healthy"))
@@ -60,20 +60,20 @@ def test_an_account_that_stays_away_or_never_paused_spoils_the_run(
 
 
 def test_more_repeats_than_the_budget_has_spoil_the_run() -> None:
-    once = [struck(0, "refuse"), exchange(1)]
-    assert within_budget(MadeExchange(exchanges=once).books()).faults == []
+    once = [broken_exchange(0, "refuse"), exchange(1)]
+    assert within_budget(MadeExchange(exchanges=once).records()).faults == []
     often = [exchange(0, status=503), *(exchange(number) for number in range(1, 5))]
-    assert within_budget(MadeExchange(exchanges=often).books()).faults == [
+    assert within_budget(MadeExchange(exchanges=often).records()).faults == [
         "4 repeats, 2.8 more than earned"
     ]
 
 
 def test_a_repeat_with_a_renewed_token_costs_nothing() -> None:
     renewed = [exchange(number, status=401) for number in range(5)]
-    assert within_budget(MadeExchange(exchanges=renewed).books()).faults == []
+    assert within_budget(MadeExchange(exchanges=renewed).records()).faults == []
 
 
-def test_a_line_in_which_nobody_waited_was_not_tried() -> None:
+def test_a_queue_in_which_no_request_waited_was_not_tested() -> None:
     waits = MadeExchange(lines=[line(outcome(), queued_ms=12.0)])
-    assert waited(waits.books()).faults == []
-    assert waited(MadeExchange().books()).faults == ["nobody had to wait for a slot"]
+    assert waited(waits.records()).faults == []
+    assert waited(MadeExchange().records()).faults == ["nobody had to wait for a slot"]

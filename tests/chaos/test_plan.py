@@ -8,7 +8,7 @@ import pytest
 
 from chaos.fault import FAULTS, ChaosFault, read
 from chaos.fault_schedule import mixed, storms
-from chaos.faults_run import BLOWS, KINDS
+from chaos.faults_run import EVENTS, KINDS
 from chaos.plan import Planner, events
 
 
@@ -44,15 +44,15 @@ def test_a_fault_is_read_as_it_was_written() -> None:
 
 def test_storms_end_before_the_time_does() -> None:
     requests = list(Planner(1, name="x", trouble=storms(10, 2)).at_rate(50, 10, KINDS))
-    struck = [r.at for r in requests if r.trouble.fault or r.trouble.marker]
-    assert struck
-    assert max(struck) < 6.5
+    faulty = [r.at for r in requests if r.trouble.fault or r.trouble.marker]
+    assert faulty
+    assert max(faulty) < 6.5
     assert any("429" in r.trouble.marker for r in requests)
 
 
 @pytest.mark.parametrize(("seconds", "every"), [(13.0, 2.1), (240.0, 12.0)])
-def test_every_blow_comes_and_the_last_third_is_quiet(seconds: float, every: float) -> None:
+def test_every_event_happens_and_none_in_the_last_third(seconds: float, every: float) -> None:
     for seed in range(20):
-        plan = events(seed, seconds, every, BLOWS)
-        assert {event.kind for event in plan} == set(BLOWS)
+        plan = events(seed, seconds, every, EVENTS)
+        assert {event.kind for event in plan} == set(EVENTS)
         assert max(event.at for event in plan) < seconds * 0.72

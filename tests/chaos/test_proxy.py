@@ -1,4 +1,4 @@
-"""Each fault of the proxy does what it says, and the proxy's book has it."""
+"""Each fault of the proxy does what it says, and the proxy records it."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ async def test_a_fault_does_what_it_says(
     assert (data, how) == (expected, ending)
     (exchange,) = proxy.exchanges
     came_true = bool(kind) and "9999" not in order
-    assert exchange.struck == came_true
-    assert proxy.strikes == ({kind: 1} if came_true else {})
+    assert exchange.happened == came_true
+    assert proxy.fault_counts == ({kind: 1} if came_true else {})
     assert len(running_app.heads) == (kind != "refuse")
     assert exchange.forwarded == (kind != "refuse")
     assert exchange.status == (200 if len(expected) >= len(HEAD) else 0)
@@ -139,7 +139,7 @@ async def test_the_emulator_is_told_the_number_of_each_exchange(
     assert [exchange.user for exchange in proxy.exchanges] == ["u_x"] * 3
 
 
-async def test_a_fault_strikes_as_often_as_it_was_asked_for(
+async def test_a_fault_happens_as_often_as_it_was_asked_for(
     fitten: tuple[PlainFitten, Proxy],
 ) -> None:
     _, proxy = fitten
@@ -152,7 +152,7 @@ async def test_a_fault_strikes_as_often_as_it_was_asked_for(
     assert [exchange.harmed for exchange in proxy.exchanges] == [True, True, False]
 
 
-async def test_an_order_is_read_in_a_compressed_body_too(fitten: tuple[PlainFitten, Proxy]) -> None:
+async def test_a_fault_is_read_in_a_compressed_body_too(fitten: tuple[PlainFitten, Proxy]) -> None:
     _, proxy = fitten
     async with connected(proxy) as (reader, writer):
         writer.write(asking("fault=reset:10:1", packed=True))

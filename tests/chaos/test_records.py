@@ -1,4 +1,4 @@
-"""The reconciliation objects to a gateway that does what it must not, and to nothing else."""
+"""The reconciliation reports what a gateway must not do, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from chaos.fault_schedule import Trouble
 from chaos.processes import RestartWindow
 from chaos.records.journal import Arrival
 from chaos.records.outages import Outages
-from tests.chaos.support import PID, MadeExchange, call, exchange, line, outcome, request, struck
+from tests.chaos.support import (
+    PID,
+    MadeExchange,
+    broken_exchange,
+    call,
+    exchange,
+    line,
+    outcome,
+    request,
+)
 
 RESET = Trouble(ChaosFault("reset", 10, 9))
 REFUSED_ONCE = Trouble(ChaosFault("refuse", 10, 1), soft=True)
@@ -44,14 +53,16 @@ def outage(*names: str, recovered: bool = True) -> Outages:
 GOOD = {
     "a whole answer": MadeExchange(),
     "an answer that a fault cut short": MadeExchange(
-        outcome("error frame", request(trouble=RESET)), exchanges=[struck(0, "reset", status=200)]
+        outcome("error frame", request(trouble=RESET)),
+        exchanges=[broken_exchange(0, "reset", status=200)],
     ),
     "an error in place of one": MadeExchange(
         outcome("error status", request(trouble=RESET)),
-        exchanges=[struck(0, "reset"), struck(1, "reset")],
+        exchanges=[broken_exchange(0, "reset"), broken_exchange(1, "reset")],
     ),
     "a repeat after a refusal": MadeExchange(
-        outcome(of=request(trouble=REFUSED_ONCE)), exchanges=[struck(0, "refuse"), exchange(1)]
+        outcome(of=request(trouble=REFUSED_ONCE)),
+        exchanges=[broken_exchange(0, "refuse"), exchange(1)],
     ),
     "a repeat with a renewed token": MadeExchange(exchanges=[exchange(0, status=401), exchange(1)]),
     "another account after 503": MadeExchange(
@@ -92,7 +103,7 @@ def test_nothing_is_wrong_with(name: str) -> None:
 
 
 BAD = {
-    # The client's book.
+    # The client's record.
     "it never ended": MadeExchange(outcome("stuck")),
     "the client has two requests of this tag": MadeExchange(more_outcomes=(outcome(),)),
     "no connection, though": MadeExchange(outcome("refused"), arrivals=[], lines=[], exchanges=[]),
@@ -146,7 +157,7 @@ strange.tag = ""
 
 
 @pytest.mark.parametrize("sentence", BAD)
-def test_the_books_object(sentence: str) -> None:
+def test_disagreeing_records_are_reported(sentence: str) -> None:
     faults = BAD[sentence].faults()
     assert any(sentence in fault for fault in faults), faults
 
@@ -155,7 +166,7 @@ def test_a_call_that_is_made_twice_is_found_whatever_came_of_the_request() -> No
     for kind in ("error frame", "left"):
         made = MadeExchange(
             outcome(kind, request(trouble=RESET)),
-            exchanges=[exchange(0), struck(1, "reset", status=200)],
+            exchanges=[exchange(0), broken_exchange(1, "reset", status=200)],
         )
         assert any("asked again" in fault for fault in made.faults())
 
@@ -163,9 +174,9 @@ def test_a_call_that_is_made_twice_is_found_whatever_came_of_the_request() -> No
 @pytest.mark.parametrize(
     "exchanges",
     [
-        [struck(0, "reset"), struck(1, "reset"), exchange(2)],
-        [struck(0, "hang"), exchange(1)],
-        [struck(0, "reset", status=200), exchange(1)],
+        [broken_exchange(0, "reset"), broken_exchange(1, "reset"), exchange(2)],
+        [broken_exchange(0, "hang"), exchange(1)],
+        [broken_exchange(0, "reset", status=200), exchange(1)],
         [exchange(0, status=503), exchange(1)],
         [exchange(0, status=500), exchange(1, user="u_second_user")],
     ],
@@ -176,7 +187,7 @@ def test_what_must_not_be_repeated_is_not(exchanges: list[Any]) -> None:
     assert any("asked again" in fault for fault in made.faults())
 
 
-def test_a_whole_answer_after_a_broken_one_is_a_lie() -> None:
+def test_a_whole_answer_after_a_broken_one_is_reported() -> None:
     trouble = Trouble(marker="truncate how=reset after=3", breaks=True)
     made = MadeExchange(outcome(of=request(trouble=trouble)))
     assert made.faults() == ["a whole answer, though the upstream's was broken"]
@@ -189,14 +200,15 @@ def test_a_fault_that_never_came_true_is_no_cause() -> None:
 
 def test_a_fault_that_one_repeat_hides_is_no_cause() -> None:
     made = MadeExchange(
-        outcome("error status", request(trouble=REFUSED_ONCE)), exchanges=[struck(0, "refuse")]
+        outcome("error status", request(trouble=REFUSED_ONCE)),
+        exchanges=[broken_exchange(0, "refuse")],
     )
     assert made.faults() == ["an error without a cause"]
 
 
 def test_a_mistake_of_the_gateways_own_is_never_excused() -> None:
     seen = outcome("error status", request(trouble=RESET), status=500, code="internal_error")
-    made = MadeExchange(seen, exchanges=[struck(0, "reset", status=200)])
+    made = MadeExchange(seen, exchanges=[broken_exchange(0, "reset", status=200)])
     assert made.faults() == ["an error without a cause"]
 
 
@@ -251,7 +263,7 @@ def test_a_line_that_is_too_long_needs_an_account_that_is_out_of_use() -> None:
 
 
 @pytest.mark.parametrize(("queued_ms", "excused"), [(3900.0, True), (10.0, False)])
-def test_only_who_waited_long_in_line_may_have_no_time_left(
+def test_only_a_request_that_waited_long_in_the_queue_may_have_no_time_left(
     queued_ms: float, excused: bool
 ) -> None:
     seen = outcome("error status", status=504, code="upstream_timeout")

@@ -9,7 +9,7 @@ import pytest
 
 from chaos.processes import Measures
 from chaos.records.exchange import ChaosExchange
-from chaos.result import compared, of_books, struck
+from chaos.result import compared, count_faults, of_records
 from tests.chaos.support import MadeExchange, exchange, outcome
 
 BEFORE = Measures(
@@ -17,8 +17,8 @@ BEFORE = Measures(
 )
 
 
-def test_books_that_agree_make_a_good_run() -> None:
-    result = of_books(MadeExchange().books())
+def test_records_that_agree_make_a_good_run() -> None:
+    result = of_records(MadeExchange().records())
     assert result.faults == []
     assert all(row.good for row in result.rows)
 
@@ -26,7 +26,7 @@ def test_books_that_agree_make_a_good_run() -> None:
 def test_a_fault_of_a_request_spoils_the_run_and_its_row(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    result = of_books(MadeExchange(outcome(text="other")).books())
+    result = of_records(MadeExchange(outcome(text="other")).records())
     assert [row.name for row in result.rows if not row.good] == ["  stream", "books"]
     assert result.report() == 1
     said = capsys.readouterr()
@@ -35,8 +35,8 @@ def test_a_fault_of_a_request_spoils_the_run_and_its_row(
 
 
 def test_a_fault_that_never_came_true_spoils_the_run() -> None:
-    assert struck(Counter(reset=3), ["reset"]).faults == []
-    assert struck(Counter(reset=3), ["reset", "hang"]).faults == [
+    assert count_faults(Counter(reset=3), ["reset"]).faults == []
+    assert count_faults(Counter(reset=3), ["reset", "hang"]).faults == [
         "the fault 'hang' never came true"
     ]
 
@@ -51,7 +51,7 @@ def test_a_fault_that_never_came_true_spoils_the_run() -> None:
         (replace(BEFORE, memory=60_000_000), "memory, MB: 50.0 before, 60.0 after"),
     ],
 )
-def test_what_a_quiet_process_holds_on_to_spoils_the_run(after: Measures, fault: str) -> None:
+def test_what_an_idle_process_still_holds_spoils_the_run(after: Measures, fault: str) -> None:
     assert compared(BEFORE, after, memory=True).faults == [fault]
 
 
@@ -69,7 +69,7 @@ RENEWED = [exchange(0, status=401), exchange(1)]
 
 def test_a_login_for_each_account_and_a_refresh_for_a_refused_token_are_good() -> None:
     made = MadeExchange(exchanges=[*RENEWED, other(LOGIN), other(REFRESH)])
-    assert of_books(made.books()).faults == []
+    assert of_records(made.records()).faults == []
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_a_login_for_each_account_and_a_refresh_for_a_refused_token_are_good() -
 def test_logins_and_refreshes_that_nothing_wanted_spoil_the_run(
     exchanges: list[ChaosExchange], fault: str
 ) -> None:
-    assert of_books(MadeExchange(exchanges=exchanges).books()).faults == [fault]
+    assert of_records(MadeExchange(exchanges=exchanges).records()).faults == [fault]

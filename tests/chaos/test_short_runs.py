@@ -37,11 +37,11 @@ def run(*command: str) -> str:
 # Slow on purpose: a gateway has to be reloaded, restarted and killed under load, and accounts
 # have to pause and come back; none of that can be had without the time it takes.
 @pytest.mark.timeout(_LONGEST + 10)
-def test_under_faults_reloads_restarts_and_kills_the_books_agree(tmp_path: Path) -> None:
+def test_under_faults_reloads_restarts_and_kills_the_records_agree(tmp_path: Path) -> None:
     table = run("chaos.run", "--short", "--rate", "20", "--keep", str(tmp_path))
     assert table.count("client, arrivals, log, proxy, emulator agree") == 2
-    for blow in ("reload", "restart", "kill", "idle"):
-        assert f"{blow} at" in table
+    for event in ("reload", "restart", "kill", "idle"):
+        assert f"{event} at" in table
 
 
 # Slow on purpose: growth shows only over a time in which memory could have stayed.

@@ -1,4 +1,4 @@
-"""The stage of a run: emulator, proxy and gateway, and the books once it is over."""
+"""Starts what a run needs: emulator, proxy and gateway; collects their records at the end."""
 
 from __future__ import annotations
 
@@ -23,15 +23,18 @@ from chaos.processes import (
 from chaos.proxy import Proxy
 from chaos.records import journal
 from chaos.records.outages import Outages
-from chaos.records.reconciliation import Books, Sources
+from chaos.records.reconciliation import Reconciliation, Sources
 
 _SETTLE = 1.0  # seconds for the emulator's last calls
 _QUIET = 0.5  # seconds
 
 
 @dataclass
-class ChaosStage:
-    """What plays. outcomes: of all requests so far. windows: what befell the gateway."""
+class ChaosEnvironment:
+    """Holds the running programs.
+
+    outcomes: of all requests so far. windows: what happened to the gateway.
+    """
 
     emulator: EmulatorProcess
     proxy: Proxy
@@ -45,14 +48,13 @@ class ChaosStage:
             await client.send_all(requests)
 
     async def measure(self) -> Measures:
-        """The quiet gateway: without the pooled connections, which are as many as load made
-        them."""
+        """Measure the idle gateway without pooled connections, whose number depends on the load."""
         await asyncio.sleep(_QUIET)
         self.proxy.drop_all()
         return await self.gateway.measure()
 
-    async def close_books(self) -> tuple[Books, Outages]:
-        """End the gateway and take its books with the others'."""
+    async def collect_records(self) -> tuple[Reconciliation, Outages]:
+        """Stop the gateway and reconcile its records with the others."""
         await self.gateway.stop()
         await asyncio.sleep(_SETTLE)
         lines = log_lines(self.gateway.logs)
@@ -66,20 +68,20 @@ class ChaosStage:
             windows=[*self.windows, *self.gateway.windows],
             outages=outages,
         )
-        return Books(sources), outages
+        return Reconciliation(sources), outages
 
 
 @asynccontextmanager
-async def stage(
+async def open_environment(
     folder: Path, *, drain_timeout: float = 4.0, pool: Mapping[str, Any] = NO_PAUSES
-) -> AsyncIterator[ChaosStage]:
-    """Everything started. folder: for logs and state; it is there.
+) -> AsyncIterator[ChaosEnvironment]:
+    """Start everything. folder: an existing one, for logs and state.
 
-    Raises chaos.processes.Failed when something does not start.
+    Raises chaos.processes.ProcessFailed when something does not start.
     """
     async with (
         EmulatorProcess(folder) as emulator,
         Proxy(emulator.port) as proxy,
         ChaosGateway(folder, proxy.port, drain_timeout=drain_timeout, pool=pool) as gateway,
     ):
-        yield ChaosStage(emulator, proxy, gateway)
+        yield ChaosEnvironment(emulator, proxy, gateway)
