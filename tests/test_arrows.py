@@ -1,4 +1,4 @@
-"""The house's arrows: who may import whom."""
+"""The arrows of docs/architecture.md: which package may import which."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import pytest
 import gateway
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("gateway", "middlewares", "emulator")
+TREES = ("gateway", "middlewares", "emulator")
 
 
 @dataclass(frozen=True)
 class Import:
-    """What one module takes from another. `always`: as soon as it is imported itself."""
+    """What one module imports from another. `always`: when it is imported itself."""
 
     module: str
     names: tuple[str, ...]
@@ -30,8 +30,8 @@ class Import:
 
 def modules() -> dict[str, Path]:
     found = {}
-    for room in ROOMS:
-        for file in sorted((ROOT / room).rglob("*.py")):
+    for package in TREES:
+        for file in sorted((ROOT / package).rglob("*.py")):
             parts = file.relative_to(ROOT).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
     return found
@@ -67,18 +67,18 @@ def taken(name: str) -> set[str]:
     return {found.module for found in imports(name)}
 
 
-def within(module: str, *rooms: str) -> bool:
-    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+def within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def inside(*rooms: str) -> list[str]:
-    return [name for name in MODULES if within(name, *rooms)]
+def inside(*packages: str) -> list[str]:
+    return [name for name in MODULES if within(name, *packages)]
 
 
 # What each entry of gateway/ may import of ours, besides itself: the arrows of
 # docs/architecture.md. "lazy" names may be imported only when a function is called.
 ROWS: dict[str, tuple[str, ...]] = {
-    # Ground floor.
+    # Lowest layer.
     "errors": (),
     "options": ("errors",),
     "generation": (),
@@ -86,7 +86,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "middleware": ("generation", "options", "store"),
     "config": ("middleware", "options"),
     "observability": ("config", "errors"),
-    # Rooms.
+    # Packages.
     "images": ("config", "errors", "generation"),
     "apis": ("errors", "generation", "images"),
     "accounts": ("errors",),
@@ -124,7 +124,7 @@ def test_imports_follow_the_arrows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", inside("gateway.apis", "gateway.accounts", "gateway.generation"))
-def test_dialects_accounts_and_the_neutral_language_know_no_http_library(name: str) -> None:
+def test_dialects_accounts_and_neutral_types_import_no_http_library(name: str) -> None:
     assert not [m for m in taken(name) if within(m, "aiohttp", "multidict")]
 
 
@@ -157,7 +157,7 @@ def test_protocol_code_does_no_input_or_output(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if not within(n, "gateway.workers")])
-def test_one_process_needs_nothing_of_the_workers(name: str) -> None:
+def test_one_process_imports_nothing_of_the_workers(name: str) -> None:
     workers = {f.module for f in imports(name) if f.always and within(f.module, "gateway.workers")}
     assert workers == set()
 
@@ -165,7 +165,7 @@ def test_one_process_needs_nothing_of_the_workers(name: str) -> None:
 @pytest.mark.parametrize("name", inside("middlewares"))
 def test_middlewares_import_the_public_names_only(name: str) -> None:
     for found in imports(name):
-        if within(found.module, *ROOMS):
+        if within(found.module, *TREES):
             assert found.module == "gateway"
             assert set(found.names) <= set(gateway.__all__)
 
@@ -178,15 +178,15 @@ def test_the_gateway_imports_no_middleware_and_only_the_demo_the_emulator(name: 
 
 
 @pytest.mark.parametrize("name", inside("emulator"))
-def test_the_emulator_knows_nothing_of_ours(name: str) -> None:
+def test_the_emulator_imports_nothing_of_the_gateway(name: str) -> None:
     assert not [module for module in taken(name) if within(module, "gateway", "middlewares")]
 
 
-def test_of_the_chaos_runs_only_the_middleware_knows_the_gateway() -> None:
+def test_of_the_chaos_runs_only_the_middleware_imports_the_gateway() -> None:
     users = set()
     for file in (ROOT / "chaos").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and within(node.module or "", *ROOMS):
+            if isinstance(node, ast.ImportFrom) and within(node.module or "", *TREES):
                 users.add(file.stem)
     assert users == {"middleware"}
 
@@ -211,8 +211,8 @@ def entries(graph: dict[str, set[str]], folder: str) -> dict[str, set[str]]:
     return found
 
 
-def circle(graph: dict[str, set[str]]) -> dict[str, set[str]]:
-    """What is left of a graph when everything that is in no circle is taken away."""
+def cycle(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What is left of a graph when everything that is in no cycle is taken away."""
     while True:
         leaves = {name for name, needed in graph.items() if not needed & set(graph)}
         if not leaves:
@@ -220,27 +220,29 @@ def circle(graph: dict[str, set[str]]) -> dict[str, set[str]]:
         graph = {name: needed for name, needed in graph.items() if name not in leaves}
 
 
-def test_no_circle_between_modules() -> None:
+def test_no_cycle_between_modules() -> None:
     graph = {
         name: {f.module for f in imports(name) if f.always and f.module in MODULES} - {name}
         for name in MODULES
     }
-    assert circle(graph) == {}
+    assert cycle(graph) == {}
 
 
 PACKAGES = [name for name, file in MODULES.items() if file.name == "__init__.py"]
 
 
 @pytest.mark.parametrize("folder", PACKAGES)
-def test_no_circle_between_the_entries_of_a_folder(folder: str) -> None:
+def test_no_cycle_between_the_entries_of_a_folder(folder: str) -> None:
     """Between modules and packages that stand in one folder, deferred imports included."""
     graph = {name: {module for module in taken(name) if module in MODULES} for name in MODULES}
-    assert circle(entries(graph, folder)) == {}
+    assert cycle(entries(graph, folder)) == {}
 
 
 def test_no_folder_has_more_than_fifteen_modules() -> None:
     files = [
-        file for room in (*ROOMS, "benchmarks", "chaos") for file in (ROOT / room).rglob("*.py")
+        file
+        for package in (*TREES, "benchmarks", "chaos")
+        for file in (ROOT / package).rglob("*.py")
     ]
     sizes = Counter(file.parent for file in files if not file.name.startswith("__"))
     assert {folder: size for folder, size in sizes.items() if size > 15} == {}
@@ -249,7 +251,7 @@ def test_no_folder_has_more_than_fifteen_modules() -> None:
 SCRIPT = """
 import importlib, sys
 for name in sys.argv[1:]:
-    for loaded in [m for m in sys.modules if m.partition(".")[0] in {rooms!r}]:
+    for loaded in [m for m in sys.modules if m.partition(".")[0] in {trees!r}]:
         del sys.modules[loaded]
     importlib.import_module(name)
 """
@@ -258,7 +260,14 @@ for name in sys.argv[1:]:
 def test_each_module_imports_alone_and_quietly() -> None:
     names = [name for name in MODULES if not name.endswith(".__main__")]
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT.replace("{rooms!r}", repr(ROOMS)), *names],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            SCRIPT.replace("{trees!r}", repr(TREES)),
+            *names,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Where tests stand: the test of a module is found by its name, and each folder is described."""
+"""Where tests are: the test of a module is found by its name; the README describes each folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import KINDS
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "tests" / "unit"
-ROOMS = ("gateway", "middlewares", "emulator", "chaos", "benchmarks", "deploy", "tests")
+TREES = ("gateway", "middlewares", "emulator", "chaos", "benchmarks", "deploy", "tests")
 SUPPORT = [
     file
     for file in sorted((ROOT / "tests").rglob("*.py"))
@@ -60,7 +60,7 @@ def test_every_folder_is_a_kind() -> None:
 
 def test_a_class_name_means_one_thing_in_the_whole_tree() -> None:
     places: dict[str, list[str]] = {}
-    files = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
+    files = [file for package in TREES for file in sorted((ROOT / package).rglob("*.py"))]
     for file in files:
         for node in ast.parse(file.read_text("utf-8")).body:
             if isinstance(node, ast.ClassDef):

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class VirtualTime(asyncio.SelectorEventLoop):
-    """Skips every wait for the clock. `now` may be moved on, as by a step that takes long."""
+    """Skips every wait for the clock. A test may increase `now`, as a call that takes long does."""
 
     def __init__(self) -> None:
         self.now = 0.0
