@@ -91,8 +91,8 @@ def _sessions(records: Reconciliation) -> ChaosResult:
         faults.append(f"{found} logins for {len(users)} accounts")
     if (found := sum(not e.lost for e in refreshes)) > refused:
         faults.append(f"{found} refreshes for {refused} refused tokens")
-    told = f"{len(refreshes)} refreshes for {refused} refused tokens"
-    result.add("logins", str(len(logins)), told, faults)
+    finding = f"{len(refreshes)} refreshes for {refused} refused tokens"
+    result.add("logins", str(len(logins)), finding, faults)
     return result
 
 
@@ -107,11 +107,11 @@ def _counted(seen: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in seen.most_common())
 
 
-def count_faults(happened: Counter[str], wanted: Iterable[str]) -> ChaosResult:
-    """Count how often each fault happened; one that never did was not tested."""
+def count_faults(fault_counts: Counter[str], wanted: Iterable[str]) -> ChaosResult:
+    """Count how often each fault fault_counts; one that never did was not tested."""
     result = ChaosResult()
-    missing = [f"the fault {kind!r} never came true" for kind in wanted if not happened[kind]]
-    result.add("faults", str(happened.total()), _counted(happened), missing)
+    missing = [f"the fault {kind!r} never came true" for kind in wanted if not fault_counts[kind]]
+    result.add("faults", str(fault_counts.total()), _counted(fault_counts), missing)
     return result
 
 

@@ -117,9 +117,9 @@ def _memory(
 
     first, last = at(settled), at(samples[-1][0] - part / 2)
     course = ", ".join(f"{at(part * (index + 0.5)):.1f}" for index in range(10))
-    told = f"{first:.1f} MB after {settled:.0f} s, {last:.1f} MB at the end"
+    finding = f"{first:.1f} MB after {settled:.0f} s, {last:.1f} MB at the end"
     result = ChaosResult()
-    faults = [] if last <= first * growth else [f"memory: {told}"]
+    faults = [] if last <= first * growth else [f"memory: {finding}"]
     result.add("memory, MB", f"{last:.1f}", f"{first:.1f} after {settled:.0f} s", faults)
     result.add("  in tenths", "", course)
     return result

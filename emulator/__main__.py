@@ -18,7 +18,7 @@ _SCENARIOS = """\
 scenarios:
   A marker in the last user message selects what the answer looks like, for example
   [[say text=Good%20morning piece=2]], [[slow first=2]] or [[truncate how=reset after=3]].
-  Without a marker the emulator answers like an assistant and tells what it received.
+  Without a marker the emulator answers like an assistant and says what it received.
   POST /_emulator/account {"username": "...", "scenarios": ["refresh_401"]} makes an account
   misbehave; GET /_emulator/calls shows what was received, tokens included.
   --scenarios lists them all.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-_CLOCK = 0.3  # seconds by which a line may be later than what it tells
+_CLOCK = 0.3  # seconds by which a line may be later than what it reports
 
 
 class Outages:

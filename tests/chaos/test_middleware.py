@@ -47,7 +47,7 @@ async def test_arrivals_and_ends_are_written_down(
         assert 0 < arrival.began <= arrival.ended
 
 
-async def test_it_tells_of_slots_that_are_taken_and_of_accounts(
+async def test_it_reports_slots_in_use_and_accounts(
     start_gateway: StartGateway, tmp_path: Path
 ) -> None:
     gateway = await started(start_gateway, tmp_path / "journal")

@@ -126,7 +126,7 @@ async def test_a_fault_does_what_it_says(
     assert exchange.status == (200 if len(expected) >= len(HEAD) else 0)
 
 
-async def test_the_emulator_is_told_the_number_of_each_exchange(
+async def test_the_emulator_gets_the_number_of_each_exchange(
     fitten: tuple[PlainFitten, Proxy],
 ) -> None:
     running_app, proxy = fitten

@@ -64,7 +64,7 @@ def instead(text: bytes) -> Response:
     return build
 
 
-def said(number: int) -> Response:
+def error_object(number: int) -> Response:
     """Return an error object with status 200."""
     return instead(b'{"status_code": %d, "msg": "made up"}\n' % number)
 

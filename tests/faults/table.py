@@ -16,12 +16,12 @@ from tests.faults.responses import (
     LA,
     Response,
     cut,
+    error_object,
     flood,
     gzip,
     instead,
     only,
     redirect,
-    said,
     status,
     then,
 )
@@ -166,12 +166,14 @@ SILENCES = [
 ]
 BODIES_200 = [
     FaultCell("HTML page with 200", instead(HTML), INVALID, INVALID, INVALID, CUT),
-    FaultCell("error object with 200", said(500), BROKEN, BROKEN, BROKEN, BROKEN),
+    FaultCell("error object with 200", error_object(500), BROKEN, BROKEN, BROKEN, BROKEN),
     FaultCell(
         "detail with 200", instead(b'{"detail": "made up"}\n'), BROKEN, BROKEN, BROKEN, BROKEN
     ),
-    FaultCell("error object 401 with 200", said(401), NO_ACCOUNT, NO_SESSION, REFUSED, REFUSED),
-    FaultCell("error object 429 with 200", said(429), LIMITED, LIMITED, LIMITED, LIMITED),
+    FaultCell(
+        "error object 401 with 200", error_object(401), NO_ACCOUNT, NO_SESSION, REFUSED, REFUSED
+    ),
+    FaultCell("error object 429 with 200", error_object(429), LIMITED, LIMITED, LIMITED, LIMITED),
     FaultCell("empty body with 200", instead(b""), INVALID, INVALID, INVALID),
     FaultCell("heartbeats only", instead(BEAT.encode() * 3), None, None, INVALID),
     FaultCell("gzip that ends within a line", gzip(True), INVALID, INVALID, CUT, CUT),

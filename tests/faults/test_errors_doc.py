@@ -24,6 +24,6 @@ def test_every_code_of_the_table_is_explained() -> None:
     )
 
 
-def test_no_fault_stands_twice_in_the_table() -> None:
+def test_no_fault_is_twice_in_the_table() -> None:
     cells = [(fault.name, moment) for fault, moment, _ in CELLS]
     assert len(cells) == len(set(cells))

@@ -124,7 +124,7 @@ async def test_uploads_without_a_length_are_bounded_in_memory(
     assert await works(fake_systemd.url, connect)
 
 
-async def nobody_takes_more(calls: list[WrittenCall]) -> None:
+async def no_buffer_grows(calls: list[WrittenCall]) -> None:
     sent = -1
     while (now := sum(call.bytes_sent for call in calls)) != sent:
         sent = now
@@ -155,7 +155,7 @@ async def test_a_hundred_readers_that_stall_cost_little_and_are_dropped(
         await eventually(lambda: all(call.closed for call in calls[1:]))
         await eventually(lambda: files(service) <= descriptors + 2)
     else:
-        await nobody_takes_more(calls)
+        await no_buffer_grows(calls)
         assert files(service) >= descriptors + 198
         assert memory(service) - before < 100 * 2.5 * MB
     assert await works(fake_systemd.url, connect)

@@ -1,4 +1,4 @@
-"""What systemd is told, datagram by datagram."""
+"""The datagrams that systemd gets."""
 
 from __future__ import annotations
 

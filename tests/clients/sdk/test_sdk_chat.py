@@ -112,7 +112,7 @@ def test_a_stop_string_closes_the_upstream(client: OpenAI, fitten: FittenProcess
     fitten.wait_until_closed(question)
 
 
-def test_a_caller_that_gives_up_closes_the_upstream(client: OpenAI, fitten: FittenProcess) -> None:
+def test_a_client_that_gives_up_closes_the_upstream(client: OpenAI, fitten: FittenProcess) -> None:
     question = SdkQuestion("[[no_headers]]")
     with pytest.raises(APITimeoutError):
         client.chat.completions.create(model=MODEL, messages=question.messages, timeout=2)

@@ -128,7 +128,7 @@ def test_an_unknown_url_is_not_found(client: OpenAI) -> None:
     assert "/v1/nothing/here" in caught.value.message
 
 
-def test_a_wrong_method_is_told(client: OpenAI) -> None:
+def test_a_wrong_method_is_an_error(client: OpenAI) -> None:
     with pytest.raises(APIStatusError) as caught:
         client.get("/chat/completions", cast_to=object)
     assert (caught.value.status_code, caught.value.code) == (405, "method_not_allowed")

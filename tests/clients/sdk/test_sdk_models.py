@@ -17,7 +17,7 @@ def test_the_models_are_listed(client: OpenAI) -> None:
     assert len({model.id for model in models}) == len(models)
 
 
-async def test_the_models_are_listed_to_the_async_client(async_client: AsyncOpenAI) -> None:
+async def test_the_async_client_lists_the_models(async_client: AsyncOpenAI) -> None:
     models = [model async for model in async_client.models.list()]
     assert models[0].id == MODEL
 

@@ -25,7 +25,7 @@ def test_a_failing_upstream_is_asked_again_max_retries_times(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_failure_that_passes_is_not_seen_by_the_caller(
+def test_a_failure_that_passes_is_not_seen_by_the_client(
     client: OpenAI, fitten: FittenProcess, stream: bool
 ) -> None:
     question = SdkQuestion("[[status code=503 times=1]]")
@@ -85,7 +85,7 @@ def test_the_wait_that_the_upstream_asks_for_is_kept(client: OpenAI, fitten: Fit
     assert len(fitten.calls(question)) == 2
 
 
-def test_an_upstream_at_its_limit_is_told_apart(lone_client: OpenAI) -> None:
+def test_an_upstream_at_its_limit_has_an_error_of_its_own(lone_client: OpenAI) -> None:
     with pytest.raises(RateLimitError) as caught:
         lone_client.chat.completions.create(
             model=MODEL, messages=SdkQuestion("[[status code=429 retry_after=2]]").messages
@@ -95,7 +95,7 @@ def test_an_upstream_at_its_limit_is_told_apart(lone_client: OpenAI) -> None:
     assert caught.value.response.headers["retry-after-ms"] == "2000"
 
 
-def test_a_wait_of_over_a_minute_is_left_to_the_caller(
+def test_a_wait_of_over_a_minute_is_left_to_the_client(
     lone_client: OpenAI, fitten: FittenProcess
 ) -> None:
     question = SdkQuestion("[[status code=429 retry_after=90]]")

@@ -128,7 +128,7 @@ PROMPT = "the merger is on Friday"
 LIKE_A_KEY = "sk-canary-9e107d9d372b"
 
 
-def spoken(content: Any = "x", **parameters: Any) -> dict[str, Any]:
+def answer_text(content: Any = "x", **parameters: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": content}], **parameters}
 
 
@@ -137,22 +137,24 @@ def spoken(content: Any = "x", **parameters: Any) -> dict[str, Any]:
     "body",
     [
         lambda word: {"messages": [{"role": word, "content": "x"}]},
-        lambda word: spoken([{"type": word}]),
-        lambda word: spoken(tools=[{"type": word}]),
-        lambda word: spoken(tool_choice=word),
-        lambda word: spoken(
+        lambda word: answer_text([{"type": word}]),
+        lambda word: answer_text(tools=[{"type": word}]),
+        lambda word: answer_text(tool_choice=word),
+        lambda word: answer_text(
             tools=[{"type": "function", "function": {"name": "f"}}],
             tool_choice={"type": "function", "function": {"name": word}},
         ),
-        lambda word: spoken(
+        lambda word: answer_text(
             tools=[{"type": "function", "function": {"name": "f", word: 1}, word: 1}] * 2
         ),
-        lambda word: spoken(response_format={"type": word}),
-        lambda word: spoken(reasoning_effort={word: 1}, temperature={word: word}),
-        lambda word: spoken(model=word),
-        lambda word: spoken([{"type": "image_url", "image_url": {"url": word}}]),
-        lambda word: json.dumps(spoken())[:-1] + 2 * f',{json.dumps(word)}:{{"a":1,"a":1}}' + "}",
-        lambda word: json.dumps(spoken()) + word,
+        lambda word: answer_text(response_format={"type": word}),
+        lambda word: answer_text(reasoning_effort={word: 1}, temperature={word: word}),
+        lambda word: answer_text(model=word),
+        lambda word: answer_text([{"type": "image_url", "image_url": {"url": word}}]),
+        lambda word: (
+            json.dumps(answer_text())[:-1] + 2 * f',{json.dumps(word)}:{{"a":1,"a":1}}' + "}"
+        ),
+        lambda word: json.dumps(answer_text()) + word,
     ],
 )
 async def test_a_refusal_quotes_no_prompt_and_no_key(
@@ -185,9 +187,9 @@ async def test_a_refusal_quotes_no_key_of_a_head(
 
 async def test_a_value_in_the_wrong_place_is_named(gateway: Gateway) -> None:
     for body, says in (
-        (spoken(model="gpt-4.1-mini"), "'gpt-4.1-mini' does not exist"),
+        (answer_text(model="gpt-4.1-mini"), "'gpt-4.1-mini' does not exist"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "'robot'"),
-        (spoken([{"type": "input_audio"}]), "'input_audio'"),
+        (answer_text([{"type": "input_audio"}]), "'input_audio'"),
     ):
         _, error = await refused(gateway, "POST", CHAT, JSON, json.dumps(body).encode())
         assert says in error["message"]

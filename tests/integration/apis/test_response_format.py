@@ -279,7 +279,7 @@ BAD += [
 
 
 @pytest.mark.parametrize(("given", "param", "code"), BAD)
-async def test_nonsense_is_refused_by_name(
+async def test_invalid_formats_are_refused_by_name(
     gateway: Gateway, emulator: Emulator, given: Any, param: str, code: str
 ) -> None:
     status, answer = await gateway.whole("[[say]]", response_format=given)

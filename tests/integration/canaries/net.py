@@ -79,9 +79,9 @@ class Net:
 
     def judge(self, scenario: str, answer: PeerAnswer) -> None:
         """Check a scenario that must have ended in a failure with an error for its client."""
-        told = shown(answer)
-        assert told, f"{scenario} did not fail: {answer}"
-        self.failed(scenario, str(answer.headers), *told)
+        error_text = shown(answer)
+        assert error_text, f"{scenario} did not fail: {answer}"
+        self.failed(scenario, str(answer.headers), *error_text)
 
     def leaks(self) -> list[str]:
         """Return which secret was found where, in any of its likely forms."""

@@ -192,7 +192,7 @@ BAD_COMPLETIONS = {
     ("/v1/fim/completions", "a wrong suffix"): {"prompt": CODE, "suffix": [CODE]},
     ("/infill", "a wrong prefix"): {"input_prefix": {CODE: 1}, "input_suffix": CODE},
 }
-# Chats that are answered, but not as was wished: nothing of them may be in the log.
+# Chats with an answer other than the expected one: nothing of it may be in the log.
 ODD_ANSWERS: dict[str, Any] = {
     "an answer": _asked(f"{PROMPT} [[say text={quote(SAID)}]]"),
     "an answer that is no JSON": _asked(

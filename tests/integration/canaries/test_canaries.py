@@ -98,7 +98,7 @@ async def test_no_secret_leaves_the_process_when_limits_are_reached(
         for peer in busy:
             await peer.send(whole(chat("[[endless]]", stream=True)))
             await peer.until(b"\n\n")
-        for limit in ("the line", "the line again", "the rate"):
+        for limit in ("the queue", "the queue again", "the rate"):
             net.judge(limit, await post(url, CHAT, chat("[[say]]")))
         for peer in busy:
             peer.close()

@@ -14,7 +14,7 @@ ROOMS = ("gateway.", "middlewares.")
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-async def test_an_answer_leaves_nothing_of_ours_to_the_collector(
+async def test_an_answer_leaves_no_object_of_the_gateway_to_the_collector(
     gateway: Gateway, stream: bool
 ) -> None:
     """It runs rarely; until then thousands of answers would stay in memory."""

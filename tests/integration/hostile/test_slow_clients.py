@@ -119,7 +119,7 @@ async def test_without_a_key_no_body_is_asked_for(
 
 
 @pytest.mark.parametrize("target", ["POST /nowhere", f"PUT {CHAT}", "POST /health"])
-async def test_where_nobody_reads_a_body_none_is_asked_for(
+async def test_a_body_that_is_not_read_is_not_asked_for(
     gateway: Gateway, connect: Connect, target: str
 ) -> None:
     peer = await connect(gateway.url)

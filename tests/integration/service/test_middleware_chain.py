@@ -65,7 +65,7 @@ async def test_the_order_is_that_of_the_list(
         ({"X-API-Key": HASHED}, "hashed"),
     ],
 )
-async def test_every_form_of_a_key_opens_and_the_log_names_it(
+async def test_every_form_of_a_key_is_accepted_and_the_log_names_it(
     start_gateway: StartGateway, log_events: list[Any], headers: dict[str, str], name: str
 ) -> None:
     gateway = await start_gateway(middlewares=["request_log", {"api_key": {"keys": KEYS}}])
@@ -171,7 +171,7 @@ async def test_a_malformed_request_id_is_replaced(gateway: Gateway, given: str) 
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_one_log_line_tells_how_a_request_went(
+async def test_one_log_line_has_the_outcome_of_a_request(
     gateway: Gateway, log_events: list[Any], stream: bool
 ) -> None:
     async with gateway.post_chat("[[tracedata]]", stream=stream, model="S2") as response:

@@ -48,7 +48,7 @@ async def test_what_only_looks_like_a_stop_string_is_not_lost(gateway: Gateway) 
     assert content(frames) == "aaab EN"
 
 
-async def test_a_stop_string_applies_to_the_answer_and_not_to_thoughts(gateway: Gateway) -> None:
+async def test_a_stop_string_applies_to_the_answer_and_not_to_reasoning(gateway: Gateway) -> None:
     frames = await gateway.stream("[[reasoning]]", stop="greet")
     assert content(frames, "reasoning_content") == "First, greet. Done."
     assert content(frames) == "Hello, world!\n"
@@ -93,7 +93,7 @@ async def test_the_usage_of_a_cut_answer_counts_what_was_given(gateway: Gateway)
     assert usage["total_tokens"] == usage["prompt_tokens"] + 10
 
 
-async def test_the_token_limit_covers_thoughts_and_answer(gateway: Gateway) -> None:
+async def test_the_token_limit_covers_reasoning_and_answer(gateway: Gateway) -> None:
     frames = await gateway.stream("[[reasoning]]", max_tokens=3)
     assert content(frames, "reasoning_content") == "First, greet"
     assert content(frames) == ""

@@ -191,7 +191,9 @@ def test_a_probe_whose_client_leaves_is_followed_by_another(bench: HealthBench) 
     assert bench.health.admits()
 
 
-def test_an_account_whose_probe_is_answered_is_in_use_but_on_trial(bench: HealthBench) -> None:
+def test_an_account_whose_probe_is_answered_is_in_use_but_still_half_open(
+    bench: HealthBench,
+) -> None:
     bench.call("bad", times=5)
     bench.wait(5)
     assert bench.health.begin()

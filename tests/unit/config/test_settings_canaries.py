@@ -142,6 +142,6 @@ def test_the_exception_that_ends_the_process_is_logged_without_its_text(
     import sys
 
     sys.excepthook(caught.type, caught.value, caught.tb)
-    told = "".join(capsys.readouterr())
-    assert "RuntimeError: (17 characters that are not logged)" in told
-    assert "canary of a crash" not in told.replace('RuntimeError("canary of a crash")', "")
+    output = "".join(capsys.readouterr())
+    assert "RuntimeError: (17 characters that are not logged)" in output
+    assert "canary of a crash" not in output.replace('RuntimeError("canary of a crash")', "")

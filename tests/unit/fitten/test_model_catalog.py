@@ -37,7 +37,7 @@ def catalogue() -> ModelCatalog:
     return catalogue
 
 
-def test_ids_are_display_names_and_a_later_one_is_told_apart_by_its_section() -> None:
+def test_ids_are_display_names_and_a_later_one_gets_its_section_added() -> None:
     assert ids(LIST) == ["Default", "DeepSeek V3", "DeepSeek R1", "agent/Default"]
 
 

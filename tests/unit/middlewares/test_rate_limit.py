@@ -108,12 +108,12 @@ async def test_headers_have_limit_remainder_and_reset() -> None:
     limiter = rate_limit(requests_per_minute=2)
     clock = WindowClock()
     async with running(limiter, windows=clock.windows) as app:
-        told = []
+        header_values = []
         for at in (0, 10, 10.5, 59.9, 60):
             clock.now = 1000.0 + at
             headers = (await app.call()).headers
-            told.append((headers[LIMIT], headers[REMAINING], headers[RESET]))
-    assert told == [
+            header_values.append((headers[LIMIT], headers[REMAINING], headers[RESET]))
+    assert header_values == [
         ("2", "1", "1m0s"),
         ("2", "0", "1m0s"),
         ("2", "0", "59.5s"),

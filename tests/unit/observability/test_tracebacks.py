@@ -67,7 +67,7 @@ def a_group() -> None:
     raise ExceptionGroup(SAID, [ValueError(SAID), ExceptionGroup("b", [KeyError(SAID)])])
 
 
-def of_a_type_that_tells() -> None:
+def of_a_type_with_the_text_in_its_name() -> None:
     raise TypeError(f"{SAID} is no number")
 
 
@@ -84,7 +84,7 @@ FAILURES: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "a cause": (a_cause, ["json.decoder.JSONDecodeError: (", "which led to", ".Own: (19 "]),
     "a context": (a_context, ["KeyError: (15 ", "which led to", ".Own: (19 characters"]),
     "a group": (a_group, ["ExceptionGroup: (", "in that group", "ValueError: (13 ", "KeyError"]),
-    "a type": (of_a_type_that_tells, ["TypeError: (26 characters", "is no number"]),
+    "a type": (of_a_type_with_the_text_in_its_name, ["TypeError: (26 characters", "is no number"]),
     "a file": (a_file, ["FileNotFoundError: No such file or directory"]),
     "many": (lambda: deep(SAID), ["RecursionError: maximum recursion depth exceeded"]),
     "a name": (lambda: SAID.nothing, ["AttributeError: 'str' object has no attribute"]),  # type: ignore[attr-defined]

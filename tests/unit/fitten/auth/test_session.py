@@ -158,7 +158,7 @@ async def test_a_request_that_leaves_does_not_cancel_the_login_of_the_others(
     assert bench.calls == (1, 0)
 
 
-async def test_a_login_goes_on_when_everybody_has_left(bench: SessionBench) -> None:
+async def test_a_login_goes_on_when_all_requests_have_left(bench: SessionBench) -> None:
     bench.account.scenarios.add("login_slow")
     session = await bench.session()
     waiting = asyncio.create_task(session.tokens())

@@ -130,7 +130,7 @@ def test_no_bytes_make_the_decoder_fail(parts: list[bytes]) -> None:
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufeff"), min_size=1),
     st.data(),
 )
-def test_a_text_comes_out_as_it_was_however_it_was_told(whole: str, data: st.DataObject) -> None:
+def test_a_text_comes_out_as_it_was_however_it_was_encoded(whole: str, data: st.DataObject) -> None:
     """Cut into deltas anywhere, also inside a pair of surrogates, escaped or not."""
     units = whole.encode("utf-16-be", "surrogatepass")
     places = data.draw(st.lists(st.integers(0, len(units) // 2), max_size=5))

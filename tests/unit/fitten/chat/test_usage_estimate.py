@@ -97,17 +97,17 @@ def sent(content: str, reasoning: str = "", **options: int) -> StopSequenceFilte
 def test_what_is_reported_of_an_answer(
     counted: UpstreamUsage | None, whole: bool, usage: Usage
 ) -> None:
-    told = ModelCalibration().usage(400, sent("a" * 40), counted, whole=whole, max_tokens=None)
-    assert told == usage
+    found = ModelCalibration().usage(400, sent("a" * 40), counted, whole=whole, max_tokens=None)
+    assert found == usage
 
 
 def test_reasoning_is_counted_by_its_share_of_the_text() -> None:
     stop_filter = sent("a" * 30, "t" * 90)
     counted = UpstreamUsage(10, 200)
-    told = ModelCalibration().usage(1, stop_filter, counted, whole=True, max_tokens=None)
-    assert (told.completion_tokens, told.reasoning_tokens) == (200, 150)
-    told = ModelCalibration().usage(1, stop_filter, None, whole=True, max_tokens=None)
-    assert (told.completion_tokens, told.reasoning_tokens) == (30, 22)
+    found = ModelCalibration().usage(1, stop_filter, counted, whole=True, max_tokens=None)
+    assert (found.completion_tokens, found.reasoning_tokens) == (200, 150)
+    found = ModelCalibration().usage(1, stop_filter, None, whole=True, max_tokens=None)
+    assert (found.completion_tokens, found.reasoning_tokens) == (30, 22)
 
 
 def test_no_estimate_is_above_the_limit_that_was_asked_for() -> None:

@@ -119,7 +119,7 @@ def test_what_can_be_read_in_two_ways_or_without_end_is_refused(raw: bytes) -> N
 
 
 @given(st.binary(max_size=200))
-def test_rubbish_is_refused_or_read_but_never_crashes(raw: bytes) -> None:
+def test_random_bytes_are_refused_or_read_but_never_crash(raw: bytes) -> None:
     for begin in (b"", OK, CHUNKED):
         with contextlib.suppress(BadResponse):
             read(begin + raw)
@@ -134,7 +134,7 @@ def test_rubbish_is_refused_or_read_but_never_crashes(raw: bytes) -> None:
         CHUNKED + b"2\r\nok\r\n0\r\n\r\nmore",
     ],
 )
-def test_a_connection_that_is_done_or_said_too_much_is_not_used_again(raw: bytes) -> None:
+def test_a_connection_that_is_done_or_sent_too_much_is_not_used_again(raw: bytes) -> None:
     body, parser = read(raw)
     assert body == b"ok"
     assert parser.complete
