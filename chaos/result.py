@@ -108,7 +108,7 @@ def _counted(seen: Counter[str]) -> str:
 
 
 def count_faults(fault_counts: Counter[str], wanted: Iterable[str]) -> ChaosResult:
-    """Count how often each fault fault_counts; one that never did was not tested."""
+    """Count how often each fault happened; one that never did was not tested."""
     result = ChaosResult()
     missing = [f"the fault {kind!r} never came true" for kind in wanted if not fault_counts[kind]]
     result.add("faults", str(fault_counts.total()), _counted(fault_counts), missing)

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Tests run on the event loop that the gateway is run on."""
+    """Run tests on the event loop of the gateway."""
     return {"uvloop": uvloop.new_event_loop}
 
 
@@ -41,9 +41,9 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 @pytest.fixture
 async def start_gateway(emulator: Emulator, tmp_path: Path) -> AsyncIterator[StartGateway]:
-    """Starts gateways before the emulator: `await start_gateway(stream={...}, ...)`.
+    """Start gateways before the emulator: `await start_gateway(stream={...}, ...)`.
 
-    Keyword arguments are sections of config.yaml that are laid over the usual ones.
+    Keyword arguments are sections of config.yaml that override the usual ones.
     """
     from contextlib import AsyncExitStack
 

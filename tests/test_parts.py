@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).with_name("parts.sh")
 
 
 def run(folder: Path, *groups: str) -> subprocess.CompletedProcess[str]:
-    """Make the groups with a `make` that fails for what begins with "bad"."""
+    """Run the groups with a `make` that fails for names that begin with "bad"."""
     make = folder / "make"
     make.write_text('#!/bin/sh\necho "made $2"\ncase $2 in bad*) exit 2 ;; esac\n')
     make.chmod(0o755)

@@ -15,7 +15,7 @@ NEVER = 3600.0  # seconds; a limit that no test reaches
 
 
 async def eventually(happened: Callable[[], Any], *, within: float = LONGEST_WAIT) -> Any:
-    """Return the first true result, looked for every few milliseconds; fail if none comes."""
+    """Return the first true result; try every few milliseconds, fail if none comes."""
     async with asyncio.timeout(within):
         while True:
             if result := happened():

@@ -30,7 +30,7 @@ class EmptyResolver(AbstractResolver):
         raise socket.gaierror(socket.EAI_NONAME, "made up")
 
     async def close(self) -> None:
-        """Nothing is held_slots."""
+        """Do nothing: nothing is open."""
 
 
 class FaultyResolver(AbstractResolver):

@@ -119,11 +119,11 @@ class Peer:
         self._writer.write_eof()
 
     def close(self) -> None:
-        """Leave in good order, with a FIN."""
+        """Close in order, with a FIN."""
         self._writer.close()
 
     def reset(self) -> None:
-        """Leave with an RST, as a killed process behind a proxy does."""
+        """Close with an RST, as a killed process behind a proxy does."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 

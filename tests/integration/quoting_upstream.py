@@ -52,7 +52,7 @@ async def _reason(_: web.Request, quoted: str) -> web.StreamResponse:
 
 
 async def _odd_types(_: web.Request, quoted: str) -> web.StreamResponse:
-    """Return JSON of the wrong types, with a secret in path_name of each value."""
+    """Return JSON of the wrong types, with a secret in place of each value."""
     names = ("access_token", "refresh_token", "chat", "agent", "generated_text", "delta", "usage")
     wrong: dict[str, Any] = {name: {quoted: [quoted]} for name in names}
     return web.json_response({**wrong, "user_info": quoted, "status_code": quoted})

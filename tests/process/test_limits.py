@@ -28,12 +28,12 @@ UPLOAD = chat_head({"Content-Type": "application/json", "Transfer-Encoding": "ch
 
 @pytest.fixture(autouse=True)
 def many_files() -> None:
-    """More descriptors than the usual 1024 for this process, too."""
+    """Allow this process, too, more descriptors than the usual 1024."""
     raise_descriptor_limit()
 
 
 def memory(service: GatewayService, what: str = "VmRSS") -> int:
-    """Bytes of a process: now, or at its highest (`VmHWM`)."""
+    """Return the memory of a process in bytes: now, or at its highest (`VmHWM`)."""
     status = Path(f"/proc/{service.pid}/status").read_text()
     found = re.search(rf"^{what}:\s+(\d+) kB", status, re.M)
     assert found is not None
@@ -41,7 +41,7 @@ def memory(service: GatewayService, what: str = "VmRSS") -> int:
 
 
 def files(service: GatewayService) -> int:
-    """How many descriptors it has."""
+    """Return how many descriptors it has."""
     return len(list(Path(f"/proc/{service.pid}/fd").iterdir()))
 
 

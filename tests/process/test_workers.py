@@ -28,7 +28,7 @@ COUNT = 3
 
 @pytest.fixture
 def with_workers(configure: Configure) -> Configure:
-    """Writes config.yaml with several workers in it."""
+    """Write config.yaml with several workers in it."""
 
     def write(**sections: Any) -> None:
         server = {"workers": COUNT, **sections.pop("server", {})}
@@ -63,17 +63,17 @@ def given_to(pid: int) -> bytes:
 
 
 def served(service: GatewayService) -> Counter[int]:
-    """How many requests each worker has logged."""
+    """Return how many requests each worker has logged."""
     return Counter(line["worker"] for line in service.lines if line["event"] == "request")
 
 
 async def log_is_written(service: GatewayService, requests: int) -> None:
-    """Wait for the lines of so many requests."""
+    """Wait for the log lines of this number of requests."""
     await eventually(lambda: served(service).total() >= requests)
 
 
 def logged(file: Path) -> int:
-    """How many requests a log file has."""
+    """Return how many requests a log file has."""
     return sum('"event":"request"' in line for line in file.read_text().splitlines())
 
 

@@ -36,7 +36,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs `python -m gateway` with arguments; keyword arguments are its environment."""
+    """Run `python -m gateway` with arguments; keyword arguments are its environment."""
     (tmp_path / "config.yaml").write_text(CONFIG)
 
     def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The loader: where a name is looked for, and what is said about it."""
+"""The loader: where it looks for a name, and what its mistakes say."""
 
 from __future__ import annotations
 

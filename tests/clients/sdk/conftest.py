@@ -59,7 +59,7 @@ def client(gateway: SdkGateway) -> Iterator[OpenAI]:
 
 @pytest.fixture
 def lone_client(fitten: FittenProcess, tmp_path: Path) -> Iterator[OpenAI]:
-    """The same before a gateway of its own, for what makes the account pause."""
+    """The same client for a gateway of its own, whose account may pause."""
     with (
         running_gateway(fitten, tmp_path, keys=[KEY], requests_per_minute=10_000) as gateway,
         OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=WAIT) as client,

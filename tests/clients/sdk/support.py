@@ -63,7 +63,7 @@ class FittenProcess:
 
 @dataclass(frozen=True)
 class SdkGateway:
-    """A running gateway: the base URL that the SDK wants."""
+    """A running gateway, with the base URL for the SDK."""
 
     base_url: str
 
@@ -111,7 +111,7 @@ def running_gateway(
 
 
 def wait_until(holds: Callable[[], bool], complaint: str) -> None:
-    """Ask until the answer is yes; fail with the complaint if it never is."""
+    """Wait until the condition is true; fail with the message if it never is."""
     end = time.monotonic() + LONGEST_WAIT
     while not holds():
         assert time.monotonic() < end, complaint

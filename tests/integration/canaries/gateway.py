@@ -32,7 +32,7 @@ from tests.integration.peer import CHAT, Peer, PeerAnswer
 
 @asynccontextmanager
 async def listening(net: Net, place: str, path: Path) -> AsyncIterator[str]:
-    """The URL of a gateway with that configuration, whose every log line ends in the net."""
+    """Run a gateway with that configuration; return its URL. Every log line is put into the net."""
     settings = config.load_config(path, {})
     net.put("settings", repr(settings))
     redactor = Redactor(settings.secrets())
@@ -51,7 +51,7 @@ async def listening(net: Net, place: str, path: Path) -> AsyncIterator[str]:
 async def watched_gateway(
     net: Net, place: str, folder: Path, *scenarios: str, **sections: Any
 ) -> AsyncIterator[tuple[str, Emulator]]:
-    """The same before an emulator, whose accounts have these scenarios."""
+    """Run such a gateway before an emulator whose accounts have these scenarios."""
     accounts = [
         EmulatedAccount(USERNAME, PASSWORD, USER_ID, scenarios=set(scenarios)),
         EmulatedAccount(OTHER_USERNAME, OTHER_PASSWORD, OTHER_USER_ID, scenarios=set(scenarios)),
@@ -108,14 +108,14 @@ def head(path: str = CHAT, key: str = API_KEY) -> str:
 
 
 async def post(url: str, path: str, body: Any, key: str = API_KEY) -> PeerAnswer:
-    """One answer, on a connection of its own; cut short is what a failed stream may be."""
+    """Send a request on a connection of its own; the answer of a failed stream may be cut short."""
     raw = (body if isinstance(body, str) else json.dumps(body)).encode()
     length = f"Content-Length: {len(raw)}\r\n\r\n"
     return await exchange(url, (head(path, key) + length).encode() + raw)
 
 
 async def exchange(url: str, raw: bytes) -> PeerAnswer:
-    """The answer to these bytes."""
+    """Return the answer to these bytes."""
     peer = await Peer.connect(url)
     try:
         await peer.send(raw)

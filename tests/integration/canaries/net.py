@@ -149,7 +149,7 @@ def net(monkeypatch: pytest.MonkeyPatch) -> Net:
 
 @contextlib.contextmanager
 def everything_logged(net: Net, place: str, redactor: Redactor) -> Iterator[None]:
-    """Logs at level debug, as `serve` sets them up, into the net."""
+    """Put all logs at level debug, configured as by `serve`, into the net."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     loop_log = logging.getLogger("asyncio")
@@ -170,7 +170,7 @@ def everything_logged(net: Net, place: str, redactor: Redactor) -> Iterator[None
 
 
 def shown(answer: PeerAnswer) -> list[str | bytes]:
-    """What a failed answer says of the failure; the pieces before are the client's own."""
+    """Return what a failed answer says of the failure, without the pieces before it."""
     if answer.status >= 400:
         return [answer.body]
     return [f for f in answer.body.split(b"\n\n") if b'"error"' in f and b'"choices"' not in f]

@@ -21,7 +21,7 @@ MOST = 20 * 1024 * 1024  # server.max_body_bytes
 
 
 def filled(before: bytes, part: bytes, after: bytes, size: int = MOST) -> bytes:
-    """So many times the part that the whole has nearly this size."""
+    """Return this part repeated until the whole has nearly this size."""
     return before + part * ((size - len(before) - len(after)) // len(part)) + after
 
 
@@ -92,7 +92,7 @@ COMPLETIONS = {
 
 
 async def send(peer: Peer, data: bytes) -> None:
-    """In parts, so that it is not this side which takes long."""
+    """Send in parts, so that the client's side does not take long."""
     for start in range(0, len(data), 65536):
         await peer.send(data[start : start + 65536])
 

@@ -184,8 +184,10 @@ async def test_the_kernel_holds_little_for_a_client_that_does_not_read(
 
 
 def drop_incoming_packets(peer: Peer) -> None:
-    """Have the kernel drop what comes in, unacknowledged, as when the client's cable is cut:
-    no packet of this machine's has the time to live that the client demands from now on."""
+    """Have the kernel drop incoming packets unacknowledged, as when the client's cable is cut.
+
+    The socket then demands a time to live that no packet of this machine has.
+    """
     peer.socket.setsockopt(socket.IPPROTO_IP, IP_MINTTL, 255)
 
 

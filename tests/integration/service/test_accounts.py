@@ -60,13 +60,13 @@ def stopped(gateway: Gateway) -> Clock:
 
 
 def settings(count: int = 2, **pool: Any) -> dict[str, Any]:
-    """The section `fitten` with so many accounts."""
+    """Return the section `fitten` with this number of accounts."""
     accounts = [{"username": name, "password": f"{name}'s password"} for name in NAMES[:count]]
     return {"accounts": accounts, "pool": pool}
 
 
 async def logged_in(emulator: Emulator, count: int) -> None:
-    """All accounts have their tokens."""
+    """Wait until all accounts have their tokens."""
     calls = await eventually(lambda: len(c := emulator.calls_to(LOGIN)) == count and c)
     for call in calls:
         await call.done.wait()

@@ -61,12 +61,12 @@ async def test_requests_whose_token_expired_share_one_refresh(
 
 
 def names(folder: Path) -> set[str]:
-    """The state files there are."""
+    """Return the names of the state files."""
     return {path.name for path in folder.iterdir() if path.name.startswith("fitten.json")}
 
 
 async def stored_tokens(folder: Path) -> Any:
-    """What the state file holds; it is written while requests are served already."""
+    """Return the content of the state file, which is written while requests are served already."""
     await eventually(lambda: names(folder) == {"fitten.json"})
     return json.loads((folder / "fitten.json").read_text())
 
@@ -74,7 +74,7 @@ async def stored_tokens(folder: Path) -> Any:
 async def restart_with_expiry(
     start_gateway: StartGateway, emulator: Emulator, folder: Path, seconds: float
 ) -> Gateway:
-    """A gateway whose stored token has so many seconds left, as it believes."""
+    """Start a gateway whose stored token expires in this many seconds, as it believes."""
     async with running_gateway(emulator.url, folder) as first:
         assert await many(first, 1) == [200]
         await stored_tokens(folder)

@@ -109,7 +109,7 @@ async def serve(emulator: Emulator, tmp_path: Path) -> AsyncIterator[Serve]:
 
 
 async def begun(peer: Peer, request: bytes) -> None:
-    """A stream whose first piece is here."""
+    """Return a stream whose first piece has arrived."""
     await peer.send(request)
     assert (await peer.head())[0] == 200
     await peer.until(b"w0 ")

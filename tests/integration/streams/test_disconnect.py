@@ -17,7 +17,7 @@ from tests.waiting import LONGEST_WAIT, NEVER, eventually
 
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> Gateway:
-    """No limit of its own ends a call: what does is that the client has left."""
+    """A gateway without time limits: a call ends because the client has left."""
     return await start_gateway(**without_limits())
 
 

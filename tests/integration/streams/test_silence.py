@@ -31,7 +31,7 @@ def checked(raw: bytes) -> list[bytes]:
 
 
 async def comments(response: aiohttp.ClientResponse, count: int) -> bytes:
-    """What arrives until there were so many comments."""
+    """Return what arrives until this number of comments has come."""
     return b"".join([await response.content.readuntil(KEEP_ALIVE) for _ in range(count)])
 
 
