@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Protocol
 
 from gateway.errors import GatewayError
@@ -19,8 +19,8 @@ class Dialect(Protocol):
         """Return the body of an answer that is an error."""
         ...
 
-    def response_headers(self, seconds: float) -> Mapping[str, str]:
-        """Return headers for every answer. seconds: how long it took until its first byte."""
+    def add_headers(self, headers: MutableMapping[str, str], seconds: float) -> None:
+        """Add the headers that every answer has. seconds: the time until its first byte."""
         ...
 
     def models_body(self, models: Sequence[Model]) -> bytes:

@@ -91,7 +91,7 @@ class ErrorHandler:
         started = request.get(_STARTED)
         if started is not None:
             dialect = self._dialect_of(request)
-            response.headers.update(dialect.response_headers(time.monotonic() - started))
+            dialect.add_headers(response.headers, time.monotonic() - started)
         # After a declined upgrade, aiohttp's parser loses the data that follow the request.
         declined = "Upgrade" in request.headers and not request.can_read_body
         if self._in_flight.closing or declined:

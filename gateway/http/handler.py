@@ -51,7 +51,7 @@ class GenerationHandler:
         parsed = self._endpoint.parse(await self._bodies.read(request))
         # Completions have one model; editors name the model whose notation they write.
         model = self._upstream.resolve(None if parsed.fills else parsed.model)
-        if any(message.images for message in parsed.messages):
+        if [message for message in parsed.messages if message.images]:
             parsed = replace(parsed, messages=await self._images.fetched(parsed.messages))
         generation = Generation(parsed, model, caller=request.get(KEY_NAME))
         request[GENERATION] = generation

@@ -60,7 +60,7 @@ class DialectRoutes:
         """Return the dialect of the route that a request has reached, or the default."""
         resource = request.match_info.route.resource
         if resource is not None:
-            return self._dialects.get(resource, self._default)
+            return self._dialects[resource]
         # The method is not allowed, or there is no such path: aiohttp names no resource then.
         for resource, dialect in self._dialects.items():
             if _matches(resource, request.path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,12 +22,10 @@ class OpenAIDialect:
         """Return `{"error": {...}}`."""
         return errors.error_body(error)
 
-    def response_headers(self, seconds: float) -> Mapping[str, str]:
-        """Return the headers by which OpenAI's SDKs log a request."""
-        return {
-            "openai-processing-ms": str(round(seconds * 1000)),
-            "openai-version": "2020-10-01",
-        }
+    def add_headers(self, headers: MutableMapping[str, str], seconds: float) -> None:
+        """Add the headers that OpenAI's SDKs log."""
+        headers["openai-processing-ms"] = f"{seconds * 1000:.0f}"
+        headers["openai-version"] = "2020-10-01"
 
     def models_body(self, models: Sequence[Model]) -> bytes:
         """Return the body of GET /v1/models."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 
 import aiohttp
 import pytest
@@ -25,8 +25,8 @@ class NamedDialect:
     def error_body(self, error: GatewayError) -> bytes:
         return f"{self._name}: {error.status}".encode()
 
-    def response_headers(self, seconds: float) -> Mapping[str, str]:
-        return {"x-dialect": self._name}
+    def add_headers(self, headers: MutableMapping[str, str], seconds: float) -> None:
+        headers["x-dialect"] = self._name
 
     def models_body(self, models: Sequence[Model]) -> bytes:
         return self._name.encode()
