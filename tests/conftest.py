@@ -9,9 +9,16 @@ from typing import Any
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
 
 from emulator import EmulatedAccount, Emulator
 from tests.support import Gateway, running_gateway
+
+# On a slow machine a first example may take seconds to draw: that is no failure.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 StartGateway = Callable[..., Awaitable[Gateway]]
 

@@ -149,7 +149,9 @@ SHARDS = st.sampled_from(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(texts=st.lists(st.lists(SHARDS, max_size=8).map("".join), min_size=1, max_size=3))
 async def test_no_combination_of_shards_forms_a_turn(gateway: Gateway, texts: list[str]) -> None:
