@@ -31,12 +31,13 @@ from gateway.fitten.chat import prompt
 from gateway.fitten.chat.decoder import AnswerDecoder
 from gateway.fitten.http.response_parser import ResponseParser
 from gateway.fitten.model_catalog import DEFAULT_MODEL
-from gateway.generation.outcome import Generation, Usage
+from gateway.generation.outcome import AnswerResult, Outcome, Usage
 from gateway.generation.pieces import Piece
+from gateway.generation.request import Generation
 from gateway.generation.stop_sequences import StopSequenceFilter
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
-from gateway.middleware import GENERATION, RESPONSE_HEADERS, Handler, read_middlewares
+from gateway.middleware import GENERATION, OUTCOME, RESPONSE_HEADERS, Handler, read_middlewares
 from gateway.observability import logging as log
 from gateway.observability.redaction import Redactor
 
@@ -225,16 +226,18 @@ def _request() -> web.Request:
     route = web.Application().router.add_post("/v1/chat/completions", _handler())
     request._match_info = UrlMappingMatchInfo({}, route)
     request[RESPONSE_HEADERS] = CIMultiDict()
-    request[GENERATION] = _generation()
+    request[GENERATION] = generation = _generation()
+    request[OUTCOME] = generation.outcome
     return request
 
 
 def _generation() -> Generation:
     asked = ChatCompletions().parse(loads.CLOSED[0].body)
-    generation = Generation(asked, DEFAULT_MODEL, first_piece=time.monotonic(), end="complete")
-    generation.usage = Usage(42, 8)
-    generation.finish_reason = "stop"
-    return generation
+    outcome = Outcome()
+    outcome.receive_first_piece()
+    outcome.receive_result(AnswerResult(Usage(42, 8), ("stop",)))
+    outcome.complete(200, None)
+    return Generation(asked, DEFAULT_MODEL, outcome)
 
 
 def _finish(work: Any) -> None:

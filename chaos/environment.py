@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos.load import Client, Outcome
+from chaos.load import ChatOutcome, Client
 from chaos.plan import PlannedRequest
 from chaos.processes import (
     ACCOUNTS,
@@ -39,7 +39,7 @@ class ChaosEnvironment:
     emulator: EmulatorProcess
     proxy: Proxy
     gateway: ChaosGateway
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ChatOutcome] = field(default_factory=list)
     windows: list[RestartWindow] = field(default_factory=list)
 
     async def send(self, requests: Iterable[PlannedRequest]) -> None:

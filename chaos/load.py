@@ -24,7 +24,7 @@ _LONGEST = 40.0  # seconds; whatever takes longer hangs
 
 
 @dataclass
-class Outcome:
+class ChatOutcome:
     """Records what a client saw of its request.
 
     began, ended: monotonic seconds. size: bytes of the body. finish: the `finish_reason`.
@@ -46,7 +46,7 @@ class Outcome:
 class Client:
     """Sends requests to one address and keeps the outcomes; an async context manager."""
 
-    def __init__(self, port: int, outcomes: list[Outcome]) -> None:
+    def __init__(self, port: int, outcomes: list[ChatOutcome]) -> None:
         self._url = f"http://127.0.0.1:{port}"
         self._http: aiohttp.ClientSession
         self._outcomes = outcomes
@@ -77,9 +77,9 @@ class Client:
             if outcome.kind == "refused":
                 await asyncio.sleep(0.1)
 
-    async def send(self, request: PlannedRequest) -> Outcome:
+    async def send(self, request: PlannedRequest) -> ChatOutcome:
         """Send one request; its outcome is kept as well."""
-        outcome = Outcome(request, time.monotonic())
+        outcome = ChatOutcome(request, time.monotonic())
         self._outcomes.append(outcome)
         try:
             async with asyncio.timeout(request.leaves or _LONGEST):
@@ -94,7 +94,7 @@ class Client:
         outcome.ended = time.monotonic()
         return outcome
 
-    async def _ask(self, request: PlannedRequest, outcome: Outcome) -> None:
+    async def _ask(self, request: PlannedRequest, outcome: ChatOutcome) -> None:
         headers = {"x-request-id": request.tag}
         async with self._http.post(
             self._url + request.path, json=request.body, headers=headers
@@ -108,7 +108,7 @@ class Client:
                 await _read_whole(response, outcome)
 
 
-async def _read_stream(response: aiohttp.ClientResponse, outcome: Outcome) -> None:
+async def _read_stream(response: aiohttp.ClientResponse, outcome: ChatOutcome) -> None:
     frames = Frames()
     try:
         async for data in response.content.iter_any():
@@ -121,7 +121,7 @@ async def _read_stream(response: aiohttp.ClientResponse, outcome: Outcome) -> No
         outcome.faults += frames.faults
 
 
-async def _read_whole(response: aiohttp.ClientResponse, outcome: Outcome) -> None:
+async def _read_whole(response: aiohttp.ClientResponse, outcome: ChatOutcome) -> None:
     raw = await response.read()
     outcome.size = len(raw)
     answer = json.loads(raw)

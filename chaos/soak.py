@@ -17,7 +17,7 @@ from pathlib import Path
 
 from chaos.environment import ChaosEnvironment, open_environment
 from chaos.fault_schedule import mixed
-from chaos.load import Client, Outcome
+from chaos.load import ChatOutcome, Client
 from chaos.plan import PlannedRequest, Planner
 from chaos.processes import ChaosGateway, ProcessFailed
 from chaos.result import ChaosResult, compared, count_faults, exits, of_records
@@ -84,7 +84,7 @@ async def _load(
             await asyncio.sleep(min(0.02, seconds / streams / 4))
 
 
-def _carried(outcomes: Sequence[Outcome], seconds: float, streams: int) -> ChaosResult:
+def _carried(outcomes: Sequence[ChatOutcome], seconds: float, streams: int) -> ChaosResult:
     """Whether the load was what was asked for: streams that were open, on the average."""
     open_for = sum(o.ended - o.began for o in outcomes if o.request.tag.startswith("long-"))
     mean = open_for / seconds

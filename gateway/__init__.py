@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GENERATION",
     "KEY_NAME",
+    "OUTCOME",
     "REQUEST_ID",
     "RESPONSE_HEADERS",
     "WINDOWS",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.middleware import (
         GENERATION,
         KEY_NAME,
+        OUTCOME,
         REQUEST_ID,
         RESPONSE_HEADERS,
         WINDOWS,

@@ -18,6 +18,7 @@ from gateway.errors import GatewayError
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
 from gateway.fitten.upstream import FittenUpstream
+from gateway.http.chain import aiohttp_chain
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.error_response import ErrorResponse, render_error
 from gateway.http.handler import GenerationHandler
@@ -28,7 +29,7 @@ from gateway.http.request_body import RequestBodyReader
 from gateway.http.routing import DialectRoutes, Route
 from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits
-from gateway.middleware import WINDOWS, Handler, Middleware, as_aiohttp_middleware
+from gateway.middleware import WINDOWS, Handler, Middleware
 from gateway.shared_state import SharedState
 
 OPENAI = OpenAIDialect()
@@ -80,8 +81,7 @@ def build_app(
     error_handler = ErrorHandler(
         routes.dialect_of, in_flight, frozenset({probes.health, probes.ready})
     )
-    chain: list[Middleware] = [error_handler, *middlewares]
-    app.middlewares.extend(as_aiohttp_middleware(middleware) for middleware in chain)
+    app.middlewares.extend(aiohttp_chain(error_handler, middlewares))
     app[CONFIG] = config
     app[UPSTREAM] = upstream
     app[ACCOUNTS] = accounts

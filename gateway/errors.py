@@ -8,6 +8,42 @@ that OpenAI's SDKs act on.
 from __future__ import annotations
 
 import re
+from typing import Literal, get_args
+
+# Every cause for which a request can fail: a closed list, so that counts by cause have a
+# bounded number of series. The list of causes and the codes of errors share their names.
+Cause = Literal[
+    "client_closed_request",
+    "context_length_exceeded",
+    "draining",
+    "image_too_large",
+    "internal_error",
+    "invalid_api_key",
+    "invalid_image_url",
+    "invalid_json",
+    "invalid_request",
+    "invalid_type",
+    "method_not_allowed",
+    "missing_required_parameter",
+    "model_not_found",
+    "no_account_available",
+    "not_found",
+    "rate_limit_exceeded",
+    "request_timeout",
+    "request_too_large",
+    "server_is_overloaded",
+    "superseded",
+    "unsupported_media_type",
+    "unsupported_value",
+    "upstream_error",
+    "upstream_invalid_response",
+    "upstream_rate_limited",
+    "upstream_repetition",
+    "upstream_timeout",
+    "upstream_too_long",
+    "upstream_truncated",
+]
+_CAUSES: dict[str | None, Cause] = {cause: cause for cause in get_args(Cause)}
 
 _WORD = re.compile(r"(?!sk-|eyJ|FT_)[\w.:/-]+", re.ASCII)
 
@@ -31,10 +67,13 @@ class GatewayError(Exception):
     retryable: whether the official SDKs should retry by themselves.
     elsewhere: whether another account may be asked at once, because the failed request had
         no effect on its account.
+    upstream_status: the status that Fitten reported; None when there was none.
+    default_cause: the cause of errors whose code is not in the list of causes.
     """
 
     status = 500
     code: str | None = "internal_error"
+    default_cause: Cause = "internal_error"
     retryable = True
     elsewhere = False
 
@@ -52,12 +91,18 @@ class GatewayError(Exception):
         self.message = message
         self.param = param
         self.retry_after = retry_after
+        self.upstream_status: int | None = None
         if code is not None:
             self.code = code
         if retryable is not None:
             self.retryable = retryable
         if elsewhere is not None:
             self.elsewhere = elsewhere
+
+    @property
+    def cause(self) -> Cause:
+        """Return the cause, for counts and logs: the code, if it is in the list of causes."""
+        return _CAUSES.get(self.code) or _CAUSES.get(type(self).code) or self.default_cause
 
 
 class InternalError(GatewayError):
@@ -72,6 +117,7 @@ class InvalidRequest(GatewayError):
 
     status = 400
     code: str | None = None
+    default_cause: Cause = "invalid_request"
     retryable = False
 
 
@@ -87,6 +133,7 @@ class NotFound(InvalidRequest):
     """Reports that there is no such URL or model."""
 
     status = 404
+    default_cause: Cause = "not_found"
 
 
 class MethodNotAllowed(InvalidRequest):

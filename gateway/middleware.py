@@ -18,7 +18,8 @@ from typing import Any, Protocol
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.generation.outcome import Generation
+from gateway.generation.outcome import Outcome
+from gateway.generation.request import Generation
 from gateway.options import UNSET, Mistakes, masked_name, read_arguments
 from gateway.store.rate_windows import RateWindows
 
@@ -29,6 +30,8 @@ ENTRY_POINTS = "gateway.middlewares"
 _FACTORY = re.compile(r"[\w./]{0,200}:\w{0,60}")
 
 # A middleware may read these values of a request and set them for other middlewares.
+OUTCOME = web.RequestKey("outcome", Outcome)
+"""What becomes of the request. It has ended when `await handler(request)` returns or raises."""
 GENERATION = web.RequestKey("generation", Generation)
 """The request's generation; absent until the handler has parsed the request."""
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -131,13 +134,3 @@ def _bundled_module(name: str) -> Any:
         if error.name in (full, "middlewares"):
             return None
         raise
-
-
-def as_aiohttp_middleware(middleware: Middleware) -> Any:
-    """Wrap a middleware in the form that aiohttp requires, so that authors need no decorator."""
-
-    @web.middleware
-    async def wrapper(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await middleware(request, handler)
-
-    return wrapper

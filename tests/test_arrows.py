@@ -81,7 +81,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     # Lowest layer.
     "errors": (),
     "options": ("errors",),
-    "generation": (),
+    "generation": ("errors",),
     "store": (),
     "middleware": ("generation", "options", "store"),
     "config": ("middleware", "options"),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.load import Outcome
+from chaos.load import ChatOutcome
 from chaos.processes import RestartWindow
 from chaos.records.exchange import ANSWERS, HEADER, ChaosExchange
 from chaos.records.journal import Arrival
@@ -30,7 +30,7 @@ class Entry:
     of the accounts that was out of use at once meanwhile.
     """
 
-    outcome: Outcome
+    outcome: ChatOutcome
     arrivals: list[Arrival] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
     exchanges: list[ChaosExchange] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Entry:
 class Sources:
     """Holds the records as they were written. outages: where accounts may be out of use."""
 
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[ChatOutcome]
     arrivals: Mapping[str, list[Arrival]]
     lines: Sequence[dict[str, Any]]
     exchanges: Sequence[ChaosExchange]

@@ -7,9 +7,8 @@ from typing import Protocol
 
 from gateway.errors import GatewayError
 from gateway.generation.model import Model
-from gateway.generation.outcome import Generation
 from gateway.generation.pieces import Piece
-from gateway.generation.request import GenerationRequest
+from gateway.generation.request import Generation, GenerationRequest
 
 
 class Dialect(Protocol):

@@ -12,9 +12,8 @@ from gateway.apis.openai.completions import DEFAULT_MAX_TOKENS
 from gateway.apis.openai.errors import error_frame
 from gateway.apis.openai.parameters import stop_strings
 from gateway.errors import GatewayError
-from gateway.generation.outcome import Generation
 from gateway.generation.pieces import Piece
-from gateway.generation.request import Fill, GenerationRequest
+from gateway.generation.request import Fill, Generation, GenerationRequest
 
 _MAX_STOP = 64
 
@@ -80,11 +79,12 @@ class InfillEncoder:
         return msgspec.json.encode(self._last(text))
 
     def _last(self, text: str) -> dict[str, Any]:
-        usage = self._generation.usage
+        outcome = self._generation.outcome
+        usage = outcome.usage
         return {
             "content": text,
             "stop": True,
-            "stop_type": "limit" if self._generation.finish_reason == "length" else "eos",
+            "stop_type": "limit" if outcome.finish_reasons == ("length",) else "eos",
             "model": self._generation.model_name,
             "tokens_predicted": usage.completion_tokens if usage else 0,
             "tokens_evaluated": usage.prompt_tokens if usage else 0,

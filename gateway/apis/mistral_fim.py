@@ -5,8 +5,7 @@ from __future__ import annotations
 from gateway.apis.openai.chat_response import ChatResponseEncoder
 from gateway.apis.openai.completions import TextCompletions
 from gateway.errors import InvalidRequest
-from gateway.generation.outcome import Generation
-from gateway.generation.request import GenerationRequest
+from gateway.generation.request import Generation, GenerationRequest
 
 
 class MistralFim:

@@ -169,21 +169,20 @@ class FittenClient:
         access_token: str,
         body: bytes,
         *,
-        limit: float | None = None,
         may_repeat: Callable[[], bool] = lambda: True,
     ) -> ResponseBody:
         """Start a chat (protocol 4.1); return a response with status 200, its body not read yet.
 
-        limit: seconds within which the headers must arrive; `first_piece` unless given.
+        Only opening a connection has a time limit of its own: the caller has the deadline.
+
         may_repeat: called when the connection was lost before any answer; returns whether
             the request may be sent once more.
 
         The caller closes the response. Closing it before the end of its body closes the
         connection. Raises UpstreamUnauthorized for 401, else another GatewayError.
         """
-        limit = self._timeouts.first_piece if limit is None else limit
         try:
-            response = await self._post_chat(user_id, access_token, body, limit, may_repeat)
+            response = await self._post_chat(user_id, access_token, body, may_repeat)
         except (aiohttp.ClientError, OSError) as error:
             raise connection_error(error) from None
         if response.status != 200:
@@ -196,16 +195,15 @@ class FittenClient:
         user_id: str,
         access_token: str,
         body: bytes,
-        limit: float,
         may_repeat: Callable[[], bool],
     ) -> ResponseBody:
         post = self._chat_call.post
         try:
-            return await post(self._http, user_id, access_token, body, limit)
+            return await post(self._http, user_id, access_token, body)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if not is_worth_repeating(error) or not may_repeat():
                 raise
-        return await post(self._unpooled, user_id, access_token, body, limit)
+        return await post(self._unpooled, user_id, access_token, body)
 
     async def _call(
         self,

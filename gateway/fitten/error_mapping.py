@@ -20,10 +20,16 @@ def login_status_error(status: int, retry_after: float | None = None) -> Gateway
     such as a redirect or 404, may come from a wrong address or a proxy. Such a login is tried
     again like after any temporary fault, since the account may be fine.
     """
-    if status in (401, 403):
-        return UpstreamUnauthorized("Fitten refuses the login.")
     error = status_error(status, retry_after)
-    return error if error.retryable else _unexpected_login_answer(f"status {status}")
+    if error.retryable:
+        return error
+    refused = (
+        UpstreamUnauthorized("Fitten refuses the login.")
+        if status in (401, 403)
+        else _unexpected_login_answer(f"status {status}")
+    )
+    refused.upstream_status = status
+    return refused
 
 
 def login_object_error(error: GatewayError) -> GatewayError:
@@ -34,7 +40,11 @@ def login_object_error(error: GatewayError) -> GatewayError:
 
     error: what `error_object` returned.
     """
-    return error if error.retryable else UpstreamUnauthorized("Fitten refuses the login.")
+    if error.retryable:
+        return error
+    refused = UpstreamUnauthorized("Fitten refuses the login.")
+    refused.upstream_status = error.upstream_status
+    return refused
 
 
 def retry_after(value: str) -> float | None:
@@ -56,14 +66,10 @@ def error_object(member: dict[str, Any]) -> GatewayError | None:
         status = None
     elif status == 0 or 200 <= status < 300:
         return None
-    no_answer = not any(name in member for name in ("delta", "usage", "tracedata"))
-    if (
-        status is None
-        and not member.get("detail")
-        and not member.get("error")
-        and not (no_answer and member.get("msg"))
-    ):
-        return None
+    if status is None and not (member.get("detail") or member.get("error")):
+        parts_of_answers = ("delta", "usage", "tracedata")
+        if not member.get("msg") or any(name in member for name in parts_of_answers):
+            return None
     return status_error(status or 500)
 
 
@@ -72,6 +78,12 @@ def status_error(status: int, retry_after: float | None = None) -> GatewayError:
 
     retry_after: seconds that Fitten asks to wait after 429.
     """
+    error = _status_error(status, retry_after)
+    error.upstream_status = status
+    return error
+
+
+def _status_error(status: int, retry_after: float | None) -> GatewayError:
     if status == 401:
         return UpstreamUnauthorized("Fitten does not accept the gateway's session.")
     if status == 413:

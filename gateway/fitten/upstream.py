@@ -1,4 +1,4 @@
-"""Runs generations on Fitten: builds their answers for the handler (`Upstream`)."""
+"""Runs generations on Fitten: chooses the kind of answer, for the handler (`Upstream`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import structlog
 
 from gateway.config.settings import FittenSettings
 from gateway.fitten.account_registry import AccountRegistry
+from gateway.fitten.answer import Answer
 from gateway.fitten.chat.answer import ChatAnswer
+from gateway.fitten.chat.request import ChatOpener
 from gateway.fitten.chat.usage_estimate import UsageCalibration
 from gateway.fitten.client import FittenClient
 from gateway.fitten.completion.completer import Completer
-from gateway.fitten.failover import FailoverOpener
+from gateway.fitten.failover import Failover
 from gateway.fitten.json_mode.answer import (
     StreamedJsonAnswer,
     WholeJsonAnswer,
@@ -20,9 +22,8 @@ from gateway.fitten.json_mode.answer import (
 )
 from gateway.fitten.model_catalog import ModelCatalog
 from gateway.generation.model import Model
-from gateway.generation.outcome import Generation
-from gateway.generation.pieces import Answer, Silence
-from gateway.generation.request import GenerationRequest
+from gateway.generation.pieces import Sink
+from gateway.generation.request import Generation, GenerationRequest
 
 _log = structlog.get_logger("fitten")
 
@@ -39,7 +40,7 @@ class FittenUpstream:
         self._pool = pool = accounts.pool
         self._settings = settings
         self._catalog = ModelCatalog()
-        self._open = FailoverOpener(client, pool, settings).open
+        self._open = ChatOpener(client, Failover(pool, settings.pool), pool.budget).open
         diff = settings.completion.diff and not accounts.shared
         self._completer = Completer(
             client, pool, accounts.newest_completions, settings.completion, diff=diff
@@ -78,23 +79,27 @@ class FittenUpstream:
         """Return how many accounts could serve a request now, and how many there are."""
         return self._pool.serving
 
-    def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
-        """Return the answer to a generation; entering its context opens it.
+    async def generate(self, generation: Generation, sink: Sink) -> None:
+        """Generate an answer; see `Upstream`."""
+        answer = self._answer(generation, sink)
+        try:
+            await answer.run()
+        finally:
+            generation.outcome.receive_result(answer.result)
 
-        silence: the keep-alives that the client wants while no pieces come, or None.
-        """
+    def _answer(self, generation: Generation, sink: Sink) -> Answer:
+        """Return the answer that the request needs, not yet begun."""
 
-        def open_answer(request: GenerationRequest) -> ChatAnswer:
+        def chat(request: GenerationRequest, sink: Sink) -> ChatAnswer:
             calibration = self.calibration.of(generation.model.id)
-            return ChatAnswer(self._open, calibration, generation, silence, self._settings, request)
+            return ChatAnswer(self._open, calibration, generation, sink, self._settings, request)
 
         request, default_system = generation.request, self._settings.default_system
         if request.fills:
-            return self._completer.generate(generation)
+            return self._completer.answer(generation, sink)
         if request.response_format is None:
-            return open_answer(request)
+            return chat(request, sink)
         if request.stream:
-            return StreamedJsonAnswer(
-                open_answer(add_json_instructions(request, default_system=default_system))
-            )
-        return WholeJsonAnswer(generation, open_answer, default_system=default_system)
+            asked = add_json_instructions(request, default_system=default_system)
+            return StreamedJsonAnswer(lambda inner: chat(asked, inner), sink)
+        return WholeJsonAnswer(generation, chat, sink, default_system=default_system)

@@ -1,10 +1,10 @@
-"""Defines the pieces in which an answer passes from the upstream to the client."""
+"""Defines the pieces of an answer, and the sink that takes them on their way to the client."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+import math
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -19,41 +19,62 @@ Kind = Literal["content", "reasoning", "call", "arguments", "choice"]
 Piece = tuple[Kind, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """Sets when the client gets a sign that its request still runs.
+class Sink(Protocol):
+    """Takes the batches of one answer in order, each of them once. No batch is empty.
 
-    grace: seconds without a piece before the first sign.
-    interval: seconds without a piece before each further sign.
-    sign: sends it. It runs beside the upstream, and never twice at the same time.
+    grace: seconds without a piece before the first `keep_alive`; `inf` for never.
+    interval: seconds without a piece before each further one.
     """
 
-    grace: float
-    interval: float
-    sign: Callable[[], Coroutine[Any, Any, None]]
+    @property
+    def grace(self) -> float: ...
+
+    @property
+    def interval(self) -> float: ...
+
+    def take(self, batch: Sequence[Piece]) -> bool:
+        """Take a batch without waiting, so that a piece wakes no task.
+
+        Return False if that is impossible now. Then the batch is not taken, and comes by `put`.
+        """
+        ...
+
+    async def put(self, batch: Sequence[Piece]) -> None:
+        """Take a batch, perhaps after a wait. Raises ConnectionError if the client is gone."""
+        ...
+
+    def hold(self, batch: Sequence[Piece]) -> None:
+        """Take a batch after which only the end or an error comes; it is sent together with it."""
+        ...
+
+    async def keep_alive(self) -> None:
+        """Show the client that its request still runs.
+
+        It runs beside `put`, and never twice at the same time.
+        """
+        ...
 
 
-# Called with a batch; returns whether it took the batch.
-Sink = Callable[[Sequence[Piece]], bool]
+class PieceCollector:
+    """Collects the pieces of an answer that is sent whole; a `Sink`."""
 
+    grace = interval = math.inf
 
-class Answer(Protocol):
-    """Gives the batches of one answer by iteration, inside its context.
+    def __init__(self) -> None:
+        self.pieces: list[Piece] = []
 
-    ended: whether the current batch is the last one.
-    direct: a sink, or None. While the iteration waits, the sink is called with each batch as
-        it arrives. A batch that it takes is not returned by the iteration, so that a piece
-        wakes no task.
-    Leaving the context stops the upstream.
-    """
+    def take(self, batch: Sequence[Piece]) -> bool:
+        """Add a batch."""
+        self.pieces.extend(batch)
+        return True
 
-    ended: bool
-    direct: Sink | None
+    async def put(self, batch: Sequence[Piece]) -> None:
+        """Add a batch."""
+        self.pieces.extend(batch)
 
-    async def __aenter__(self) -> Answer: ...
+    def hold(self, batch: Sequence[Piece]) -> None:
+        """Add the last batch."""
+        self.pieces.extend(batch)
 
-    async def __aexit__(self, *_: object) -> None: ...
-
-    def __aiter__(self) -> Answer: ...
-
-    async def __anext__(self) -> Sequence[Piece]: ...
+    async def keep_alive(self) -> None:
+        """Do nothing: nothing can be sent before a whole answer."""

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gateway.generation.model import Model
+from gateway.generation.outcome import Outcome
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -135,6 +138,29 @@ class GenerationRequest:
         if choice.mode == "named":
             return tuple(tool for tool in self.tools if tool.name == choice.name)
         return self.tools
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """Describes a request that the upstream is asked, with its outcome.
+
+    caller: the name of the API key; None when no key was asked for.
+    """
+
+    request: GenerationRequest
+    model: Model
+    outcome: Outcome
+    caller: str | None = None
+
+    @property
+    def model_name(self) -> str:
+        """Return the model's name in answers: the name that the client sent, else the id."""
+        return self.request.model or self.model.id
+
+    @property
+    def end(self) -> str | None:
+        """Return `outcome.end`, for middlewares that read it here."""
+        return self.outcome.end
 
 
 def inline_images(messages: Iterable[Message]) -> list[Image]:

@@ -23,6 +23,8 @@ class StopSequenceFilter:
     each token. So the result does not depend on how the text is split into pieces. Only
     text that may be the beginning of such a string is held back. After `finish_reason` is
     set, no more pieces are returned.
+
+    stop_sequence: the stop string that ended the answer; None for a marker or the limit.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class StopSequenceFilter:
         self._held = ""
         self._matched = False
         self.finish_reason: FinishReason | None = None
+        self.stop_sequence: str | None = None
         self.content_bytes = 0
         self.reasoning_bytes = 0
 
@@ -68,7 +71,7 @@ class StopSequenceFilter:
                 if text:
                     self._emit(("content", text), out)
                 if self._matched:
-                    self.finish_reason = self.finish_reason or "stop"
+                    self._end_at_match()
             else:
                 self._emit(piece, out)
         return out
@@ -92,21 +95,30 @@ class StopSequenceFilter:
         if "<" in text:
             folded = text.translate(_ASCII_LOWER)
             searches += [(folded, marker) for marker in self._markers]
-        first: tuple[int, int] | None = None  # (end, start) of the match completed first
-        for haystack, needle in searches:
+        # (end, start, index) of the match completed first
+        first: tuple[int, int, int] | None = None
+        for index, (haystack, needle) in enumerate(searches):
             start = haystack.find(needle)
             if start >= 0:
-                match = (start + len(needle), start)
+                match = (start + len(needle), start, index)
                 first = match if first is None else min(first, match)
         if first is not None:
+            _, start, index = first
             self._held = ""
             self._matched = True
-            return text[: first[1]]
+            self.stop_sequence = self._stop[index] if index < len(self._stop) else None
+            return text[:start]
         keep = len(text)
         for haystack, needle in searches:
             keep = min(keep, _possible_start(haystack, needle, len(text)))
         self._held = text[keep:]
         return text[:keep]
+
+    def _end_at_match(self) -> None:
+        if self.finish_reason:
+            self.stop_sequence = None  # the limit came first
+        else:
+            self.finish_reason = "stop"
 
     def _count(self, pieces: list[Piece], text: str) -> None:
         count = token_estimate.size(text)

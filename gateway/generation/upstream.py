@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.generation.model import Model
-from gateway.generation.outcome import Generation
-from gateway.generation.pieces import Answer, Silence
+from gateway.generation.pieces import Sink
+from gateway.generation.request import Generation
 
 
 class Upstream(Protocol):
@@ -21,11 +21,12 @@ class Upstream(Protocol):
         """Return the models offered now, from memory."""
         ...
 
-    def generate(self, generation: Generation, silence: Silence | None = None) -> Answer:
-        """Generate an answer; its batches come as they arrive, none of them empty.
+    async def generate(self, generation: Generation, sink: Sink) -> None:
+        """Generate an answer; the sink gets its batches as they arrive.
 
-        `stop` and `max_tokens` are applied, `response_format` as far as possible. When the
-        context of the answer is left, `generation` has `usage` and `finish_reason`. The
-        iteration raises a GatewayError when the answer is not whole.
+        `stop` and `max_tokens` are applied, `response_format` as far as possible. Returns when
+        the answer is whole. Raises a GatewayError when it is not, after the sink got what
+        came before. In each case the upstream is closed, and the outcome of the generation
+        has the result.
         """
         ...

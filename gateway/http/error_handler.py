@@ -8,30 +8,20 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import structlog
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from multidict import CIMultiDict
 
 from gateway.apis.base import Dialect
-from gateway.errors import (
-    BodyTooLarge,
-    GatewayError,
-    InternalError,
-    InvalidRequest,
-    MethodNotAllowed,
-    NotFound,
-    word,
-)
-from gateway.http.error_response import render_error
+from gateway.errors import BodyTooLarge, GatewayError, InternalError, InvalidRequest
+from gateway.generation.outcome import Outcome
+from gateway.http.error_response import from_http_exception, render_error
 from gateway.http.in_flight import InFlightRequests
 from gateway.http.request_body import EXPECT
-from gateway.middleware import RESPONSE_HEADERS, Handler
+from gateway.middleware import OUTCOME, RESPONSE_HEADERS, Handler
 
 _log = structlog.get_logger("error_handler")
 
-_STARTED = web.RequestKey("error_handler_started", float)
 _PREPARED = web.RequestKey("error_handler_prepared", web.StreamResponse)
-
-_MAX_PATH_PARTS = 8  # parts of a path that a message shows
 
 
 class ErrorHandler:
@@ -55,7 +45,7 @@ class ErrorHandler:
         if request.version not in (HttpVersion10, HttpVersion11):
             self._refuse_version(request)
         request[RESPONSE_HEADERS] = CIMultiDict()
-        request[_STARTED] = time.monotonic()
+        request[OUTCOME] = Outcome()
         try:
             if EXPECT in request:
                 self._check_expectation(request)
@@ -88,10 +78,10 @@ class ErrorHandler:
         request[_PREPARED] = response
         response.headers["Server"] = "fitten-gateway"
         response.headers.update(request.get(RESPONSE_HEADERS, ()))
-        started = request.get(_STARTED)
-        if started is not None:
+        outcome = request.get(OUTCOME)
+        if outcome is not None:
             dialect = self._dialect_of(request)
-            dialect.add_headers(response.headers, time.monotonic() - started)
+            dialect.add_headers(response.headers, time.monotonic() - outcome.started)
         # After a declined upgrade, aiohttp's parser loses the data that follow the request.
         declined = "Upgrade" in request.headers and not request.can_read_body
         if self._in_flight.closing or declined:
@@ -124,30 +114,3 @@ class ErrorHandler:
         if not request.content.at_eof() and request.can_read_body:
             response.force_close()  # so that the rest of the body need not be read
         return response
-
-
-def from_http_exception(request: web.Request, error: web.HTTPException) -> GatewayError:
-    """Translate an error of aiohttp's own into one of the gateway's."""
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = tuple(sorted(error.allowed_methods))
-        return MethodNotAllowed(
-            f"{_method(request)} is not allowed here; allowed: {', '.join(allowed)}.",
-            allowed=allowed,
-        )
-    if error.status == 404:
-        return NotFound(f"Invalid URL ({_method(request)} {_path(request)})")
-    if error.status == 413:
-        return BodyTooLarge("The body is over the limit.")
-    refused: GatewayError = InvalidRequest(f"The request was refused: {error.reason}.")
-    refused.status = error.status
-    return refused
-
-
-def _method(request: web.Request) -> str:
-    return request.method if request.method in hdrs.METH_ALL else "..."
-
-
-def _path(request: web.Request) -> str:
-    """Show enough of a path to see a wrong base URL, but no key or prompt in it."""
-    parts = request.path.split("/", _MAX_PATH_PARTS)
-    return "/".join(word(part, longest=24) if part else "" for part in parts)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 
-from gateway.generation.outcome import Generation
+from gateway.apis.base import ResponseEncoder
+from gateway.config.settings import StreamSettings
+from gateway.generation.pieces import Piece
 
 # Every known decoder skips comments, as long as no `id:` was sent before.
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -34,23 +36,26 @@ class _EventStreamResponse(EventSourceResponse):
 
 
 class EventStream:
-    """Sends one event stream; the first write starts the answer.
+    """Sends one answer as an event stream; the first write starts it. A `Sink`.
 
-    begin: frames that are sent before all others.
-    write_timeout: seconds that a client may read nothing before its connection is closed.
+    bytes_sent: bytes of the body so far.
     """
 
     def __init__(
-        self, request: web.Request, generation: Generation, *, begin: bytes, write_timeout: float
+        self, request: web.Request, encoder: ResponseEncoder, settings: StreamSettings
     ) -> None:
         self._request = request
-        self._generation = generation
-        self._begin = begin
-        self._write_timeout = write_timeout
+        self._encoder = encoder
+        self._encode = encoder.pieces
+        self._write_timeout = settings.write_timeout
+        self.grace, self.interval = settings.grace, settings.keep_alive
+        self._begin = encoder.begin()
+        self._last = b""  # frames that are sent in one write with the end or the error
         self._response: web.StreamResponse | None = None
         self._chunked = False  # true once the answer has begun and is chunked
         # Pieces and keep-alives come from different tasks; never two writes at once.
         self._writing = asyncio.Lock()
+        self.bytes_sent = 0
 
     @property
     def begun(self) -> bool:
@@ -58,13 +63,52 @@ class EventStream:
         return self._response is not None
 
     @property
+    def holds(self) -> bool:
+        """Return whether frames wait for the end."""
+        return bool(self._last)
+
+    @property
     def connected(self) -> bool:
         """Return whether the client is still connected."""
         return self._request.transport is not None
 
-    @property
-    def ready(self) -> bool:
-        """Return whether `write_now` can send frames: begun, and the client reads fast enough."""
+    def take(self, batch: Sequence[Piece]) -> bool:
+        """Write a batch to the transport at once; see `Sink`.
+
+        Return False before the answer has begun, and while the client reads too slowly.
+        """
+        return self._is_ready() and self._write_now(self._encode(batch))
+
+    async def put(self, batch: Sequence[Piece]) -> None:
+        """Write a batch; see `Sink`."""
+        await self._write(self._encode(batch))
+
+    def hold(self, batch: Sequence[Piece]) -> None:
+        """Keep a batch for the last write; see `Sink`."""
+        self._last += self._encode(batch)
+
+    async def keep_alive(self) -> None:
+        """Send a comment, which decoders skip."""
+        await self._write(KEEP_ALIVE)
+
+    async def end(self, frames: bytes) -> web.StreamResponse:
+        """Send what is held and the last frames, and return the response."""
+        async with self._writing:
+            response = self._response or await self._open()
+            await self._send(response.write_eof, self._begin + self._last + frames)
+            return response
+
+    async def _write(self, frames: bytes) -> None:
+        """Send frames. Raises ConnectionError when the client is gone or stopped reading."""
+        if self._is_ready() and self._write_now(frames):
+            return
+        async with self._writing:
+            response = self._response or await self._open()
+            frames, self._begin = self._begin + frames, b""
+            await self._send(response.write, frames)
+
+    def _is_ready(self) -> bool:
+        """Return whether the answer has begun and the client reads fast enough."""
         transport = self._request.transport
         return (
             self._chunked
@@ -74,38 +118,18 @@ class EventStream:
             and not self._writing.locked()
         )
 
-    def write_now(self, frames: bytes) -> bool:
-        """Write one chunk (RFC 9112, 7.1) to the transport; call it only when `ready`.
+    def _write_now(self, frames: bytes) -> bool:
+        """Write one chunk (RFC 9112, 7.1) to the transport; call it only when ready.
 
-        Returns False when the client is gone. aiohttp needs four more calls for the same,
+        Return False when the client is gone. aiohttp needs four more calls for the same,
         a sixth of the cost of a piece that comes alone.
         """
         transport = self._request.transport
         if transport is None:
             return False
         transport.write(b"%x\r\n%b\r\n" % (len(frames), frames))
-        self._generation.bytes_sent += len(frames)
+        self.bytes_sent += len(frames)
         return True
-
-    async def write(self, frames: bytes) -> None:
-        """Send frames. Raises ConnectionError when the client is gone or stopped reading."""
-        if self.ready and self.write_now(frames):
-            return
-        async with self._writing:
-            response = self._response or await self._open()
-            frames, self._begin = self._begin + frames, b""
-            await self._send(response.write, frames)
-
-    async def keep_alive(self) -> None:
-        """Send a comment, which decoders skip."""
-        await self.write(KEEP_ALIVE)
-
-    async def end(self, frames: bytes) -> web.StreamResponse:
-        """Send the last frames, end the body and return the response."""
-        async with self._writing:
-            response = self._response or await self._open()
-            await self._send(response.write_eof, self._begin + frames)
-            return response
 
     async def _open(self) -> web.StreamResponse:
         self._response = response = _EventStreamResponse(sep="\n", allow_all_methods=True)
@@ -117,7 +141,7 @@ class EventStream:
         return response
 
     async def _send(self, send: Callable[[bytes], Awaitable[None]], frames: bytes) -> None:
-        self._generation.bytes_sent += len(frames)
+        self.bytes_sent += len(frames)
         transport = self._request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")

@@ -7,7 +7,7 @@ from typing import Any
 
 from chaos.fault import ChaosFault
 from chaos.fault_schedule import NONE, Trouble
-from chaos.load import Kind, Outcome
+from chaos.load import ChatOutcome, Kind
 from chaos.plan import PlannedRequest
 from chaos.processes import RestartWindow
 from chaos.records.checks import check
@@ -28,7 +28,7 @@ def request(kind: str = "stream", trouble: Trouble = NONE, **more: Any) -> Plann
     return PlannedRequest(TAG, 0.0, kind, path, {}, trouble, more.pop("expected", expected), **more)
 
 
-def outcome(kind: Kind = "complete", of: PlannedRequest | None = None, **more: Any) -> Outcome:
+def outcome(kind: Kind = "complete", of: PlannedRequest | None = None, **more: Any) -> ChatOutcome:
     """Return an outcome; by default of a request from second 10 to second 11."""
     usual: dict[str, Any] = {
         "complete": {"status": 200, "text": TEXT, "size": 300, "finish": "stop"},
@@ -36,10 +36,12 @@ def outcome(kind: Kind = "complete", of: PlannedRequest | None = None, **more: A
         "error status": {"status": 502, "code": "upstream_error"},
         "left": {"status": 200, "text": "the"},
     }.get(kind, {})
-    return Outcome(of or request(), **{"began": 10.0, "ended": 11.0, "kind": kind} | usual | more)
+    return ChatOutcome(
+        of or request(), **{"began": 10.0, "ended": 11.0, "kind": kind} | usual | more
+    )
 
 
-def line(seen: Outcome, **more: Any) -> dict[str, Any]:
+def line(seen: ChatOutcome, **more: Any) -> dict[str, Any]:
     """Return what the log should say of an outcome."""
     end = {"complete": "complete", "left": "client_closed_request"}.get(seen.kind, seen.code)
     return {
@@ -84,14 +86,14 @@ def call(number: int = 0, *, status: int = 200, **more: Any) -> dict[str, Any]:
 class MadeExchange:
     """Builds made-up records. What is not given follows from the outcome."""
 
-    outcome: Outcome = field(default_factory=outcome)
+    outcome: ChatOutcome = field(default_factory=outcome)
     arrivals: list[Arrival] | None = None
     lines: list[dict[str, Any]] | None = None
     exchanges: list[ChaosExchange] | None = None
     calls: list[dict[str, Any]] | None = None
     windows: tuple[RestartWindow, ...] = ()
     outages: Outages | None = None
-    more_outcomes: tuple[Outcome, ...] = ()
+    more_outcomes: tuple[ChatOutcome, ...] = ()
 
     def records(self) -> Reconciliation:
         exchanges = [exchange()] if self.exchanges is None else self.exchanges

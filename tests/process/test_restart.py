@@ -33,11 +33,24 @@ class RestartLoad:
         self._url = url + "/v1/chat/completions"
         self.outcomes: Counter[str] = Counter()
 
-    async def ask(self, http: aiohttp.ClientSession, text: str, *, stream: bool) -> None:
+    async def ask(
+        self, http: aiohttp.ClientSession, text: str, *, stream: bool, repeated: bool = False
+    ) -> None:
         body = {"messages": [{"role": "user", "content": text}], "stream": stream}
         try:
             async with http.post(self._url, json=body) as response:
                 raw = await response.read()
+        except aiohttp.ClientOSError as error:
+            # A client that the machine delays may write to a kept connection that was closed
+            # as idle. Nothing was sent then, and every client has to repeat it (RFC 9112, 9.3.1).
+            kept = (
+                isinstance(http.connector, aiohttp.TCPConnector) and not http.connector.force_close
+            )
+            if kept and not repeated and "Can not write request body" in str(error):
+                await self.ask(http, text, stream=stream, repeated=True)
+                return
+            self.outcomes[repr(error)] += 1
+            return
         except aiohttp.ClientError as error:
             self.outcomes[repr(error)] += 1
             return

@@ -11,8 +11,13 @@ from gateway.apis.openai import content_parts, response_format, tool_calls
 from gateway.apis.openai.chat_response import ChatResponseEncoder
 from gateway.apis.openai.parameters import StreamOptions, ignored_parameters, stop_strings
 from gateway.errors import InvalidRequest
-from gateway.generation.outcome import Generation
-from gateway.generation.request import GenerationRequest, Image, Message, RemoteImage
+from gateway.generation.request import (
+    Generation,
+    GenerationRequest,
+    Image,
+    Message,
+    RemoteImage,
+)
 from gateway.images.sniff import ImageLimits
 
 _MAX_STOP = 4

@@ -15,8 +15,9 @@ from gateway.apis.openai import tool_calls
 from gateway.apis.openai.errors import error_frame
 from gateway.apis.openai.usage import usage_object
 from gateway.errors import GatewayError
-from gateway.generation.outcome import Generation, Usage
+from gateway.generation.outcome import Usage
 from gateway.generation.pieces import Piece
+from gateway.generation.request import Generation
 
 _KIND = operator.itemgetter(0)
 _encode = msgspec.json.Encoder().encode
@@ -61,7 +62,7 @@ class ChatResponseEncoder:
         return b"".join(frames)
 
     def end(self) -> bytes:
-        reason = msgspec.json.encode(self._generation.finish_reason)
+        reason = msgspec.json.encode(self._generation.outcome.finish_reasons[0])
         frames = [
             self._opening,
             b'},"logprobs":null,"finish_reason":',
@@ -94,7 +95,7 @@ class ChatResponseEncoder:
             "index": 0,
             "message": message,
             "logprobs": None,
-            "finish_reason": self._generation.finish_reason,
+            "finish_reason": self._generation.outcome.finish_reasons[0],
         }
         answer = self._head("chat.completion")
         answer |= {
@@ -115,4 +116,4 @@ class ChatResponseEncoder:
 
     @property
     def _counted(self) -> Usage:
-        return self._generation.usage or Usage(0, 0)
+        return self._generation.outcome.usage or Usage(0, 0)

@@ -15,9 +15,9 @@ from gateway.apis.openai.errors import error_frame
 from gateway.apis.openai.parameters import StreamOptions, ignored_parameters, stop_strings
 from gateway.apis.openai.usage import usage_object
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.generation.outcome import Generation, Usage
+from gateway.generation.outcome import Usage
 from gateway.generation.pieces import Piece
-from gateway.generation.request import Fill, GenerationRequest
+from gateway.generation.request import Fill, Generation, GenerationRequest
 
 # Wire rule D4: OpenAI's own default, 16, would cut nearly every completion.
 DEFAULT_MAX_TOKENS = 128
@@ -97,7 +97,7 @@ class TextCompletionEncoder:
         )
 
     def end(self) -> bytes:
-        reasons = self._generation.finish_reasons
+        reasons = self._generation.outcome.finish_reasons
         frames = [self._chunk([_choice(index, "", reason)]) for index, reason in enumerate(reasons)]
         if self._generation.request.include_usage:
             frames.append(self._chunk([], usage_object(self._counted)))
@@ -107,7 +107,7 @@ class TextCompletionEncoder:
         return error_frame(error)
 
     def whole(self, pieces: Sequence[Piece]) -> bytes:
-        reasons = self._generation.finish_reasons
+        reasons = self._generation.outcome.finish_reasons
         texts = [""] * len(reasons)
         for index, text in self._texts(pieces):
             texts[index] += text
@@ -147,7 +147,7 @@ class TextCompletionEncoder:
 
     @property
     def _counted(self) -> Usage:
-        return self._generation.usage or Usage(0, 0)
+        return self._generation.outcome.usage or Usage(0, 0)
 
 
 def _choice(index: int, text: str, reason: str | None) -> dict[str, Any]:

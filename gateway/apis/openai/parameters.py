@@ -24,7 +24,9 @@ def stop_strings(given: str | list[str] | None, *, most: int) -> tuple[str, ...]
 
     Raises InvalidRequest when there are more, or one is empty or too long.
     """
-    stop = (given,) if isinstance(given, str) else tuple(given or ())
+    if given is None:
+        return ()
+    stop = (given,) if isinstance(given, str) else tuple(given)
     if len(stop) > most or not all(0 < len(s) <= _MAX_STOP_LENGTH for s in stop):
         raise InvalidRequest(
             f"'stop' takes up to {most} strings of 1 to {_MAX_STOP_LENGTH} characters.",

@@ -69,7 +69,8 @@ class MessageToolCall(msgspec.Struct):
 
 def parse_tools(specs: Sequence[ToolDefinition] | None) -> tuple[Tool, ...]:
     """Parse the tools of a request. Raises InvalidRequest that names the wrong tool."""
-    specs = specs or ()
+    if not specs:
+        return ()
     if len(specs) > MAX_TOOLS:
         raise InvalidRequest(
             f"'tools' takes up to {MAX_TOOLS} tools, not {len(specs)}.",

@@ -13,7 +13,6 @@ from gateway.accounts.interface import AccountPool
 from gateway.config.settings import CompletionSettings
 from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout
 from gateway.fitten.auth.reauthenticate import TokenSource, call_with_tokens
-from gateway.fitten.buffered_answer import BufferedAnswer
 from gateway.fitten.client import FittenClient
 from gateway.fitten.completion.document import (
     GapDocument,
@@ -23,9 +22,9 @@ from gateway.fitten.completion.document import (
 )
 from gateway.fitten.completion.supersede import NewestCompletions
 from gateway.generation import token_estimate
-from gateway.generation.outcome import Generation, Usage
-from gateway.generation.pieces import FinishReason
-from gateway.generation.request import Fill
+from gateway.generation.outcome import AnswerResult, Usage
+from gateway.generation.pieces import FinishReason, Piece, Sink
+from gateway.generation.request import Fill, Generation
 from gateway.generation.stop_sequences import StopSequenceFilter
 from gateway.store.token_file import Tokens
 
@@ -70,9 +69,9 @@ class Completer:
         self._newest = newest_completions
         self._open_requests: dict[str, set[_OpenRequest]] = {}  # by file
 
-    def generate(self, generation: Generation) -> CompletionAnswer:
-        """Return the answer to a generation whose request has fills."""
-        return CompletionAnswer(self, generation)
+    def answer(self, generation: Generation, sink: Sink) -> CompletionAnswer:
+        """Return the answer to a generation whose request has fills, not yet begun."""
+        return CompletionAnswer(self, generation, sink)
 
     async def complete(self, fill: Fill, generation: Generation) -> str:
         """Return the text for a gap.
@@ -94,7 +93,7 @@ class Completer:
         self._pool.budget.earn()
         lease = await self._pool.acquire_completion(prefer=known.account if known else None)
         account = lease.account
-        generation.account = account.name
+        generation.outcome.try_account(account.name)
         if known is not None and (known.account != account.name or document.cut):
             known = None
         open_request = _OpenRequest(self._open_requests, fill.filename)
@@ -213,44 +212,48 @@ class _OpenRequest:
         return self._alone
 
 
-class CompletionAnswer(BufferedAnswer):
-    """Completes the fills of a request one after the other; its answer is one batch."""
+class CompletionAnswer:
+    """Completes the fills of a request one after the other; sends one batch; an `Answer`."""
 
-    def __init__(self, completer: Completer, generation: Generation) -> None:
-        super().__init__()
+    def __init__(self, completer: Completer, generation: Generation, sink: Sink) -> None:
         self._completer = completer
         self._generation = generation
+        self._sink = sink
         self._reasons: list[FinishReason] = []
-
-    async def __aenter__(self) -> CompletionAnswer:
-        generation = self._generation
+        self._usage: Usage | None = None
+        self._stop_sequence: str | None = None
         request = generation.request
-        prompt_tokens = completion_tokens = 0
+        # A request for no tokens is answered without Fitten.
+        self._costs = [0 if request.max_tokens == 0 else _tokens(fill) for fill in request.fills]
+        generation.outcome.estimate_prompt(sum(self._costs))
+
+    @property
+    def result(self) -> AnswerResult:
+        """Return the usage so far, and the reasons when all fills are complete."""
+        whole = len(self._reasons) == len(self._generation.request.fills)
+        reasons = tuple(self._reasons) if whole else ()
+        return AnswerResult(self._usage, reasons, self._stop_sequence)
+
+    async def run(self) -> None:
+        """Complete all fills, then send the answer; see `Answer`."""
+        request = self._generation.request
+        pieces: list[Piece] = []
+        self._usage = Usage(0, 0, estimated=True)
         for index, fill in enumerate(request.fills):
             stop_filter = StopSequenceFilter(stop=request.stop, max_tokens=request.max_tokens)
-            try:
-                text = "" if request.max_tokens == 0 else await self._complete(fill)
-            finally:
-                generation.usage = Usage(prompt_tokens, completion_tokens, estimated=True)
-            pieces = stop_filter.feed([("content", text)]) + stop_filter.flush() if text else []
+            text = "" if request.max_tokens == 0 else await self._complete(fill)
             if index:
-                self._pieces.append(("choice", str(index)))
+                pieces.append(("choice", str(index)))
             if request.echo:
-                self._pieces.append(("content", request.echo[index]))
-            self._pieces += pieces
+                pieces.append(("content", request.echo[index]))
+            if text:
+                pieces += stop_filter.feed([("content", text)]) + stop_filter.flush()
             self._reasons.append(stop_filter.finish_reason or "stop")
-            if request.max_tokens != 0:
-                prompt_tokens += token_estimate.estimate(
-                    token_estimate.size(fill.prefix) + token_estimate.size(fill.suffix)
-                )
-            completion_tokens += stop_filter.completion_tokens
-        generation.usage = Usage(prompt_tokens, completion_tokens, estimated=True)
-        generation.finish_reasons = tuple(self._reasons)
-        generation.finish_reason = self._reasons[0]
-        return self
-
-    def __aiter__(self) -> CompletionAnswer:
-        return self
+            self._stop_sequence = self._stop_sequence or stop_filter.stop_sequence
+            self._usage += Usage(self._costs[index], stop_filter.completion_tokens)
+        if pieces:
+            self._generation.outcome.receive_first_piece()
+            self._sink.hold(pieces)
 
     async def _complete(self, fill: Fill) -> str:
         try:
@@ -260,3 +263,9 @@ class CompletionAnswer(BufferedAnswer):
         except GatewayError as error:
             _log.info("not_completed", code=error.code)
             raise
+
+
+def _tokens(fill: Fill) -> int:
+    return token_estimate.estimate(
+        token_estimate.size(fill.prefix) + token_estimate.size(fill.suffix)
+    )

@@ -22,9 +22,8 @@ _HIGH_WATER = 128 * 1024  # unread bytes at which the transport stops reading
 class ChatConnection(asyncio.Protocol):
     """Receives a response; call `await exchange.start(...)` first and `close()` at the end.
 
-    tap: called at once with data of the body that arrives while a reader waits in `read`. The
-        tap takes the data in any case, so `read` does not return them. If the tap returns
-        False, the reader is woken and `read` returns b"".
+    take: called at once with data of the body that arrives while a reader waits in `read`. It
+        takes the data, so `read` does not return them, and it may call `wake`.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -42,24 +41,19 @@ class ChatConnection(asyncio.Protocol):
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
-        self.tap: Callable[[bytes], bool] | None = None
+        self.take: Callable[[bytes], None] | None = None
         transport.set_protocol(self)
 
-    async def start(self, head: bytes, body: bytes, limit: float) -> None:
+    async def start(self, head: bytes, body: bytes) -> None:
         """Send the request; return when the headers of the response have arrived.
 
-        limit: seconds for all of it. Raises aiohttp.ClientError when the connection fails,
-        TimeoutError after `limit`.
+        Raises aiohttp.ClientError when the connection fails.
         """
-        timer = self._loop.call_later(limit, self.fail, TimeoutError())
-        try:
-            self._transport.writelines((head, body))
-            while self._parser.status is None:
-                if self._error is not None:
-                    raise self._error
-                await self._wait()
-        finally:
-            timer.cancel()
+        self._transport.writelines((head, body))
+        while self._parser.status is None:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
 
     @property
     def status(self) -> int:
@@ -82,7 +76,7 @@ class ChatConnection(asyncio.Protocol):
     async def read(self) -> bytes:
         """Return all data that have arrived; wait if there are none.
 
-        Returns b"" at the end, and when the tap wakes the reader. Raises aiohttp.ClientError
+        Returns b"" at the end, and after `wake`. Raises aiohttp.ClientError
         when the connection fails, or the error that `fail` was called with.
         """
         if not self._data and self._error is None and not self._parser.complete:
@@ -103,11 +97,16 @@ class ChatConnection(asyncio.Protocol):
     def fail(self, error: Exception) -> None:
         """Make `read` raise this error, unless an earlier one is set."""
         self._error = self._error or error
-        self._wake()
+        self.wake()
+
+    def wake(self) -> None:
+        """Make a waiting `read` return."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def close(self) -> None:
         """Return the connection to the pool; close it instead if the response is not complete."""
-        self.tap = None
+        self.take = None
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -125,9 +124,8 @@ class ChatConnection(asyncio.Protocol):
         parser = self._parser
         try:
             body = parser.feed(data)
-            if body and self.tap and self._reader_waits() and not parser.complete:
-                if not self.tap(body):
-                    self._wake()
+            if body and self.take and self._reader_waits() and not parser.complete:
+                self.take(body)
                 return
         except BadResponse as error:
             self._fail_and_close(aiohttp.ClientPayloadError(f"the upstream sent {error}"))
@@ -146,7 +144,7 @@ class ChatConnection(asyncio.Protocol):
                 self._error = aiohttp.ClientPayloadError("a compressed body without an end")
             self.close()  # the body is in memory, so the connection is free
         if body or parser.status is not None:
-            self._wake()
+            self.wake()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if not (exc is None and self._parser.feed_eof()) and self._error is None:
@@ -156,17 +154,17 @@ class ChatConnection(asyncio.Protocol):
                 self._error = aiohttp.ClientOSError(*exc.args)
             else:
                 self._error = aiohttp.ServerDisconnectedError()
-        self.tap = None
+        self.take = None
         connection, self._connection = self._connection, None
         self._owner.connection_lost(exc)
         if connection is not None:
             connection.close()
-        self._wake()
+        self.wake()
 
     def _fail_and_close(self, error: Exception) -> None:
         self._error = self._error or error
         self.close()
-        self._wake()
+        self.wake()
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()
@@ -177,7 +175,3 @@ class ChatConnection(asyncio.Protocol):
 
     def _reader_waits(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

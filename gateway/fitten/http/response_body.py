@@ -13,7 +13,7 @@ from gateway.errors import GatewayError
 class ResponseBody(Protocol):
     """Provides a response whose headers have arrived; see `ChatConnection` for each member."""
 
-    tap: Callable[[bytes], bool] | None
+    take: Callable[[bytes], None] | None
 
     @property
     def status(self) -> int: ...
@@ -29,15 +29,17 @@ class ResponseBody(Protocol):
 
     def fail(self, error: GatewayError) -> None: ...
 
+    def wake(self) -> None: ...
+
     def close(self) -> None: ...
 
 
 class AiohttpResponseBody:
-    """Reads an aiohttp.ClientResponse, which works through a proxy too. It ignores `tap`."""
+    """Reads an aiohttp.ClientResponse, which works through a proxy too. It ignores `take`."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self.tap: Callable[[bytes], bool] | None = None
+        self.take: Callable[[bytes], None] | None = None
 
     @property
     def status(self) -> int:
@@ -64,6 +66,9 @@ class AiohttpResponseBody:
 
     async def read(self) -> bytes:
         return await self._response.content.readany()
+
+    def wake(self) -> None:
+        """Do nothing: only `take` needs it."""
 
     def fail(self, error: GatewayError) -> None:
         self._response.content.set_exception(error)

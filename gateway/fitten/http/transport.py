@@ -31,12 +31,8 @@ class ChatTransport(Protocol):
         user_id: str,
         access_token: str,
         body: bytes,
-        limit: float,
     ) -> ResponseBody:
-        """Send the request and return the response, which the caller closes.
-
-        limit: seconds within which the head of the response must arrive.
-        """
+        """Send the request and return the response, which the caller closes."""
         ...
 
 
@@ -55,19 +51,17 @@ class AiohttpTransport:
         user_id: str,
         access_token: str,
         body: bytes,
-        limit: float,
     ) -> ResponseBody:
         """See `ChatTransport`."""
-        async with asyncio.timeout(limit):
-            response = await http.post(
-                _url(self._base, user_id),
-                data=io.BytesIO(body) if len(body) > _LARGE else body,
-                headers={
-                    "Content-Type": "application/json",
-                    "Authorization": f"Bearer {access_token}",
-                },
-                allow_redirects=False,
-            )
+        response = await http.post(
+            _url(self._base, user_id),
+            data=io.BytesIO(body) if len(body) > _LARGE else body,
+            headers={
+                "Content-Type": "application/json",
+                "Authorization": f"Bearer {access_token}",
+            },
+            allow_redirects=False,
+        )
         return AiohttpResponseBody(response)
 
 
@@ -88,7 +82,6 @@ class LeanTransport:
         user_id: str,
         access_token: str,
         body: bytes,
-        limit: float,
     ) -> ResponseBody:
         """See `ChatTransport`."""
         connector = http.connector
@@ -103,7 +96,7 @@ class LeanTransport:
         exchange = ChatConnection(connection)
         try:
             head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
-            await exchange.start(head, body, limit)
+            await exchange.start(head, body)
         except BaseException:
             exchange.close()
             raise

@@ -7,28 +7,25 @@ requested once more. If the second one does not match either, it is returned as 
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import structlog
 
 from gateway.errors import GatewayError
-from gateway.fitten.buffered_answer import BufferedAnswer
+from gateway.fitten.answer import Answer
 from gateway.fitten.json_mode import schema_check
 from gateway.fitten.json_mode.markdown_fence import MarkdownFence, strip_fence
-from gateway.generation.outcome import Generation, Usage
-from gateway.generation.pieces import Answer, Piece, Sink
-from gateway.generation.request import GenerationRequest, Message, ResponseFormat
+from gateway.generation.outcome import AnswerResult, Usage
+from gateway.generation.pieces import Piece, PieceCollector, Sink
+from gateway.generation.request import Generation, GenerationRequest, Message, ResponseFormat
 
 _log = structlog.get_logger("fitten")
 
 _ONLY_JSON = "Write nothing else: no words before or after the JSON, no Markdown and no code fence."
 _MAX_MISMATCH = 300  # characters of the mismatch that the prompt names
-
-OpenAnswer = Callable[[GenerationRequest], Answer]
 
 
 def add_json_instructions(
@@ -47,7 +44,7 @@ def add_json_instructions(
     text = _instructions(wanted)
     if mismatch:
         text += f"\nAn earlier answer of yours could not be used: {mismatch[:_MAX_MISMATCH]}."
-    return dataclasses.replace(request, messages=(*messages, Message("system", text)))
+    return replace(request, messages=(*messages, Message("system", text)))
 
 
 def _instructions(wanted: ResponseFormat) -> str:
@@ -77,112 +74,118 @@ def json_mismatch(text: str, wanted: ResponseFormat) -> str | None:
     return None
 
 
-class StreamedJsonAnswer:
-    """Passes on a streamed answer without the Markdown fence around it."""
+class FenceRemover:
+    """Passes batches on to a sink, without the Markdown fence around the answer; a `Sink`."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
         self._fence = MarkdownFence()
-        self._error: GatewayError | None = None
-        self.ended = False
-        self.direct: Sink | None = None  # not used: all batches come by the iteration
+        self.grace, self.interval = sink.grace, sink.interval
+        self.keep_alive = sink.keep_alive
 
-    async def __aenter__(self) -> StreamedJsonAnswer:
-        await self._answer.__aenter__()
-        return self
+    def take(self, _: Sequence[Piece]) -> bool:
+        """Return False: the fence keeps text back, so a batch that is refused would be lost."""
+        return False
 
-    async def __aexit__(self, *exc: object) -> None:
-        await self._answer.__aexit__(*exc)
+    async def put(self, batch: Sequence[Piece]) -> None:
+        """Pass on what cannot be part of a fence."""
+        if rest := self._fence.feed(batch):
+            await self._sink.put(rest)
 
-    def __aiter__(self) -> StreamedJsonAnswer:
-        return self
-
-    async def __anext__(self) -> Sequence[Piece]:
-        while not self.ended:
-            try:
-                batch = self._fence.feed(await self._answer.__anext__())
-                self.ended = self._answer.ended
-            except StopAsyncIteration:
-                batch, self.ended = [], True
-            except GatewayError as error:
-                # Text that was held back is sent before the error.
-                batch, self.ended, self._error = [], True, error
-            if self.ended:
-                batch += self._fence.flush()
-            if batch:
-                return batch
-        if self._error is not None:
-            raise self._error
-        return await self._answer.__anext__()  # raises the error after the last batch, or the end
+    def hold(self, batch: Sequence[Piece]) -> None:
+        """Pass on the last batch and the text that was kept back."""
+        if rest := [*self._fence.feed(batch), *self._fence.flush()]:
+            self._sink.hold(rest)
 
 
-class WholeJsonAnswer(BufferedAnswer):
-    """Returns a whole answer after a check; requests it once more if it is not the JSON wanted.
+class StreamedJsonAnswer:
+    """Sends a streamed answer without the Markdown fence around it; an `Answer`.
 
-    open_answer: opens a new answer to a request.
+    open_answer: makes the answer that sends to a given sink.
+    """
 
-    It sets `format_missed` of the generation. The usage of the generation includes both
-    answers. An answer that `max_tokens` ended is not requested again, since the limit would
-    end the next one too. When the second request fails, the first answer is returned.
+    def __init__(self, open_answer: Callable[[Sink], Answer], sink: Sink) -> None:
+        self._remover = FenceRemover(sink)
+        self._answer = open_answer(self._remover)
+
+    @property
+    def result(self) -> AnswerResult:
+        """Return what is known of the answer."""
+        return self._answer.result
+
+    async def run(self) -> None:
+        """Send the answer; text that was kept back comes before the end and before an error."""
+        try:
+            await self._answer.run()
+        except GatewayError:
+            self._remover.hold([])
+            raise
+        self._remover.hold([])
+
+
+class WholeJsonAnswer:
+    """Sends a whole answer after a check; requests it once more if it is not the JSON wanted.
+
+    open_answer: makes an answer to a request that sends to a given sink.
+
+    Its result has the usage of both answers. An answer that `max_tokens` ended is not requested
+    again, since the limit would end the next one too. When the second request fails, the first
+    answer is sent.
     """
 
     def __init__(
-        self, generation: Generation, open_answer: OpenAnswer, *, default_system: str
+        self,
+        generation: Generation,
+        open_answer: Callable[[GenerationRequest, Sink], Answer],
+        sink: Sink,
+        *,
+        default_system: str,
     ) -> None:
-        super().__init__()
         wanted = generation.request.response_format
         assert wanted is not None
         self._wanted = wanted
-        self._generation = generation
+        self._request = generation.request
         self._open_answer = open_answer
+        self._sink = sink
         self._default_system = default_system
-        self._pieces: list[Piece] = []
-        self.ended = False
-        self.direct: Sink | None = None  # there is one batch only
+        self.result = AnswerResult()
 
-    async def __aenter__(self) -> WholeJsonAnswer:
+    async def run(self) -> None:
+        """Read one answer or two, and send the better one; see `Answer`."""
         pieces = await self._read_answer()
         if mismatch := self._mismatch(pieces):
-            if self._generation.finish_reason != "length":
+            if self.result.finish_reasons != ("length",):
                 pieces, mismatch = await self._repeat(pieces, mismatch)
-            self._generation.format_missed = mismatch is not None
-        self._pieces = pieces
-        return self
-
-    def __aiter__(self) -> WholeJsonAnswer:
-        return self
+            self.result = replace(self.result, format_missed=mismatch is not None)
+        if pieces:
+            self._sink.hold(pieces)
 
     async def _repeat(self, first: list[Piece], mismatch: str) -> tuple[list[Piece], str | None]:
         """Return a second answer and its mismatch; the first one's if the second fails."""
-        generation = self._generation
-        used, finish_reason = generation.usage, generation.finish_reason
-        generation.usage = None
-        second: list[Piece] | None = None
+        result = self.result
         try:
             second = await self._read_answer(mismatch)
         except GatewayError as error:
-            generation.finish_reason = finish_reason
+            self.result = replace(result, usage=self.result.usage)
             _log.info("json_not_repeated", reason=error.code)
-        finally:
-            generation.usage = _add_usage(used, generation.usage)
-        if second is None:
             return first, mismatch
         second_mismatch = self._mismatch(second)
         _log.info("json_repeated", fits=second_mismatch is None)
         return second, second_mismatch
 
     async def _read_answer(self, mismatch: str = "") -> list[Piece]:
-        """Return the pieces of a new answer, without a Markdown fence."""
-        generation = self._generation
+        """Return the pieces of a new answer, without a Markdown fence; add its result."""
         request = add_json_instructions(
-            generation.request, default_system=self._default_system, mismatch=mismatch
+            self._request, default_system=self._default_system, mismatch=mismatch
         )
-        pieces: list[Piece] = []
-        async with self._open_answer(request) as batches:
-            async for batch in batches:
-                if generation.first_piece is None:
-                    generation.first_piece = time.monotonic()
-                pieces.extend(batch)
+        collector = PieceCollector()
+        answer = self._open_answer(request, collector)
+        used = self.result.usage
+        try:
+            await answer.run()
+        finally:
+            self.result = replace(answer.result, usage=_sum(used, answer.result.usage))
+        pieces = collector.pieces
         if not _is_text(pieces):
             return pieces
         reasoning = [piece for piece in pieces if piece[0] == "reasoning"]
@@ -202,12 +205,5 @@ def _is_text(pieces: list[Piece]) -> bool:
     return {kind for kind, _ in pieces} <= {"content", "reasoning"}
 
 
-def _add_usage(one: Usage | None, other: Usage | None) -> Usage | None:
-    if one is None or other is None:
-        return one or other
-    return Usage(
-        one.prompt_tokens + other.prompt_tokens,
-        one.completion_tokens + other.completion_tokens,
-        one.reasoning_tokens + other.reasoning_tokens,
-        one.estimated or other.estimated,
-    )
+def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
+    return one + other if one and other else one or other

@@ -73,6 +73,11 @@ class ToolStopSequenceFilter:
         return "tool_calls" if self._has_calls else "stop"
 
     @property
+    def stop_sequence(self) -> str | None:
+        """Return the stop string that ended the answer, if one did."""
+        return self._text_filter.stop_sequence
+
+    @property
     def content_bytes(self) -> int:
         """Return the bytes of text and calls.
 

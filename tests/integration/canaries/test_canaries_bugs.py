@@ -17,7 +17,7 @@ from gateway.apis.openai.chat_request import ChatCompletions
 from gateway.apis.openai.chat_response import ChatResponseEncoder
 from gateway.fitten.auth.session import FittenSession
 from gateway.fitten.chat.decoder import AnswerDecoder
-from gateway.fitten.failover import FailoverOpener
+from gateway.fitten.failover import Failover
 from gateway.fitten.upstream import FittenUpstream
 from gateway.http.in_flight import InFlightRequests
 from tests.integration.canaries.gateway import chat, post, watched_gateway
@@ -188,7 +188,7 @@ def quoting(heard: Any) -> Any:
 # Where, and in which answers: whole ones, streams.
 BUGS: dict[str, tuple[type, str, set[bool]]] = {
     "parsing": (ChatCompletions, "parse", {False, True}),
-    "opening": (FailoverOpener, "open", {False, True}),
+    "opening": (Failover, "open", {False, True}),
     "generating": (FittenUpstream, "generate", {False, True}),
     "reading": (AnswerDecoder, "feed", {False, True}),
     "writing": (ChatResponseEncoder, "pieces", {True}),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,13 +23,16 @@ from gateway.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from gateway.fitten.chat.request import ChatOpener
+from gateway.fitten.deadline import Deadline
 from gateway.fitten.error_mapping import status_error
-from gateway.fitten.failover import FailoverOpener
+from gateway.fitten.failover import Failover
 from gateway.fitten.model_catalog import DEFAULT_MODEL
-from gateway.generation.outcome import Generation
-from gateway.generation.request import GenerationRequest
-from gateway.options import Secret
+from gateway.generation.outcome import Outcome
+from gateway.generation.request import Generation, GenerationRequest
 from gateway.store.token_file import Tokens
+from tests import virtualtime
+from tests.waiting import NEVER
 
 
 def unreachable() -> GatewayError:
@@ -65,7 +70,7 @@ class FailoverClient:
         self.calls[user_id] += 1
         if error := self.plan(user_id):
             raise error
-        return object()
+        return SimpleNamespace(status=200)
 
 
 class FailoverBench:
@@ -92,16 +97,18 @@ class FailoverBench:
         )
         self.client = FailoverClient(plan)
         client: Any = self.client
-        settings = config.FittenSettings(
-            accounts=(config.AccountSettings("a", Secret("b")),), pool=rules
-        )
-        self.opener = FailoverOpener(client, self.pool, settings)
-        self.generation = Generation(GenerationRequest(()), DEFAULT_MODEL)
+        self.opener = ChatOpener(client, Failover(self.pool, rules), self.pool.budget)
+        self.generation = Generation(GenerationRequest(()), DEFAULT_MODEL, Outcome())
+        self.first_piece = 60.0
 
     async def ask(self) -> GatewayError | None:
         """One request; its error."""
         try:
-            _, lease = await self.opener.open("hi", self.generation)
+            _, lease = await self.opener.open(
+                "hi",
+                self.generation,
+                Deadline(asyncio.get_running_loop().time() + self.first_piece),
+            )
         except GatewayError as error:
             return error
         lease.end(None)
@@ -147,7 +154,7 @@ async def test_a_login_that_fails_costs_no_budget() -> None:
     bench.pool.accounts[0].session.fault = UpstreamError("login failed")
     assert await bench.ask() is None
     assert bench.called == ["b"]
-    assert bench.generation.account == "b"
+    assert bench.generation.outcome.account == "b"
     assert bench.pool.accounts[0].state == "healthy", "the session has pauses of its own"
 
 
@@ -165,10 +172,7 @@ async def test_the_time_for_the_first_piece_holds_for_all_tries_together() -> No
         return unreachable()
 
     bench = FailoverBench(slowly, retry_ratio=1)
-    bench.opener._settings = config.FittenSettings(
-        accounts=(config.AccountSettings("a", Secret("b")),),
-        timeouts=config.TimeoutSettings(first_piece=0.01),
-    )
+    bench.first_piece = 0.01
     await bench.ask()
     assert len(bench.called) == 1
 
@@ -198,3 +202,42 @@ async def test_an_outage_costs_no_more_calls_than_the_budget_allows() -> None:
     for _ in range(500):
         await bench.ask()
     assert sum(bench.client.calls.values()) <= 1.2 * 500
+
+
+@pytest.mark.parametrize("where", ["queue", "session", "call"])
+def test_the_deadline_ends_every_wait_and_only_a_call_is_held_against_the_account(
+    where: str,
+) -> None:
+    async def never(*_: object, **__: object) -> Any:
+        await asyncio.sleep(NEVER)
+
+    async def main() -> None:
+        bench = FailoverBench(lambda _: None, names="a", breaker_failures=1, queue_wait=1e6)
+        bench.first_piece = 5.0
+        pool: Any = bench.pool
+        client: Any = bench.client
+        account = bench.pool.accounts[0]
+        if where == "queue":
+            pool.acquire = never
+            pool.take = lambda: None
+        elif where == "session":
+            account.session.tokens = never
+        else:
+            client.chat = never
+        began = asyncio.get_running_loop().time()
+        error = await bench.ask()
+        assert isinstance(error, UpstreamTimeout)
+        assert asyncio.get_running_loop().time() == began + 5.0
+        assert account.busy == 0
+        assert (account.state == "healthy") == (where != "call")
+        assert bench.generation.outcome.tries == (where != "queue")
+        assert bench.generation.outcome.queued == (5.0 if where == "queue" else 0.0)
+
+    virtualtime.run(main())
+
+
+async def test_the_outcome_has_each_try_and_the_last_account() -> None:
+    bench = FailoverBench(first_fails(status_error(503)))
+    assert await bench.ask() is None
+    outcome = bench.generation.outcome
+    assert (outcome.account, outcome.tries, outcome.upstream_status) == ("b", 2, 200)

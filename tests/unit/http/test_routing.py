@@ -10,10 +10,10 @@ from aiohttp import web
 
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation.model import Model
+from gateway.http.chain import aiohttp_chain
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
 from gateway.http.routing import DialectRoutes, Route
-from gateway.middleware import as_aiohttp_middleware
 
 
 class NamedDialect:
@@ -48,7 +48,7 @@ async def url() -> AsyncIterator[str]:
     app = web.Application()
     routes = DialectRoutes(app, default=NamedDialect("usual"))
     handler = ErrorHandler(routes.dialect_of, InFlightRequests(), frozenset())
-    app.middlewares.append(as_aiohttp_middleware(handler))
+    app.middlewares.extend(aiohttp_chain(handler, []))
     app.on_response_prepare.append(handler.on_response_prepare)
     routes.add(NamedDialect("one"), [Route("POST", "/chat", refuse)])
     routes.add(

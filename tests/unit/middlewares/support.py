@@ -10,9 +10,10 @@ import aiohttp
 from aiohttp import web
 
 from gateway.apis.openai.dialect import OpenAIDialect
+from gateway.http.chain import aiohttp_chain
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
-from gateway.middleware import WINDOWS, Handler, Middleware, as_aiohttp_middleware
+from gateway.middleware import WINDOWS, Handler, Middleware
 from gateway.store.rate_windows import RateWindows, SlidingWindows
 
 
@@ -49,10 +50,7 @@ async def running(
 ) -> AsyncIterator[App]:
     """Run the chain inside the error handler, as in the gateway."""
     error_handler = ErrorHandler(lambda _: OpenAIDialect(), InFlightRequests(), frozenset())
-    middlewares: list[Middleware] = [error_handler, *chain]
-    app = web.Application(
-        middlewares=[as_aiohttp_middleware(middleware) for middleware in middlewares]
-    )
+    app = web.Application(middlewares=aiohttp_chain(error_handler, chain))
     app[WINDOWS] = windows or SlidingWindows()
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.router.add_post("/here", handler)

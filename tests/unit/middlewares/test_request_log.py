@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import aiohttp
@@ -11,10 +10,11 @@ import pytest
 import structlog
 from aiohttp import web
 
-from gateway import GENERATION, InvalidRequest, RateLimited
+from gateway import GENERATION, OUTCOME, GatewayError, InvalidRequest, RateLimited
+from gateway.errors import UpstreamError
 from gateway.generation.model import Model
-from gateway.generation.outcome import Generation, Usage
-from gateway.generation.request import GenerationRequest, Message
+from gateway.generation.outcome import AnswerResult, Usage
+from gateway.generation.request import Generation, GenerationRequest, Message
 from gateway.middleware import Handler
 from gateway.options import Secret
 from middlewares.api_key import Key, api_key
@@ -37,18 +37,20 @@ async def logged(
     return dict(line)
 
 
-def generating(end: str | None, **fields: Any) -> Handler:
+def generating(error: GatewayError | None = None, *, answered: bool = True) -> Handler:
+    """Return a handler of a generation. error: shown in a stream that had begun."""
+
     async def handler(request: web.Request) -> web.StreamResponse:
         asked = GenerationRequest((Message("user", "my prompt"),), stream=True)
-        generation = Generation(asked, MODEL)
-        request[GENERATION] = generation
-        generation.first_piece = time.monotonic()
-        generation.usage = Usage(9, 2, estimated=True)
-        generation.finish_reason = "stop"
-        generation.bytes_sent = 123
-        generation.end = end
-        for name, value in fields.items():
-            setattr(generation, name, value)
+        outcome = request[OUTCOME]
+        request[GENERATION] = Generation(asked, MODEL, outcome)
+        outcome.try_account("one")
+        if answered:
+            outcome.receive_first_piece()
+            outcome.receive_result(AnswerResult(Usage(9, 2, estimated=True), ("stop",)))
+        outcome.send(123)
+        if error is not None:
+            outcome.fail(error, status=200)
         return web.Response(text="ok")
 
     return handler
@@ -65,12 +67,13 @@ async def test_a_plain_request_leaves_one_line() -> None:
         "key": None,
         "status": 200,
         "end": "complete",
+        "cause": None,
         "bytes": 2,
     }
 
 
 async def test_the_line_of_a_generation_has_model_tokens_times_and_bytes() -> None:
-    line = await logged(generating("complete"))
+    line = await logged(generating())
     assert line.pop("duration_ms") >= line.pop("first_piece_ms") >= 0
     assert line == {
         "event": "request",
@@ -80,8 +83,9 @@ async def test_the_line_of_a_generation_has_model_tokens_times_and_bytes() -> No
         "key": None,
         "status": 200,
         "end": "complete",
+        "cause": None,
         "model": "fitten-code",
-        "account": None,
+        "account": "one",
         "queued_ms": 0.0,
         "stream": True,
         "finish_reason": "stop",
@@ -93,42 +97,48 @@ async def test_the_line_of_a_generation_has_model_tokens_times_and_bytes() -> No
 
 
 async def test_a_generation_without_a_result_has_no_numbers() -> None:
-    line = await logged(generating(None, usage=None, first_piece=None, finish_reason=None))
+    line = await logged(generating(answered=False))
     assert line["prompt_tokens"] is line["completion_tokens"] is line["first_piece_ms"] is None
 
 
 async def test_a_stream_that_failed_in_the_middle_is_logged_by_its_end() -> None:
-    line = await logged(generating("upstream_truncated"))
-    assert (line["status"], line["end"]) == (200, "upstream_truncated")
+    line = await logged(generating(UpstreamError("broke off", code="upstream_truncated")))
+    assert (line["status"], line["end"], line["cause"]) == (200, *["upstream_truncated"] * 2)
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "end"),
+    ("error", "status", "end", "cause"),
     [
-        (RateLimited("no"), 429, "rate_limit_exceeded"),
-        (InvalidRequest("no", code="invalid_json"), 400, "invalid_json"),
-        (InvalidRequest("no"), 400, "error"),
-        (ValueError("no"), 500, "internal_error"),
+        (RateLimited("no"), 429, "rate_limit_exceeded", "rate_limit_exceeded"),
+        (InvalidRequest("no", code="invalid_json"), 400, "invalid_json", "invalid_json"),
+        (InvalidRequest("no"), 400, "error", "invalid_request"),
+        (InvalidRequest("no", code="our_own"), 400, "our_own", "invalid_request"),
+        (RateLimited("no", code="our_own"), 429, "our_own", "rate_limit_exceeded"),
+        (ValueError("no"), 500, "internal_error", "internal_error"),
     ],
 )
-async def test_an_error_is_logged_with_status_and_code(
-    error: Exception, status: int, end: str
+async def test_an_error_is_logged_with_status_code_and_cause(
+    error: Exception, status: int, end: str, cause: str
 ) -> None:
     async def handler(_: web.Request) -> web.StreamResponse:
         raise error
 
     line = await logged(handler)
-    assert (line["status"], line["end"]) == (status, end)
+    assert (line["status"], line["end"], line["cause"]) == (status, end, cause)
 
 
 @pytest.mark.parametrize(
-    ("path", "method", "status"), [("/my-secret-path", "POST", 404), ("/here", "DELETE", 405)]
+    ("path", "method", "status", "cause"),
+    [
+        ("/my-secret-path", "POST", 404, "not_found"),
+        ("/here", "DELETE", 405, "method_not_allowed"),
+    ],
 )
 async def test_what_has_no_route_is_logged_without_its_path(
-    path: str, method: str, status: int
+    path: str, method: str, status: int, cause: str
 ) -> None:
     line = await logged(path=path, method=method)
-    assert line["status"] == status
+    assert (line["status"], line["cause"]) == (status, cause)
     assert "my-secret-path" not in repr(line)
 
 
@@ -182,7 +192,7 @@ async def test_the_line_is_written_when_the_stream_is_over() -> None:
 async def test_neither_prompt_nor_key_nor_header_is_in_the_line() -> None:
     chain = api_key(keys=[Key("alice", Secret("team-key-1234"))])
     with structlog.testing.capture_logs() as lines:
-        async with running(request_log(), chain, handler=generating("complete")) as app:
+        async with running(request_log(), chain, handler=generating()) as app:
             await app.call(
                 {"Authorization": "Bearer team-key-1234", "x-hidden": "hidden", "User-Agent": "me"}
             )

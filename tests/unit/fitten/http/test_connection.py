@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.config import settings as config
-from gateway.errors import UpstreamError, UpstreamTimeout
+from gateway.errors import UpstreamError
 from gateway.fitten.client import FittenClient
 from gateway.fitten.http.response_body import ResponseBody
 from tests.waiting import LONGEST_WAIT
@@ -30,9 +30,7 @@ class ScriptedUpstream:
         self.ended = asyncio.Event()
 
     @asynccontextmanager
-    async def client(
-        self, serve_connection: Serve, *, limit: float = 5.0
-    ) -> AsyncIterator[FittenClient]:
+    async def client(self, serve_connection: Serve) -> AsyncIterator[FittenClient]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
             try:
@@ -45,10 +43,7 @@ class ScriptedUpstream:
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        settings = config.FittenSettings(
-            accounts=(), base_url=url, timeouts=config.TimeoutSettings(first_piece=limit)
-        )
-        client = FittenClient(settings)
+        client = FittenClient(config.FittenSettings(accounts=(), base_url=url))
         try:
             async with client.open():
                 yield client
@@ -194,19 +189,20 @@ async def test_a_cancelled_wait_for_headers_closes_the_connection() -> None:
             await upstream.ended.wait()
 
 
-async def test_headers_that_never_come_are_a_timeout() -> None:
+async def test_a_deadline_ends_the_wait_for_headers() -> None:
     upstream = ScriptedUpstream()
 
     async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with upstream.client(serve_connection, limit=0.05) as client:
-        with pytest.raises(UpstreamTimeout):
-            await client.chat("me", "token", b"{}")
+    async with upstream.client(serve_connection) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.chat("me", "token", b"{}")
         await upstream.ended.wait()
 
 
-async def test_an_upstream_that_takes_no_body_is_a_timeout_and_leaves_nothing_open() -> None:
+async def test_a_deadline_ends_a_body_that_is_not_taken_and_leaves_nothing_open() -> None:
     upstream = ScriptedUpstream()
     cut = asyncio.Event()
 
@@ -214,9 +210,10 @@ async def test_an_upstream_that_takes_no_body_is_a_timeout_and_leaves_nothing_op
         await cut.wait()  # without reading
         await reader.read()
 
-    async with upstream.client(serve_connection, limit=0.05) as client:
-        with pytest.raises(UpstreamTimeout):
-            await client.chat("me", "token", bytes(20_000_000))
+    async with upstream.client(serve_connection) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.chat("me", "token", bytes(20_000_000))
         cut.set()
         async with asyncio.timeout(LONGEST_WAIT):
             await upstream.ended.wait()
@@ -282,7 +279,7 @@ async def test_no_response_at_all_is_an_upstream_error(answer: bytes) -> None:
             await client.chat("me", "token", b"{}")
 
 
-async def test_what_the_tap_takes_is_not_read_and_what_it_leaves_wakes_the_reader() -> None:
+async def test_what_is_taken_is_not_read_and_wakes_the_reader_only_on_request() -> None:
     upstream = ScriptedUpstream()
     turn = asyncio.Event()
 
@@ -295,20 +292,21 @@ async def test_what_the_tap_takes_is_not_read_and_what_it_leaves_wakes_the_reade
         writer.write(b"0\r\n\r\n")
         await reader.read()
 
-    tapped: list[bytes] = []
+    taken: list[bytes] = []
 
-    def tap(data: bytes) -> bool:
-        tapped.append(data)
+    def take(data: bytes) -> None:
+        taken.append(data)
         turn.set()
-        return data != b"c"
+        if data == b"c":
+            body.wake()
 
     async with upstream.client(serve_connection) as client:
         body = await client.chat("me", "token", b"{}")
         assert await body.read() == b"a"
-        body.tap = tap
+        body.take = take
         turn.set()
         assert await body.read() == b""
-        assert tapped == [b"b", b"c"]
+        assert taken == [b"b", b"c"]
         assert await body.read() == b""
         assert body.at_end()
         body.close()

@@ -8,51 +8,62 @@ import pytest
 
 from gateway.errors import GatewayError, UpstreamError
 from gateway.fitten.json_mode.answer import StreamedJsonAnswer, json_mismatch
-from gateway.generation.pieces import Piece, Sink
+from gateway.generation.outcome import AnswerResult
+from gateway.generation.pieces import Piece, PieceCollector, Sink
 from gateway.generation.request import ResponseFormat
 
 
 class Fake:
-    """Batches from a list; `last` says whether it is known that the last one is the last."""
+    """An answer of the batches in a list; `last` says whether the last one is held."""
 
-    def __init__(self, texts: list[str], *, last: bool, error: GatewayError | None = None) -> None:
+    def __init__(
+        self, texts: list[str], sink: Sink, *, last: bool, error: GatewayError | None
+    ) -> None:
         self._texts = texts
+        self._sink = sink
         self._last = last
         self._error = error
-        self.ended = False
-        self.direct: Sink | None = None
-        self.closed = False
+        self.result = AnswerResult()
 
-    async def __aenter__(self) -> Fake:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.closed = True
-
-    def __aiter__(self) -> Fake:
-        return self
-
-    async def __anext__(self) -> Sequence[Piece]:
-        if not self._texts:
-            raise self._error or StopAsyncIteration
-        text = self._texts.pop(0)
-        self.ended = self._last and not self._texts
-        return [("content", text)]
+    async def run(self) -> None:
+        for index, text in enumerate(self._texts):
+            batch: list[Piece] = [("content", text)]
+            if self._last and index == len(self._texts) - 1:
+                self._sink.hold(batch)
+            elif not self._sink.take(batch):
+                await self._sink.put(batch)
+        if self._error is not None:
+            raise self._error
 
 
-async def read(fake: Fake) -> tuple[str, list[bool], GatewayError | None]:
-    text, ended, failed = "", [], None
-    answer = StreamedJsonAnswer(fake)
+class Receiver(PieceCollector):
+    """Notes how each batch came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ways: list[str] = []
+
+    async def put(self, batch: Sequence[Piece]) -> None:
+        assert batch
+        self.ways.append("put")
+        await super().put(batch)
+
+    def hold(self, batch: Sequence[Piece]) -> None:
+        assert batch
+        self.ways.append("hold")
+        super().hold(batch)
+
+
+async def read(
+    texts: list[str], *, last: bool, error: GatewayError | None
+) -> tuple[str, list[str], GatewayError | None]:
+    receiver, failed = Receiver(), None
+    answer = StreamedJsonAnswer(lambda sink: Fake(texts, sink, last=last, error=error), receiver)
     try:
-        async with answer as batches:
-            async for batch in batches:
-                assert batch
-                ended.append(batches.ended)
-                text += "".join(piece for _, piece in batch)
-    except GatewayError as error:
-        failed = error
-    assert fake.closed
-    return text, ended, failed
+        await answer.run()
+    except GatewayError as failure:
+        failed = failure
+    return "".join(piece for _, piece in receiver.pieces), receiver.ways, failed
 
 
 @pytest.mark.parametrize("last", [True, False])
@@ -72,12 +83,12 @@ async def read(fake: Fake) -> tuple[str, list[bool], GatewayError | None]:
 async def test_the_text_comes_before_the_end_or_the_error(
     texts: list[str], left: str, error: GatewayError | None, last: bool
 ) -> None:
-    text, ended, failed = await read(Fake(list(texts), last=last, error=error))
+    text, ways, failed = await read(texts, last=last, error=error)
     assert text == left
     assert failed is error
-    assert True not in ended[:-1]
+    assert "hold" not in ways[:-1]
     if last:
-        assert ended[-1] or (text == "{}" and len(texts) > 1)
+        assert ways[-1] == "hold" or (text == "{}" and len(texts) > 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""Sends the request of a chat, with the accounts that the failover chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+import msgspec
+
+from gateway.accounts.interface import Lease
+from gateway.accounts.retry_budget import RetryBudget
+from gateway.fitten.auth.reauthenticate import TokenSource
+from gateway.fitten.client import FittenClient
+from gateway.fitten.deadline import Deadline
+from gateway.fitten.failover import Failover
+from gateway.fitten.http.response_body import ResponseBody
+from gateway.generation.model import Model
+from gateway.generation.request import Generation
+from gateway.store.token_file import Tokens
+
+
+class ChatOpener:
+    """Opens chats.
+
+    budget: must allow that a request is sent again on a new connection.
+    """
+
+    def __init__(self, client: FittenClient, failover: Failover, budget: RetryBudget) -> None:
+        self._client = client
+        self._failover = failover
+        self._budget = budget
+
+    def open(
+        self, prompt: str, generation: Generation, deadline: Deadline
+    ) -> Awaitable[tuple[ResponseBody, Lease[TokenSource]]]:
+        """Return the response to a prompt and the lease of its slot; see `Failover.open`."""
+
+        def chat(tokens: Tokens) -> Awaitable[ResponseBody]:
+            return self._client.chat(
+                tokens.user_id,
+                tokens.access_token,
+                _encode_body(prompt, tokens.user_id, generation.model),
+                may_repeat=self._budget.spend,
+            )
+
+        return self._failover.open(chat, generation, deadline)
+
+
+def _encode_body(prompt: str, user_id: str, model: Model) -> bytes:
+    """Return the body of a chat (protocol 4.2); its section says how the model is named (5)."""
+    meta: dict[str, str] = {"project_id": ""}
+    if model.selection_name is not None:
+        meta["model" if model.section == "chat" else "agentModel"] = model.selection_name
+    return msgspec.json.encode({"inputs": prompt, "ft_token": user_id, "meta_datas": meta})
