@@ -79,6 +79,7 @@ def inside(*packages: str) -> list[str]:
 # docs/architecture.md. "lazy" names may be imported only when a function is called.
 ROWS: dict[str, tuple[str, ...]] = {
     # Lowest layer.
+    "aiohttp_internals": (),
     "errors": (),
     "options": ("errors",),
     "generation": ("errors",),
@@ -90,15 +91,18 @@ ROWS: dict[str, tuple[str, ...]] = {
     "images": ("config", "errors", "generation"),
     "apis": ("errors", "generation", "images"),
     "accounts": ("errors",),
-    "fitten": ("accounts", "config", "errors", "generation", "store"),
-    "http": ("apis.base", "config", "errors", "generation", "images", "middleware"),
+    "fitten": ("accounts", "aiohttp_internals", "config", "errors", "generation", "store"),
+    "http": (
+        *("aiohttp_internals", "apis.base", "config", "errors", "generation", "images"),
+        "middleware",
+    ),
     # Composition.
     "shared_state": ("config", "fitten", "store"),
     "app": ("apis", "config", "errors", "fitten", "http", "images", "middleware", "shared_state"),
-    "server": ("app", "config", "errors", "http", "shared_state"),
+    "server": ("aiohttp_internals", "app", "config", "errors", "http", "shared_state"),
     "workers": (
-        *("accounts", "app", "config", "errors", "fitten", "generation", "http"),
-        *("observability", "server", "store"),
+        *("accounts", "aiohttp_internals", "app", "config", "errors", "fitten", "generation"),
+        *("http", "observability", "server", "store"),
     ),
     "demo": ("config", "middleware", "observability", "options", "server"),
     "cli": ("config", "demo", "observability", "server", "workers"),

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.aiohttp_internals import set_body, with_headers
 from gateway.config.settings import ServerSettings
 from gateway.errors import (
     BodyTimeout,
@@ -65,8 +66,9 @@ class RequestBodyReader:
             size += len(part)
             if size > self._limits.max_body_bytes:
                 raise self._too_large()
-        request._read_bytes = b"".join(parts)  # for middlewares that call `request.read`
-        return request._read_bytes
+        body = b"".join(parts)
+        set_body(request, body)  # for middlewares that call `request.read`
+        return body
 
     @contextlib.asynccontextmanager
     async def _permission(self, request: web.Request) -> AsyncIterator[None]:
@@ -127,7 +129,7 @@ def make_request_without_expect(make: _RequestFactory, message: Any, *rest: Any)
     headers = CIMultiDict(message.headers)
     expectation = headers.pop("Expect")
     headers.popall("Expect", None)
-    request = make(message._replace(headers=CIMultiDictProxy(headers)), *rest)
+    request = make(with_headers(message, CIMultiDictProxy(headers)), *rest)
     request[EXPECT] = expectation
     return request
 

@@ -9,6 +9,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 
+from gateway.aiohttp_internals import HeadersWithFirstWrite
 from gateway.apis.base import ResponseEncoder
 from gateway.config.settings import StreamSettings
 from gateway.generation.pieces import Piece
@@ -20,16 +21,13 @@ KEEP_ALIVE = b": keep-alive\n\n"
 _HIGH_WATER = 64 * 1024
 
 
-class _EventStreamResponse(EventSourceResponse):
+class _EventStreamResponse(HeadersWithFirstWrite, EventSourceResponse):
     """Sends an event stream as aiohttp-sse does, but without its pings.
 
     Each stream would have a task that writes the pings. When two tasks write to a client that
     reads slowly, both wait on one shared future, and the second cancels the first. The
     original `prepare` also sets TCP_USER_TIMEOUT; `server/` does that for all connections.
-    The headers are sent in one write with the first frames.
     """
-
-    _send_headers_immediately = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         return await web.StreamResponse.prepare(self, request)

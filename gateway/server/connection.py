@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
 
+from gateway.aiohttp_internals import BrokenHttp, ServerConnection
 from gateway.errors import BodyTimeout, GatewayError, InternalError, InvalidRequest, overloaded
 from gateway.http.error_response import ErrorResponse
 from gateway.server.connection_limit import ConnectionLimit
@@ -42,6 +41,7 @@ class ConnectionContext:
     head_timeout: seconds that the head of a request may take.
     send_buffer: bytes that the kernel buffers for a client; None leaves it to the system.
     limit: counts the connections.
+    connections: those that are open, the oldest first; without those that were refused.
     refused: transports of refused connections that stay open until the client has read why.
     """
 
@@ -49,6 +49,7 @@ class ConnectionContext:
     head_timeout: float = 10.0
     send_buffer: int | None = None
     limit: ConnectionLimit = field(default_factory=ConnectionLimit)
+    connections: dict[Connection, None] = field(default_factory=dict)
     refused: set[asyncio.Transport] = field(default_factory=set)
 
     def close(self) -> None:
@@ -58,7 +59,7 @@ class ConnectionContext:
         self.refused.clear()
 
 
-class Connection(RequestHandler):
+class Connection(ServerConnection):
     """Extends the connection of aiohttp with limits and with error bodies of the gateway.
 
     - The head of a request has a time limit, and pipelining is bounded.
@@ -68,12 +69,11 @@ class Connection(RequestHandler):
     idle_since: monotonic time since when it has had no request; None while it has one.
     """
 
-    __slots__ = ("_context", "_counted", "_head_timer", "_pause_timer", "idle_since")
+    __slots__ = ("_context", "_head_timer", "_pause_timer", "idle_since")
 
     def __init__(self, manager: Any, *, context: ConnectionContext, **options: Any) -> None:
         super().__init__(manager, **options)
         self._context = context
-        self._counted = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._pause_timer: asyncio.TimerHandle | None = None
         self.idle_since: float | None = time.monotonic()
@@ -83,7 +83,7 @@ class Connection(RequestHandler):
         if context.limit.full and not self._close_one_idle():
             self._refuse(cast(asyncio.Transport, transport))
             return
-        self._counted = True
+        context.connections[self] = None
         context.limit.connections += 1
         # Not on the listening socket: connections already in its backlog would not inherit it.
         if context.send_buffer is not None:
@@ -93,8 +93,8 @@ class Connection(RequestHandler):
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._counted:
-            self._counted = False
+        if self in self._context.connections:
+            del self._context.connections[self]
             self._context.limit.connections -= 1
         self._stop_head_timer()
         if self._pause_timer is not None:
@@ -103,26 +103,23 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        waiter, count = self._waiter, self._request_count
-        RequestHandler.data_received(self, data)
-        if self._request_count != count:
+        waiter, count = self.request_waiter, self.request_count
+        web.RequestHandler.data_received(self, data)
+        if self.request_count != count:
             if self._head_timer is not None:
                 self._stop_head_timer()
             return
         # While a request is handled, these bytes are its body, or come after it.
         awaits_head = not waiter.done() if waiter is not None else not count
         if awaits_head and self._head_timer is None and data.strip(b"\r\n"):
-            self._head_timer = self._loop.call_later(
+            self._head_timer = asyncio.get_running_loop().call_later(
                 self._context.head_timeout, self._on_head_timeout
             )
 
-    def pause_reading(self) -> None:
-        super().pause_reading()
-        self._start_pause_timer()
-
-    def _pause_reading_for_buffer(self) -> None:
-        super()._pause_reading_for_buffer()
-        self._start_pause_timer()
+    def on_reading_paused(self) -> None:
+        if self._pause_timer is None:
+            loop = asyncio.get_running_loop()
+            self._pause_timer = loop.call_later(_MAX_PAUSE, self._on_long_pause)
 
     def close_if_idle(self, since: float) -> bool:
         """Close the connection if it has been idle since then; return whether it is closed.
@@ -132,11 +129,11 @@ class Connection(RequestHandler):
         if (
             self.idle_since is not None
             and self.idle_since <= since
-            and not self._request_in_progress  # an answer may be sent after its handler ended
+            and not self.sends_answer  # an answer may be sent after its handler ended
         ):
             # `close` would stop reading, but leave the socket open until `cleanup`.
             self.force_close()
-        return self._force_close
+        return self.transport is None
 
     def handle_error(
         self,
@@ -148,7 +145,7 @@ class Connection(RequestHandler):
         if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
             raise ConnectionError("the answer has begun, or the client disconnected")
         error: GatewayError
-        if isinstance(exc, HttpProcessingError) or 400 <= status < 500:
+        if isinstance(exc, BrokenHttp) or 400 <= status < 500:
             # The text and the traceback of the exception quote headers of the client.
             _log.info("http_broken", reason=type(exc).__name__, status=status)
             error = InvalidRequest("The request is not well-formed HTTP/1.1.")
@@ -165,11 +162,9 @@ class Connection(RequestHandler):
 
         Otherwise a client that opens enough connections would lock out all others.
         """
-        assert self._manager is not None
         idle_before = time.monotonic() - _MIN_IDLE
-        for connection in islice(self._manager._connections, _MAX_EXAMINED):
-            assert isinstance(connection, Connection)
-            waiter, since = connection._waiter, connection.idle_since
+        for connection in islice(self._context.connections, _MAX_EXAMINED):
+            waiter, since = connection.request_waiter, connection.idle_since
             awaits_request = waiter is not None and not waiter.done()
             if awaits_request and since is not None and since <= idle_before:
                 connection.force_close()
@@ -178,7 +173,7 @@ class Connection(RequestHandler):
 
     def _refuse(self, transport: asyncio.Transport) -> None:
         """Send the refusal without a task, a parser or a log line for each connection."""
-        self._close = True  # what the client sends is not parsed
+        self.close()  # what the client sends is not parsed
         transport.write(self._context.render(overloaded()).as_bytes())
         refused = self._context.refused
         if len(refused) >= _MAX_LINGERING or not transport.can_write_eof():
@@ -187,7 +182,7 @@ class Connection(RequestHandler):
         # Closing while a request is unread resets the connection: the refusal could be lost.
         refused.add(transport)
         transport.write_eof()
-        self._loop.call_later(_LINGER, self._end_lingering, transport)
+        asyncio.get_running_loop().call_later(_LINGER, self._end_lingering, transport)
 
     def _end_lingering(self, transport: asyncio.Transport) -> None:
         self._context.refused.discard(transport)
@@ -200,7 +195,7 @@ class Connection(RequestHandler):
 
     def _on_head_timeout(self) -> None:
         self._head_timer = None
-        waiter = self._waiter
+        waiter = self.request_waiter
         if waiter is None or waiter.done() or self.transport is None:
             return
         _log.info("head_timeout")
@@ -208,23 +203,38 @@ class Connection(RequestHandler):
         self.transport.write(self._context.render(error).as_bytes())
         self.force_close()
 
-    def _start_pause_timer(self) -> None:
-        if self._pause_timer is None:
-            self._pause_timer = self._loop.call_later(_MAX_PAUSE, self._on_long_pause)
-
     def _on_long_pause(self) -> None:
         self._pause_timer = None
-        if self.transport is None or not (self._reading_paused or self._buffer_paused):
+        if self.transport is None or not self.reading_paused:
             return
-        if not self._messages:  # the current request still reads its own body
-            self._start_pause_timer()
+        if not self.requests_ahead:  # the current request still reads its own body
+            self.on_reading_paused()
             return
-        _log.info("too_much_sent_ahead", requests=len(self._messages))
+        _log.info("too_much_sent_ahead", requests=len(self.requests_ahead))
         self.transport.abort()
 
 
 class HttpServer(web.Server):
-    """Creates connections. Unlike aiohttp's server it passes every option on to them."""
+    """Creates connections with these options.
 
-    def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+    aiohttp's own server leaves options out when they do not suit its connection.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        *,
+        request_factory: Callable[..., web.BaseRequest],
+        handler_cancellation: bool,
+        context: ConnectionContext,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            handler, request_factory=request_factory, handler_cancellation=handler_cancellation
+        )
+        self._context = context
+        self._options = options
+
+    def __call__(self) -> web.RequestHandler:
+        loop = asyncio.get_running_loop()
+        return Connection(self, context=self._context, loop=loop, **self._options)

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from aiohttp import web, web_app
+from aiohttp import web
 
+from gateway.aiohttp_internals import forget_middleware_chains
 from gateway.config.settings import Config
 from gateway.errors import GatewayError
 from gateway.http.error_response import ErrorResponse
@@ -194,11 +195,9 @@ class Entrypoint(web.ServerRunner):
 
     def _on_drained(self, task: asyncio.Task[None]) -> None:
         self._draining.pop(task, None)
-        # aiohttp caches the middleware chains of the last 1024 handlers, which keeps their
-        # applications in memory. An application also has many reference cycles, and the garbage
-        # collector rarely examines old objects. So former applications would accumulate. Both
-        # calls take a few milliseconds.
-        web_app._cached_build_middleware.cache_clear()
+        # An application has many reference cycles, and the garbage collector rarely examines old
+        # objects. So former applications would accumulate. Both calls take a few milliseconds.
+        forget_middleware_chains()
         gc.collect()
         if not task.cancelled() and task.exception() is not None:
             _log.error("bug", exc_info=task.exception())

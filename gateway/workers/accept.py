@@ -11,6 +11,8 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from gateway.aiohttp_internals import SiteOfAcceptor
+
 _log = structlog.get_logger("workers")
 
 _TOLERANCE = 1.0  # connections above the mean that a worker accepts without a delay
@@ -30,7 +32,7 @@ class ConnectionShare:
     mean: float = 0.0
 
 
-class BalancedSite(web.BaseSite):
+class BalancedSite(SiteOfAcceptor):
     """Accepts one connection at a time from a listening socket.
 
     The servers of the event loops accept all waiting connections at once. So the first worker
@@ -42,8 +44,10 @@ class BalancedSite(web.BaseSite):
         self, runner: web.BaseRunner, listening: socket.socket, share: ConnectionShare
     ) -> None:
         super().__init__(runner)
+        self._factory = runner.server
         self._listening = listening
         self._share = share
+        self._acceptor: _Acceptor | None = None
 
     @property
     def name(self) -> str:
@@ -53,15 +57,14 @@ class BalancedSite(web.BaseSite):
     async def start(self) -> None:
         """Start to accept connections; `stop` closes the socket."""
         await super().start()
-        server: Any = self._runner.server
-        self._server: Any = _Acceptor(self._listening, server, self._share)
+        self._acceptor = _Acceptor(self._listening, self._factory, self._share)
+        self.use_acceptor(self._acceptor)
 
     async def stop(self) -> None:
         """Stop accepting. The runner then owns all accepted connections."""
-        acceptor = self._server
         await super().stop()
-        if acceptor is not None:
-            await acceptor.wait_for_accepted()
+        if self._acceptor is not None:
+            await self._acceptor.wait_for_accepted()
 
 
 class _Acceptor:

@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable
 
 import aiohttp
-from aiohttp.connector import Connection
 
+from gateway.aiohttp_internals import PooledConnection
 from gateway.fitten.http.response_parser import BadResponse, ResponseParser
 
 _HIGH_WATER = 128 * 1024  # unread bytes at which the transport stops reading
@@ -26,12 +26,12 @@ class ChatConnection(asyncio.Protocol):
         takes the data, so `read` does not return them, and it may call `wake`.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: PooledConnection) -> None:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             connection.close()
             raise aiohttp.ServerDisconnectedError
-        self._connection: Connection | None = connection
+        self._connection: PooledConnection | None = connection
         self._owner = protocol
         self._transport = transport
         self._loop = asyncio.get_running_loop()
