@@ -39,7 +39,7 @@ from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
 from gateway.middleware import GENERATION, OUTCOME, RESPONSE_HEADERS, Handler, read_middlewares
 from gateway.observability import logging as log
-from gateway.observability.redaction import Redactor
+from gateway.redaction import Redactor
 
 _WORDS = ["Here", " is", " the", " plan:\n", "return ", 'f"{x}"', "，然后", " done"]
 _TEXTS = _WORDS * 32

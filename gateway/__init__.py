@@ -24,6 +24,9 @@ __all__ = [
     "Secret",
     "Unauthorized",
     "Window",
+    "is_request_id",
+    "logged_method",
+    "masked_key",
 ]
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
         Handler,
     )
     from gateway.options import Between, Secret
+    from gateway.redaction import is_request_id, logged_method, masked_key
     from gateway.store.rate_windows import Window
 
 
@@ -45,10 +49,10 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `--help` does not load aiohttp."""
     if name not in __all__:
         raise AttributeError(f"module 'gateway' has no attribute {name!r}")
-    from gateway import errors, middleware, options
+    from gateway import errors, middleware, options, redaction
     from gateway.store import rate_windows
 
-    for module in (errors, middleware, options, rate_windows):
+    for module in (errors, middleware, options, rate_windows, redaction):
         if hasattr(module, name):
             return getattr(module, name)
     raise AttributeError(name)

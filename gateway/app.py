@@ -30,6 +30,7 @@ from gateway.http.routing import DialectRoutes, Route
 from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits
 from gateway.middleware import WINDOWS, Handler, Middleware
+from gateway.redaction import Redactor
 from gateway.shared_state import SharedState
 
 OPENAI = OpenAIDialect()
@@ -143,8 +144,9 @@ def _build_middleware(config: Config, index: int) -> Middleware:
     try:
         return entry.build()
     except Exception as error:  # a middleware's own code may raise anything
+        redactor = Redactor(config.secrets())
         text = f"cannot be built: {type(error).__name__}: {error}"
-        raise ConfigError([f"middlewares[{index}].{entry.name}: {config.masked(text)}"]) from error
+        raise ConfigError([f"middlewares[{index}].{entry.name}: {redactor(text)}"]) from error
 
 
 def copy_sessions(former: web.Application, app: web.Application) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gateway.config.settings import Config, ConfigError
     from gateway.observability.logging import LogOutputs
-    from gateway.observability.redaction import Redactor
+    from gateway.redaction import Redactor
     from gateway.server.run import Service
 
 _USAGE_ERROR = 2  # exit status of a wrong configuration; argparse uses it for a wrong command line
@@ -121,7 +121,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
     from gateway.config.settings import ConfigError
     from gateway.observability import logging as log
     from gateway.observability import tracebacks
-    from gateway.observability.redaction import Redactor
+    from gateway.redaction import Redactor
     from gateway.server import run, systemd
 
     redactor = Redactor(config.secrets())

@@ -13,7 +13,7 @@ from gateway.config import settings as config
 from gateway.config.ini_file import default_middlewares
 from gateway.middleware import read_middlewares
 from gateway.observability import logging as log
-from gateway.observability.redaction import Redactor
+from gateway.redaction import Redactor
 from gateway.server.run import run_event_loop, serve_until_stopped
 from gateway.server.single_process import SingleProcess
 

@@ -7,7 +7,6 @@ that OpenAI's SDKs act on.
 
 from __future__ import annotations
 
-import re
 from typing import Literal, get_args
 
 # Every cause for which a request can fail: a closed list, so that counts by cause have a
@@ -44,17 +43,6 @@ Cause = Literal[
     "upstream_truncated",
 ]
 _CAUSES: dict[str | None, Cause] = {cause: cause for cause in get_args(Cause)}
-
-_WORD = re.compile(r"(?!sk-|eyJ|FT_)[\w.:/-]+", re.ASCII)
-
-
-def word(value: str, *, longest: int = 64) -> str:
-    """Return a value that the client sent, as messages may show it; `...` for all but words.
-
-    A value that is no word, or is longer than `longest` characters, may be a prompt in the
-    wrong place. A value that looks like a key may be one.
-    """
-    return value if len(value) <= longest and _WORD.fullmatch(value) else "..."
 
 
 class GatewayError(Exception):

@@ -10,7 +10,6 @@ is used as an aiohttp cleanup context.
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,14 +19,14 @@ from multidict import CIMultiDict
 
 from gateway.generation.outcome import Outcome
 from gateway.generation.request import Generation
-from gateway.options import UNSET, Mistakes, masked_name, read_arguments
+from gateway.options import UNSET, Mistakes, read_arguments
+from gateway.redaction import masked_name, shown_factory
 from gateway.store.rate_windows import RateWindows
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 ENTRY_POINTS = "gateway.middlewares"
-_FACTORY = re.compile(r"[\w./]{0,200}:\w{0,60}")
 
 # A middleware may read these values of a request and set them for other middlewares.
 OUTCOME = web.RequestKey("outcome", Outcome)
@@ -89,7 +88,7 @@ def read_middlewares(data: Any, path: str, mistakes: Mistakes) -> tuple[Middlewa
         else:
             mistakes[here] = "expected a name, or one name with its options"
             continue
-        place = f"{here}.{name if _FACTORY.fullmatch(name) else masked_name(name)}"
+        place = f"{here}.{shown_factory(name)}"
         try:
             factory = _find(name)
             if factory is None:

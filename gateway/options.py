@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 import types
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from gateway.errors import word
+from gateway.redaction import MASK, kind_of, masked_name, word
 
 Mistakes = dict[str, str]
 
-# A longer name, or one with more digits, may be a secret in the wrong place.
-_NAME = re.compile(r"[A-Za-z_.-]{0,40}[0-9]{0,2}")
-_NAME_START = re.compile(r"[A-Za-z_.-]{0,40}(?=[:=\s])|.{0,3}", re.DOTALL)
-
 
 class Secret:
-    """Holds a secret text; `repr` and `str` show `****`, only `value` gives the text."""
+    """Holds a secret text; `repr` and `str` show a mask, only `value` gives the text."""
 
     __slots__ = ("value",)
 
@@ -31,7 +26,7 @@ class Secret:
         self.value = value
 
     def __repr__(self) -> str:
-        return "****"
+        return MASK
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other.value == self.value
@@ -155,18 +150,6 @@ def read_arguments(
     return {} if given is UNSET else given
 
 
-def masked_name(name: Any) -> str:
-    """Return a name as mistakes show it.
-
-    Of `password:abc`, where a space is missing, only `password****` is shown.
-    """
-    text = str(name)
-    if _NAME.fullmatch(text):
-        return text
-    start = _NAME_START.match(text)
-    return f"{start[0] if start else ''}****"
-
-
 def as_plain_data(value: Any) -> Any:
     """Return a value as plain data for printing, secrets masked."""
     if isinstance(value, Secret):
@@ -189,7 +172,7 @@ def _read_mapping(
     mistakes: Mistakes,
 ) -> Any:
     if not isinstance(data, dict):
-        mistakes[path] = f"expected a mapping, not {_describe(data)}"
+        mistakes[path] = f"expected a mapping, not {kind_of(data)}"
         return UNSET
     prefix = f"{path}." if path else ""
     known = ", ".join(kinds) or "none"
@@ -225,14 +208,14 @@ def _read_literal(allowed: tuple[Any, ...], data: Any, path: str, mistakes: Mist
     if isinstance(data, str):
         shown = f"'{word(data, longest=12)}'"
     elif isinstance(data, (list, tuple, dict)):
-        shown = _describe(data)
+        shown = kind_of(data)
     mistakes[path] = f"{shown} is not known; allowed: {', '.join(map(str, allowed))}"
     return UNSET
 
 
 def _read_sequence(origin: type, item: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
     if not isinstance(data, (list, tuple)):
-        mistakes[path] = f"expected a list, not {_describe(data)}"
+        mistakes[path] = f"expected a list, not {kind_of(data)}"
         return UNSET
     values = [read_value(item, value, f"{path}[{i}]", mistakes) for i, value in enumerate(data)]
     return UNSET if any(value is UNSET for value in values) else origin(values)
@@ -257,7 +240,7 @@ def _read_scalar(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
             value = None
         if value is not None and (text is not None or value == data) and value == value:
             return value
-    mistakes[path] = f"expected {_NAMES.get(kind, kind)}, not {_describe(data)}"
+    mistakes[path] = f"expected {_NAMES.get(kind, kind)}, not {kind_of(data)}"
     return UNSET
 
 
@@ -268,19 +251,3 @@ _NAMES = {
     float: "a number",
     bool: "true or false",
 }
-
-
-def _describe(data: Any) -> str:
-    """Return the kind of a value, never the value: it may be a secret in the wrong place."""
-    if data is None:
-        return "nothing"
-    for kinds, name in (
-        ((bool,), "true or false"),
-        ((int, float), "a number (write it in quotes if it is text)"),
-        ((str,), "text"),
-        ((list, tuple), "a list"),
-        ((dict,), "a mapping"),
-    ):
-        if isinstance(data, kinds):
-            return name
-    return type(data).__name__

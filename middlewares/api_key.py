@@ -10,7 +10,7 @@ from typing import Annotated
 
 from aiohttp import web
 
-from gateway import KEY_NAME, Handler, Secret, Unauthorized
+from gateway import KEY_NAME, Handler, Secret, Unauthorized, masked_key
 
 _HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
@@ -54,7 +54,7 @@ class api_key:
             )
         name = self._name_of(given)
         if name is None:
-            raise Unauthorized(f"Incorrect API key provided: {_masked(given)}.")
+            raise Unauthorized(f"Incorrect API key provided: {masked_key(given)}.")
         request[KEY_NAME] = name
         return await handler(request)
 
@@ -79,9 +79,3 @@ def _key_of(request: web.Request) -> str:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return request.headers.get("x-api-key") or request.headers.get("api-key") or ""
-
-
-def _masked(key: str) -> str:
-    """Return enough of a key to recognise it, and not enough to use or guess it."""
-    shown = key[-4:] if len(key) >= 16 and key.isascii() and key.isprintable() else ""
-    return f"****{shown}"

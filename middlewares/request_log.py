@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from gateway import GENERATION, KEY_NAME, OUTCOME, Handler
+from gateway import GENERATION, KEY_NAME, OUTCOME, Handler, logged_method
 
 _log = structlog.get_logger("request")
 
@@ -27,8 +27,8 @@ def _fields(request: web.Request) -> dict[str, Any]:
     outcome, generation = request[OUTCOME], request.get(GENERATION)
     started = outcome.started
     fields: dict[str, Any] = {
-        # Known methods and the route's pattern only: paths and other methods are client text.
-        "method": request.method if request.method in hdrs.METH_ALL else "(other)",
+        # The route's pattern only: paths are client text.
+        "method": logged_method(request.method),
         "route": resource.canonical if resource is not None else "(none)",
         "key": request.get(KEY_NAME),
         "status": outcome.status,

@@ -81,31 +81,41 @@ ROWS: dict[str, tuple[str, ...]] = {
     # Lowest layer.
     "aiohttp_internals": (),
     "errors": (),
-    "options": ("errors",),
+    "redaction": (),
+    "options": ("redaction",),
     "generation": ("errors",),
     "store": (),
-    "middleware": ("generation", "options", "store"),
-    "config": ("middleware", "options"),
-    "observability": ("config", "errors"),
+    "middleware": ("generation", "options", "redaction", "store"),
+    "config": ("middleware", "options", "redaction"),
+    "observability": ("config", "errors", "redaction"),
     # Packages.
     "images": ("config", "errors", "generation"),
-    "apis": ("errors", "generation", "images"),
+    "apis": ("errors", "generation", "images", "redaction"),
     "accounts": ("errors",),
-    "fitten": ("accounts", "aiohttp_internals", "config", "errors", "generation", "store"),
+    "fitten": (
+        *("accounts", "aiohttp_internals", "config", "errors", "generation", "redaction"),
+        "store",
+    ),
     "http": (
         *("aiohttp_internals", "apis.base", "config", "errors", "generation", "images"),
-        "middleware",
+        *("middleware", "redaction"),
     ),
     # Composition.
     "shared_state": ("config", "fitten", "store"),
-    "app": ("apis", "config", "errors", "fitten", "http", "images", "middleware", "shared_state"),
-    "server": ("aiohttp_internals", "app", "config", "errors", "http", "shared_state"),
+    "app": (
+        *("apis", "config", "errors", "fitten", "http", "images", "middleware", "redaction"),
+        "shared_state",
+    ),
+    "server": (
+        *("aiohttp_internals", "app", "config", "errors", "http", "redaction"),
+        "shared_state",
+    ),
     "workers": (
         *("accounts", "aiohttp_internals", "app", "config", "errors", "fitten", "generation"),
-        *("http", "observability", "server", "store"),
+        *("http", "observability", "redaction", "server", "store"),
     ),
-    "demo": ("config", "middleware", "observability", "options", "server"),
-    "cli": ("config", "demo", "observability", "server", "workers"),
+    "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
+    "cli": ("config", "demo", "observability", "redaction", "server", "workers"),
     "__main__": ("cli",),
 }
 

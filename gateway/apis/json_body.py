@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.errors import InvalidRequest, word
+from gateway.errors import InvalidRequest
+from gateway.redaction import word
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 

@@ -13,13 +13,12 @@ from typing import Any
 import yaml
 
 from gateway.config import secret_files
-from gateway.options import UNSET, Mistakes, masked_name
+from gateway.options import UNSET, Mistakes
+from gateway.redaction import masked_name, parser_problem
 
 _VARIABLE = re.compile(
     r"\$\$\{|\$\{(?:(credential|file):([^}]*)|([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?)\}"
 )
-# The part of a parser's message before it quotes the file.
-_QUOTED = re.compile(r"(alias|anchor|handle|directive) .*", re.DOTALL)
 
 # The types of values besides text; other types of YAML, such as dates, are read as text.
 _YAML = "tag:yaml.org,2002:"
@@ -74,7 +73,8 @@ def read_yaml(
         mark = getattr(error, "problem_mark", None)
         document.readable = False
         document.lines[""] = mark.line + 1 if mark else 1
-        document.mistakes[""] = f"not valid YAML: {_yaml_problem(error)}"
+        problem = str(getattr(error, "problem", None) or type(error).__name__)
+        document.mistakes[""] = f"not valid YAML: {parser_problem(problem)}"
     return document
 
 
@@ -107,11 +107,6 @@ def _read_node(
             document.mistakes[path] = "not a valid value"
             return UNSET
     return substitute(value, path, document, environ) if isinstance(value, str) else value
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    """Return the parser's message without the text that it quotes: `*abc` may be a password."""
-    return _QUOTED.sub(r"\1", str(getattr(error, "problem", None) or type(error).__name__))
 
 
 def _line(node: yaml.Node) -> int:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.config.file import ConfigDocument, substitute
-from gateway.options import UNSET, masked_name
+from gateway.options import UNSET
+from gateway.redaction import masked_name
 
 
 def read_ini(

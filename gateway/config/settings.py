@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,9 +18,9 @@ from gateway import options
 from gateway.config import file
 from gateway.middleware import MiddlewareEntry, read_middlewares
 from gateway.options import Between, Distinct, HttpUrl, Mistakes, Secret
+from gateway.redaction import Redactor, masked_name
 
 Seconds = Annotated[float, Between(0.01, 86_400)]
-_MIN_MASKED = 4  # characters; masking shorter secrets would make texts unreadable
 Concurrency = Annotated[int, Between(1, 100_000)]
 
 
@@ -217,10 +217,6 @@ class Config:
         ]
         return found + [part for secret in found for part in _passwords_in(secret)]
 
-    def masked(self, text: str) -> str:
-        """Return a text with the secrets of these settings masked."""
-        return _mask(self.secrets(), text)
-
 
 def load_config(
     path: Path, environ: Mapping[str, str] | None = None, *, without_secrets: bool = False
@@ -248,7 +244,8 @@ def load_config(
     config = _settings(document.data, mistakes) if document.readable else None
     if mistakes:
         lines = [_location(path, document, where) + mistakes[where] for where in mistakes]
-        raise ConfigError([_mask(document.secrets, line) for line in lines])
+        redactor = Redactor(document.secrets)
+        raise ConfigError([redactor(line) for line in lines])
     assert config is not None
     return config
 
@@ -273,7 +270,7 @@ def _settings(data: Any, mistakes: Mistakes) -> Config | None:
         mistakes[""] = f"expected a mapping with {', '.join(known)}"
         return None
     for name in data.keys() - set(known):
-        mistakes[options.masked_name(name)] = f"unknown option; known: {', '.join(known)}"
+        mistakes[masked_name(name)] = f"unknown option; known: {', '.join(known)}"
     values = {
         name: options.read_value(kind, data.get(name, {}), name, mistakes)
         for name, kind in _SECTIONS.items()
@@ -305,12 +302,6 @@ def _location(path: Path, document: file.ConfigDocument, where: str) -> str:
     line = document.line(where)
     place = f"{path}:{line}: " if line else f"{path}: "
     return f"{place}{where}: " if where else place
-
-
-def _mask(secrets: Iterable[str], text: str) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "****") if len(secret) >= _MIN_MASKED else text
-    return text
 
 
 def _passwords_in(secret: str) -> list[str]:

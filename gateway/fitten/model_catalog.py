@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from gateway.errors import NotFound, word
+from gateway.errors import NotFound
 from gateway.generation.model import Model
+from gateway.redaction import word
 
 _SECTIONS: tuple[Literal["chat"], Literal["agent"]] = ("chat", "agent")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import responses
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from gateway.apis.base import Dialect
 from gateway.errors import (
@@ -20,14 +20,12 @@ from gateway.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
-    word,
 )
+from gateway.redaction import shown_method, shown_path
 
 # Official SDKs sleep as long as Retry-After says, some without a limit. For a longer wait
 # they get no Retry-After and are asked not to retry (wire rule 11).
 _MAX_RETRY_AFTER = 60.0  # seconds
-
-_MAX_PATH_PARTS = 8  # parts of a path that a message shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +83,13 @@ def from_http_exception(request: web.Request, error: web.HTTPException) -> Gatew
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = tuple(sorted(error.allowed_methods))
         return MethodNotAllowed(
-            f"{_method(request)} is not allowed here; allowed: {', '.join(allowed)}.",
+            f"{shown_method(request.method)} is not allowed here; allowed: {', '.join(allowed)}.",
             allowed=allowed,
         )
     if error.status == 404:
-        return NotFound(f"Invalid URL ({_method(request)} {_path(request)})")
+        return NotFound(f"Invalid URL ({shown_method(request.method)} {shown_path(request.path)})")
     if error.status == 413:
         return BodyTooLarge("The body is over the limit.")
     refused: GatewayError = InvalidRequest(f"The request was refused: {error.reason}.")
     refused.status = error.status
     return refused
-
-
-def _method(request: web.Request) -> str:
-    return request.method if request.method in hdrs.METH_ALL else "..."
-
-
-def _path(request: web.Request) -> str:
-    """Show enough of a path to see a wrong base URL, but no key or prompt in it."""
-    parts = request.path.split("/", _MAX_PATH_PARTS)
-    return "/".join(word(part, longest=24) if part else "" for part in parts)

@@ -18,8 +18,8 @@ from gateway.errors import (
     InvalidRequest,
     UnsupportedMediaType,
     overloaded,
-    word,
 )
+from gateway.redaction import word
 
 _LARGE_BODY = 1024 * 1024  # bytes
 

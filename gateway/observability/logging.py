@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 import threading
 import time
@@ -17,11 +16,9 @@ import structlog
 from gateway.config.settings import LogSettings
 from gateway.observability import tracebacks
 from gateway.observability.log_sinks import FileTarget, LogSink, StreamTarget
-from gateway.observability.redaction import Redactor, printable
+from gateway.redaction import Redactor, library_message, printable
 
 _CLOSE_TIMEOUT = 60.0  # seconds to write the last lines of a file that is no longer used
-
-_ARGUMENTS = re.compile(r"\(.+\)")
 
 
 class LogOutputs:
@@ -96,10 +93,7 @@ class _StdlibHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = max(n for n in _LEVELS if n <= max(record.levelno, logging.DEBUG))
-        message = record.getMessage()
-        if record.name == "asyncio":
-            # The other lines have exceptions, connections and arguments of callbacks.
-            message = _ARGUMENTS.sub("(...)", message.partition("\n")[0])
+        message = library_message(record.name, record.getMessage())
         structlog.get_logger(record.name).log(level, message, exc_info=record.exc_info)
 
 
@@ -151,7 +145,7 @@ def configure_logging(
             structlog.stdlib.add_logger_name,
             stamp,
             structlog.processors.ExceptionRenderer(tracebacks.render_for_structlog),
-            _printable,
+            _escape_values,
             rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -178,7 +172,9 @@ def _json_line(_: Any, __: str, event: structlog.typing.EventDict) -> str:
     return line.decode("ascii") if line.isascii() else json.dumps(event, default=repr)
 
 
-def _printable(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _escape_values(
+    _: Any, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
     """Escape values, since text of a client must not forge lines or move a terminal's cursor."""
     for name, value in event.items():
         if type(value) is str and not value.isprintable() and name != "exception":

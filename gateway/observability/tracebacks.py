@@ -2,13 +2,11 @@
 
 A library or a middleware may put anything into the text of an exception. So a traceback has
 the lines of code and the types of the exceptions. Texts are shown only where they cannot
-quote anything: of the gateway's own errors, of the interpreter and of imports.
+quote anything (`gateway/redaction.py`).
 """
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 import threading
 import traceback
@@ -18,14 +16,10 @@ from typing import Any
 import structlog
 
 from gateway.errors import GatewayError
+from gateway.redaction import exception_text
 
 _MAX_FRAMES = 40
 _MAX_ERRORS = 16  # in one chain, with those of groups
-
-# The interpreter's own texts have only names and types; the text of a `raise` may have more.
-_BY_INTERPRETER = (AttributeError, NameError, TypeError, RecursionError, ZeroDivisionError)
-_BY_IMPORT = (ImportError, ModuleNotFoundError, SyntaxError, IndentationError, TabError)
-_MODULE_NAME = re.compile(r"[\w.]{1,100}", re.ASCII)
 
 
 def format_exception(error: BaseException) -> str:
@@ -75,49 +69,13 @@ def _add(error: BaseException, parts: list[str], seen: set[int]) -> None:
     if error.__traceback__ is not None:
         parts.append("Traceback (most recent call last):\n")
         parts += traceback.format_tb(error.__traceback__, limit=-_MAX_FRAMES)
-    parts.append(f"{_name(type(error))}: {_exception_text(error)}\n")
+    text = error.message if isinstance(error, GatewayError) else exception_text(error)
+    parts.append(f"{_name(type(error))}: {text}\n")
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             if id(inner) not in seen and len(seen) < _MAX_ERRORS:
                 parts.append("\nin that group:\n\n")
                 _add(inner, parts, seen)
-
-
-def _exception_text(error: BaseException) -> str:
-    if isinstance(error, GatewayError):
-        return error.message
-    if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno > 0:
-        return os.strerror(error.errno)  # its own text has a file's name, or worse
-    try:
-        text = str(error)
-    except Exception:  # a `__str__` of other code may raise anything
-        return "(no text: __str__ failed)"
-    if not text or _is_harmless(error):
-        return text
-    return f"({len(text)} characters that are not logged)"
-
-
-def _is_harmless(error: BaseException) -> bool:
-    """Return whether the text of an exception has nothing but names of code in it."""
-    kind = type(error)
-    if kind not in (*_BY_INTERPRETER, *_BY_IMPORT) or _was_raised(error):
-        return False
-    if isinstance(error, ImportError):
-        # A middleware may import a name that a client sent: what is no name stays hidden.
-        return error.name is not None and _MODULE_NAME.fullmatch(error.name) is not None
-    if isinstance(error, SyntaxError):
-        # `compile` of a client's text has no file; a module that is imported has one.
-        return error.filename is not None and os.path.isfile(error.filename)
-    return True
-
-
-def _was_raised(error: BaseException) -> bool:
-    """Return whether a `raise` outside the import system made it, as far as can be known."""
-    frames = traceback.extract_tb(error.__traceback__, limit=-1)
-    if frames and frames[0].filename.startswith("<frozen importlib."):
-        return False
-    line = frames[0].line if frames else None
-    return not line or re.search(r"\braise\b", line) is not None
 
 
 def _name(kind: type[BaseException]) -> str:

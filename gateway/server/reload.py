@@ -12,6 +12,7 @@ import structlog
 
 from gateway.app import ACCOUNTS, SHARED_STATE, build_app, copy_sessions, hand_over
 from gateway.config.settings import Config, ConfigError
+from gateway.redaction import os_error_and_file, os_error_text
 from gateway.server.entrypoint import Entrypoint
 from gateway.server.listeners import check_exposure
 from gateway.server.systemd import SystemdNotifier
@@ -76,8 +77,8 @@ def refuse_on_failure() -> Iterator[None]:
         _log.error("reload_refused", mistakes=error.mistakes)
         raise ReloadRefused(_first_location(error)) from None
     except OSError as error:
-        _log.error("reload_refused", reason=str(error))
-        raise ReloadRefused(error.strerror or str(error) or type(error).__name__) from None
+        _log.error("reload_refused", reason=os_error_and_file(error))
+        raise ReloadRefused(os_error_text(error)) from None
     except Exception as error:  # a middleware may raise anything when it starts
         _log.error("reload_refused", exc_info=error)
         raise ReloadRefused(type(error).__name__) from None

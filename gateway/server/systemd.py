@@ -14,6 +14,8 @@ from collections.abc import MutableMapping
 
 import structlog
 
+from gateway.redaction import os_error_text
+
 _log = structlog.get_logger("systemd")
 
 _FIRST_DESCRIPTOR = 3
@@ -98,7 +100,7 @@ class SystemdNotifier:
         except OSError as error:
             # systemd restarts, or its queue is full: the gateway must not fail for that.
             name = message.partition("=")[0]
-            _log.warning("notify_failed", what=name, reason=error.strerror or str(error))
+            _log.warning("notify_failed", what=name, reason=os_error_text(error))
 
 
 def _one_line(text: str) -> str:

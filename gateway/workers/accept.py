@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from gateway.aiohttp_internals import SiteOfAcceptor
+from gateway.redaction import os_error_text
 
 _log = structlog.get_logger("workers")
 
@@ -114,7 +115,7 @@ class _Acceptor:
         except OSError as error:
             if error.errno not in _OUT_OF_DESCRIPTORS:
                 raise
-            _log.error("connections_not_taken", reason=error.strerror, next_in=_PAUSE)
+            _log.error("connections_not_taken", reason=os_error_text(error), next_in=_PAUSE)
             self._pause(_PAUSE)
             return
         self._share.own += 1
@@ -126,5 +127,6 @@ class _Acceptor:
 
     def _on_connected(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and isinstance(task.exception(), OSError):
-            _log.debug("connection_not_taken", reason=str(task.exception()))
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, OSError):
+            _log.debug("connection_not_taken", reason=os_error_text(error))

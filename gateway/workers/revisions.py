@@ -10,7 +10,7 @@ import structlog
 from gateway.app import CONFIG, build_app, hand_over
 from gateway.config.settings import Config, ConfigError
 from gateway.observability import logging as log
-from gateway.observability.redaction import Redactor
+from gateway.redaction import Redactor, os_error_text
 from gateway.server.entrypoint import Entrypoint, RunningApp
 from gateway.workers.rpc.client import RpcClient
 from gateway.workers.rpc.messages import (
@@ -66,7 +66,7 @@ class Revisions:
             )
             self._prepared[revision] = await self._entrypoint.start_app(app)
         except OSError as error:
-            await self._report_failure(revision, error.strerror or str(error))
+            await self._report_failure(revision, os_error_text(error))
         except ConfigError as error:
             _log.error("worker_not_ready", mistakes=error.mistakes)
             await self._report_failure(revision, "a middleware cannot be built; see the log")

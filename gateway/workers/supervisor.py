@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import structlog
 
 from gateway.config.settings import Config
+from gateway.redaction import os_error_and_file
 from gateway.workers.process import WorkerNotReady, WorkerProcess
 from gateway.workers.rpc.server import MasterState
 from gateway.workers.services.accounts import AccountService
@@ -175,7 +176,7 @@ class WorkerSupervisor:
         try:
             await self._start_worker(number)
         except OSError as error:  # for example: too many processes, no memory, no descriptors
-            _log.error("worker_not_started", worker=number, reason=str(error))
+            _log.error("worker_not_started", worker=number, reason=os_error_and_file(error))
 
     def _start_monitor(self, number: int) -> None:
         """Restart the worker of this number whenever it ends, until it is no longer wanted."""

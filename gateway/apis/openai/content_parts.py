@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.apis.openai.parameters import missing_parameter
-from gateway.errors import InvalidRequest, word
+from gateway.errors import InvalidRequest
 from gateway.generation.request import Image, RemoteImage
 from gateway.images.sniff import ImageLimits, image_from_url
+from gateway.redaction import word
 
 
 class ImageUrl(msgspec.Struct):

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import InvalidRequest, word
+from gateway.errors import InvalidRequest
+from gateway.redaction import word
 
 _MAX_STOP_LENGTH = 1024  # characters
 _MAX_IGNORED_NAMES = 32

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from gateway.apis.openai.parameters import missing_parameter
-from gateway.errors import InvalidRequest, word
+from gateway.errors import InvalidRequest
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Tool, ToolCall, ToolChoice
+from gateway.redaction import word
 
 MAX_TOOLS = 256
 

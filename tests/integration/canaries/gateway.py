@@ -13,7 +13,7 @@ import yaml
 
 from emulator import EmulatedAccount, Emulator
 from gateway.config import settings as config
-from gateway.observability.redaction import Redactor
+from gateway.redaction import Redactor
 from gateway.server import single_process
 from tests.integration.canaries.net import (
     API_KEY,

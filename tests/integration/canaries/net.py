@@ -19,7 +19,7 @@ from emulator import EmulatedAccount
 from emulator.accounts import AccountBook, TokenKind
 from gateway.config.settings import LogSettings
 from gateway.observability import logging as log
-from gateway.observability.redaction import Redactor
+from gateway.redaction import Redactor
 from tests.integration.peer import PeerAnswer
 
 PASSWORD = 'canary pass"w/rd&é 7c1d'

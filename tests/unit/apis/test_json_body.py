@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.apis.json_body import convert, parse_object
-from gateway.errors import InvalidRequest, word
+from gateway.errors import InvalidRequest
+from gateway.redaction import word
 
 
 def refusal(raw: bytes) -> InvalidRequest:

@@ -26,7 +26,7 @@ import structlog
 from gateway.config.settings import LogSettings
 from gateway.observability import logging as log
 from gateway.observability.log_sinks import StreamTarget
-from gateway.observability.redaction import Redactor
+from gateway.redaction import Redactor
 from tests.waiting import LONGEST_WAIT
 
 SECRETS = {

@@ -1,0 +1,111 @@
+"""What may be shown is decided in gateway/redaction.py alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.test_arrows import MODULES, ROOT, inside
+
+OURS = [name for name in inside("gateway", "middlewares") if name != "gateway.redaction"]
+# Beginnings of keys, and what stands in place of a secret.
+LITERALS = re.compile(r"sk-|eyJ|FT_|\*{4}")
+NAMES = re.compile(r"mask|redact|printable|censor|sanitiz|anonym|scrub", re.IGNORECASE)
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+TEXTS = ("args", "filename", "message", "problem", "reason", "strerror")
+
+# Where the text of a caught exception is used, how often, and why it can quote nothing else.
+SHOWN = {
+    "gateway.apis.json_body": (1, "msgspec names fields and kinds; its text is taken apart"),
+    "gateway.app": (1, "the Redactor masks it; a factory has seen the configuration only"),
+    "gateway.cli": (1, "for the operator at the terminal: the file or address in question"),
+    "gateway.config.file": (1, "SecretUnreadable is ours"),
+    "gateway.config.secret_files": (1, "the system's name of an error"),
+    "gateway.config.settings": (1, "the system's name of an error"),
+    "gateway.demo": (1, "for the operator at the terminal: the address in question"),
+    "gateway.fitten.auth.session": (2, "the system's name of an error; a GatewayError"),
+    "gateway.fitten.background_refresh": (1, "a GatewayError"),
+    "gateway.fitten.http.connection": (1, "BadResponse is ours"),
+    "gateway.fitten.json_mode.answer": (1, "msgspec names a position; the text goes to the model"),
+    "gateway.middleware": (1, "settings mask it; an import has seen the configuration only"),
+    "gateway.server.reload": (1, "ReloadRefused is ours"),
+    "gateway.store.token_file": (1, "the system's name of an error"),
+    "gateway.workers.master": (1, "pickle names a function; for the operator at the start"),
+    "gateway.workers.revisions": (1, "the system's name of an error"),
+    "gateway.workers.rpc.channel": (1, "msgspec names fields and kinds of our own messages"),
+}
+
+
+def decisions(tree: ast.Module) -> Iterator[str]:
+    """What looks like a decision about what is shown."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if LITERALS.search(node.value):
+                yield f"line {node.lineno}: {node.value[:40]!r}"
+        elif isinstance(node, DEFINITIONS) and NAMES.search(node.name):
+            yield f"line {node.lineno}: {node.name}"
+
+
+def exception_texts(tree: ast.Module) -> Iterator[str]:
+    """Where the text of an exception is used in the `except` that caught it."""
+    handlers = (node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler))
+    for handler in handlers:
+        for node in ast.walk(handler):
+            if isinstance(node, ast.Call):
+                whole = ast.unparse(node.func) in ("str", "repr", "format")
+                used = whole and [ast.unparse(arg) for arg in node.args] == [handler.name]
+            elif isinstance(node, ast.FormattedValue):
+                used = ast.unparse(node.value) == handler.name
+            else:
+                of_it = isinstance(node, ast.Attribute) and ast.unparse(node.value) == handler.name
+                used = of_it and isinstance(node, ast.Attribute) and node.attr in TEXTS
+            if used:
+                yield f"line {getattr(node, 'lineno', '?')}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_no_other_module_decides_what_is_shown(name: str) -> None:
+    path = MODULES[name]
+    found = list(decisions(ast.parse(path.read_text("utf-8"))))
+    assert not found, (
+        f"{path.relative_to(ROOT)} decides what may be shown ({'; '.join(found)}): only "
+        "gateway/redaction.py does. Add a function there, or use one."
+    )
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_text_of_an_exception_is_used_only_where_it_quotes_nothing(name: str) -> None:
+    path = MODULES[name]
+    found = list(exception_texts(ast.parse(path.read_text("utf-8"))))
+    count, _ = SHOWN.get(name, (0, ""))
+    assert len(found) == count, (
+        f"{path.relative_to(ROOT)} uses texts of exceptions ({'; '.join(found)}): they may quote "
+        "a prompt or a secret. Use a function of gateway/redaction.py, or say in SHOWN why not."
+    )
+
+
+def test_every_module_that_shows_a_text_exists() -> None:
+    assert set(SHOWN) <= set(OURS)
+
+
+SAMPLE = """
+PATTERN = "(?!sk-|eyJ)x"
+def _masked(key): return "****" + key[-4:]
+try: work()
+except ValueError as error:
+    log(str(error), f"{error}", error.args, error.strerror)
+    log(type(error).__name__, exc_info=error)
+"""
+
+
+def test_the_search_finds_decisions() -> None:
+    tree = ast.parse(SAMPLE)
+    assert sorted(decisions(tree)) == [
+        "line 2: '(?!sk-|eyJ)x'",
+        "line 3: '****'",
+        "line 3: _masked",
+    ]
+    assert len(list(exception_texts(tree))) == 4
