@@ -13,6 +13,7 @@ __all__ = [
     "GENERATION",
     "KEY_NAME",
     "OUTCOME",
+    "PRINCIPAL",
     "REQUEST_ID",
     "RESPONSE_HEADERS",
     "WINDOWS",
@@ -20,6 +21,7 @@ __all__ = [
     "GatewayError",
     "Handler",
     "InvalidRequest",
+    "Principal",
     "RateLimited",
     "Secret",
     "Unauthorized",
@@ -27,6 +29,8 @@ __all__ = [
     "is_request_id",
     "logged_method",
     "masked_key",
+    "principal_of",
+    "set_principal",
 ]
 
 if TYPE_CHECKING:
@@ -35,12 +39,16 @@ if TYPE_CHECKING:
         GENERATION,
         KEY_NAME,
         OUTCOME,
+        PRINCIPAL,
         REQUEST_ID,
         RESPONSE_HEADERS,
         WINDOWS,
         Handler,
+        principal_of,
+        set_principal,
     )
     from gateway.options import Between, Secret
+    from gateway.principal import Principal
     from gateway.redaction import is_request_id, logged_method, masked_key
     from gateway.store.rate_windows import Window
 
@@ -49,10 +57,10 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `--help` does not load aiohttp."""
     if name not in __all__:
         raise AttributeError(f"module 'gateway' has no attribute {name!r}")
-    from gateway import errors, middleware, options, redaction
+    from gateway import errors, middleware, options, principal, redaction
     from gateway.store import rate_windows
 
-    for module in (errors, middleware, options, rate_windows, redaction):
+    for module in (errors, middleware, options, principal, rate_windows, redaction):
         if hasattr(module, name):
             return getattr(module, name)
     raise AttributeError(name)

@@ -5,6 +5,9 @@ aiohttp middleware, `async (request, handler) -> StreamResponse`; a class with a
 `__call__` is such a factory. The factory does nothing else: no files, tasks or network.
 What must start and stop belongs into an optional `lifespan(app)` of the built object, which
 is used as an aiohttp cleanup context.
+
+A factory with the attribute `authenticates = True` declares that its middlewares let no
+request pass whose sender they do not know, whatever the options are. OPTIONS may pass.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from multidict import CIMultiDict
 from gateway.generation.outcome import Outcome
 from gateway.generation.request import Generation
 from gateway.options import UNSET, Mistakes, read_arguments
+from gateway.principal import Principal
 from gateway.redaction import masked_name, shown_factory
 from gateway.store.rate_windows import RateWindows
 
@@ -34,14 +38,48 @@ OUTCOME = web.RequestKey("outcome", Outcome)
 GENERATION = web.RequestKey("generation", Generation)
 """The request's generation; absent until the handler has parsed the request."""
 REQUEST_ID = web.RequestKey("request_id", str)
+PRINCIPAL = web.RequestKey("principal", Principal)
+"""Who sent the request; absent where nobody was authenticated. Set it with `set_principal`
+and read it with `principal_of`."""
 KEY_NAME = web.RequestKey("key_name", str)
-"""The name of the API key in use; absent where no key was asked for."""
+"""The principal's name; absent where nobody was authenticated."""
 RESPONSE_HEADERS = web.RequestKey("response_headers", CIMultiDict[str])
 """Headers for every kind of answer to the request: whole, stream or error."""
 
 WINDOWS = web.AppKey[RateWindows]("windows")
 """Counts of requests for the whole gateway: they outlive a reload, and all workers share
 them."""
+
+# The principal with which PRINCIPAL and KEY_NAME last agreed.
+_AGREED = web.RequestKey("agreed_principal", Principal)
+
+
+def set_principal(request: web.Request, principal: Principal) -> None:
+    """Set who sent a request. PRINCIPAL and KEY_NAME both tell it from now on."""
+    request[PRINCIPAL] = request[_AGREED] = principal
+    request[KEY_NAME] = principal.name
+
+
+def principal_of(request: web.Request) -> Principal | None:
+    """Return who sent a request; None when nobody was authenticated.
+
+    A middleware may also set or delete one of PRINCIPAL and KEY_NAME itself. Then that
+    middleware decides, and the other value follows here. A name alone becomes a principal
+    with this id and name. PRINCIPAL decides when both have changed.
+    """
+    agreed: Principal | None = request.get(_AGREED)
+    principal: Principal | None = request.get(PRINCIPAL)
+    name: str | None = request.get(KEY_NAME)
+    if principal is agreed:
+        if name == (None if agreed is None else agreed.name):
+            return agreed
+        principal = None if name is None else Principal(id=name, name=name)
+    if principal is not None:
+        set_principal(request, principal)
+        return principal
+    for key in (PRINCIPAL, KEY_NAME, _AGREED):
+        request.pop(key, None)
+    return None
 
 
 class HasLifespan(Protocol):
@@ -60,6 +98,14 @@ class MiddlewareEntry:
     name: str
     factory: Callable[..., Middleware]
     options: dict[str, Any]
+
+    @property
+    def authenticates(self) -> bool:
+        """Return whether the factory declares that no request passes without a principal.
+
+        Only True itself declares it: a method of that name is something else.
+        """
+        return getattr(self.factory, "authenticates", None) is True
 
     def build(self) -> Middleware:
         return self.factory(**self.options)

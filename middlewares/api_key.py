@@ -10,7 +10,7 @@ from typing import Annotated
 
 from aiohttp import web
 
-from gateway import KEY_NAME, Handler, Secret, Unauthorized, masked_key
+from gateway import Handler, Principal, Secret, Unauthorized, masked_key, set_principal
 
 _HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
@@ -35,13 +35,20 @@ class Key:
 class api_key:
     """Checks the key in `Authorization: Bearer`, `x-api-key` or `api-key`.
 
+    Without keys it admits nobody, so it authenticates with every list.
     OPTIONS needs no key: browsers send it before they may send a key.
 
     keys: the keys that are admitted; `key` is the key itself, or `sha256:` and its digest.
     """
 
+    authenticates = True
+
     def __init__(self, *, keys: list[Key]) -> None:
-        self._keys = [(key.name, _digest_of(key.key.value)) for key in keys]
+        # Keys of one name are one principal: a key can be replaced while the old one still works.
+        principals = {
+            key.name: Principal(id=key.name, name=key.name, source="config") for key in keys
+        }
+        self._keys = [(principals[key.name], _digest_of(key.key.value)) for key in keys]
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == "OPTIONS":
@@ -52,19 +59,19 @@ class api_key:
             raise Unauthorized(
                 "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'."
             )
-        name = self._name_of(given)
-        if name is None:
+        principal = self._principal_of(given)
+        if principal is None:
             raise Unauthorized(f"Incorrect API key provided: {masked_key(given)}.")
-        request[KEY_NAME] = name
+        set_principal(request, principal)
         return await handler(request)
 
-    def _name_of(self, given: str) -> str | None:
-        """Return the name of a key, or None. It compares all keys, each in constant time."""
+    def _principal_of(self, given: str) -> Principal | None:
+        """Return the principal of a key, or None. It compares all keys, each in constant time."""
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
         found = None
-        for name, known in self._keys:
+        for principal, known in self._keys:
             if hmac.compare_digest(digest, known):
-                found = name
+                found = principal
         return found
 
 
@@ -76,6 +83,6 @@ def _digest_of(key: str) -> bytes:
 
 def _key_of(request: web.Request) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
+    if (scheme == "Bearer" or scheme.lower() == "bearer") and (token := token.strip()):
+        return token
     return request.headers.get("x-api-key") or request.headers.get("api-key") or ""

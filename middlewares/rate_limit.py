@@ -7,7 +7,15 @@ from typing import Annotated
 
 from aiohttp import web
 
-from gateway import KEY_NAME, RESPONSE_HEADERS, WINDOWS, Between, Handler, RateLimited, Window
+from gateway import (
+    RESPONSE_HEADERS,
+    WINDOWS,
+    Between,
+    Handler,
+    RateLimited,
+    Window,
+    principal_of,
+)
 
 _MINUTE = 60.0
 
@@ -32,14 +40,15 @@ class rate_limit:
         self.label = "rate_limit"
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        name = request.get(KEY_NAME)
-        caller = f"key {name}" if name is not None else f"address {request.remote}"
+        principal = principal_of(request)
+        caller = f"address {request.remote}" if principal is None else f"key {principal.id}"
         limit = self._window.limit
         # The gateway counts, not this object: so counts outlive a reload, and workers share them.
         admission = await request.app[WINDOWS].admit(self.label, caller, self._window)
         headers = request[RESPONSE_HEADERS]
         headers["x-ratelimit-limit-requests"] = str(limit)
-        headers["x-ratelimit-remaining-requests"] = str(max(0, limit - admission.count))
+        left = limit - admission.count
+        headers["x-ratelimit-remaining-requests"] = str(left) if left > 0 else "0"
         headers["x-ratelimit-reset-requests"] = duration(admission.last)
         if not admission.admitted:
             wait = max(admission.first, 0.001)
@@ -53,9 +62,9 @@ class rate_limit:
 
 def duration(seconds: float) -> str:
     """Format seconds as in OpenAI's rate-limit headers: `120ms`, `1.5s`, `6m0s`."""
-    milliseconds = max(0, math.ceil(seconds * 1000))
+    milliseconds = math.ceil(seconds * 1000)
     if milliseconds < 1000:
-        return f"{milliseconds}ms"
+        return f"{max(0, milliseconds)}ms"
     seconds = math.ceil(seconds * 10) / 10
     minutes, rest = divmod(seconds, 60)
     return f"{int(minutes)}m{rest:g}s" if minutes else f"{rest:g}s"

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from gateway import GENERATION, KEY_NAME, OUTCOME, Handler, logged_method
+from gateway import GENERATION, OUTCOME, Handler, logged_method, principal_of
 
 _log = structlog.get_logger("request")
 
@@ -25,12 +25,12 @@ class request_log:
 def _fields(request: web.Request) -> dict[str, Any]:
     resource = request.match_info.route.resource
     outcome, generation = request[OUTCOME], request.get(GENERATION)
-    started = outcome.started
+    principal, started = principal_of(request), outcome.started
     fields: dict[str, Any] = {
         # The route's pattern only: paths are client text.
         "method": logged_method(request.method),
         "route": resource.canonical if resource is not None else "(none)",
-        "key": request.get(KEY_NAME),
+        "key": None if principal is None else principal.name,
         "status": outcome.status,
         "end": outcome.end,
         "cause": outcome.cause,

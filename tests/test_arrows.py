@@ -81,11 +81,12 @@ ROWS: dict[str, tuple[str, ...]] = {
     # Lowest layer.
     "aiohttp_internals": (),
     "errors": (),
+    "principal": (),
     "redaction": (),
     "options": ("redaction",),
     "generation": ("errors",),
     "store": (),
-    "middleware": ("generation", "options", "redaction", "store"),
+    "middleware": ("generation", "options", "principal", "redaction", "store"),
     "config": ("middleware", "options", "redaction"),
     "observability": ("config", "errors", "redaction"),
     # Packages.

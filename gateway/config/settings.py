@@ -183,7 +183,7 @@ class Config:
         """Return the settings with the address of the command line; None keeps the configured.
 
         Raises ConfigError for a wrong port, and for an address that other machines reach
-        when no API key is asked for.
+        when no middleware authenticates requests.
         """
         if port is not None and (fault := Between(0, 65_535).fault(port)):
             raise ConfigError([f"--port: {fault}"])
@@ -290,11 +290,11 @@ def _exposure(server: ServerSettings, chain: tuple[MiddlewareEntry, ...]) -> str
         loopback = ipaddress.ip_address(server.host).is_loopback
     except ValueError:
         loopback = server.host == "localhost"
-    if loopback or server.allow_open or any(m.name == "api_key" for m in chain):
+    if loopback or server.allow_open or any(m.authenticates for m in chain):
         return None
     return (
-        f"{server.host} can be reached from other machines, and no api_key middleware asks for "
-        "a key. Add api_key, or listen on 127.0.0.1, or set server.allow_open: true"
+        f"{server.host} can be reached from other machines, and no middleware authenticates "
+        "requests. Add api_key, or listen on 127.0.0.1, or set server.allow_open: true"
     )
 
 

@@ -163,6 +163,42 @@ def test_an_open_address_without_a_key_exits_2(run: Run, tmp_path: Path) -> None
     assert "--host: 0.0.0.0 can be reached from other machines" in result.stderr
 
 
+PLUGIN = """\
+class tickets:
+    async def __call__(self, request, handler):
+        return await handler(request)
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_an_open_address_with_a_plugin_that_declares_nothing_exits_2(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "acme.py").write_text(PLUGIN)
+    text = CONFIG.partition("middlewares")[0] + "middlewares: ['acme:tickets']\n"
+    (tmp_path / "config.yaml").write_text(text.replace("port: 0", "host: 0.0.0.0"))
+    result = run(command, **ENVIRON)
+    assert result.returncode == 2
+    assert "config.yaml:1: server.host: 0.0.0.0 can be reached from other m" in result.stderr
+
+
+def test_an_open_address_with_a_plugin_that_authenticates_is_served(
+    run: Run, tmp_path: Path
+) -> None:
+    """The port is in use: so `serve` ends, and it tried to listen."""
+    (tmp_path / "acme.py").write_text(PLUGIN + "\n    authenticates = True\n")
+    text = CONFIG.partition("middlewares")[0] + "middlewares: ['acme:tickets']\n"
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        server = f"host: 0.0.0.0, port: {taken.getsockname()[1]}"
+        (tmp_path / "config.yaml").write_text(text.replace("port: 0", server))
+        assert run("check", **ENVIRON).returncode == 0
+        result = run("serve", **ENVIRON)
+    assert result.returncode == 1
+    assert "address already in use" in result.stderr.lower()
+
+
 @pytest.mark.parametrize("command", ["check", "serve"])
 def test_a_plugin_with_an_error_in_it_exits_2(run: Run, tmp_path: Path, command: str) -> None:
     (tmp_path / "acme.py").write_text("def middleware(:\n")

@@ -1,17 +1,27 @@
-"""The loader: where it looks for a name, and what its mistakes say."""
+"""The loader: where it looks for a name, and what its mistakes say; who sent a request."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
-from gateway.middleware import MiddlewareEntry, read_middlewares
+from gateway.middleware import (
+    KEY_NAME,
+    PRINCIPAL,
+    MiddlewareEntry,
+    principal_of,
+    read_middlewares,
+    set_principal,
+)
 from gateway.options import Mistakes, Secret
+from gateway.principal import Principal
 
 MODULE = """\
 from __future__ import annotations
@@ -217,3 +227,180 @@ def test_what_cannot_be_loaded_is_a_mistake_and_no_crash(plugins: Path, name: st
 def test_an_import_that_fails_inside_a_plugin_names_what_is_missing(plugins: Path) -> None:
     (plugins / "acme_needs.py").write_text("import acme_nowhere\n")
     assert "acme_nowhere" in bad(["acme_needs:plain"])["middlewares[0].acme_needs:plain"]
+
+
+AUTHENTICATING = """\
+from middlewares.api_key import api_key
+
+
+class Declares:
+    authenticates = True
+
+    async def __call__(self, request, handler):
+        return await handler(request)
+
+
+class Inherits(Declares):
+    pass
+
+
+class Takes_it_back(Declares):
+    authenticates = False
+
+
+class Has_a_method(Declares):
+    def authenticates(self, request):
+        return True
+
+
+class Has_a_property(Declares):
+    @property
+    def authenticates(self):
+        return True
+
+
+class Says_one(Declares):
+    authenticates = 1
+
+
+class Only_the_object(Declares):
+    authenticates = None
+
+    def __init__(self):
+        self.authenticates = True
+
+
+def function():
+    return Declares()
+
+
+def declared():
+    return Declares()
+
+
+declared.authenticates = True
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "declared"),
+    [
+        ("Declares", True),
+        ("Inherits", True),
+        ("declared", True),
+        ("Takes_it_back", False),
+        ("Has_a_method", False),
+        ("Has_a_property", False),
+        ("Says_one", False),
+        ("Only_the_object", False),
+        ("function", False),
+    ],
+)
+def test_only_a_factory_that_says_so_authenticates(
+    plugins: Path, name: str, *, declared: bool
+) -> None:
+    (plugins / "acme_keys.py").write_text(AUTHENTICATING)
+    install(plugins, f"[gateway.middlewares]\nacme = acme_keys:{name}\n")
+    assert [entry.authenticates for entry in good([f"acme_keys:{name}"])] == [declared]
+    assert [entry.authenticates for entry in good(["acme"])] == [declared]
+
+
+def test_of_the_bundled_middlewares_only_api_key_authenticates(plugins: Path) -> None:
+    (plugins / "acme_keys.py").write_text(AUTHENTICATING)
+    options: dict[str, Any] = {
+        "api_key": {"keys": []},
+        "acme_keys:api_key": {"keys": []},
+        "rate_limit": {"requests_per_minute": 1},
+        "cors": {"allow_origins": []},
+    }
+    chain = [*({name: options[name]} for name in options), "request_id", "request_log"]
+    found = [entry.name for entry in good(chain) if entry.authenticates]
+    assert found == ["api_key", "acme_keys:api_key"]
+
+
+ALICE = Principal(id="a1", name="alice", team="web", source="config")
+BOB = Principal(id="b2", name="bob", source="directory")
+OTHER_ALICE = Principal(id="a9", name="alice", source="directory")
+
+
+def name_set(name: Any) -> Callable[[web.Request], None]:
+    return lambda request: request.__setitem__(KEY_NAME, name)
+
+
+def principal_set(principal: Principal) -> Callable[[web.Request], None]:
+    return lambda request: request.__setitem__(PRINCIPAL, principal)
+
+
+def deleted(*keys: web.RequestKey[Any]) -> Callable[[web.Request], None]:
+    def delete(request: web.Request) -> None:
+        for key in keys:
+            del request[key]
+
+    return delete
+
+
+def authenticated(principal: Principal) -> Callable[[web.Request], None]:
+    return lambda request: set_principal(request, principal)
+
+
+def named(name: str) -> Principal:
+    return Principal(id=name, name=name, source="middleware")
+
+
+@pytest.mark.parametrize(
+    ("middlewares", "expected"),
+    [
+        ([], None),
+        ([authenticated(ALICE)], ALICE),
+        ([authenticated(ALICE), authenticated(BOB)], BOB),
+        # Only one of the two is set: as middlewares did before there were principals.
+        ([name_set("carol")], named("carol")),
+        ([name_set("")], named("")),
+        ([name_set(None)], None),
+        ([principal_set(BOB)], BOB),
+        # One of the two is set later than both.
+        ([authenticated(ALICE), name_set("carol")], named("carol")),
+        ([authenticated(ALICE), name_set("alice")], ALICE),
+        ([authenticated(ALICE), principal_set(BOB)], BOB),
+        ([authenticated(ALICE), principal_set(OTHER_ALICE)], OTHER_ALICE),
+        ([authenticated(ALICE), name_set(None)], None),
+        ([authenticated(ALICE), deleted(KEY_NAME)], None),
+        ([authenticated(ALICE), deleted(PRINCIPAL)], None),
+        ([authenticated(ALICE), deleted(PRINCIPAL, KEY_NAME)], None),
+        ([authenticated(ALICE), deleted(KEY_NAME), authenticated(BOB)], BOB),
+        ([name_set("carol"), authenticated(ALICE)], ALICE),
+        ([name_set("carol"), name_set("dave")], named("dave")),
+        # Both are set, and they disagree.
+        ([name_set("carol"), principal_set(BOB)], BOB),
+        ([authenticated(ALICE), name_set("carol"), principal_set(BOB)], BOB),
+    ],
+)
+@pytest.mark.parametrize("read_between", [True, False])
+def test_the_principal_and_the_name_of_the_key_always_agree(
+    middlewares: list[Callable[[web.Request], None]],
+    expected: Principal | None,
+    *,
+    read_between: bool,
+) -> None:
+    request = make_mocked_request("POST", "/")
+    for middleware in middlewares:
+        middleware(request)
+        if read_between:
+            principal_of(request)
+    for _ in range(2):
+        assert principal_of(request) == expected
+        assert request.get(PRINCIPAL) == expected
+        assert request.get(KEY_NAME) == (expected.name if expected else None)
+
+
+def test_the_name_is_set_together_with_the_principal() -> None:
+    """A middleware that reads KEY_NAME need not ask for the principal first."""
+    request = make_mocked_request("POST", "/")
+    set_principal(request, ALICE)
+    assert (request[PRINCIPAL], request[KEY_NAME]) == (ALICE, "alice")
+
+
+def test_a_name_becomes_one_principal_and_not_one_per_reader() -> None:
+    request = make_mocked_request("POST", "/")
+    request[KEY_NAME] = "carol"
+    assert principal_of(request) is principal_of(request)

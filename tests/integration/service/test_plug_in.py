@@ -11,14 +11,20 @@ from typing import Any
 import pytest
 
 from emulator import Emulator
+from gateway import Principal
+from gateway.config.settings import ConfigError
 from tests.conftest import StartGateway
 from tests.integration.conftest import Connect
 from tests.integration.peer import UPSTREAM_CHAT, chat_request, eventually
+from tests.support import KEY, Gateway
 
 PLUGIN = '''
 import asyncio
 from aiohttp import web
-from gateway import GENERATION, GatewayError, Handler
+from gateway import (
+    GENERATION, KEY_NAME, PRINCIPAL, GatewayError, Handler, Principal, Unauthorized,
+    principal_of, set_principal,
+)
 
 LOG = []
 
@@ -74,11 +80,50 @@ def timeout():
     async def middleware(request, handler):
         raise TimeoutError
     return middleware
+
+
+class tickets:
+    """Admits the principals of a directory of its own, by the header x-ticket."""
+
+    authenticates = True
+
+    def __init__(self, *, team: str) -> None:
+        self._people = {
+            ticket: Principal(id=f"id-{ticket}", name=name, team=team, limits={"concurrency": 4},
+                              models=frozenset({"fitten-code"}), source="tickets")
+            for ticket, name in [("t1", "alice"), ("t2", "bob"), ("t3", "alice")]
+        }
+
+    async def __call__(self, request, handler):
+        if request.headers.get("x-ticket") not in self._people:
+            raise Unauthorized("Send a ticket.")
+        set_principal(request, self._people[request.headers["x-ticket"]])
+        return await handler(request)
+
+
+class name_only:
+    """Sets the name of the key and nothing else."""
+
+    async def __call__(self, request, handler):
+        if name := request.headers.get("x-name"):
+            request[KEY_NAME] = name
+        return await handler(request)
+
+
+class notes:
+    """Notes the principal as other middlewares see it, before and after the handler."""
+
+    async def __call__(self, request, handler):
+        LOG.append((request.get(PRINCIPAL), request.get(KEY_NAME)))
+        try:
+            return await handler(request)
+        finally:
+            LOG.append((principal_of(request), request.get(KEY_NAME)))
 '''
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """A module outside the tree, as `plugin_from_outside`; what it noted."""
     (tmp_path / "plugin_from_outside.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -159,3 +204,111 @@ async def test_a_bug_after_an_answer_was_sent_writes_no_second_one_into_it(
     other = await connect(gateway.url)
     await other.send(b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n")
     assert (await other.answer()).status == 200
+
+
+API_KEY = {"api_key": {"keys": [{"name": "tester", "key": KEY}]}}
+TESTER = Principal(id="tester", name="tester", source="config")
+TICKETS = {"plugin_from_outside:tickets": {"team": "web"}}
+
+
+async def status(gateway: Gateway, **headers: str) -> int:
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with gateway.post_chat("[[say]]", headers) as response:
+        await response.read()
+        return int(response.status)
+
+
+def keys_in(log_events: list[Any]) -> list[Any]:
+    """The key of each request in the log."""
+    return [event["key"] for event in log_events if event["event"] == "request"]
+
+
+async def test_a_request_with_a_key_of_the_configuration_carries_its_principal(
+    start_gateway: StartGateway, plugin: list[Any]
+) -> None:
+    gateway = await start_gateway(middlewares=[API_KEY, "plugin_from_outside:notes"])
+    assert await status(gateway) == 200
+    assert plugin == [(TESTER, "tester")] * 2
+
+
+async def test_a_refused_request_has_no_principal(
+    start_gateway: StartGateway, plugin: list[Any]
+) -> None:
+    gateway = await start_gateway(middlewares=["plugin_from_outside:notes", API_KEY])
+    assert await status(gateway, Authorization="Bearer wrong") == 401
+    assert plugin == [(None, None)] * 2
+
+
+async def test_a_plug_in_that_authenticates_gives_a_whole_principal(
+    start_gateway: StartGateway, plugin: list[Any], log_events: list[Any]
+) -> None:
+    gateway = await start_gateway(middlewares=["request_log", TICKETS, "plugin_from_outside:notes"])
+    assert await status(gateway) == 401
+    assert await status(gateway, x_ticket="t1") == 200
+    (principal, name), after = plugin
+    assert principal == Principal(
+        id="id-t1",
+        name="alice",
+        team="web",
+        limits={"concurrency": 4},
+        models=frozenset({"fitten-code"}),
+        source="tickets",
+    )
+    assert name == "alice"
+    assert after == (principal, name)
+    assert keys_in(log_events) == [None, "alice"]
+
+
+async def test_principals_of_one_name_have_a_limit_each(
+    start_gateway: StartGateway, plugin: list[Any], log_events: list[Any]
+) -> None:
+    limit = {"rate_limit": {"requests_per_minute": 1}}
+    gateway = await start_gateway(middlewares=["request_log", TICKETS, limit])
+    found = [await status(gateway, x_ticket=ticket) for ticket in ("t1", "t3", "t1", "t2")]
+    assert found == [200, 200, 429, 200]
+    assert keys_in(log_events) == ["alice", "alice", "alice", "bob"]
+
+
+async def test_a_plug_in_that_sets_only_a_name_has_it_in_the_log_and_in_the_limit(
+    start_gateway: StartGateway, plugin: list[Any], log_events: list[Any]
+) -> None:
+    limit = {"rate_limit": {"requests_per_minute": 1}}
+    gateway = await start_gateway(
+        middlewares=["request_log", "plugin_from_outside:name_only", limit]
+    )
+    found = [await status(gateway, x_name=name) for name in ("carol", "carol", "dave")]
+    assert found == [200, 429, 200]
+    assert keys_in(log_events) == ["carol", "carol", "dave"]
+
+
+async def test_a_name_that_a_plug_in_sets_after_api_key_replaces_the_principal(
+    start_gateway: StartGateway, plugin: list[Any], log_events: list[Any]
+) -> None:
+    limit = {"rate_limit": {"requests_per_minute": 1}}
+    gateway = await start_gateway(
+        middlewares=[
+            *("request_log", API_KEY, "plugin_from_outside:name_only", limit),
+            "plugin_from_outside:notes",
+        ]
+    )
+    assert [await status(gateway), await status(gateway, x_name="carol")] == [200, 200]
+    assert [await status(gateway), await status(gateway, x_name="carol")] == [429, 429]
+    carol = Principal(id="carol", name="carol", source="middleware")
+    assert plugin == [(TESTER, "tester")] * 2 + [(carol, "carol")] * 2
+    assert keys_in(log_events) == ["tester", "carol"] * 2
+
+
+async def test_a_plug_in_that_authenticates_may_listen_on_every_address(
+    start_gateway: StartGateway, plugin: list[Any]
+) -> None:
+    gateway = await start_gateway(server={"host": "0.0.0.0"}, middlewares=[TICKETS])
+    assert [await status(gateway), await status(gateway, x_ticket="t1")] == [401, 200]
+
+
+async def test_a_plug_in_that_declares_nothing_may_not_listen_on_every_address(
+    start_gateway: StartGateway, plugin: list[Any]
+) -> None:
+    with pytest.raises(ConfigError, match="no middleware authenticates requests"):
+        await start_gateway(
+            server={"host": "0.0.0.0"}, middlewares=["plugin_from_outside:name_only"]
+        )

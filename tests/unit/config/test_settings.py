@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +355,29 @@ def test_a_loopback_address_needs_no_key(files: Files, host: str) -> None:
     assert files.load(FITTEN + "middlewares: []\n").listening_on(host=host, port=None)
 
 
+OUTSIDE = """\
+class Silent:
+    async def __call__(self, request, handler):
+        return await handler(request)
+
+
+class Declares(Silent):
+    authenticates = True
+"""
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a module outside the tree, with two middlewares."""
+    name = "acme_authenticates"
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(str(folder))
+    yield name
+    sys.modules.pop(name, None)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "gateway.example", "2001:db8::1"])
 class TestAnAddressBeyondLoopback:
     def test_is_refused_without_a_key(self, files: Files, host: str) -> None:
@@ -375,6 +400,23 @@ class TestAnAddressBeyondLoopback:
     def test_is_allowed_with_a_key(self, files: Files, host: str) -> None:
         config = files.load(FITTEN + KEYS + f"server: {{host: '{host}'}}\n")
         assert config.listening_on(host=host, port=80).server.port == 80
+
+    def test_is_allowed_with_a_middleware_of_others_that_declares_it(
+        self, files: Files, outside: str, host: str
+    ) -> None:
+        chain = f"middlewares: ['{outside}:Declares']\n"
+        config = files.load(FITTEN + chain + f"server: {{host: '{host}'}}\n")
+        assert config.listening_on(host=host, port=80).server.port == 80
+
+    def test_is_refused_with_a_middleware_of_others_that_does_not(
+        self, files: Files, outside: str, host: str
+    ) -> None:
+        chain = f"middlewares: ['{outside}:Silent']\n"
+        (mistake,) = files.mistakes(FITTEN + chain + f"server: {{host: '{host}'}}\n")
+        assert "server.host" in mistake
+        assert "no middleware authenticates requests. Add api_key" in mistake
+        with pytest.raises(ConfigError, match=r"^--host: .*can be reached from other machines"):
+            files.load(FITTEN + chain).listening_on(host=host, port=None)
 
     def test_is_allowed_when_the_file_says_so(self, files: Files, host: str) -> None:
         files.load(

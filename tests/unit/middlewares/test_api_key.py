@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from gateway import KEY_NAME
-from gateway.middleware import read_middlewares
+from gateway import KEY_NAME, PRINCIPAL, Principal
+from gateway.middleware import Handler, read_middlewares
 from gateway.options import Mistakes, Secret
 from middlewares.api_key import Key, api_key
 from tests.unit.middlewares.support import App, running
@@ -164,3 +164,36 @@ def test_a_malformed_digest_stops_the_start(key: str) -> None:
     read_middlewares([{"api_key": {"keys": [{"name": "a", "key": key}]}}], "middlewares", mistakes)
     assert list(mistakes) == ["middlewares[0].api_key.keys[0].key"]
     assert "64 hexadecimal digits" in mistakes["middlewares[0].api_key.keys[0].key"]
+
+
+async def test_requests_of_one_name_share_one_principal() -> None:
+    seen: list[Principal] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        seen.append(request[PRINCIPAL])
+        return web.Response()
+
+    keys = [Key("alice", Secret(PLAIN)), Key("alice", Secret(HASHED)), Key("bob", Secret(CHINESE))]
+    async with running(api_key(keys=keys), handler=handler) as app:
+        for key in (PLAIN, HASHED, PLAIN):
+            assert (await app.call({"x-api-key": key})).status == 200
+    assert seen[0] == Principal(id="alice", name="alice", source="config")
+    assert all(principal is seen[0] for principal in seen)
+
+
+async def test_options_has_no_principal() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=str(request.get(PRINCIPAL)))
+
+    async def answered(request: web.Request, inner: Handler) -> web.StreamResponse:
+        return await handler(request)
+
+    async with running(api_key(keys=[Key("a", Secret(PLAIN))]), answered) as app:
+        reply = await app.call({"x-api-key": PLAIN}, method="OPTIONS")
+    assert (reply.status, reply.text) == (200, "None")
+
+
+async def test_an_empty_list_of_keys_admits_nobody() -> None:
+    async with running(api_key(keys=[])) as app:
+        assert (await app.call()).status == 401
+        assert (await app.call({"x-api-key": PLAIN})).status == 401

@@ -13,7 +13,14 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import KEY_NAME, RESPONSE_HEADERS, WINDOWS, RateLimited
+from gateway import (
+    KEY_NAME,
+    RESPONSE_HEADERS,
+    WINDOWS,
+    Principal,
+    RateLimited,
+    set_principal,
+)
 from gateway.middleware import Handler
 from gateway.store.rate_windows import SlidingWindows, Window
 from middlewares.rate_limit import duration, rate_limit
@@ -71,6 +78,32 @@ async def test_a_key_cannot_pass_for_an_address() -> None:
         assert await statuses(app, 1) == [200]
         assert await statuses(app, 1, "127.0.0.1") == [200]
         assert await statuses(app, 1, "None") == [200]
+
+
+async def test_callers_are_counted_by_the_id_of_the_principal() -> None:
+    """Two people of one name have a limit each; a new name does not reset the counts."""
+
+    async def directory(request: web.Request, handler: Handler) -> web.StreamResponse:
+        set_principal(request, Principal(id=request.headers["id"], name=request.headers["name"]))
+        return await handler(request)
+
+    async with running(directory, rate_limit(requests_per_minute=1)) as app:
+        found = [
+            (await app.call({"id": id_, "name": name})).status
+            for id_, name in [("1", "alice"), ("2", "alice"), ("1", "renamed")]
+        ]
+    assert found == [200, 200, 429]
+
+
+async def test_counts_survive_an_update_of_the_gateway() -> None:
+    """The caller's text is in the counts that outlive a reload."""
+    clock = WindowClock()
+    window = Window(1, 60.0, 10_000)
+    await clock.windows.admit("rate_limit", "key alice", window)
+    await clock.windows.admit("rate_limit", "address 127.0.0.1", window)
+    async with running(named, rate_limit(requests_per_minute=1), windows=clock.windows) as app:
+        assert await statuses(app, 1, "alice") == [429]
+        assert await statuses(app, 1) == [429]
 
 
 async def test_the_window_slides() -> None:

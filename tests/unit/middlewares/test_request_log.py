@@ -10,7 +10,16 @@ import pytest
 import structlog
 from aiohttp import web
 
-from gateway import GENERATION, OUTCOME, GatewayError, InvalidRequest, RateLimited
+from gateway import (
+    GENERATION,
+    KEY_NAME,
+    OUTCOME,
+    GatewayError,
+    InvalidRequest,
+    Principal,
+    RateLimited,
+    set_principal,
+)
 from gateway.errors import UpstreamError
 from gateway.generation.model import Model
 from gateway.generation.outcome import AnswerResult, Usage
@@ -94,6 +103,23 @@ async def test_the_line_of_a_generation_has_model_tokens_times_and_bytes() -> No
         "tokens_estimated": True,
         "bytes": 123,
     }
+
+
+async def test_the_line_has_the_name_of_the_principal_and_not_its_id() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        set_principal(request, Principal(id="a1", name="alice"))
+        return web.Response()
+
+    assert (await logged(handler))["key"] == "alice"
+
+
+async def test_the_line_has_a_name_that_was_set_alone() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        set_principal(request, Principal(id="a1", name="alice"))
+        request[KEY_NAME] = "carol"
+        return web.Response()
+
+    assert (await logged(handler))["key"] == "carol"
 
 
 async def test_a_generation_without_a_result_has_no_numbers() -> None:

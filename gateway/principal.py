@@ -1,0 +1,34 @@
+"""Defines the principal: who sent a request, and what that key may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Describes who sent a request, as a middleware has authenticated it.
+
+    Requests share one object, so nothing in it can be changed.
+
+    id: what limits and the queue count by. It stays the same when the key is replaced.
+    name: what logs show. It is not a secret.
+    team: the team's name; None without a team.
+    limits: numbers by the name of the limit; empty for none. They are data so far: nothing
+        enforces them.
+    models: the ids of the models that are allowed; None for all, empty for none. Nothing
+        enforces them so far either.
+    source: where the principal is defined, such as `config` for the keys of config.yaml.
+    """
+
+    id: str
+    name: str
+    team: str | None = None
+    limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    models: frozenset[str] | None = None
+    source: str = "middleware"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", MappingProxyType(dict(self.limits)))
