@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,8 @@ from tests.conftest import StartGateway
 from tests.integration.conftest import Connect
 from tests.integration.peer import UPSTREAM_CHAT, chat_request, eventually
 from tests.support import KEY, Gateway
+
+ROOT = Path(__file__).parents[3]
 
 PLUGIN = '''
 import asyncio
@@ -312,3 +317,29 @@ async def test_a_plug_in_that_declares_nothing_may_not_listen_on_every_address(
         await start_gateway(
             server={"host": "0.0.0.0"}, middlewares=["plugin_from_outside:name_only"]
         )
+
+
+async def test_the_authenticating_example_of_the_documentation_works(
+    start_gateway: StartGateway,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    log_events: list[Any],
+) -> None:
+    document = (ROOT / "docs/middlewares.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\n(# acme/members\.py\n.*?)```", document, re.DOTALL)
+    (tmp_path / "acme_members.py").write_text(example)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digest = hashlib.sha256(b"the key of alice").hexdigest()
+    members = tmp_path / "members.json"
+    members.write_text(json.dumps({digest: {"id": "m1", "name": "alice", "team": "web"}}))
+    middleware = {"acme_members:Members": {"path": str(members)}}
+    try:
+        gateway = await start_gateway(
+            server={"host": "0.0.0.0"}, middlewares=["request_log", middleware]
+        )
+        assert await status(gateway) == 401
+        assert await status(gateway, x_api_key="another") == 401
+        assert await status(gateway, x_api_key="the key of alice") == 200
+    finally:
+        sys.modules.pop("acme_members", None)
+    assert keys_in(log_events) == [None, None, "alice"]
