@@ -84,7 +84,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "principal": (),
     "redaction": (),
     "options": ("redaction",),
-    "generation": ("errors",),
+    "generation": ("errors", "principal"),
     "store": (),
     "middleware": ("generation", "options", "principal", "redaction", "store"),
     "config": ("middleware", "options", "redaction"),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from gateway.generation.model import Model
 from gateway.generation.outcome import Outcome
+from gateway.principal import Principal
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -142,15 +143,20 @@ class GenerationRequest:
 
 @dataclass(slots=True, eq=False)
 class Generation:
-    """Describes a request that the upstream is asked, with its outcome.
+    """Describes a request that the upstream is asked: who sent it, and its outcome.
 
-    caller: the name of the API key; None when no key was asked for.
+    principal: None when nobody was authenticated.
     """
 
     request: GenerationRequest
     model: Model
     outcome: Outcome
-    caller: str | None = None
+    principal: Principal | None = None
+
+    @property
+    def caller(self) -> str | None:
+        """Return the id that the queue and the completions tell callers apart by."""
+        return None if self.principal is None else self.principal.id
 
     @property
     def model_name(self) -> str:

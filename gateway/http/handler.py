@@ -18,7 +18,7 @@ from gateway.http.in_flight import InFlightRequests, draining_error
 from gateway.http.request_body import RequestBodyReader
 from gateway.http.sse import EventStream
 from gateway.images.fetch import ImageFetcher
-from gateway.middleware import GENERATION, KEY_NAME, OUTCOME, RESPONSE_HEADERS
+from gateway.middleware import GENERATION, OUTCOME, RESPONSE_HEADERS, principal_of
 
 _log = structlog.get_logger("handler")
 
@@ -64,7 +64,7 @@ class GenerationHandler:
             parsed = replace(parsed, messages=await self._images.fetched(parsed.messages))
         if parsed.ignored:
             request[RESPONSE_HEADERS]["x-fitten-ignored-params"] = ", ".join(parsed.ignored)
-        generation = Generation(parsed, model, request[OUTCOME], caller=request.get(KEY_NAME))
+        generation = Generation(parsed, model, request[OUTCOME], principal_of(request))
         request[GENERATION] = generation
         return generation
 
