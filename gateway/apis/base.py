@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, Protocol
 
 from gateway.errors import GatewayError
 from gateway.generation.model import Model
@@ -12,7 +12,7 @@ from gateway.generation.request import Generation, GenerationRequest
 
 
 class Dialect(Protocol):
-    """Describes an API family: how it shows errors, models and the time that a request took."""
+    """Describes an API family: its errors, models and headers, and which bodies are its own."""
 
     def error_body(self, error: GatewayError) -> bytes:
         """Return the body of an answer that is an error."""
@@ -20,6 +20,14 @@ class Dialect(Protocol):
 
     def add_headers(self, headers: MutableMapping[str, str], seconds: float) -> None:
         """Add the headers that every answer has. seconds: the time until its first byte."""
+        ...
+
+    def owns(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+        """Return whether a request's body is written in this dialect, and not in another one.
+
+        Clients send bodies of one dialect to routes of another. Only signs that the dialects do
+        not share decide; a body without any belongs to every dialect.
+        """
         ...
 
     def models_body(self, models: Sequence[Model]) -> bytes:

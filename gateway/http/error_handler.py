@@ -73,21 +73,6 @@ class ErrorHandler:
             request.transport.close()
         raise ConnectionResetError("the version of HTTP is not supported")
 
-    async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Add the usual headers and those that middlewares set, just before an answer starts."""
-        request[_PREPARED] = response
-        response.headers["Server"] = "fitten-gateway"
-        response.headers.update(request.get(RESPONSE_HEADERS, ()))
-        outcome = request.get(OUTCOME)
-        if outcome is not None:
-            dialect = self._dialect_of(request)
-            dialect.add_headers(response.headers, time.monotonic() - outcome.started)
-        # After a declined upgrade, aiohttp's parser loses the data that follow the request.
-        declined = "Upgrade" in request.headers and not request.can_read_body
-        if self._in_flight.closing or declined:
-            response.force_close()
-            response.headers["Connection"] = "close"
-
     def _check_expectation(self, request: web.Request) -> None:
         """Refuse unknown expectations and bodies that are too large.
 
@@ -114,3 +99,18 @@ class ErrorHandler:
         if not request.content.at_eof() and request.can_read_body:
             response.force_close()  # so that the rest of the body need not be read
         return response
+
+    async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add the usual headers and those that middlewares set, just before an answer starts."""
+        request[_PREPARED] = response
+        response.headers["Server"] = "fitten-gateway"
+        response.headers.update(request.get(RESPONSE_HEADERS, ()))
+        outcome = request.get(OUTCOME)
+        if outcome is not None:
+            dialect = self._dialect_of(request)
+            dialect.add_headers(response.headers, time.monotonic() - outcome.started)
+        # After a declined upgrade, aiohttp's parser loses the data that follow the request.
+        declined = "Upgrade" in request.headers and not request.can_read_body
+        if self._in_flight.closing or declined:
+            response.force_close()
+            response.headers["Connection"] = "close"

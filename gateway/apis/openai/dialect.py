@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,6 +27,17 @@ class OpenAIDialect:
         headers["openai-processing-ms"] = f"{seconds * 1000:.0f}"
         headers["openai-version"] = "2020-10-01"
 
+    def owns(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+        """Return False for a body with a sign of Anthropic's Messages API; see `Dialect`."""
+        if "messages" not in body:
+            return True
+        tools = body.get("tools")
+        return not (
+            "anthropic-version" in headers
+            or "system" in body
+            or (isinstance(tools, list) and any(_is_anthropic_tool(tool) for tool in tools))
+        )
+
     def models_body(self, models: Sequence[Model]) -> bytes:
         """Return the body of GET /v1/models."""
         return msgspec.json.encode({"object": "list", "data": [_model_object(m) for m in models]})
@@ -34,6 +45,10 @@ class OpenAIDialect:
     def model_body(self, model: Model) -> bytes:
         """Return the body of GET /v1/models/{id}."""
         return msgspec.json.encode(_model_object(model))
+
+
+def _is_anthropic_tool(tool: object) -> bool:
+    return isinstance(tool, dict) and "input_schema" in tool
 
 
 def _model_object(model: Model) -> dict[str, Any]:

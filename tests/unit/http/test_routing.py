@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
+from typing import Any
 
 import aiohttp
 import pytest
@@ -27,6 +28,9 @@ class NamedDialect:
 
     def add_headers(self, headers: MutableMapping[str, str], seconds: float) -> None:
         headers["x-dialect"] = self._name
+
+    def owns(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+        return True
 
     def models_body(self, models: Sequence[Model]) -> bytes:
         return self._name.encode()
