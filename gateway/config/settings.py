@@ -41,7 +41,7 @@ class ServerSettings:
     workers: Annotated[int, Between(1, 256)] = 1
     allow_open: bool = False
     max_body_bytes: Annotated[int, Between(1024, 2**31)] = 20 * 1024 * 1024
-    large_bodies: Annotated[int, Between(1, 10_000)] = 8
+    large_bodies: Annotated[int, Between(1, 10_000)] = 4
     header_timeout: Seconds = 10.0
     body_timeout: Seconds = 30.0
     max_connections: Annotated[int, Between(1, 1_000_000)] | None = None

@@ -57,7 +57,7 @@ class GenerationHandler:
 
     async def _generation(self, request: web.Request) -> Generation:
         """Return what the body asks for; the request keeps it for the middlewares."""
-        parsed = self._endpoint.parse(await self._bodies.read(request))
+        parsed = await self._bodies.parse(request, self._endpoint.parse)
         # Completions have one model; editors name the model whose notation they write.
         model = self._upstream.resolve(None if parsed.fills else parsed.model)
         if [message for message in parsed.messages if message.images]:

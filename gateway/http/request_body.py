@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
 
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -19,9 +19,18 @@ from gateway.errors import (
     UnsupportedMediaType,
     overloaded,
 )
+from gateway.http.body_places import BodyPlaces
+from gateway.middleware import principal_of
 from gateway.redaction import word
 
-_LARGE_BODY = 1024 * 1024  # bytes
+# A body up to this size is never counted. Others have this much in memory before they get a place.
+_SMALL_BODY = 256 * 1024  # bytes
+
+# The slowest upload that may hold a place: so much in so many seconds.
+_STEP = 256 * 1024  # bytes
+_STEP_TIMEOUT = 8.0
+
+_Parsed = TypeVar("_Parsed")
 
 
 class RequestBodyReader:
@@ -29,65 +38,66 @@ class RequestBodyReader:
 
     def __init__(self, limits: ServerSettings) -> None:
         self._limits = limits
-        self._large = asyncio.Semaphore(limits.large_bodies)
+        self._places = BodyPlaces(limits.large_bodies)
 
-    async def read(self, request: web.Request) -> bytes:
-        """Read the whole body of a request.
+    async def parse(self, request: web.Request, parse: Callable[[bytes], _Parsed]) -> _Parsed:
+        """Read the whole body of a request and return what `parse` makes of it.
 
-        The upstream is asked later: aiohttp notices that a client left only when nothing of
-        its request is left to read. Raises InvalidRequest or one of its kinds, and
-        Unavailable when too many large bodies are being read.
+        A large body needs a place from its first 256 KB until it has been parsed. The upstream
+        is asked later: aiohttp notices that a client left only when nothing of its request is
+        left to read. Raises InvalidRequest or one of its kinds, and Unavailable when too many
+        large bodies are being read.
         """
         limits = self._limits
         _check_media_type(request)
         if (request.content_length or 0) > limits.max_body_bytes:
             raise self._too_large()
         if request.content.is_eof() and request.content.total_bytes <= limits.max_body_bytes:
-            return await request.read()  # all of it has arrived
-        async with self._permission(request):
-            await send_continue(request)
+            return parse(await request.read())  # all of it has arrived
+        await send_continue(request)
+        async with AsyncExitStack() as place:
             try:
-                async with asyncio.timeout(limits.body_timeout):
-                    return await self._collect(request)
+                return parse(await self._receive(request, place))
             except TimeoutError:
                 raise BodyTimeout("The body did not arrive in time.") from None
             except web.RequestPayloadError:
                 raise InvalidRequest("The body's transfer encoding is broken.") from None
 
-    async def _collect(self, request: web.Request) -> bytes:
-        """Collect the body as `request.read` does, with less memory.
+    async def _receive(self, request: web.Request, place: AsyncExitStack) -> bytes:
+        """Receive the body; a large one enters its place into `place`.
 
-        `request.read` lets a connection hold two more copies of the body, even after the
+        `request.read` would let a connection hold two more copies of the body, even after the
         request was refused.
         """
-        parts, size = [], 0
-        while part := await request.content.readany():
-            parts.append(part)
-            size += len(part)
-            if size > self._limits.max_body_bytes:
-                raise self._too_large()
+        limits, now = self._limits, asyncio.get_running_loop().time
+        parts: list[bytes] = []
+        size, next_step = 0, _SMALL_BODY
+        async with asyncio.timeout(limits.body_timeout) as timeout:
+            while part := await request.content.readany():
+                parts.append(part)
+                size += len(part)
+                if size > limits.max_body_bytes:
+                    raise self._too_large()
+                if size > next_step:
+                    if next_step == _SMALL_BODY:
+                        timeout.reschedule(None)
+                        await self._take_place(request, place)
+                        end = now() + limits.body_timeout
+                    next_step = size + _STEP
+                    timeout.reschedule(min(end, now() + _STEP_TIMEOUT))
         body = b"".join(parts)
-        set_body(request, body)  # for middlewares that call `request.read`
+        if size <= _SMALL_BODY:
+            set_body(request, body)  # for middlewares that call `request.read`
         return body
 
-    @contextlib.asynccontextmanager
-    async def _permission(self, request: web.Request) -> AsyncIterator[None]:
-        """Wait until one more large body may be read; small bodies need not wait.
-
-        A body of unknown size counts as large.
-        """
-        if request.content_length is not None and request.content_length <= _LARGE_BODY:
-            yield
-            return
+    async def _take_place(self, request: web.Request, place: AsyncExitStack) -> None:
+        principal = principal_of(request)
+        caller = f"address {request.remote}" if principal is None else f"key {principal.id}"
         try:
             async with asyncio.timeout(self._limits.body_timeout):
-                await self._large.acquire()
+                await place.enter_async_context(self._places.place(caller))
         except TimeoutError:
             raise overloaded() from None
-        try:
-            yield
-        finally:
-            self._large.release()
 
     def _too_large(self) -> BodyTooLarge:
         most = self._limits.max_body_bytes

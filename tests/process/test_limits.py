@@ -14,7 +14,14 @@ import pytest
 from emulator import Emulator, WrittenCall
 from gateway.server.connection_limit import raise_descriptor_limit
 from tests.integration.conftest import Connect
-from tests.integration.peer import UPSTREAM_CHAT, Peer, chat_head, chat_request, chunked
+from tests.integration.peer import (
+    UPSTREAM_CHAT,
+    Peer,
+    chat_body,
+    chat_head,
+    chat_request,
+    chunked,
+)
 from tests.process.conftest import Configure, keys
 from tests.process.systemd import FakeSystemd, GatewayService
 from tests.support import KEY
@@ -122,6 +129,32 @@ async def test_uploads_without_a_length_are_bounded_in_memory(
     assert set(ends) <= {413, None}
     assert memory(service, "VmHWM") - before < 48 * MB
     assert await works(fake_systemd.url, connect)
+
+
+async def test_a_hundred_bodies_of_20_megabytes_cost_at_most_256(
+    fake_systemd: FakeSystemd, configure: Configure, connect: Connect
+) -> None:
+    """Each is read and parsed; the prompt is too long then."""
+    configure(server={"body_timeout": NEVER})
+    service = await fake_systemd.start()
+    assert await works(fake_systemd.url, connect)
+    before = memory(service, "VmHWM")
+    body = chat_body("x" * (20 * MB - 1000))
+    head = chat_head({"Content-Type": "application/json", "Content-Length": str(len(body))})
+
+    async def upload() -> int:
+        peer = await connect(fake_systemd.url)
+        await peer.send(head)
+        for start in range(0, len(body), 65536):
+            await peer.send(body[start : start + 65536])
+        try:
+            return (await peer.answer()).status
+        finally:
+            peer.close()
+
+    ends = Counter(await asyncio.gather(*(upload() for _ in range(100))))
+    assert ends == {400: 100}
+    assert memory(service, "VmHWM") - before < 256 * MB
 
 
 async def no_buffer_grows(calls: list[WrittenCall]) -> None:

@@ -11,11 +11,20 @@ from typing import Any
 import pytest
 
 from emulator import Emulator
+from gateway.http import request_body
 from tests.conftest import StartGateway
 from tests.integration.conftest import Connect
-from tests.integration.peer import CHAT, Peer, chat_body, chat_head, chat_request, upstream_call
-from tests.support import Gateway, without_limits
-from tests.waiting import LONGEST_WAIT, eventually
+from tests.integration.peer import (
+    CHAT,
+    Peer,
+    chat_body,
+    chat_head,
+    chat_request,
+    chunked,
+    upstream_call,
+)
+from tests.support import KEY, Gateway, without_limits
+from tests.waiting import LONGEST_WAIT, NEVER, eventually
 
 JSON = {"Content-Type": "application/json"}
 HEAD = chat_head(JSON)
@@ -128,35 +137,90 @@ async def test_a_body_that_is_not_read_is_not_asked_for(
     assert (await peer.answer()).status in (404, 405)
 
 
+PART = 300 * 1024  # of a large body: with so much it needs a place
+LARGE = chat_body("[[say]]", user="u" * 1_100_000)
+LARGE_HEAD = {**JSON, "Content-Length": str(len(LARGE))}
+OTHER_KEY = "other-key-0123456789"
+TWO_KEYS = {"api_key": {"keys": [{"name": "one", "key": KEY}, {"name": "two", "key": OTHER_KEY}]}}
+
+
+async def begin_upload(connect: Connect, gateway: Gateway, key: str = KEY) -> Peer:
+    """Send the beginning of a large body."""
+    peer = await connect(gateway.url)
+    headers = {**LARGE_HEAD, "Authorization": f"Bearer {key}"}
+    await peer.send(chat_head(headers) + LARGE[:PART])
+    return peer
+
+
 async def test_large_bodies_wait_for_their_turn(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
-    gateway = await start_gateway(server={"large_bodies": 2, "body_timeout": 3.0})
-    body = chat_body("[[say]]", user="u" * 1_100_000)
-    head = chat_head({**JSON, "Content-Length": str(len(body)), "Expect": "100-continue"})
-    slow = [await connect(gateway.url) for _ in range(2)]
-    for peer in slow:
-        await peer.send(head)
-        assert (await peer.head())[0] == 100
-    third = await connect(gateway.url)
-    await third.send(head)
+    gateway = await start_gateway(server={"large_bodies": 2, "body_timeout": 30.0})
+    first = await begin_upload(connect, gateway)
+    await asyncio.sleep(0.1)
+    second = await begin_upload(connect, gateway)
+    waiting = asyncio.create_task(second.send(LARGE[PART:]))
+    answer = asyncio.create_task(second.answer())
     assert (await gateway.whole("[[say]]"))[0] == 200  # small ones do not wait
-    await slow[0].send(body)
-    assert (await slow[0].answer()).status == 200
-    assert (await third.head())[0] == 100
-    await third.send(body)
-    assert (await third.answer()).status == 200
-    assert (await slow[1].answer()).status == 408
+    assert not answer.done()
+    await first.send(LARGE[PART:])
+    assert (await first.answer()).status == 200
+    assert (await answer).status == 200
+    await waiting
+
+
+async def test_one_caller_leaves_places_for_others(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(
+        server={"large_bodies": 2, "body_timeout": 30.0}, middlewares=[TWO_KEYS]
+    )
+    for _ in range(3):
+        await begin_upload(connect, gateway)
+    await asyncio.sleep(0.1)
+    other = await begin_upload(connect, gateway, OTHER_KEY)
+    await other.send(LARGE[PART:])
+    assert (await other.answer()).status == 200
+
+
+async def test_uploads_that_dribble_keep_nobody_out(
+    start_gateway: StartGateway, connect: Connect
+) -> None:
+    gateway = await start_gateway(server={"large_bodies": 1, "body_timeout": NEVER})
+    for headers in (LARGE_HEAD, {**JSON, "Transfer-Encoding": "chunked"}):
+        for _ in range(8):
+            peer = await connect(gateway.url)
+            await peer.send(chat_head(headers) + b"1\r\n{\r\n")
+    for headers, body in (
+        ({**JSON, "Transfer-Encoding": "chunked"}, chunked(chat_body("[[say]]"))),
+        ({**JSON, "Transfer-Encoding": "chunked"}, chunked(LARGE, 65536)),
+        (LARGE_HEAD, LARGE),
+    ):
+        peer = await connect(gateway.url)
+        await peer.send(chat_head(headers) + body)
+        assert (await peer.answer()).status == 200
+
+
+async def test_a_place_is_taken_from_an_upload_that_is_too_slow(
+    start_gateway: StartGateway, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_body, "_STEP_TIMEOUT", 0.3)
+    gateway = await start_gateway(server={"large_bodies": 1, "body_timeout": NEVER})
+    slow = await begin_upload(connect, gateway)
+    dribbling = asyncio.create_task(send_slowly(slow))
+    answer = await slow.answer()
+    assert (answer.status, answer.error["code"]) == (408, "request_timeout")
+    dribbling.cancel()
+    other = await begin_upload(connect, gateway)
+    await other.send(LARGE[PART:])
+    assert (await other.answer()).status == 200
 
 
 async def test_a_large_body_that_finds_no_place_is_refused(
     start_gateway: StartGateway, connect: Connect
 ) -> None:
-    gateway = await start_gateway(server={"large_bodies": 1, "body_timeout": 0.15})
-    head = chat_head({**JSON, "Transfer-Encoding": "chunked"})
-    peers = [await connect(gateway.url) for _ in range(3)]
-    for peer in peers:
-        await peer.send(head)
+    gateway = await start_gateway(server={"large_bodies": 1, "body_timeout": 0.5})
+    peers = [await begin_upload(connect, gateway) for _ in range(3)]
     codes = sorted([(await peer.answer()).status for peer in peers])
     assert codes in ([408, 408, 503], [408, 503, 503])
 
