@@ -37,8 +37,16 @@ from gateway.generation.request import Generation
 from gateway.generation.stop_sequences import StopSequenceFilter
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
-from gateway.middleware import GENERATION, OUTCOME, RESPONSE_HEADERS, Handler, read_middlewares
+from gateway.middleware import (
+    GENERATION,
+    OUTCOME,
+    RESPONSE_HEADERS,
+    Handler,
+    read_middlewares,
+    set_principal,
+)
 from gateway.observability import logging as log
+from gateway.principal import Principal
 from gateway.redaction import Redactor
 
 _WORDS = ["Here", " is", " the", " plan:\n", "return ", 'f"{x}"', "，然后", " done"]
@@ -228,6 +236,7 @@ def _request() -> web.Request:
     request[RESPONSE_HEADERS] = CIMultiDict()
     request[GENERATION] = generation = _generation()
     request[OUTCOME] = generation.outcome
+    set_principal(request, Principal(id="bench", name="bench"))
     return request
 
 

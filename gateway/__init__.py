@@ -26,6 +26,9 @@ __all__ = [
     "Secret",
     "Unauthorized",
     "Window",
+    "address_group",
+    "caller_of",
+    "client_address",
     "is_request_id",
     "logged_method",
     "masked_key",
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
         RESPONSE_HEADERS,
         WINDOWS,
         Handler,
+        caller_of,
+        client_address,
         principal_of,
         set_principal,
     )
@@ -51,16 +56,18 @@ if TYPE_CHECKING:
     from gateway.principal import Principal
     from gateway.redaction import is_request_id, logged_method, masked_key
     from gateway.store.rate_windows import Window
+    from gateway.trusted_proxies import address_group
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `--help` does not load aiohttp."""
     if name not in __all__:
         raise AttributeError(f"module 'gateway' has no attribute {name!r}")
-    from gateway import errors, middleware, options, principal, redaction
+    from gateway import errors, middleware, options, principal, redaction, trusted_proxies
     from gateway.store import rate_windows
 
-    for module in (errors, middleware, options, principal, rate_windows, redaction):
+    modules = (errors, middleware, options, principal, rate_windows, redaction, trusted_proxies)
+    for module in modules:
         if hasattr(module, name):
             return getattr(module, name)
     raise AttributeError(name)

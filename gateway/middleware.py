@@ -26,6 +26,7 @@ from gateway.options import UNSET, Mistakes, read_arguments
 from gateway.principal import Principal
 from gateway.redaction import masked_name, shown_factory
 from gateway.store.rate_windows import RateWindows
+from gateway.trusted_proxies import TrustedProxies
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
@@ -49,6 +50,9 @@ RESPONSE_HEADERS = web.RequestKey("response_headers", CIMultiDict[str])
 WINDOWS = web.AppKey[RateWindows]("windows")
 """Counts of requests for the whole gateway: they outlive a reload, and all workers share
 them."""
+
+TRUSTED_PROXIES = web.AppKey("trusted_proxies", TrustedProxies)
+"""The proxies whose X-Forwarded-For counts; see `client_address`."""
 
 # The principal with which PRINCIPAL and KEY_NAME last agreed.
 _AGREED = web.RequestKey("agreed_principal", Principal)
@@ -80,6 +84,21 @@ def principal_of(request: web.Request) -> Principal | None:
     for key in (PRINCIPAL, KEY_NAME, _AGREED):
         request.pop(key, None)
     return None
+
+
+def client_address(request: web.Request) -> str:
+    """Return the address of the client, also behind the proxies of `server.trusted_proxies`.
+
+    Returns "" for a client without an address, as on a UNIX socket.
+    """
+    forwarded = request.headers.getall("X-Forwarded-For", ())
+    return request.app[TRUSTED_PROXIES].client_of(request.remote, forwarded)
+
+
+def caller_of(request: web.Request) -> str:
+    """Return what limits count by: the key, or the address where no key was asked for."""
+    principal = principal_of(request)
+    return f"address {client_address(request)}" if principal is None else f"key {principal.id}"
 
 
 class HasLifespan(Protocol):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from gateway.redaction import MASK, kind_of, masked_name, word
+from gateway.trusted_proxies import parse_network
 
 Mistakes = dict[str, str]
 
@@ -47,6 +48,19 @@ class Between:
         if self.low <= value <= self.high:
             return None
         return f"{value!r} is out of bounds; allowed: {self.low} to {self.high}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class IpNetwork:
+    """Requires a network of IP addresses, or one address."""
+
+    def fault(self, value: str) -> str | None:
+        """Return what is wrong with a value, or None."""
+        try:
+            parse_network(value)
+        except ValueError:
+            return f"'{word(value)}' is not a network like 10.0.0.0/8, or an address"
+        return None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from gateway import (
     Handler,
     RateLimited,
     Window,
-    principal_of,
+    caller_of,
 )
 
 _MINUTE = 60.0
@@ -40,8 +40,7 @@ class rate_limit:
         self.label = "rate_limit"
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        principal = principal_of(request)
-        caller = f"address {request.remote}" if principal is None else f"key {principal.id}"
+        caller = caller_of(request)
         limit = self._window.limit
         # The gateway counts, not this object: so counts outlive a reload, and workers share them.
         admission = await request.app[WINDOWS].admit(self.label, caller, self._window)

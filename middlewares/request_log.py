@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from gateway import GENERATION, OUTCOME, Handler, logged_method, principal_of
+from gateway import GENERATION, OUTCOME, Handler, client_address, logged_method, principal_of
 
 _log = structlog.get_logger("request")
 
@@ -37,6 +37,8 @@ def _fields(request: web.Request) -> dict[str, Any]:
         "duration_ms": _milliseconds(started, outcome.finished),
         "bytes": outcome.bytes_sent,
     }
+    if principal is None:
+        fields["address"] = client_address(request)
     if generation is None:
         return fields
     usage = outcome.usage

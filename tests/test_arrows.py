@@ -80,13 +80,14 @@ def inside(*packages: str) -> list[str]:
 ROWS: dict[str, tuple[str, ...]] = {
     # Lowest layer.
     "aiohttp_internals": (),
+    "trusted_proxies": (),
     "errors": (),
     "principal": (),
     "redaction": (),
-    "options": ("redaction",),
+    "options": ("trusted_proxies", "redaction"),
     "generation": ("errors", "principal"),
     "store": (),
-    "middleware": ("generation", "options", "principal", "redaction", "store"),
+    "middleware": ("trusted_proxies", "generation", "options", "principal", "redaction", "store"),
     "config": ("middleware", "options", "redaction"),
     "observability": ("config", "errors", "redaction"),
     # Packages.
@@ -106,6 +107,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "app": (
         *("apis", "config", "errors", "fitten", "http", "images", "middleware", "redaction"),
         "shared_state",
+        "trusted_proxies",
     ),
     "server": (
         *("aiohttp_internals", "app", "config", "errors", "http", "redaction"),

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from gateway import options
 from gateway.config import file
 from gateway.middleware import MiddlewareEntry, read_middlewares
-from gateway.options import Between, Distinct, HttpUrl, Mistakes, Secret
+from gateway.options import Between, Distinct, HttpUrl, IpNetwork, Mistakes, Secret
 from gateway.redaction import Redactor, masked_name
 
 Seconds = Annotated[float, Between(0.01, 86_400)]
@@ -47,6 +47,7 @@ class ServerSettings:
     max_connections: Annotated[int, Between(1, 1_000_000)] | None = None
     send_buffer: Annotated[int, Between(4096, 2**24)] = 128 * 1024
     drain_timeout: Seconds = 30.0
+    trusted_proxies: tuple[Annotated[str, IpNetwork()], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from gateway.errors import (
     overloaded,
 )
 from gateway.http.body_places import BodyPlaces
-from gateway.middleware import principal_of
+from gateway.middleware import caller_of
 from gateway.redaction import word
 
 # A body up to this size is never counted. Others have this much in memory before they get a place.
@@ -91,11 +91,9 @@ class RequestBodyReader:
         return body
 
     async def _take_place(self, request: web.Request, place: AsyncExitStack) -> None:
-        principal = principal_of(request)
-        caller = f"address {request.remote}" if principal is None else f"key {principal.id}"
         try:
             async with asyncio.timeout(self._limits.body_timeout):
-                await place.enter_async_context(self._places.place(caller))
+                await place.enter_async_context(self._places.place(caller_of(request)))
         except TimeoutError:
             raise overloaded() from None
 

@@ -224,7 +224,7 @@ middlewares:
     expected = {
         "config.yaml:2: server.prot: unknown option; known: host, port, workers, allow_open, "
         "max_body_bytes, large_bodies, header_timeout, body_timeout, max_connections, "
-        "send_buffer, drain_timeout",
+        "send_buffer, drain_timeout, trusted_proxies",
         "config.yaml:3: server.port: 70000 is out of bounds; allowed: 0 to 65535",
         "config.yaml:5: server.allow_open: expected true or false, not text",
         "config.yaml:7: fitten.base_url: 'fc.fittenlab.cn' is not an address like "

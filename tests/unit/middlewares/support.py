@@ -13,8 +13,9 @@ from gateway.apis.openai.dialect import OpenAIDialect
 from gateway.http.chain import aiohttp_chain
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
-from gateway.middleware import WINDOWS, Handler, Middleware
+from gateway.middleware import TRUSTED_PROXIES, WINDOWS, Handler, Middleware
 from gateway.store.rate_windows import RateWindows, SlidingWindows
+from gateway.trusted_proxies import TrustedProxies
 
 
 class App:
@@ -52,6 +53,7 @@ async def running(
     error_handler = ErrorHandler(lambda _: OpenAIDialect(), InFlightRequests(), frozenset())
     app = web.Application(middlewares=aiohttp_chain(error_handler, chain))
     app[WINDOWS] = windows or SlidingWindows()
+    app[TRUSTED_PROXIES] = TrustedProxies([])
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.router.add_post("/here", handler)
     app.router.add_get("/here", handler)

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from gateway import (
     KEY_NAME,
@@ -21,8 +22,9 @@ from gateway import (
     RateLimited,
     set_principal,
 )
-from gateway.middleware import Handler
+from gateway.middleware import TRUSTED_PROXIES, Handler
 from gateway.store.rate_windows import SlidingWindows, Window
+from gateway.trusted_proxies import TrustedProxies
 from middlewares.rate_limit import duration, rate_limit
 from tests.unit.middlewares.support import App, running
 
@@ -205,6 +207,7 @@ class FakeRequest(dict[Any, Any]):
     """Enough of a request for the limiter."""
 
     remote = "192.0.2.1"
+    headers = CIMultiDict[str]()
     app: Any
 
 
@@ -230,7 +233,7 @@ def test_no_sixty_seconds_ever_hold_more_than_the_limit(
 
     async def call() -> None:
         request: Any = FakeRequest({RESPONSE_HEADERS: {}})
-        request.app = {WINDOWS: windows}
+        request.app = {WINDOWS: windows, TRUSTED_PROXIES: TrustedProxies([])}
         with contextlib.suppress(RateLimited):
             await limiter(request, handler)
         assert 0 <= int(request[RESPONSE_HEADERS][REMAINING]) < limit
