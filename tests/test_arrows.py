@@ -179,6 +179,13 @@ def test_one_process_imports_nothing_of_the_workers(name: str) -> None:
     assert workers == set()
 
 
+@pytest.mark.parametrize("name", inside("gateway.workers.rpc"))
+def test_the_rpc_of_the_workers_knows_no_service(name: str) -> None:
+    ours = {module for module in taken(name) if within(module, "gateway")}
+    allowed = ("gateway.errors", "gateway.workers.rpc")
+    assert [module for module in ours if not within(module, *allowed)] == []
+
+
 @pytest.mark.parametrize("name", inside("middlewares"))
 def test_middlewares_import_the_public_names_only(name: str) -> None:
     for found in imports(name):

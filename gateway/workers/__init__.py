@@ -5,8 +5,7 @@ The master (`master`) opens the listening sockets and serves no request itself. 
 process itself), watches them and restarts them. Each worker accepts connections from the
 inherited sockets (`accept`) and has one application per configuration (`revisions`).
 
-The master keeps the state that all workers share: the accounts of each configuration with
-slots and tokens (`services.accounts`), and the rate-limit windows and the newest completions
-(`rpc.server`). A worker asks for them over its own channel (`rpc`, `services.remote_state`). So
-limits are exact, however the requests are spread over the workers.
+The master keeps the state that all workers share: accounts, rate-limit windows, the newest
+completions. A worker asks for them over its own channel (`rpc`), by one service for each kind of
+state (`services`). So limits are exact, however the requests are spread over the workers.
 """

@@ -15,8 +15,8 @@ import structlog
 from gateway.config.settings import Config, ConfigError
 from gateway.server import listeners
 from gateway.server.reload import ConfigSource, refuse_on_failure, wait_for_upstream
-from gateway.workers.rpc.server import MasterState
-from gateway.workers.services.accounts import AccountService
+from gateway.workers.services.accounts import MasterAccounts
+from gateway.workers.services.composition import MasterState
 from gateway.workers.supervisor import WorkerSupervisor
 
 _log = structlog.get_logger("workers")
@@ -41,9 +41,9 @@ class Master:
         self._on_secret = on_secret
         self._supervisor = WorkerSupervisor(self._sockets, MasterState(), self._on_drained)
         self._revisions = itertools.count(1)
-        self._lifetimes: dict[AccountService, AsyncExitStack] = {}
+        self._lifetimes: dict[MasterAccounts, AsyncExitStack] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._accounts: AccountService | None = None
+        self._accounts: MasterAccounts | None = None
         self.drain_timeout = 0.0  # seconds that open requests may take after a stop was requested
 
     async def start(self) -> str:
@@ -98,9 +98,9 @@ class Master:
         self._on_drained(former)  # in case no worker used it
 
     async def _open_accounts(
-        self, config: Config, former: AccountService | None = None
-    ) -> AccountService:
-        accounts = AccountService(next(self._revisions), config, self._on_secret)
+        self, config: Config, former: MasterAccounts | None = None
+    ) -> MasterAccounts:
+        accounts = MasterAccounts(next(self._revisions), config, self._on_secret)
         if former is not None:
             accounts.copy_sessions_and_models(former)
         lifetime = AsyncExitStack()
@@ -108,11 +108,11 @@ class Master:
         self._lifetimes[accounts] = lifetime
         return accounts
 
-    async def _close(self, accounts: AccountService) -> None:
+    async def _close(self, accounts: MasterAccounts) -> None:
         if lifetime := self._lifetimes.pop(accounts, None):
             await lifetime.aclose()
 
-    def _on_drained(self, accounts: AccountService) -> None:
+    def _on_drained(self, accounts: MasterAccounts) -> None:
         """Close accounts that no worker uses any more, unless they are the current ones."""
         if (
             accounts is not self._accounts

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import pickle
 import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from gateway.config.settings import Config
-from gateway.workers.rpc.channel import master_channel
-from gateway.workers.rpc.messages import (
-    DropRevision,
-    FromWorker,
-    Heartbeat,
-    MeanConnections,
-    PrepareRevision,
-    ReopenLogs,
-    RevisionDrained,
-    RevisionReady,
-    RevisionServing,
-    ServeRevision,
-    StartWorker,
-    StopWorker,
-)
-from gateway.workers.rpc.server import MasterState, RpcServer
-from gateway.workers.services.accounts import AccountService
-
-
-class WorkerNotReady(OSError):
-    """Reports that a worker cannot serve with some settings; the text says why."""
+from gateway.workers.rpc.peer import RpcPeer
+from gateway.workers.services.accounts import MasterAccounts
+from gateway.workers.services.composition import MasterState, WorkerServers
+from gateway.workers.services.control import WorkerControl, WorkerNotReady
 
 
 class WorkerProcess:
@@ -46,7 +27,7 @@ class WorkerProcess:
     requests, connections: open ones, by the last heartbeat.
     last_heartbeat: monotonic time.
     serving: whether the worker accepts requests.
-    services: the accounts of each configuration that the worker uses, by revision.
+    accounts: those of each configuration that the worker uses, by revision.
     """
 
     def __init__(
@@ -55,19 +36,22 @@ class WorkerProcess:
         state: MasterState,
         *,
         on_heartbeat: Callable[[], None],
-        on_drained: Callable[[AccountService], None],
+        on_drained: Callable[[MasterAccounts], None],
     ) -> None:
         self.number = number
         self.requests = self.connections = 0
         self.last_heartbeat = time.monotonic()
         self.serving = False
-        self.services: dict[int, AccountService] = {}
         self._on_heartbeat = on_heartbeat
         self._on_drained = on_drained
-        self._channel = master_channel(self._on_message, self._on_exit)
-        self._rpc_server = RpcServer(state, self._channel.send)
-        self._expected: dict[tuple[type, int], asyncio.Future[None]] = {}
-        self._exited = False
+        self._rpc = RpcPeer(lambda: WorkerNotReady("a worker has ended"))
+        self._servers = WorkerServers(self._rpc, state)
+        self._control = WorkerControl(
+            self._rpc, on_heartbeat=self._note_heartbeat, on_drained=self._release_revision
+        )
+        # Registered last: first the services release what the worker held.
+        self._rpc.register(on_lost=self._on_lost)
+        self.accounts = self._servers.accounts.accounts
         self._process: asyncio.subprocess.Process
 
     async def start(self, sockets: list[socket.socket]) -> None:
@@ -88,48 +72,42 @@ class WorkerProcess:
             except BaseException:
                 own_end.close()
                 raise
-        await self._channel.open(own_end)
-        self._channel.send(StartWorker(self.number))
+        await self._rpc.open(own_end)
+        self._control.start(self.number)
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    async def prepare(self, accounts: AccountService, config: Config) -> None:
+    async def prepare(self, accounts: MasterAccounts, config: Config) -> None:
         """Make the worker prepare these settings, and wait for it. Raises WorkerNotReady."""
-        self.services[accounts.revision] = accounts
-        self._rpc_server.pools[accounts.revision] = accounts.registry.pool
-        accounts.subscribe(self._channel.send)
-        ready = self._expect(RevisionReady, accounts.revision)
-        self._channel.send(PrepareRevision(accounts.revision, pickle.dumps(config)))
-        await ready
+        self._servers.accounts.add(accounts)
+        await self._control.prepare(accounts.revision, config)
 
-    async def serve(self, accounts: AccountService) -> None:
+    async def serve(self, accounts: MasterAccounts) -> None:
         """Make the worker serve with settings that it has prepared. Raises WorkerNotReady."""
-        serving = self._expect(RevisionServing, accounts.revision)
-        self._channel.send(ServeRevision(accounts.revision))
-        await serving
+        await self._control.serve(accounts.revision)
         self.serving = True
 
-    def drop(self, accounts: AccountService) -> None:
+    def drop(self, accounts: MasterAccounts) -> None:
         """Make the worker drop settings that it has prepared."""
-        self._channel.send(DropRevision(accounts.revision))
+        self._control.drop(accounts.revision)
         self._release_revision(accounts.revision)
 
     def send_mean(self, connections: float) -> None:
         """Send the worker the mean number of connections of all workers."""
-        self._channel.send(MeanConnections(connections))
+        self._control.send_mean(connections)
 
     def stop(self, seconds: float | None) -> None:
         """Make the worker drain and end.
 
         seconds: how long open requests may take; None for no limit.
         """
-        self._channel.send(StopWorker(seconds))
+        self._control.stop(seconds)
 
     def reopen_logs(self) -> None:
         """Make the worker reopen its log files."""
-        self._channel.send(ReopenLogs())
+        self._control.reopen_logs()
 
     def kill(self) -> None:
         """End the process at once."""
@@ -139,57 +117,21 @@ class WorkerProcess:
     async def exit_status(self) -> int:
         """Wait for the process to end, release all that it held, and return its exit status."""
         status = await self._process.wait()
-        self._on_exit()
-        self._channel.close()
+        self._rpc.lose()
+        self._rpc.close()
         return status
 
-    def _expect(self, kind: type, revision: int) -> asyncio.Future[None]:
-        """Return a future that is done when the worker sends this message for this revision."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._exited:
-            future.set_exception(WorkerNotReady("a worker has ended"))
-            return future
-        pending = self._expected.get((kind, revision))
-        if pending is None or pending.done():
-            pending = self._expected[kind, revision] = future
-        return pending
-
-    def _on_message(self, message: FromWorker) -> None:
-        match message:
-            case Heartbeat():
-                self.last_heartbeat = time.monotonic()
-                self.requests, self.connections = message.requests, message.connections
-                self._on_heartbeat()
-            case RevisionReady() | RevisionServing():
-                future = self._expected.pop((type(message), message.revision), None)
-                if future is None or future.done():
-                    return
-                if isinstance(message, RevisionReady) and message.fault:
-                    future.set_exception(WorkerNotReady(message.fault))
-                else:
-                    future.set_result(None)
-            case RevisionDrained():
-                self._release_revision(message.revision)
-            case _:
-                self._rpc_server.receive(message)
+    def _note_heartbeat(self, requests: int, connections: int) -> None:
+        self.last_heartbeat = time.monotonic()
+        self.requests, self.connections = requests, connections
+        self._on_heartbeat()
 
     def _release_revision(self, revision: int) -> None:
-        self._rpc_server.pools.pop(revision, None)
-        if accounts := self.services.pop(revision, None):
-            accounts.unsubscribe(self._channel.send)
+        if accounts := self._servers.accounts.remove(revision):
             self._on_drained(accounts)
 
-    def _on_exit(self) -> None:
-        if self._exited:
-            return
-        self._exited = True
+    def _on_lost(self) -> None:
         self.serving = False
         self.requests = self.connections = 0
-        self._rpc_server.close()
-        for revision in list(self.services):
+        for revision in list(self.accounts):
             self._release_revision(revision)
-        expected: dict[Any, asyncio.Future[None]]
-        expected, self._expected = self._expected, {}
-        for future in expected.values():
-            if not future.done():
-                future.set_exception(WorkerNotReady("a worker has ended"))

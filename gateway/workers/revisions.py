@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from collections.abc import Callable
 
 import structlog
 
@@ -12,15 +13,7 @@ from gateway.config.settings import Config, ConfigError
 from gateway.observability import logging as log
 from gateway.redaction import Redactor, os_error_text
 from gateway.server.entrypoint import Entrypoint, RunningApp
-from gateway.workers.rpc.client import RpcClient
-from gateway.workers.rpc.messages import (
-    AccountsState,
-    ModelsChanged,
-    RevisionDrained,
-    RevisionReady,
-    RevisionServing,
-)
-from gateway.workers.services.remote_state import RemoteNewestCompletions, RemoteState
+from gateway.workers.services.composition import RemoteState, WorkerClients
 
 _log = structlog.get_logger("workers")
 
@@ -30,29 +23,31 @@ class Revisions:
 
     number: the number of the worker, for the log.
     drain_timeout: `server.drain_timeout` of the current revision, in seconds.
-    newest_completions: shared by all revisions, since a file being edited outlasts a reload.
+    on_drained: called with a revision when its last request has ended.
     """
 
-    def __init__(self, entrypoint: Entrypoint, rpc: RpcClient) -> None:
+    def __init__(
+        self, entrypoint: Entrypoint, clients: WorkerClients, on_drained: Callable[[int], None]
+    ) -> None:
         self._entrypoint = entrypoint
-        self._rpc = rpc
+        self._clients = clients
+        self._report_drained = on_drained
         self.number = 0
-        self.newest_completions = RemoteNewestCompletions(rpc)
         self.drain_timeout = 0.0
-        self._remote_states: dict[int, RemoteState] = {}
         self._prepared: dict[int, RunningApp] = {}
         self._current = 0
         self._redactor = Redactor()
         self._outputs: log.LogOutputs | None = None
 
-    def update(self, message: AccountsState | ModelsChanged) -> None:
-        """Pass news about the master's accounts to their revision."""
-        self._remote_state(message.revision).update(message)
+    def set_number(self, number: int) -> None:
+        """Set the number of the worker, before the first revision is prepared."""
+        self.number = number
 
-    async def prepare(self, revision: int, settings: bytes) -> None:
-        """Start an application that gets no requests yet, and send `RevisionReady`.
+    async def prepare(self, revision: int, settings: bytes) -> str:
+        """Start an application that gets no requests yet.
 
         settings: a pickled `Config`.
+        Returns why that is not possible; "" if it is.
         """
         try:
             config: Config = pickle.loads(settings)
@@ -60,26 +55,25 @@ class Revisions:
                 self._redactor.add(secret)
             if self._outputs is None:
                 self._configure_log(config)
-            remote_state = self._remote_state(revision)
+            shared = RemoteState(self._clients, revision)
             app = build_app(
-                config, self._entrypoint.in_flight, remote_state, on_secret=self._redactor.add
+                config, self._entrypoint.in_flight, shared, on_secret=self._redactor.add
             )
             self._prepared[revision] = await self._entrypoint.start_app(app)
         except OSError as error:
-            await self._report_failure(revision, os_error_text(error))
+            return await self._failure(os_error_text(error))
         except ConfigError as error:
             _log.error("worker_not_ready", mistakes=error.mistakes)
-            await self._report_failure(revision, "a middleware cannot be built; see the log")
+            return await self._failure("a middleware cannot be built; see the log")
         except Exception as error:  # a middleware may raise anything when it starts
             _log.error("worker_not_ready", exc_info=error)
-            await self._report_failure(revision, f"{type(error).__name__}; see the log")
-        else:
-            self._rpc.send(RevisionReady(revision, ""))
+            return await self._failure(f"{type(error).__name__}; see the log")
+        return ""
 
-    async def _report_failure(self, revision: int, reason: str) -> None:
+    async def _failure(self, reason: str) -> str:
         if self._outputs is not None:  # the master may end this process at once
             await asyncio.to_thread(self._outputs.flush)
-        self._rpc.send(RevisionReady(revision, reason))
+        return reason
 
     def serve(self, revision: int) -> None:
         """Pass new requests to a prepared application; a second call changes nothing."""
@@ -96,15 +90,11 @@ class Revisions:
         if former:
             self._entrypoint.apply_limits(config)
 
-    def report_serving(self, revision: int) -> None:
-        """Send `RevisionServing`: the worker now accepts requests with this revision."""
-        self._rpc.send(RevisionServing(revision))
-
     async def drop(self, revision: int) -> None:
         """Close an application that was prepared, but will not serve."""
         if running_app := self._prepared.pop(revision, None):
             await running_app.close()
-        self._remote_states.pop(revision, None)
+        self._clients.accounts.forget(revision)
 
     def reopen_logs(self) -> None:
         """Reopen the log files."""
@@ -118,16 +108,9 @@ class Revisions:
         if self._outputs is not None:
             await asyncio.to_thread(self._outputs.close)
 
-    def _remote_state(self, revision: int) -> RemoteState:
-        if revision not in self._remote_states:
-            self._remote_states[revision] = RemoteState(
-                self._rpc, revision, self.newest_completions
-            )
-        return self._remote_states[revision]
-
     def _on_drained(self, revision: int) -> None:
-        self._remote_states.pop(revision, None)
-        self._rpc.send(RevisionDrained(revision))
+        self._clients.accounts.forget(revision)
+        self._report_drained(revision)
 
     def _configure_log(self, config: Config) -> None:
         """Apply the settings of the log. Raises OSError if that fails the first time."""

@@ -12,9 +12,10 @@ import structlog
 
 from gateway.config.settings import Config
 from gateway.redaction import os_error_and_file
-from gateway.workers.process import WorkerNotReady, WorkerProcess
-from gateway.workers.rpc.server import MasterState
-from gateway.workers.services.accounts import AccountService
+from gateway.workers.process import WorkerProcess
+from gateway.workers.services.accounts import MasterAccounts
+from gateway.workers.services.composition import MasterState
+from gateway.workers.services.control import WorkerNotReady
 
 _log = structlog.get_logger("workers")
 
@@ -38,7 +39,7 @@ class WorkerSupervisor:
         self,
         sockets: list[socket.socket],
         state: MasterState,
-        on_drained: Callable[[AccountService], None],
+        on_drained: Callable[[MasterAccounts], None],
     ) -> None:
         self._sockets = sockets
         self._state = state
@@ -49,11 +50,11 @@ class WorkerSupervisor:
         self._monitors: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._mean = 0.0
-        self._accounts: AccountService
+        self._accounts: MasterAccounts
         self._config: Config
         self.count = 0
 
-    async def start(self, accounts: AccountService, config: Config) -> None:
+    async def start(self, accounts: MasterAccounts, config: Config) -> None:
         """Start all workers, and wait until they serve. Raises OSError."""
         self._accounts, self._config = accounts, config
         self.count = config.server.workers
@@ -61,7 +62,7 @@ class WorkerSupervisor:
         for number in range(1, self.count + 1):
             self._start_monitor(number)
 
-    async def prepare(self, accounts: AccountService, config: Config) -> None:
+    async def prepare(self, accounts: MasterAccounts, config: Config) -> None:
         """Make all workers prepare other settings; `switch_to` or `drop` must follow.
 
         Raises OSError, after it has called `drop`.
@@ -76,12 +77,12 @@ class WorkerSupervisor:
                 raise WorkerNotReady("the workers were not ready in time") from None
             raise
 
-    def drop(self, accounts: AccountService) -> None:
+    def drop(self, accounts: MasterAccounts) -> None:
         """Make all workers drop settings that they have prepared."""
         for worker in self._workers.values():
             worker.drop(accounts)
 
-    async def switch_to(self, accounts: AccountService, config: Config) -> None:
+    async def switch_to(self, accounts: MasterAccounts, config: Config) -> None:
         """Switch to prepared settings, and start or stop workers if their number changes."""
         self._accounts, self._config = accounts, config
         self.count = config.server.workers
@@ -97,9 +98,9 @@ class WorkerSupervisor:
                 await self._try_to_start_worker(number)
                 self._start_monitor(number)
 
-    def uses(self, accounts: AccountService) -> bool:
+    def uses(self, accounts: MasterAccounts) -> bool:
         """Return whether a worker still uses these accounts."""
-        return any(accounts.revision in worker.services for worker in self._all_workers)
+        return any(accounts.revision in worker.accounts for worker in self._all_workers)
 
     @property
     def requests(self) -> int:
@@ -152,7 +153,7 @@ class WorkerSupervisor:
         try:
             async with asyncio.timeout(_START_TIMEOUT):
                 # A reload may change the revision meanwhile.
-                while self._accounts.revision not in worker.services:
+                while self._accounts.revision not in worker.accounts:
                     accounts = self._accounts
                     await worker.prepare(accounts, self._config)
                     await worker.serve(accounts)
@@ -166,7 +167,7 @@ class WorkerSupervisor:
         try:
             async with asyncio.timeout(_SWITCH_TIMEOUT):
                 # A worker that was started during the reload has not prepared the settings.
-                if self._accounts.revision not in worker.services:
+                if self._accounts.revision not in worker.accounts:
                     await worker.prepare(self._accounts, self._config)
                 await worker.serve(self._accounts)
         except (TimeoutError, WorkerNotReady):
@@ -246,7 +247,7 @@ class WorkerSupervisor:
             for worker in serving:
                 worker.send_mean(mean)
 
-    def _on_worker_drained(self, accounts: AccountService) -> None:
+    def _on_worker_drained(self, accounts: MasterAccounts) -> None:
         if not self.uses(accounts):
             self._on_drained(accounts)
 

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from gateway.app import render_without_route
+from gateway.errors import Unavailable
 from gateway.http.in_flight import InFlightRequests
 from gateway.observability import tracebacks
 from gateway.server import single_process
@@ -24,21 +25,9 @@ from gateway.server.entrypoint import Entrypoint
 from gateway.server.run import run_event_loop
 from gateway.workers.accept import BalancedSite, ConnectionShare
 from gateway.workers.revisions import Revisions
-from gateway.workers.rpc.client import RpcClient
-from gateway.workers.rpc.messages import (
-    AccountsState,
-    CompletionSuperseded,
-    DropRevision,
-    FromMaster,
-    Heartbeat,
-    MeanConnections,
-    ModelsChanged,
-    PrepareRevision,
-    ReopenLogs,
-    ServeRevision,
-    StartWorker,
-    StopWorker,
-)
+from gateway.workers.rpc.peer import RpcPeer
+from gateway.workers.services.composition import WorkerClients
+from gateway.workers.services.control import WorkerCommands
 
 _log = structlog.get_logger("workers")
 
@@ -54,7 +43,8 @@ class Worker:
 
     def __init__(self, sockets: list[socket.socket]) -> None:
         self._sockets = sockets
-        self.rpc = RpcClient(self._on_message, self._on_master_lost)
+        self._rpc = RpcPeer(_no_master_error)
+        self._rpc.register(on_lost=self._on_master_lost)
         self._stopping = asyncio.Event()
         self._drain_timeout: float | None = None  # seconds, None for no limit; set with the event
         self._master_lost = False
@@ -62,22 +52,34 @@ class Worker:
         self._in_flight = InFlightRequests()
         self._entrypoint = Entrypoint(self._in_flight, render_without_route)
         self._listening = False
-        self._revisions = Revisions(self._entrypoint, self.rpc)
-        self._commands: asyncio.Queue[PrepareRevision | ServeRevision | DropRevision] = (
-            asyncio.Queue()
+        self._revisions = Revisions(
+            self._entrypoint, WorkerClients(self._rpc), on_drained=self._on_drained
+        )
+        self._commands = WorkerCommands(
+            self._rpc,
+            on_start=self._revisions.set_number,
+            prepare=self._revisions.prepare,
+            serve=self._serve,
+            drop=self._revisions.drop,
+            on_mean=self._set_mean,
+            on_reopen_logs=self._revisions.reopen_logs,
+            on_stop=self._request_stop,
         )
 
-    async def run(self) -> int:
-        """Serve until the master stops the worker or has ended. Returns the exit status."""
+    async def run(self, channel: socket.socket) -> int:
+        """Serve until the master stops the worker or has ended. Returns the exit status.
+
+        channel: the worker's end of the channel to the master.
+        """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._request_stop, None)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         await self._entrypoint.setup()
-        commands = asyncio.create_task(self._run_commands())
+        await self._rpc.open(channel)
         heartbeats = asyncio.create_task(self._send_heartbeats())
         await self._stopping.wait()
-        commands.cancel()
+        self._commands.close()
         if self._master_lost:
             _log.error("parent_gone")
         seconds = self._revisions.drain_timeout if self._master_lost else self._drain_timeout
@@ -85,27 +87,10 @@ class Worker:
             self._entrypoint, math.inf if seconds is None else seconds
         )
         heartbeats.cancel()
-        await asyncio.gather(commands, heartbeats, return_exceptions=True)
+        await asyncio.gather(heartbeats, self._commands.closed(), return_exceptions=True)
         await self._revisions.close()
-        self.rpc.close()
+        self._rpc.close()
         return 1 if self._master_lost else 0
-
-    def _on_message(self, message: FromMaster) -> None:
-        match message:
-            case StartWorker():
-                self._revisions.number = message.number
-            case PrepareRevision() | ServeRevision() | DropRevision():
-                self._commands.put_nowait(message)
-            case AccountsState() | ModelsChanged():
-                self._revisions.update(message)
-            case CompletionSuperseded():
-                self._revisions.newest_completions.supersede(message.completion)
-            case MeanConnections():
-                self._share.mean = message.connections
-            case ReopenLogs():
-                self._revisions.reopen_logs()
-            case StopWorker():
-                self._request_stop(message.seconds)
 
     def _on_master_lost(self) -> None:
         """Drain and end: without the master no limit is known, so new requests are refused."""
@@ -124,23 +109,19 @@ class Worker:
             loop = asyncio.get_running_loop()
             loop.call_later(seconds, lambda: loop.create_task(self._in_flight.interrupt()))
 
-    async def _run_commands(self) -> None:
-        """Run the commands that take time, one after the other, in the order they arrived."""
-        while True:
-            match await self._commands.get():
-                case PrepareRevision() as command:
-                    await self._revisions.prepare(command.revision, command.settings)
-                case ServeRevision() as command:
-                    self._revisions.serve(command.revision)
-                    if not self._listening:
-                        self._listening = True
-                        single_process.tune_memory()
-                        await single_process.accept_connections(
-                            self._entrypoint, self._sockets, self._site
-                        )
-                    self._revisions.report_serving(command.revision)
-                case DropRevision() as command:
-                    await self._revisions.drop(command.revision)
+    async def _serve(self, revision: int) -> None:
+        """Serve with a prepared revision; the first one starts to listen."""
+        self._revisions.serve(revision)
+        if not self._listening:
+            self._listening = True
+            single_process.tune_memory()
+            await single_process.accept_connections(self._entrypoint, self._sockets, self._site)
+
+    def _on_drained(self, revision: int) -> None:
+        self._commands.report_drained(revision)
+
+    def _set_mean(self, connections: float) -> None:
+        self._share.mean = connections
 
     def _site(self, entrypoint: Entrypoint, listening: socket.socket) -> Any:
         return BalancedSite(entrypoint, listening, self._share)
@@ -152,20 +133,21 @@ class Worker:
             connections = len(server.connections) if server is not None else 0
             self._share.own = connections
             if waited >= _HEARTBEAT or connections != sent_connections:
-                self.rpc.send(Heartbeat(self._in_flight.active, connections))
+                self._commands.send_heartbeat(self._in_flight.active, connections)
                 sent_connections, waited = connections, 0.0
             await asyncio.sleep(_POLL)
             waited += _POLL
 
 
-async def run_worker(channel: socket.socket, sockets: list[socket.socket]) -> int:
-    """Run a worker with these sockets; return the exit status.
+def _no_master_error() -> Unavailable:
+    return Unavailable(
+        "The gateway is being restarted; please try again.", code="draining", retry_after=1.0
+    )
 
-    channel: the worker's end of the channel to the master.
-    """
-    worker = Worker(sockets)
-    await worker.rpc.open(channel)
-    return await worker.run()
+
+async def run_worker(channel: socket.socket, sockets: list[socket.socket]) -> int:
+    """Run a worker with these sockets; return the exit status."""
+    return await Worker(sockets).run(channel)
 
 
 def main() -> int:

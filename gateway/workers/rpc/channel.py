@@ -1,4 +1,4 @@
-"""Implements the channel between a worker and its master: messages over a socket pair."""
+"""Implements the channel between two processes: whole messages over a socket pair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import structlog
 
-from gateway.workers.rpc.messages import FromWorker, RpcMessage
+from gateway.workers.rpc.messages import RpcMessage
 
 _log = structlog.get_logger("workers")
 
@@ -89,10 +89,3 @@ class Channel(asyncio.Protocol, Generic[M]):
         _log.error("link_cut", reason=reason)
         if self._transport is not None:
             self._transport.abort()
-
-
-def master_channel(
-    on_message: Callable[[FromWorker], None], on_lost: Callable[[], None]
-) -> Channel[Any]:
-    """Create the master's end of a channel."""
-    return Channel(FromWorker, on_message, on_lost)

@@ -1,4 +1,4 @@
-"""The master's RPC server and the worker's client, at the two ends of a real socket."""
+"""The services of the master and of its workers, at the two ends of a real socket."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Any
 
 from gateway.accounts.pool import LocalPool
 from gateway.config.settings import AccountSettings, Config, FittenSettings
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Unavailable
 from gateway.options import Secret
 from gateway.store.token_file import Tokens
-from gateway.workers.rpc.channel import master_channel
-from gateway.workers.rpc.client import RpcClient
-from gateway.workers.rpc.messages import CompletionSuperseded
-from gateway.workers.rpc.server import MasterState, RpcServer
-from gateway.workers.services.remote_state import RemoteNewestCompletions, RemotePool, RemoteState
+from gateway.workers.rpc.peer import RpcPeer
+from gateway.workers.services.composition import (
+    MasterState,
+    RemoteState,
+    WorkerClients,
+    WorkerServers,
+)
+from gateway.workers.services.slots import RemotePool
 from tests.unit.accounts.support import FakeSession, make_pool
 
 CONFIG = Config(fitten=FittenSettings(accounts=(AccountSettings("a", Secret("secret")),)))
@@ -67,39 +70,34 @@ def master_pool(*limits: int, **options: Any) -> LocalPool[Any]:
     return pool
 
 
+def no_response() -> Unavailable:
+    """Return the error of a request that gets no response."""
+    return Unavailable("The other end is lost.", code="draining")
+
+
 class WorkerConnection:
-    """One worker: `rpc_server` is the master's end, `remote_state` and `pool` the worker's."""
+    """One worker: `master` and `servers` are the master's end, the others the worker's."""
 
     def __init__(self, pool: LocalPool[Any], state: MasterState) -> None:
-        self.channel = master_channel(self._take, lambda: self.rpc_server.close())
-        self.rpc_server = RpcServer(state, self.channel.send)
-        self.rpc_server.pools[1] = pool
-        self.rpc = RpcClient(self._on_message, lambda: None)
-        self.newest_completions = RemoteNewestCompletions(self.rpc)
-        self.remote_state = RemoteState(self.rpc, 1, self.newest_completions)
+        self.master = RpcPeer(no_response)
+        self.servers = WorkerServers(self.master, state)
+        self.servers.accounts.pools[1] = pool
+        self.rpc = RpcPeer(no_response)
+        self.clients = WorkerClients(self.rpc)
+        self.remote_state = RemoteState(self.clients, 1)
         self.secrets: list[str] = []
         client: Any = None
         accounts = self.remote_state.accounts(CONFIG, client, self.secrets.append)
+        self.newest_completions = accounts.newest_completions
         self.pool: RemotePool = accounts.pool
 
-    def _take(self, message: Any) -> None:
-        self.rpc_server.receive(message)
-
-    def _on_message(self, message: Any) -> None:
-        if isinstance(message, CompletionSuperseded):
-            self.newest_completions.supersede(message.completion)
-        else:
-            self.remote_state.update(message)
-
     async def open(self) -> None:
-        ours, theirs = socket.socketpair()
-        await self.channel.open(ours)
-        await self.rpc.open(theirs)
+        await connect(self.master, self.rpc)
 
     def close(self) -> None:
         """Close both ends, as when the worker has ended."""
         self.rpc.close()
-        self.channel.close()
+        self.master.close()
 
 
 @asynccontextmanager
@@ -117,6 +115,13 @@ async def connected_workers(
         for worker in opened:
             worker.close()
         await asyncio.sleep(0.01)
+
+
+async def connect(one: RpcPeer, other: RpcPeer) -> None:
+    """Open two ends at the ends of one socket pair."""
+    ours, theirs = socket.socketpair()
+    await one.open(ours)
+    await other.open(theirs)
 
 
 async def settled() -> None:

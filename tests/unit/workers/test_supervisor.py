@@ -23,20 +23,21 @@ from gateway.config.settings import AccountSettings, Config, FittenSettings, Ser
 from gateway.options import Secret
 from gateway.server import listeners
 from gateway.workers import supervisor as supervisor_module
-from gateway.workers.process import WorkerNotReady, WorkerProcess
-from gateway.workers.rpc.server import MasterState
-from gateway.workers.services.accounts import AccountService
+from gateway.workers.process import WorkerProcess
+from gateway.workers.services.accounts import MasterAccounts
+from gateway.workers.services.composition import MasterState
+from gateway.workers.services.control import WorkerNotReady
 from gateway.workers.supervisor import WorkerSupervisor
 from tests.waiting import LONGEST_WAIT, eventually
 
 
 class SupervisorBench:
-    """A supervisor with running workers, and an account service in front of the emulator."""
+    """A supervisor with running workers, and accounts in front of the emulator."""
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         self.config = config
-        self.left: list[AccountService] = []
-        self.accounts = AccountService(1, config, lambda _: None)
+        self.left: list[MasterAccounts] = []
+        self.accounts = MasterAccounts(1, config, lambda _: None)
         self.supervisor = WorkerSupervisor(sockets, MasterState(), self.left.append)
         self.url = listeners.url_of(sockets[0].getsockname())
 
@@ -170,7 +171,7 @@ async def test_additional_workers_that_cannot_be_started_at_once_start_later(
 
     started = WorkerProcess.start
     monkeypatch.setattr(WorkerProcess, "start", start)
-    other = AccountService(2, more, lambda _: None)
+    other = MasterAccounts(2, more, lambda _: None)
     async with other.open():
         await bench.supervisor.prepare(other, more)
         other.take_over(bench.accounts)
@@ -181,10 +182,10 @@ async def test_additional_workers_that_cannot_be_started_at_once_start_later(
         await bench.supervisor.stop(0.5)
 
 
-async def test_all_workers_leave_a_prepared_account_service_that_is_rejected(
+async def test_all_workers_leave_prepared_accounts_that_are_rejected(
     bench: SupervisorBench, emulator: Emulator, tmp_path: Path
 ) -> None:
-    other = AccountService(2, bench.config, lambda _: None)
+    other = MasterAccounts(2, bench.config, lambda _: None)
     async with other.open():
         await bench.supervisor.prepare(other, bench.config)
         assert bench.supervisor.uses(other)
@@ -195,10 +196,10 @@ async def test_all_workers_leave_a_prepared_account_service_that_is_rejected(
     assert await bench.health() == 200
 
 
-async def test_the_former_account_service_is_left_once_new_settings_are_served(
+async def test_the_former_accounts_are_left_once_new_settings_are_served(
     bench: SupervisorBench,
 ) -> None:
-    other = AccountService(2, bench.config, lambda _: None)
+    other = MasterAccounts(2, bench.config, lambda _: None)
     async with other.open():
         await bench.supervisor.prepare(other, bench.config)
         other.take_over(bench.accounts)
@@ -208,7 +209,7 @@ async def test_the_former_account_service_is_left_once_new_settings_are_served(
         os.kill(bench.workers[1].pid, signal.SIGKILL)
         worker = bench.workers[1]
         await eventually(replaced(bench, worker))
-        assert list(bench.workers[1].services) == [2], "who comes later knows the new ones only"
+        assert list(bench.workers[1].accounts) == [2], "who comes later knows the new ones only"
         await bench.supervisor.stop(0.5)
 
 
@@ -216,7 +217,7 @@ async def test_a_worker_that_starts_after_the_others_were_ready_takes_the_settin
     bench: SupervisorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "_RESTART_PAUSES", (0.0, 0.0))
-    other = AccountService(2, bench.config, lambda _: None)
+    other = MasterAccounts(2, bench.config, lambda _: None)
     async with other.open():
         await bench.supervisor.prepare(other, bench.config)
         worker = bench.workers[1]
@@ -225,7 +226,7 @@ async def test_a_worker_that_starts_after_the_others_were_ready_takes_the_settin
         late = bench.workers[1]
         other.take_over(bench.accounts)
         await bench.supervisor.switch_to(other, bench.config)
-        await eventually(lambda: [list(w.services) for w in bench.workers.values()] == [[2], [2]])
+        await eventually(lambda: [list(w.accounts) for w in bench.workers.values()] == [[2], [2]])
         assert bench.workers[1] is late, "it was not killed for being late"
         await bench.supervisor.stop(0.5)
 
@@ -233,7 +234,7 @@ async def test_a_worker_that_starts_after_the_others_were_ready_takes_the_settin
 async def test_a_worker_that_dies_while_it_gets_ready_rejects_the_settings(
     bench: SupervisorBench,
 ) -> None:
-    other = AccountService(2, bench.config, lambda _: None)
+    other = MasterAccounts(2, bench.config, lambda _: None)
     async with other.open():
         os.kill(bench.workers[2].pid, signal.SIGSTOP)
         preparing = asyncio.create_task(bench.supervisor.prepare(other, bench.config))

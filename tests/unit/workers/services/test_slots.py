@@ -1,4 +1,4 @@
-"""Limits are exact over several workers, and what a worker held comes back however it ends."""
+"""Slots are exact over several workers, and what a worker held comes back however it ends."""
 
 from __future__ import annotations
 
@@ -8,23 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from gateway.errors import (
-    AccountRefused,
-    GatewayError,
-    RateLimited,
-    Superseded,
-    Unavailable,
-    UpstreamTimeout,
-    UpstreamUnauthorized,
-)
-from gateway.fitten.auth.reauthenticate import call_with_tokens
-from gateway.fitten.completion.supersede import CompletionKey
-from gateway.store.rate_windows import Window
-from gateway.store.token_file import Tokens
-from gateway.workers.rpc.server import MasterState
+from gateway.errors import GatewayError, RateLimited, Unavailable, UpstreamTimeout
 from tests.unit.workers.support import WorkerConnection, connected_workers, master_pool, settled
-
-MINUTE = Window(limit=10, seconds=60.0, callers=100)
 
 
 async def test_a_slot_is_lent_with_its_account_and_tokens_and_comes_back() -> None:
@@ -38,7 +23,7 @@ async def test_a_slot_is_lent_with_its_account_and_tokens_and_comes_back() -> No
         slot.release("good")
         await settled()
         assert pool.summary().streams == 0
-        assert worker.rpc_server.held_slots == 0
+        assert worker.servers.slots.held == 0
 
 
 async def test_workers_together_get_no_more_slots_than_there_are() -> None:
@@ -162,102 +147,6 @@ async def test_an_answer_to_a_probe_brings_the_account_back() -> None:
         slot.end(None)
 
 
-async def test_tokens_that_are_not_there_yet_are_waited_for() -> None:
-    pool = master_pool(1)
-    session = pool.accounts[0].session
-    session.has_tokens = False
-    async with connected_workers(pool) as (worker,):
-        slot = await worker.pool.acquire("key", 1.0)
-        assert (await slot.account.session.tokens()).refresh_token == "refresh 1"
-        session.fails = AccountRefused("wrong password")
-        with pytest.raises(AccountRefused, match="wrong password"):
-            await (await worker.pool.acquire_completion()).account.session.tokens()
-
-
-async def test_the_master_replaces_refused_tokens_and_refusals_are_reported() -> None:
-    pool = master_pool(1)
-    session = pool.accounts[0].session
-    used: list[str] = []
-    async with connected_workers(pool) as (worker,):
-        slot = await worker.pool.acquire("key", 1.0)
-
-        async def call(tokens: Tokens) -> None:
-            used.append(tokens.access_token)
-            raise UpstreamUnauthorized("401")
-
-        with pytest.raises(AccountRefused):
-            await call_with_tokens(slot.account.session, call)
-        await settled()
-        assert used == ["access 1", "access 2", "access 3"]
-        assert [way for _, way in session.replaced] == ["refresh", "login"]
-        assert session.refusals == 1
-        assert {"access 1", "access 2", "access 3", "u_a"} <= set(worker.secrets)
-
-
-async def test_a_client_that_leaves_while_tokens_are_fetched_is_forgotten() -> None:
-    pool = master_pool(1)
-    pool.accounts[0].session.has_tokens = False
-    pool.accounts[0].session.hangs = True
-    async with connected_workers(pool) as (worker,):
-        slot = await worker.pool.acquire("key", 1.0)
-        waiting = asyncio.create_task(slot.account.session.tokens())
-        await settled()
-        assert len(worker.rpc_server._tasks) == 1
-        waiting.cancel()
-        await asyncio.wait([waiting])
-        await settled()
-        assert not worker.rpc_server._tasks
-
-
-async def test_requests_are_counted_over_all_workers() -> None:
-    async with connected_workers(master_pool(1), 3) as workers:
-        asked = [
-            workers[number % 3].remote_state.admit("rate_limit", "key alice", MINUTE)
-            for number in range(30)
-        ]
-        admissions = await asyncio.gather(*asked)
-        assert sum(admission.admitted for admission in admissions) == 10
-        assert max(admission.count for admission in admissions) == 10
-        other = await workers[0].remote_state.admit("rate_limit", "key bob", MINUTE)
-        assert (other.admitted, other.count) == (True, 1)
-        assert 59 < other.first <= 60
-
-
-async def completing(worker: WorkerConnection, place: CompletionKey, seconds: float = 5.0) -> str:
-    """Return how a completion that takes this long ends."""
-    try:
-        async with worker.newest_completions.track(place, 10.0):
-            await asyncio.sleep(seconds)
-    except Superseded:
-        return "superseded"
-    return "done"
-
-
-async def test_a_newer_completion_ends_an_older_one_in_whichever_worker() -> None:
-    state = MasterState()
-    async with connected_workers(master_pool(1), 3, state) as (one, two, three):
-        place = ("alice", "main.py")
-        older = asyncio.create_task(completing(one, place))
-        await settled()
-        newer = asyncio.create_task(completing(two, place))
-        assert await older == "superseded"
-        await settled()
-        newest = asyncio.create_task(completing(two, place))
-        assert await newer == "superseded", "in the same worker too"
-        others = [
-            asyncio.create_task(completing(three, other, 0.02))
-            for other in (("bob", "main.py"), ("alice", "test.py"), (None, "main.py"))
-        ]
-        assert await asyncio.gather(*others) == ["done"] * 3
-        assert not newest.done()
-        assert len(state.newest) == 1
-        two.close()
-        await settled()
-        assert not state.newest
-        newest.cancel()
-        await asyncio.wait([newest])
-
-
 @pytest.mark.parametrize("seed", range(12))
 async def test_every_slot_comes_back_whatever_happens_in_whatever_order(seed: int) -> None:
     draw = random.Random(seed)
@@ -291,5 +180,5 @@ async def test_every_slot_comes_back_whatever_happens_in_whatever_order(seed: in
         await settled()
         assert pool.summary().streams == pool.summary().queued == 0
         assert [account.completions_busy for account in pool.accounts] == [0, 0]
-        assert [worker.rpc_server.held_slots for worker in workers] == [0, 0, 0]
-        assert not [task for worker in workers for task in worker.rpc_server._tasks]
+        assert [worker.servers.slots.held for worker in workers] == [0, 0, 0]
+        assert not sum(worker.master.running for worker in workers)

@@ -1,0 +1,100 @@
+"""Puts the services together: their server sides in the master, their client sides in a worker.
+
+A new service adds one line to `WorkerServers` and one to `WorkerClients`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from gateway.config.settings import Config
+from gateway.fitten.account_registry import OnModels
+from gateway.fitten.client import FittenClient
+from gateway.fitten.completion.supersede import CompletionKey
+from gateway.store.rate_windows import SlidingWindows
+from gateway.workers.rpc.peer import RpcPeer
+from gateway.workers.services.accounts import AccountsClient, AccountsServer, KnownAccounts
+from gateway.workers.services.completions import CompletionsServer, NewestCompletionsClient
+from gateway.workers.services.rate_windows import RateWindowsClient, RateWindowsServer
+from gateway.workers.services.sessions import SessionsClient, SessionsServer
+from gateway.workers.services.slots import RemotePool, SlotsClient, SlotsServer
+
+
+class MasterState:
+    """Holds the state that all workers share under every configuration.
+
+    windows: the rate-limit windows.
+    newest_completions: see `CompletionsServer`.
+    """
+
+    def __init__(self) -> None:
+        self.windows = SlidingWindows()
+        self.newest_completions: dict[CompletionKey, tuple[CompletionsServer, int]] = {}
+
+
+class WorkerServers:
+    """Holds the server side of each service for one worker; the master has one per worker."""
+
+    def __init__(self, rpc: RpcPeer, state: MasterState) -> None:
+        self.accounts = AccountsServer(rpc)
+        self.slots = SlotsServer(rpc, self.accounts.pools)
+        self.sessions = SessionsServer(rpc, self.accounts.pools)
+        self.rate_windows = RateWindowsServer(rpc, state.windows)
+        self.completions = CompletionsServer(rpc, state.newest_completions)
+
+
+class WorkerClients:
+    """Holds the client side of each service; a worker has one."""
+
+    def __init__(self, rpc: RpcPeer) -> None:
+        self.accounts = AccountsClient(rpc)
+        self.slots = SlotsClient(rpc)
+        self.sessions = SessionsClient(rpc)
+        self.rate_windows = RateWindowsClient(rpc)
+        self.completions = NewestCompletionsClient(rpc)
+
+
+class RemoteState:
+    """Implements `SharedState` for one revision, by requests to the master."""
+
+    def __init__(self, clients: WorkerClients, revision: int) -> None:
+        self._clients = clients
+        self._revision = revision
+        self.windows = clients.rate_windows
+
+    def accounts(
+        self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
+    ) -> RemoteAccountRegistry:
+        """See `SharedState`."""
+        clients = self._clients
+        accounts = clients.accounts.known(self._revision)
+        sessions = clients.sessions.of_revision(self._revision, on_secret)
+        pool = clients.slots.pool(accounts, sessions, config.fitten.pool.retry_ratio)
+        return RemoteAccountRegistry(accounts, pool, clients.completions)
+
+
+class RemoteAccountRegistry:
+    """Implements `AccountRegistry` in a worker; the master keeps the accounts."""
+
+    shared = True
+
+    def __init__(
+        self,
+        accounts: KnownAccounts,
+        pool: RemotePool,
+        newest_completions: NewestCompletionsClient,
+    ) -> None:
+        self._accounts = accounts
+        self.pool = pool
+        # Shared by all revisions, since a file being edited outlasts a reload.
+        self.newest_completions = newest_completions
+        self.tried = asyncio.Event()
+        self.tried.set()  # the master waits for it before it prepares workers for a reload
+
+    @asynccontextmanager
+    async def maintained(self, found: OnModels) -> AsyncIterator[None]:
+        """Pass on the models of the master, which logs in and reads them."""
+        self._accounts.subscribe(found)
+        yield
