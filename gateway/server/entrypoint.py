@@ -2,6 +2,8 @@
 
 A reload switches the entrypoint to another application. Connections stay open. Each request is
 handled by the application that was current when the request arrived.
+
+A process may have several entrypoints. Each has sockets, applications and limits of its own.
 """
 
 from __future__ import annotations
@@ -17,14 +19,13 @@ import structlog
 from aiohttp import web
 
 from gateway.aiohttp_internals import forget_middleware_chains
-from gateway.config.settings import Config
 from gateway.errors import GatewayError
 from gateway.http.error_response import ErrorResponse
 from gateway.http.in_flight import InFlightRequests
 from gateway.http.request_body import make_request_without_expect
 from gateway.server.connection import Connection, ConnectionContext, HttpServer
 from gateway.server.connection_limit import descriptor_limit
-from gateway.server.listeners import BACKLOG, set_user_timeout
+from gateway.server.listeners import BACKLOG, ListenerLimits, set_user_timeout
 
 _log = structlog.get_logger("server")
 
@@ -131,13 +132,13 @@ class Entrypoint(web.ServerRunner):
         for listening in sockets:
             await (site or _default_site)(self, listening).start()
 
-    def apply_limits(self, config: Config) -> None:
+    def apply_limits(self, limits: ListenerLimits) -> None:
         """Apply time limits, buffer sizes and the connection limit to later connections."""
-        server, context = config.server, self._context
-        context.head_timeout, context.send_buffer = server.header_timeout, server.send_buffer
-        context.limit.limit(descriptor_limit(), server.max_connections)
+        context = self._context
+        context.head_timeout, context.send_buffer = limits.head_timeout, limits.send_buffer
+        context.limit.limit(descriptor_limit(), limits.max_connections)
         for listening in self._sockets:
-            set_user_timeout(listening, config.stream.write_timeout)
+            set_user_timeout(listening, limits.write_timeout)
 
     async def drain(self, seconds: float, grace: float) -> bool:
         """Wait until all requests have ended and close their connections.

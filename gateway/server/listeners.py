@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 
 from gateway.config.settings import Config
 
 BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerLimits:
+    """Holds the limits of the connections behind one entrypoint; times are in seconds.
+
+    head_timeout: for the head of a request.
+    write_timeout: for a client to acknowledge what was sent.
+    send_buffer: bytes that the kernel buffers for a client; None leaves it to the system.
+    max_connections: None allows as many as there are descriptors. In a process with several
+        entrypoints only the first may have None.
+    """
+
+    head_timeout: float
+    write_timeout: float
+    send_buffer: int | None = None
+    max_connections: int | None = None
+
+
+def limits_of(config: Config) -> ListenerLimits:
+    """Return the limits that the settings have for the gateway's own connections."""
+    server = config.server
+    return ListenerLimits(
+        head_timeout=server.header_timeout,
+        write_timeout=config.stream.write_timeout,
+        send_buffer=server.send_buffer,
+        max_connections=server.max_connections,
+    )
 
 
 def open_listeners(host: str, port: int) -> list[socket.socket]:

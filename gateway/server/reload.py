@@ -14,7 +14,7 @@ from gateway.app import ACCOUNTS, SHARED_STATE, build_app, copy_sessions, hand_o
 from gateway.config.settings import Config, ConfigError
 from gateway.redaction import os_error_and_file, os_error_text
 from gateway.server.entrypoint import Entrypoint
-from gateway.server.listeners import check_exposure
+from gateway.server.listeners import check_exposure, limits_of
 from gateway.server.systemd import SystemdNotifier
 from gateway.server.watchdog import StatusLine
 
@@ -117,7 +117,7 @@ async def _swap(entrypoint: Entrypoint, config: Config, source: ConfigSource) ->
     # No await from here on, so that no request can arrive in between.
     hand_over(entrypoint.app, app)
     entrypoint.switch_to(running_app)
-    entrypoint.apply_limits(config)
+    entrypoint.apply_limits(limits_of(config))
 
 
 async def wait_for_upstream(tried: asyncio.Event) -> None:

@@ -1,19 +1,24 @@
-"""Runs the gateway in one process: starts, drains and closes an entrypoint."""
+"""Runs the gateway in one process: starts, drains and closes its entrypoints."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
+from aiohttp import web
 
 from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app, render_without_route
 from gateway.config.settings import Config
+from gateway.errors import GatewayError
+from gateway.http.error_response import ErrorResponse
 from gateway.http.in_flight import InFlightRequests
 from gateway.server import listeners
 from gateway.server.connection_limit import raise_descriptor_limit
 from gateway.server.entrypoint import Entrypoint, SiteFactory
+from gateway.server.listeners import ListenerLimits
 from gateway.server.reload import ConfigSource, reload_entrypoint, wait_for_upstream
 from gateway.shared_state import LocalState, SharedState
 
@@ -112,35 +117,53 @@ async def start_entrypoint(
     sockets = sockets or listeners.open_listeners(config.server.host, config.server.port)
     try:
         listeners.check_exposure(config, [s.getsockname() for s in sockets])
-        entrypoint = await create_entrypoint(config, shared or LocalState(), on_secret=on_secret)
-        await accept_connections(entrypoint, sockets)
+        in_flight = InFlightRequests()
+        app = build_app(config, in_flight, shared or LocalState(), on_secret=on_secret)
+    except BaseException:
+        listeners.close_listeners(sockets)
+        raise
+    limits = listeners.limits_of(config)
+    return await open_entrypoint(
+        app, sockets, render=render_without_route, limits=limits, in_flight=in_flight
+    )
+
+
+async def open_entrypoint(
+    app: web.Application,
+    sockets: list[socket.socket],
+    *,
+    render: Callable[[GatewayError], ErrorResponse],
+    limits: ListenerLimits,
+    in_flight: InFlightRequests | None = None,
+) -> Entrypoint:
+    """Start an application, and serve it on these sockets; `stop_entrypoint` must follow.
+
+    The application may be any; a process may have several entrypoints. If anything fails, the
+    application and the sockets are closed.
+
+    render: returns the answer to an error of a request that has no route yet.
+    in_flight: the requests that the application itself tracks, if it does.
+    """
+    entrypoint = Entrypoint(in_flight or InFlightRequests(), render)
+    try:
+        try:
+            await entrypoint.setup()
+            entrypoint.switch_to(await entrypoint.start_app(app))
+        except BaseException:
+            await entrypoint.cleanup()
+            raise
+        await accept_connections(entrypoint, sockets, limits)
     except BaseException:
         listeners.close_listeners(sockets)
         raise
     return entrypoint
 
 
-async def create_entrypoint(
-    config: Config, shared: SharedState, *, on_secret: Callable[[str], None] = lambda _: None
-) -> Entrypoint:
-    """Create an entrypoint with a started application, which does not listen yet.
-
-    `accept_connections`, and at the end `stop_entrypoint`, must follow.
-    """
-    in_flight = InFlightRequests()
-    entrypoint = Entrypoint(in_flight, render_without_route)
-    try:
-        await entrypoint.setup()
-        app = build_app(config, in_flight, shared, on_secret=on_secret)
-        entrypoint.switch_to(await entrypoint.start_app(app))
-    except BaseException:
-        await entrypoint.cleanup()
-        raise
-    return entrypoint
-
-
 async def accept_connections(
-    entrypoint: Entrypoint, sockets: list[socket.socket], site: SiteFactory | None = None
+    entrypoint: Entrypoint,
+    sockets: list[socket.socket],
+    limits: ListenerLimits,
+    site: SiteFactory | None = None,
 ) -> None:
     """Listen on these sockets, which the entrypoint owns from now on.
 
@@ -151,29 +174,37 @@ async def accept_connections(
     try:
         await entrypoint.listen(sockets, site)
         raise_descriptor_limit()
-        entrypoint.apply_limits(entrypoint.app[CONFIG])
+        entrypoint.apply_limits(limits)
     except BaseException:
         await entrypoint.cleanup()
         raise
 
 
 async def stop_entrypoint(
-    entrypoint: Entrypoint, drain_timeout: float, *, grace: float = _DRAIN_GRACE
+    entrypoint: Entrypoint,
+    drain_timeout: float,
+    *,
+    others: Sequence[Entrypoint] = (),
+    grace: float = _DRAIN_GRACE,
 ) -> None:
     """Stop listening, wait for open requests, then cancel the rest and close the entrypoint.
 
     drain_timeout: seconds that open requests may take.
+    others: further entrypoints of this process, which drain at the same time.
     grace: seconds that an idle connection is kept for another request.
     """
-    in_flight = entrypoint.in_flight
-    in_flight.closing = True
-    for site in list(entrypoint.sites):
-        await site.stop()
-    _log.info("draining", active=in_flight.active, timeout=drain_timeout)
-    if not await entrypoint.drain(drain_timeout, grace):
-        _log.warning("drain_timeout", active=in_flight.active)
-    await in_flight.interrupt()
-    await entrypoint.cleanup()
+    entrypoints = [entrypoint, *others]
+    for each in entrypoints:
+        each.in_flight.closing = True
+        for site in list(each.sites):
+            await site.stop()
+    active = sum(each.in_flight.active for each in entrypoints)
+    _log.info("draining", active=active, timeout=drain_timeout)
+    if not all(await asyncio.gather(*(each.drain(drain_timeout, grace) for each in entrypoints))):
+        active = sum(each.in_flight.active for each in entrypoints)
+        _log.warning("drain_timeout", active=active)
+    await asyncio.gather(*(each.in_flight.interrupt() for each in entrypoints))
+    await asyncio.gather(*(each.cleanup() for each in entrypoints))
 
 
 def tune_memory() -> None:

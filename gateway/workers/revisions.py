@@ -13,6 +13,7 @@ from gateway.config.settings import Config, ConfigError
 from gateway.observability import logging as log
 from gateway.redaction import Redactor, os_error_text
 from gateway.server.entrypoint import Entrypoint, RunningApp
+from gateway.server.listeners import limits_of
 from gateway.workers.services.composition import RemoteState, WorkerClients
 
 _log = structlog.get_logger("workers")
@@ -88,7 +89,7 @@ class Revisions:
         self._entrypoint.switch_to(running_app, on_drained=lambda: self._on_drained(former))
         self.drain_timeout = config.server.drain_timeout
         if former:
-            self._entrypoint.apply_limits(config)
+            self._entrypoint.apply_limits(limits_of(config))
 
     async def drop(self, revision: int) -> None:
         """Close an application that was prepared, but will not serve."""

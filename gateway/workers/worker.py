@@ -16,12 +16,13 @@ from typing import Any
 
 import structlog
 
-from gateway.app import render_without_route
+from gateway.app import CONFIG, render_without_route
 from gateway.errors import Unavailable
 from gateway.http.in_flight import InFlightRequests
 from gateway.observability import tracebacks
 from gateway.server import single_process
 from gateway.server.entrypoint import Entrypoint
+from gateway.server.listeners import limits_of
 from gateway.server.run import run_event_loop
 from gateway.workers.accept import BalancedSite, ConnectionShare
 from gateway.workers.revisions import Revisions
@@ -115,7 +116,10 @@ class Worker:
         if not self._listening:
             self._listening = True
             single_process.tune_memory()
-            await single_process.accept_connections(self._entrypoint, self._sockets, self._site)
+            limits = limits_of(self._entrypoint.app[CONFIG])
+            await single_process.accept_connections(
+                self._entrypoint, self._sockets, limits, self._site
+            )
 
     def _on_drained(self, revision: int) -> None:
         self._commands.report_drained(revision)
