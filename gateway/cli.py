@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.config.settings import Config, ConfigError
     from gateway.observability.logging import LogOutputs
     from gateway.redaction import Redactor
+    from gateway.server.reload import ConfigSource
     from gateway.server.run import Service
 
 _USAGE_ERROR = 2  # exit status of a wrong configuration; argparse uses it for a wrong command line
@@ -135,7 +136,7 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
             run.run_event_loop(
                 run.serve_until_stopped(
                     _service(config, sockets, redactor.add),
-                    source=_FileSource(arguments, redactor, outputs),
+                    source=_config_source(arguments, redactor, outputs),
                     notifier=notifier,
                     before_exit=outputs.flush,
                 )
@@ -161,27 +162,15 @@ def _service(
     return SingleProcess(config, sockets=sockets, on_secret=on_secret)
 
 
-class _FileSource:
-    """Reads the configuration file again at a reload and applies it to the process's log."""
+def _config_source(
+    arguments: argparse.Namespace, redactor: Redactor, outputs: LogOutputs
+) -> ConfigSource:
+    """Return a source that reads the configuration file again at a reload."""
+    from gateway.observability import logging as log
+    from gateway.server.reload import ConfigSource
 
-    def __init__(
-        self, arguments: argparse.Namespace, redactor: Redactor, outputs: LogOutputs
-    ) -> None:
-        self._arguments = arguments
-        self._redactor = redactor
-        self._outputs = outputs
+    def adopt(config: Config) -> None:
+        log.configure_logging(config.log, redactor, outputs=outputs)
+        redactor.renew(config.secrets())
 
-    def load(self) -> Config:
-        return _settings(self._arguments)
-
-    def adopt(self, config: Config) -> None:
-        from gateway.observability import logging as log
-
-        log.configure_logging(config.log, self._redactor, outputs=self._outputs)
-        self._redactor.renew(config.secrets())
-
-    def reopen(self) -> None:
-        self._outputs.reopen()
-
-    def on_secret(self, secret: str) -> None:
-        self._redactor.add(secret)
+    return ConfigSource(lambda: _settings(arguments), adopt, outputs.reopen, redactor.add)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from dataclasses import dataclass
 
 import structlog
 
@@ -23,20 +23,20 @@ _log = structlog.get_logger("reload")
 _UPSTREAM_WAIT = 5.0  # seconds to wait for the upstream before requests are accepted
 
 
-class ConfigSource(Protocol):
-    """Describes where the settings come from, and applies them to the log of the process."""
+@dataclass(frozen=True)
+class ConfigSource:
+    """Holds what a reload needs: where the settings come from, and the log of the process.
 
-    def load(self) -> Config:
-        """Read the current settings. Blocks. Raises ConfigError."""
+    load: reads the current settings. Blocks. Raises ConfigError.
+    adopt: applies the settings of the log. Raises OSError and then has changed nothing.
+    reopen: reopens the log files, for example after they were renamed.
+    on_secret: registers a secret, so that logs mask it; called before the secret is used.
+    """
 
-    def adopt(self, config: Config) -> None:
-        """Apply the settings of the log. Raises OSError and then has changed nothing."""
-
-    def reopen(self) -> None:
-        """Reopen the log files, for example after they were renamed."""
-
-    def on_secret(self, secret: str) -> None:
-        """Register a secret, so that logs mask it; called before the secret is used."""
+    load: Callable[[], Config]
+    adopt: Callable[[Config], None]
+    reopen: Callable[[], None]
+    on_secret: Callable[[str], None]
 
 
 class ReloadRefused(Exception):

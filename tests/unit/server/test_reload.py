@@ -11,30 +11,19 @@ import pytest
 from emulator import Emulator
 from gateway.config.settings import Config
 from gateway.server import single_process
-from gateway.server.reload import ReloadRefused, reload_entrypoint
+from gateway.server.reload import ConfigSource, ReloadRefused, reload_entrypoint
 from tests.support import Gateway
 from tests.waiting import eventually
 
 
-class Settings:
-    """Loads the same settings each time; `fault` is raised when they are to be adopted."""
+def settings_of(gateway: Gateway, fault: Exception | None = None) -> ConfigSource:
+    """Return the same settings each time; `fault` is raised when they are to be adopted."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self.fault: Exception | None = None
+    def adopt(_: Config) -> None:
+        if fault is not None:
+            raise fault
 
-    def load(self) -> Config:
-        return self._config
-
-    def adopt(self, config: Config) -> None:
-        if self.fault is not None:
-            raise self.fault
-
-    def reopen(self) -> None:
-        pass
-
-    def on_secret(self, secret: str) -> None:
-        pass
+    return ConfigSource(lambda: gateway.config, adopt, lambda: None, lambda _: None)
 
 
 async def left(gateway: Gateway) -> None:
@@ -43,7 +32,7 @@ async def left(gateway: Gateway) -> None:
 
 
 async def test_nothing_keeps_a_former_application_in_memory(gateway: Gateway) -> None:
-    settings = Settings(gateway.config)
+    settings = settings_of(gateway)
     former = []
     for _ in range(3):
         former.append(weakref.ref(gateway.entrypoint.app))
@@ -60,7 +49,7 @@ async def test_an_application_stays_until_its_last_request_is_answered(
 ) -> None:
     async with gateway.post_chat("[[slow first=0 gap=3600 n=2]]", stream=True) as response:
         await response.content.readany()
-        await reload_entrypoint(gateway.entrypoint, Settings(gateway.config))
+        await reload_entrypoint(gateway.entrypoint, settings_of(gateway))
         await asyncio.sleep(0.1)
         assert gateway.entrypoint.draining_apps == 1
         emulator.release()
@@ -75,7 +64,7 @@ async def test_a_stop_ends_former_applications_too(gateway: Gateway) -> None:
     url = f"{single_process.url_of_entrypoint(entrypoint)}/v1/chat/completions"
     async with gateway.http.post(url, json=body) as response:
         await response.content.readany()
-        await reload_entrypoint(entrypoint, Settings(gateway.config))
+        await reload_entrypoint(entrypoint, settings_of(gateway))
         assert entrypoint.draining_apps == 1
         await single_process.stop_entrypoint(entrypoint, 0.1, grace=0)
         assert b'"code":"draining"' in await response.read()
@@ -86,8 +75,7 @@ async def test_a_stop_ends_former_applications_too(gateway: Gateway) -> None:
 async def test_a_failure_in_the_last_phase_leaves_the_former_application(
     gateway: Gateway, fault: Exception
 ) -> None:
-    settings = Settings(gateway.config)
-    settings.fault = fault
+    settings = settings_of(gateway, fault)
     before = gateway.entrypoint.app
     with pytest.raises(ReloadRefused):
         await reload_entrypoint(gateway.entrypoint, settings)
@@ -97,7 +85,7 @@ async def test_a_failure_in_the_last_phase_leaves_the_former_application(
 
 async def test_a_cancelled_reload_leaves_the_former_application(gateway: Gateway) -> None:
     before = gateway.entrypoint.app
-    task = asyncio.create_task(reload_entrypoint(gateway.entrypoint, Settings(gateway.config)))
+    task = asyncio.create_task(reload_entrypoint(gateway.entrypoint, settings_of(gateway)))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
