@@ -157,7 +157,10 @@ class RpcPeer:
             if not future.done():
                 future.set_exception(self._no_response())
         for hook in self._lost_hooks:
-            hook()
+            try:
+                hook()
+            except Exception:  # what the other services hold must be released all the same
+                _log.exception("bug")
 
     @property
     def running(self) -> int:

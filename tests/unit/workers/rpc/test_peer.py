@@ -231,6 +231,20 @@ async def test_all_that_a_lost_end_held_comes_back_and_its_requests_end() -> Non
         client.give_back(7)  # is dropped without an error
 
 
+async def test_a_service_that_fails_at_a_loss_does_not_keep_the_others_from_releasing() -> None:
+    def fails() -> None:
+        raise KeyError
+
+    rpc = RpcPeer(no_response)
+    rpc.register(on_lost=fails)
+    server = TicketServer(rpc, {7})
+    server.lend(BorrowTicket(1, "alice"))
+    with structlog.testing.capture_logs() as logs:
+        rpc.lose()
+    assert server.tickets == {7}
+    assert [log["event"] for log in logs] == ["bug"]
+
+
 async def test_messages_of_an_end_that_is_known_to_be_lost_are_ignored() -> None:
     async with tickets(7, 8) as (server, client):
         ticket = await client.borrow("alice")
