@@ -36,6 +36,7 @@ SHOWN = {
     "gateway.workers.master": (1, "pickle names a function; for the operator at the start"),
     "gateway.workers.revisions": (1, "the system's name of an error"),
     "gateway.workers.rpc.channel": (1, "msgspec names fields and kinds of our own messages"),
+    "gateway.workers.services.control": (1, "a GatewayError"),
 }
 
 
