@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from gateway.accounts.fair_queue import FairQueue
 from gateway.accounts.health import CallOutcome, Health, HealthState, outcome_of
+from gateway.accounts.prompt_digest import Digest
 from gateway.errors import AccountRefused, GatewayError
 
 
@@ -101,10 +102,10 @@ class Account(Generic[S]):
         """Return the seconds until the account may be used; `inf` if no time is known."""
         return max(self.session.blocked(), self.health.wait())
 
-    def admits(self) -> bool:
-        """Return whether a call may begin now, if there is a free slot."""
+    def admits(self, prompt: Digest | None = None) -> bool:
+        """Return whether a call with this prompt may begin now, if there is a free slot."""
         health = self.health
-        return (health.reason is None or health.admits()) and not self.session.blocked()
+        return (health.reason is None or health.admits(prompt)) and not self.session.blocked()
 
     def __repr__(self) -> str:
         return f"<Account {self.name} {self.state} {self.busy}/{self.limit}>"
@@ -118,6 +119,10 @@ class LeasePool(Protocol[S]):
 
     lease_number: int
     queue: FairQueue[Any]
+
+    def prompt_failed(self, prompt: Digest) -> None:
+        """Handle a call that failed, perhaps because of its prompt."""
+        ...
 
     def changed(self, account: Account[S], before: GatewayError | None) -> None:
         """Handle a released slot, or an answered probe.
@@ -133,10 +138,17 @@ class LocalLease(Generic[S]):
     probe: whether the call tests a half-open account and has not been answered yet.
     """
 
-    __slots__ = ("_kind", "_open", "_pool", "account", "probe")
+    __slots__ = ("_kind", "_open", "_pool", "_prompt", "account", "probe")
 
-    def __init__(self, account: Account[S], pool: LeasePool[S], kind: CallKind) -> None:
+    def __init__(
+        self,
+        account: Account[S],
+        pool: LeasePool[S],
+        kind: CallKind,
+        prompt: Digest | None = None,
+    ) -> None:
         self.account = account
+        self._prompt = prompt
         self._pool = pool
         self._kind = kind
         self._open = True
@@ -156,13 +168,20 @@ class LocalLease(Generic[S]):
             self.account.health.answered()
             self._pool.changed(self.account, before)
 
-    def release(self, outcome: CallOutcome, error: GatewayError | None = None) -> None:
+    def release(
+        self,
+        outcome: CallOutcome,
+        error: GatewayError | None = None,
+        prompt: Digest | None = None,
+    ) -> None:
         """Release the slot and report the outcome of the call; a second time changes nothing.
 
         error: why the account may pause. With "limited" its `retry_after` is the pause.
+        prompt: of the call, if it was not known when the slot was granted.
         """
         if not self._open:
             return
+        self._prompt = self._prompt or prompt
         self._open = False
         account = self.account
         if self._kind == "chat":
@@ -172,7 +191,9 @@ class LocalLease(Generic[S]):
         health = account.health
         before = health.reason
         if outcome != "good" or not health.no_failures:
-            health.end(outcome, probe=self.probe, error=error)
+            health.end(outcome, probe=self.probe, error=error, prompt=self._prompt)
+            if outcome == "bad" and self._prompt is not None:
+                self._pool.prompt_failed(self._prompt)
         if health.reason is not before or self._pool.queue.size:
             self._pool.changed(account, before)
 

@@ -38,8 +38,8 @@ class FairQueue(Generic[T]):
         self.size += 1
         return displaced
 
-    def pop(self) -> T:
-        """Remove and return the next item. Raises IndexError when the queue is empty."""
+    def pop(self) -> tuple[Hashable, T]:
+        """Remove and return the next key and item. Raises IndexError when the queue is empty."""
         if not self._queues:
             raise IndexError("the queue is empty")
         key, queue = next(iter(self._queues.items()))
@@ -49,7 +49,7 @@ class FairQueue(Generic[T]):
             self._queues.move_to_end(key)
         else:
             del self._queues[key]
-        return item
+        return key, item
 
     def remove(self, key: Hashable, item: T) -> bool:
         """Remove an item of this key; return False if the item is not in the queue."""
@@ -62,7 +62,7 @@ class FairQueue(Generic[T]):
             del self._queues[key]
         return True
 
-    def clear(self) -> Iterator[T]:
-        """Remove all items, and yield each in its turn."""
+    def clear(self) -> Iterator[tuple[Hashable, T]]:
+        """Remove all items, and yield each with its key in its turn."""
         while self._queues:
             yield self.pop()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from gateway.accounts.health import CallOutcome
+from gateway.accounts.prompt_digest import Digest
 from gateway.accounts.retry_budget import RetryBudget
 from gateway.errors import GatewayError
 
@@ -47,17 +48,21 @@ class AccountPool(Protocol[S_co]):
     @property
     def budget(self) -> RetryBudget: ...
 
-    def take(self) -> Lease[S_co] | None:
+    def take(self, prompt: Digest | None = None) -> Lease[S_co] | None:
         """Return a slot that is free now; None if there is none, or if that is not known."""
         ...
 
-    async def acquire(self, key: str | None, wait: float) -> Lease[S_co]: ...
+    async def acquire(
+        self, key: str | None, wait: float, prompt: Digest | None = None
+    ) -> Lease[S_co]: ...
 
     async def acquire_other(
-        self, key: str | None, wait: float, tried: Sequence[str]
+        self, key: str | None, wait: float, tried: Sequence[str], prompt: Digest | None = None
     ) -> Lease[S_co] | None: ...
 
-    async def acquire_completion(self, prefer: str | None = None) -> Lease[S_co]: ...
+    async def acquire_completion(
+        self, prefer: str | None = None, prompt: Digest | None = None
+    ) -> Lease[S_co]: ...
 
     def fault(self) -> GatewayError | None: ...
 

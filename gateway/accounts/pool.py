@@ -13,6 +13,7 @@ import structlog
 
 from gateway.accounts.account import Account, CallKind, LocalLease, S
 from gateway.accounts.fair_queue import FairQueue
+from gateway.accounts.prompt_digest import Digest
 from gateway.accounts.retry_budget import RetryBudget
 from gateway.accounts.selection_policy import least_busy
 from gateway.errors import AccountRefused, GatewayError, RateLimited, Unavailable
@@ -22,6 +23,19 @@ _log = structlog.get_logger("accounts")
 # Seconds after which a refused client may try again. This is a guess: a slot is held as long as
 # an answer takes.
 _BUSY_RETRY = 5.0
+
+
+# Prompts that failed on every account and are forgiven, until an account serves one: with more of
+# them it is no longer the prompts that are the reason.
+_MAX_FORGIVEN = 3
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter(Generic[S]):
+    """Holds the place of a request in the queue."""
+
+    lease: asyncio.Future[LocalLease[S]]
+    prompt: Digest | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,8 @@ class LocalPool(Generic[S]):
     queue_length: how many requests may wait. When the queue is full, one request is refused;
         `FairQueue` decides which. Keys are served in turn.
     retry_ratio: retries that are allowed for each request, on average.
+    queue_wait: seconds that a request may wait. While every account pauses, requests wait for
+        the end of a pause that is shorter; else they are refused at once.
     """
 
     def __init__(
@@ -52,10 +68,13 @@ class LocalPool(Generic[S]):
         *,
         queue_length: int,
         retry_ratio: float,
+        queue_wait: float,
     ) -> None:
+        self.queue_wait = queue_wait
+        self._forgiven: set[bytes] = set()  # digests
         self.accounts = tuple(accounts)
         self.budget = RetryBudget(retry_ratio)
-        self.queue: FairQueue[asyncio.Future[LocalLease[S]]] = FairQueue(queue_length)
+        self.queue: FairQueue[_Waiter[S]] = FairQueue(queue_length)
         self.lease_number = 0  # of the newest lease
         self._timer: asyncio.TimerHandle | None = None
         self._successor: LocalPool[S] | None = None
@@ -74,20 +93,26 @@ class LocalPool(Generic[S]):
         )
         former.queue.length, self.queue = self.queue.length, former.queue
         former.budget.ratio, self.budget = self.budget.ratio, former.budget
+        self._forgiven = former._forgiven
         self.lease_number = former.lease_number
         former._stop_timer()
         former._successor = self
         self.grant_slots()
 
-    def take(self, *, without: Sequence[str] = ()) -> LocalLease[S] | None:
+    def take(
+        self, prompt: Digest | None = None, *, without: Sequence[str] = ()
+    ) -> LocalLease[S] | None:
         """Return a free slot; None if there is none or if other requests wait for it.
 
+        prompt: of the call that the slot is for; it decides which failures count.
         without: names of accounts that must not be used.
         """
-        account = None if self.queue.size else self._choose(without)
-        return None if account is None else LocalLease(account, self, "chat")
+        account = None if self.queue.size else self._choose(prompt, without)
+        return None if account is None else LocalLease(account, self, "chat", prompt)
 
-    def take_completion(self, prefer: str | None = None) -> LocalLease[S]:
+    def take_completion(
+        self, prefer: str | None = None, prompt: Digest | None = None
+    ) -> LocalLease[S]:
         """Return a slot for a code completion.
 
         Completions never wait. They have slots of their own, so that chats and completions do
@@ -95,17 +120,23 @@ class LocalPool(Generic[S]):
 
         prefer: the name of the account to use if it has a free slot.
         """
-        account = self._choose(kind="completion", prefer=prefer)
+        account = self._choose(prompt, kind="completion", prefer=prefer)
         if account is None:
             raise self._no_account_error() or _overloaded_error("code completions do not wait")
-        return LocalLease(account, self, "completion")
+        return LocalLease(account, self, "completion", prompt)
 
-    async def acquire_completion(self, prefer: str | None = None) -> LocalLease[S]:
+    async def acquire_completion(
+        self, prefer: str | None = None, prompt: Digest | None = None
+    ) -> LocalLease[S]:
         """Call `take_completion`; async, as `AccountPool` requires."""
-        return self.take_completion(prefer)
+        return self.take_completion(prefer, prompt)
 
     async def acquire_other(
-        self, key: Hashable, wait: float, tried: Sequence[str]
+        self,
+        key: Hashable,
+        wait: float,
+        tried: Sequence[str],
+        prompt: Digest | None = None,
     ) -> LocalLease[S] | None:
         """Return a slot of an account that was not tried yet, after a wait if necessary.
 
@@ -114,38 +145,43 @@ class LocalPool(Generic[S]):
 
         tried: names of the accounts that were tried, at least one, the last one last.
         """
-        if lease := self.take(without=tried):
+        if lease := self.take(prompt, without=tried):
             return lease
-        if any(account.name == tried[-1] and account.admits() for account in self.accounts):
+        if any(account.name == tried[-1] and account.admits(prompt) for account in self.accounts):
             return None
-        return await self.acquire(key, wait)
+        if fault := self._no_account_error():
+            raise fault  # this request has just failed: it does not wait for the end of a pause
+        return await self.acquire(key, wait, prompt)
 
-    async def acquire(self, key: Hashable, wait: float) -> LocalLease[S]:
+    async def acquire(
+        self, key: Hashable, wait: float, prompt: Digest | None = None
+    ) -> LocalLease[S]:
         """Return a slot, after at most `wait` seconds in the queue.
 
-        Raises a GatewayError as soon as no account can serve, and Unavailable
-        (`server_is_overloaded`) when the queue is full or `wait` is over. Cancelling leaves
-        the queue at once.
+        Raises a GatewayError as soon as no account can serve before `queue_wait`, and
+        Unavailable (`server_is_overloaded`) when the queue is full or `wait` is over.
+        Cancelling leaves the queue at once.
 
-        key: the caller; callers are served in turn.
+        key: the caller; callers are served in turn. prompt: see `take`.
         """
-        if lease := self.take():
+        if lease := self.take(prompt):
             return lease
-        if fault := self._no_account_error():
+        if (fault := self._no_account_error()) and not self._pauses_briefly(fault):
             raise fault
-        waiter: asyncio.Future[LocalLease[S]] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter[S](asyncio.get_running_loop().create_future(), prompt)
         displaced = self.queue.push(key, waiter)
         if displaced is waiter:
             raise _overloaded_error("too many requests already wait")
-        if displaced is not None and not displaced.done():
-            displaced.set_exception(_overloaded_error("too many requests already wait"))
+        if displaced is not None and not displaced.lease.done():
+            displaced.lease.set_exception(_overloaded_error("too many requests already wait"))
         self._restart_timer()
         try:
             async with asyncio.timeout(wait):
-                return await waiter
+                return await waiter.lease
         except TimeoutError:
             self._remove_waiter(key, waiter)
-            raise _overloaded_error("none became free in time") from None
+            late = self._no_account_error() or _overloaded_error("none became free in time")
+            raise late from None
         except asyncio.CancelledError:
             self._remove_waiter(key, waiter)
             raise
@@ -180,27 +216,55 @@ class LocalPool(Generic[S]):
         if self._successor is not None:
             self._successor.grant_slots()
             return
-        while self.queue.size and (account := self._choose()):
-            waiter = self.queue.pop()
-            if not waiter.done():  # else it was cancelled and is about to leave the queue
-                waiter.set_result(LocalLease(account, self, "chat"))
-        if self.queue.size and (fault := self._no_account_error()):
-            for waiter in self.queue.clear():
-                if not waiter.done():
-                    waiter.set_exception(_copy(fault))
+        skipped: list[tuple[Hashable, _Waiter[S]]] = []
+        while self.queue.size and self._choose():
+            key, waiter = self.queue.pop()
+            if waiter.lease.done():
+                continue  # it was cancelled and is about to leave the queue
+            if account := self._choose(waiter.prompt):
+                waiter.lease.set_result(LocalLease(account, self, "chat", waiter.prompt))
+            else:
+                skipped.append((key, waiter))  # its prompt must not be the probe
+        for key, waiter in skipped:
+            self.queue.push(key, waiter)
+        fault = self._no_account_error() if self.queue.size else None
+        if fault and not self._pauses_briefly(fault):
+            for _, waiter in self.queue.clear():
+                if not waiter.lease.done():
+                    waiter.lease.set_exception(_copy(fault))
         self._restart_timer()
+
+    def prompt_failed(self, prompt: Digest) -> None:
+        """Forgive a prompt that has failed on every account; see `LeasePool`."""
+        if self._successor is not None:
+            self._successor.prompt_failed(prompt)
+            return
+        everywhere = len(self.accounts) > 1 and all(
+            account.health.has_failed(prompt) for account in self.accounts
+        )
+        if not everywhere or prompt.value in self._forgiven:
+            return
+        if all(account.health.no_failures for account in self.accounts):
+            self._forgiven.clear()
+        self._forgiven.add(prompt.value)
+        if len(self._forgiven) <= _MAX_FORGIVEN:
+            for account in self.accounts:
+                account.health.forgive(prompt)
 
     def _choose(
         self,
+        prompt: Digest | None = None,
         without: Sequence[str] = (),
         kind: CallKind = "chat",
         prefer: str | None = None,
     ) -> Account[S] | None:
         if kind == "chat":
-            free = [a for a in self.accounts if a.busy < a.limit and a.admits()]
+            free = [a for a in self.accounts if a.busy < a.limit and a.admits(prompt)]
         else:
             free = [
-                a for a in self.accounts if a.completions_busy < a.completion_limit and a.admits()
+                a
+                for a in self.accounts
+                if a.completions_busy < a.completion_limit and a.admits(prompt)
             ]
             free = [a for a in free if a.name == prefer] or free
         if without:
@@ -209,12 +273,13 @@ class LocalPool(Generic[S]):
             return free[0] if free else None
         return least_busy(free, half_open_first=self.budget.allows_retry)
 
-    def _remove_waiter(self, key: Hashable, waiter: asyncio.Future[LocalLease[S]]) -> None:
+    def _remove_waiter(self, key: Hashable, waiter: _Waiter[S]) -> None:
         """Remove a waiter from the queue; if it got a slot meanwhile, release the slot."""
-        if self.queue.remove(key, waiter) or waiter.cancelled() or not waiter.done():
+        lease = waiter.lease
+        if self.queue.remove(key, waiter) or lease.cancelled() or not lease.done():
             return
-        if waiter.exception() is None:
-            waiter.result().release("unknown")
+        if lease.exception() is None:
+            lease.result().release("unknown")
 
     def changed(self, account: Account[S], before: GatewayError | None) -> None:
         """See `LeasePool`."""
@@ -222,6 +287,15 @@ class LocalPool(Generic[S]):
             _log_change(account)
         if self.queue.size:
             self.grant_slots()
+
+    def _pauses_briefly(self, fault: GatewayError) -> bool:
+        """Return whether an account can be used again before a request has waited too long.
+
+        fault: why none can be used now. A refused account needs the operator, so nobody waits.
+        """
+        if isinstance(fault, AccountRefused):
+            return False
+        return min(account.wait() for account in self.accounts) < self.queue_wait
 
     def _no_account_error(self) -> GatewayError | None:
         """Return why no account can be used; None if one can."""

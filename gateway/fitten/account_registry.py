@@ -84,7 +84,10 @@ class LocalAccountRegistry:
             for account, owner in zip(settings.accounts, owners, strict=True)
         ]
         self.pool = LocalPool(
-            accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio
+            accounts,
+            queue_length=rules.queue_length,
+            retry_ratio=rules.retry_ratio,
+            queue_wait=rules.queue_wait,
         )
         self.newest_completions = NewestCompletions()
         self._sessions = [account.session for account in accounts]

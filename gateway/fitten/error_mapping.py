@@ -12,6 +12,8 @@ from gateway.errors import (
     UpstreamUnauthorized,
 )
 
+_MAX_RETRY_AFTER = 300.0  # seconds; a longer wait is not believed
+
 
 def login_status_error(status: int, retry_after: float | None = None) -> GatewayError:
     """Return the error for an HTTP status of the login.
@@ -48,8 +50,8 @@ def login_object_error(error: GatewayError) -> GatewayError:
 
 
 def retry_after(value: str) -> float | None:
-    """Return the seconds of a Retry-After header, at most 3600; None for a date or no number."""
-    return min(float(value), 3600.0) if value.isascii() and value.isdigit() else None
+    """Return the seconds of a Retry-After header, at most 300; None for a date or no number."""
+    return min(float(value), _MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else None
 
 
 def _unexpected_login_answer(what: str) -> GatewayError:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import structlog
 
 from gateway.accounts.interface import AccountPool, Lease
+from gateway.accounts.prompt_digest import Digest
 from gateway.config.settings import PoolSettings
 from gateway.errors import AccountRefused, GatewayError, UpstreamUnauthorized
 from gateway.fitten.auth.reauthenticate import TokenSource, call_with_tokens
@@ -72,9 +73,11 @@ class Failover:
         self._settings = settings
 
     async def open(
-        self, call: Call, generation: Generation, deadline: Deadline
+        self, call: Call, prompt: Digest, generation: Generation, deadline: Deadline
     ) -> tuple[ResponseBody, Lease[TokenSource]]:
         """Return the response to a call, its body not read, and the lease of its slot.
+
+        prompt: what identifies the prompt of the call when it fails.
 
         The caller closes the response and releases the lease. Waits in the queue while all
         accounts are busy. Another account is asked only when the failed call had no effect and
@@ -86,9 +89,10 @@ class Failover:
             async with asyncio.timeout_at(deadline.at) as timeout:
                 attempts = _Attempts(call)
                 budget.earn()
-                lease = self._pool.take()
+                lease = self._pool.take(prompt)
                 if lease is None:
-                    lease = await self._wait(self._pool.acquire, generation, deadline)
+                    acquire = partial(self._pool.acquire, prompt=prompt)
+                    lease = await self._wait(acquire, generation, deadline)
                 while True:
                     outcome.try_account(lease.account.name)
                     try:
@@ -97,7 +101,7 @@ class Failover:
                             lease.answered()
                     except GatewayError as error:
                         attempts.end(lease, error)
-                        lease = await self._another(error, attempts, generation, deadline)
+                        lease = await self._another(error, attempts, prompt, generation, deadline)
                     except BaseException:
                         attempts.end(lease, timeout_error() if timeout.expired() else None)
                         raise
@@ -111,6 +115,7 @@ class Failover:
         self,
         error: GatewayError,
         attempts: _Attempts,
+        prompt: Digest,
         generation: Generation,
         deadline: Deadline,
     ) -> Lease[TokenSource]:
@@ -125,7 +130,7 @@ class Failover:
         if attempts.count and not budget.allows_retry:
             _log.info("no_other_account_asked", reason="the budget of repeats is used up")
             raise error
-        acquire = partial(self._pool.acquire_other, tried=attempts.tried)
+        acquire = partial(self._pool.acquire_other, tried=attempts.tried, prompt=prompt)
         try:
             lease = await self._wait(acquire, generation, deadline)
         except GatewayError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import structlog
@@ -40,10 +41,17 @@ class FittenUpstream:
         self._pool = pool = accounts.pool
         self._settings = settings
         self._catalog = ModelCatalog()
-        self._open = ChatOpener(client, Failover(pool, settings.pool), pool.budget).open
+        digest_key = _digest_key(settings)
+        failover = Failover(pool, settings.pool)
+        self._open = ChatOpener(client, failover, pool.budget, digest_key).open
         diff = settings.completion.diff and not accounts.shared
         self._completer = Completer(
-            client, pool, accounts.newest_completions, settings.completion, diff=diff
+            client,
+            pool,
+            accounts.newest_completions,
+            settings.completion,
+            diff=diff,
+            digest_key=digest_key,
         )
         self.calibration = UsageCalibration()
         self._listed = False  # whether the models come from Fitten, not from the fallback
@@ -103,3 +111,9 @@ class FittenUpstream:
             asked = add_json_instructions(request, default_system=default_system)
             return StreamedJsonAnswer(lambda inner: chat(asked, inner), sink)
         return WholeJsonAnswer(generation, chat, sink, default_system=default_system)
+
+
+def _digest_key(settings: FittenSettings) -> bytes:
+    """Return the key of the digests of prompts; all workers have the same settings."""
+    secrets = "\0".join(account.password.value for account in settings.accounts)
+    return hashlib.sha256(b"prompt digests\0" + secrets.encode("utf-8", "surrogatepass")).digest()

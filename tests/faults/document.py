@@ -62,6 +62,9 @@ pause, and when another account is asked.
   - After another failure of the login it gets 503 `no_account_available`, for one second, then
     two, four and so on.
   - It gets that error too after five failures of chats in a row (`fitten.pool.breaker_failures`).
+    Failures of the same prompt count once, except where no connection can be opened.
+  - A pause that is shorter than `fitten.pool.queue_wait` is no error: the client waits for its end,
+    unless Fitten refuses the account.
 - **Repeats.** If a connection is lost before Fitten has sent the head of an answer, the call is
   made once more. Most often it was an idle connection that Fitten had just closed. Chats and
   completions are repeated only as long as `fitten.pool.retry_ratio` allows. Apart from this, only

@@ -152,6 +152,8 @@ async def fault_scenario(
             keep_tokens(folder, urls["base_url"], users, 1.0 if moment == "refresh" else None)
             settings = {**settings_for(fault, moment), "accounts": accounts, **urls}
             settings |= fitten_settings
+            # A request that finds every account pausing is refused at once, and waits for none.
+            settings["pool"] = {"queue_wait": 0.05, **settings["pool"]}
             stream = {"grace": NEVER}  # every failure before the first piece has its status
             async with running_gateway(
                 fitten.url, folder, fitten=settings, stream=stream

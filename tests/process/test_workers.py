@@ -296,7 +296,9 @@ async def test_a_reload_reaches_every_worker_and_touches_no_stream_and_no_connec
     before = children(service.pid)
     with_workers(middlewares=[keys(OTHER)])
     assert "3 of 3 workers" in await fake_systemd.reload(service)
-    assert {status for status, _ in [await ask(http, fake_systemd) for _ in range(12)]} == {401}
+    # Ten wrong keys a minute are not too many.
+    found = {status for status, _ in [await ask(http, fake_systemd) for _ in range(9)]}
+    assert found == {401}
     assert children(service.pid) == before
     emulator.release()
     assert b"data: [DONE]\n\n" in await peer.until(b"0\r\n\r\n")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 import msgspec
 
 from gateway.accounts.interface import Lease
+from gateway.accounts.prompt_digest import PromptDigest
 from gateway.accounts.retry_budget import RetryBudget
 from gateway.fitten.auth.reauthenticate import TokenSource
 from gateway.fitten.client import FittenClient
@@ -22,9 +23,13 @@ class ChatOpener:
     """Opens chats.
 
     budget: must allow that a request is sent again on a new connection.
+    digest_key: the key of the digests of prompts.
     """
 
-    def __init__(self, client: FittenClient, failover: Failover, budget: RetryBudget) -> None:
+    def __init__(
+        self, client: FittenClient, failover: Failover, budget: RetryBudget, digest_key: bytes
+    ) -> None:
+        self._digest_key = digest_key
         self._client = client
         self._failover = failover
         self._budget = budget
@@ -42,7 +47,8 @@ class ChatOpener:
                 may_repeat=self._budget.spend,
             )
 
-        return self._failover.open(chat, generation, deadline)
+        digest = PromptDigest(prompt, self._digest_key)
+        return self._failover.open(chat, digest, generation, deadline)
 
 
 def _encode_body(prompt: str, user_id: str, model: Model) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from gateway.accounts.interface import AccountPool
+from gateway.accounts.prompt_digest import PromptDigest
 from gateway.config.settings import CompletionSettings
 from gateway.errors import GatewayError, UpstreamError, UpstreamTimeout
 from gateway.fitten.auth.reauthenticate import TokenSource, call_with_tokens
@@ -48,6 +49,7 @@ class Completer:
 
     diff: whether to send only the changes of a file that Fitten has. No other process may send
         files with the same accounts then.
+    digest_key: the key of the digests of texts.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class Completer:
         settings: CompletionSettings,
         *,
         diff: bool,
+        digest_key: bytes,
     ) -> None:
+        self._digest_key = digest_key
         self._client = client
         self._pool = pool
         self._settings = settings
@@ -91,7 +95,8 @@ class Completer:
         filename = fill.filename or self._settings.filename
         known = self._pop_known(fill.filename, generation.caller)
         self._pool.budget.earn()
-        lease = await self._pool.acquire_completion(prefer=known.account if known else None)
+        digest = PromptDigest(document.text, self._digest_key)
+        lease = await self._pool.acquire_completion(known.account if known else None, digest)
         account = lease.account
         generation.outcome.try_account(account.name)
         if known is not None and (known.account != account.name or document.cut):

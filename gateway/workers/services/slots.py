@@ -8,6 +8,7 @@ from typing import Any
 from gateway.accounts.account import LocalLease
 from gateway.accounts.health import CallOutcome, outcome_of
 from gateway.accounts.pool import LocalPool
+from gateway.accounts.prompt_digest import Digest, KnownDigest
 from gateway.accounts.retry_budget import RetryBudget
 from gateway.errors import GatewayError, InternalError
 from gateway.fitten.auth.session import FittenSession
@@ -36,33 +37,39 @@ class NoOtherSlot(RpcResponse, frozen=True):
 
 
 class AcquireSlot(RpcRequest[SlotGranted], frozen=True):
-    """Requests a slot for this key, after at most `wait` seconds in the queue."""
+    """Requests a slot for this key, after at most `wait` seconds in the queue.
+
+    prompt: the digest of the prompt, if an account is not healthy.
+    """
 
     revision: int
     key: str | None
     wait: float
+    prompt: bytes | None
 
 
 class AcquireOtherSlot(RpcRequest[SlotGranted | NoOtherSlot], frozen=True):
     """Requests a slot of an account that was not tried yet.
 
-    wait: seconds in the queue at most. tried: names of accounts.
+    wait: seconds in the queue at most. tried: names of accounts. prompt: as in `AcquireSlot`.
     """
 
     revision: int
     key: str | None
     wait: float
     tried: tuple[str, ...]
+    prompt: bytes | None
 
 
 class AcquireCompletionSlot(RpcRequest[SlotGranted], frozen=True):
     """Requests a slot for a code completion.
 
-    prefer: the name of the account to use if it has a free slot.
+    prefer: the name of the account to use if it has a free slot. prompt: as in `AcquireSlot`.
     """
 
     revision: int
     prefer: str | None
+    prompt: bytes | None
 
 
 class ProbeAnswered(RpcMessage, frozen=True):
@@ -72,11 +79,12 @@ class ProbeAnswered(RpcMessage, frozen=True):
 
 
 class ReleaseSlot(RpcMessage, frozen=True):
-    """Releases a slot, with the outcome of its call."""
+    """Releases a slot, with the outcome of its call. prompt: the digest, if the call failed."""
 
     slot: int
     outcome: CallOutcome
     failure: ErrorRecord | None
+    prompt: bytes | None
 
 
 class SlotsServer:
@@ -108,20 +116,23 @@ class SlotsServer:
 
     def _acquire(self, request: AcquireSlot) -> SlotGranted | Coroutine[Any, Any, SlotGranted]:
         """Grant a slot at once if one is free; only a wait needs a task."""
-        lease = self._pool(request.revision).take()
+        lease = self._pool(request.revision).take(_known(request.prompt))
         return self._grant(request.call, lease) if lease else self._wait_for_slot(request)
 
     async def _wait_for_slot(self, request: AcquireSlot) -> SlotGranted:
         pool = self._pool(request.revision)
-        return self._grant(request.call, await pool.acquire(request.key, request.wait))
+        prompt = _known(request.prompt)
+        return self._grant(request.call, await pool.acquire(request.key, request.wait, prompt))
 
     async def _acquire_other(self, request: AcquireOtherSlot) -> SlotGranted | NoOtherSlot:
         pool = self._pool(request.revision)
-        lease = await pool.acquire_other(request.key, request.wait, request.tried)
+        prompt = _known(request.prompt)
+        lease = await pool.acquire_other(request.key, request.wait, request.tried, prompt)
         return NoOtherSlot(request.call) if lease is None else self._grant(request.call, lease)
 
     def _acquire_completion(self, request: AcquireCompletionSlot) -> SlotGranted:
-        lease = self._pool(request.revision).take_completion(request.prefer)
+        pool, prompt = self._pool(request.revision), _known(request.prompt)
+        lease = pool.take_completion(request.prefer, prompt)
         return self._grant(request.call, lease)
 
     def _grant(self, call: int, lease: LocalLease[FittenSession]) -> SlotGranted:
@@ -139,7 +150,7 @@ class SlotsServer:
     def _on_release(self, message: ReleaseSlot) -> None:
         if lease := self._held.pop(message.slot, None):
             error = error_from_record(message.failure) if message.failure else None
-            lease.release(message.outcome, error)
+            lease.release(message.outcome, error, _known(message.prompt))
 
     def _take_back(self, call: int) -> None:
         """Release a slot that was granted for a request which has been cancelled."""
@@ -157,6 +168,10 @@ class SlotsServer:
         if pool is None:  # the worker has already sent `RevisionDrained`
             raise InternalError
         return pool
+
+
+def _known(prompt: bytes | None) -> KnownDigest | None:
+    return None if prompt is None else KnownDigest(prompt)
 
 
 class SlotsClient:
@@ -189,28 +204,39 @@ class RemotePool:
         self._sessions = sessions
         self._revision = accounts.revision
 
-    def take(self) -> RemoteLease | None:
+    def take(self, prompt: Digest | None = None) -> RemoteLease | None:
         """Return None: only the master knows which slots are free."""
         return None
 
-    async def acquire(self, key: str | None, wait: float) -> RemoteLease:
+    async def acquire(
+        self, key: str | None, wait: float, prompt: Digest | None = None
+    ) -> RemoteLease:
         """See `LocalPool`."""
-        request = AcquireSlot(self._rpc.next_call_id(), self._revision, key, wait)
-        return self._lease(await self._rpc.call(request, wait))
+        number, digest = self._rpc.next_call_id(), self._digest(prompt)
+        request = AcquireSlot(number, self._revision, key, wait, digest)
+        return self._lease(await self._rpc.call(request, wait), prompt)
 
     async def acquire_other(
-        self, key: str | None, wait: float, tried: Sequence[str]
+        self, key: str | None, wait: float, tried: Sequence[str], prompt: Digest | None = None
     ) -> RemoteLease | None:
         """See `LocalPool`."""
-        number = self._rpc.next_call_id()
-        request = AcquireOtherSlot(number, self._revision, key, wait, tuple(tried))
+        number, digest = self._rpc.next_call_id(), self._digest(prompt)
+        request = AcquireOtherSlot(number, self._revision, key, wait, tuple(tried), digest)
         response = await self._rpc.call(request, wait)
-        return None if isinstance(response, NoOtherSlot) else self._lease(response)
+        return None if isinstance(response, NoOtherSlot) else self._lease(response, prompt)
 
-    async def acquire_completion(self, prefer: str | None = None) -> RemoteLease:
+    async def acquire_completion(
+        self, prefer: str | None = None, prompt: Digest | None = None
+    ) -> RemoteLease:
         """See `LocalPool`."""
-        request = AcquireCompletionSlot(self._rpc.next_call_id(), self._revision, prefer)
-        return self._lease(await self._rpc.call(request))
+        number, digest = self._rpc.next_call_id(), self._digest(prompt)
+        request = AcquireCompletionSlot(number, self._revision, prefer, digest)
+        return self._lease(await self._rpc.call(request), prompt)
+
+    def _digest(self, prompt: Digest | None) -> bytes | None:
+        """Return the digest if the master may need it to choose an account; most often not."""
+        healthy, total = self._accounts.serving
+        return None if prompt is None or healthy == total else prompt.value
 
     def fault(self) -> GatewayError | None:
         """Return why no request can be served now, by the master's last message."""
@@ -221,9 +247,9 @@ class RemotePool:
         """Return how many accounts could serve, and how many there are, by the last message."""
         return self._accounts.serving
 
-    def _lease(self, granted: SlotGranted) -> RemoteLease:
+    def _lease(self, granted: SlotGranted, prompt: Digest | None) -> RemoteLease:
         session = self._sessions.session(granted.account, granted.tokens)
-        return RemoteLease(granted.call, session, granted.probe, self._rpc)
+        return RemoteLease(granted.call, session, granted.probe, self._rpc, prompt)
 
 
 class RemoteLease:
@@ -232,10 +258,18 @@ class RemoteLease:
     number: identifies the slot in this worker: the number of the request it was granted for.
     """
 
-    __slots__ = ("_number", "_open", "_rpc", "account", "probe")
+    __slots__ = ("_number", "_open", "_prompt", "_rpc", "account", "probe")
 
-    def __init__(self, number: int, account: RemoteSession, probe: bool, rpc: RpcPeer) -> None:
+    def __init__(
+        self,
+        number: int,
+        account: RemoteSession,
+        probe: bool,
+        rpc: RpcPeer,
+        prompt: Digest | None = None,
+    ) -> None:
         self._number = number
+        self._prompt = prompt
         self.account = account
         self.probe = probe
         self._rpc = rpc
@@ -252,7 +286,9 @@ class RemoteLease:
         if self._open:
             self._open = False
             failure = error_record(error) if error else None
-            self._rpc.send(ReleaseSlot(self._number, outcome, failure))
+            prompt = self._prompt if outcome == "bad" else None
+            digest = None if prompt is None else prompt.value
+            self._rpc.send(ReleaseSlot(self._number, outcome, failure, digest))
 
     def end(self, error: object) -> None:
         """Release the slot after a call that ended with this error; None means success."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections import Counter
@@ -322,10 +323,12 @@ class TestFailing:
         )
         await logged_in(emulator, 2)
         clock = stopped(gateway)
+        numbers = itertools.count()
 
         async def burst() -> Counter[str]:
             emulator.calls.clear()
-            answers = await asyncio.gather(*(gateway.whole("[[say]]") for _ in range(4)))
+            prompts = [f"[[say]] {next(numbers)}" for _ in range(4)]
+            answers = await asyncio.gather(*map(gateway.whole, prompts))
             assert [status for status, _ in answers] == [200] * 4
             return Counter(serving(emulator))
 
@@ -370,7 +373,7 @@ class TestFailing:
     ) -> None:
         for name in NAMES[:2]:
             emulator.account(name).scenarios.add("chat_429")
-        gateway = await start_gateway(fitten=settings(2, retry_ratio=1))
+        gateway = await start_gateway(fitten=settings(2, retry_ratio=1, queue_wait=0.05))
         await logged_in(emulator, 2)
         stopped(gateway)
         assert (await ready(gateway))[0] == 200
@@ -389,7 +392,9 @@ class TestFailing:
         self, start_gateway: StartGateway, emulator: Emulator
     ) -> None:
         gateway = await start_gateway(
-            fitten=settings(1, max_concurrent=1, breaker_failures=1, queue_wait=NEVER)
+            fitten=settings(
+                1, max_concurrent=1, breaker_failures=1, breaker_pause=40.0, queue_wait=30.0
+            )
         )
         await logged_in(emulator, 1)
         first = asyncio.create_task(gateway.whole("[[silent]]"))
@@ -401,6 +406,68 @@ class TestFailing:
         status, error, headers = await asyncio.wait_for(waiter, LONGEST_WAIT)
         assert (status, error["code"]) == (503, "no_account_available")
         assert headers["Retry-After"]
+
+    async def test_requests_wait_for_the_end_of_a_short_pause(
+        self, start_gateway: StartGateway, emulator: Emulator
+    ) -> None:
+        gateway = await start_gateway(
+            fitten=settings(1, breaker_failures=1, breaker_pause=0.5, queue_wait=50.0)
+        )
+        await logged_in(emulator, 1)
+        assert (await failure(gateway, "[[status code=500]]"))[0] == 502
+        answers = await asyncio.gather(*(gateway.whole(f"[[say]] {i}") for i in range(5)))
+        assert [status for status, _ in answers] == [200] * 5
+
+
+class TestPoisonedPrompts:
+    async def test_an_agent_that_repeats_a_failing_request_harms_nobody_else(
+        self, start_gateway: StartGateway, emulator: Emulator
+    ) -> None:
+        gateway = await start_gateway(fitten=settings(1, queue_wait=0.05))
+        await logged_in(emulator, 1)
+        for number in range(20):
+            assert (await failure(gateway, "[[status code=500]]"))[0] == 502
+            if number % 5 == 4:
+                assert (await gateway.whole("[[say]]"))[0] == 200
+
+    async def test_different_prompts_that_fail_still_pause_the_account(
+        self, start_gateway: StartGateway, emulator: Emulator
+    ) -> None:
+        gateway = await start_gateway(fitten=settings(1, queue_wait=0.05))
+        await logged_in(emulator, 1)
+        for number in range(5):
+            assert (await failure(gateway, f"[[status code=500]] {number}"))[0] == 502
+        assert (await failure(gateway, "[[say]]"))[0] == 503
+
+    async def test_the_prompt_that_began_a_pause_does_not_probe(
+        self, start_gateway: StartGateway, emulator: Emulator
+    ) -> None:
+        gateway = await start_gateway(
+            fitten=settings(1, breaker_failures=1, breaker_pause=0.1, queue_wait=30.0)
+        )
+        await logged_in(emulator, 1)
+        assert (await failure(gateway, "[[status code=500]]"))[0] == 502
+        again = asyncio.create_task(failure(gateway, "[[status code=500]]"))
+        await eventually(lambda: held_slots(gateway).queued == 1)
+        await asyncio.sleep(0.3)
+        assert len(chats(emulator)) == 1
+        assert (await gateway.whole("[[say]]"))[0] == 200  # the probe, though it came later
+        assert (await again)[0] == 502
+
+    async def test_a_request_that_fails_on_every_account_marks_none(
+        self, start_gateway: StartGateway, emulator: Emulator
+    ) -> None:
+        gateway = await start_gateway(
+            fitten=settings(2, breaker_failures=1, retry_ratio=1, queue_wait=0.05)
+        )
+        await logged_in(emulator, 2)
+        assert (await failure(gateway, "[[status code=503]]"))[0] == 502
+        assert len(chats(emulator)) == 2
+        for _ in range(4):
+            assert (await gateway.whole("[[say]]"))[0] == 200
+        for number in range(4):
+            await failure(gateway, f"[[status code=503]] {number}")
+        assert (await failure(gateway, "[[say]]"))[0] == 503, "now it is no longer the prompts"
 
 
 class TestAnotherAccount:

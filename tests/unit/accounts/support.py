@@ -49,6 +49,7 @@ def make_pool(
     queue_length: int = 10,
     retry_ratio: float = 0.2,
     completion_limit: int = 2,
+    queue_wait: float = 0.0,
 ) -> LocalPool[Any]:
     """Return a pool with accounts a, b, c ... that have these numbers of slots."""
     clock = clock or PoolClock()
@@ -62,7 +63,9 @@ def make_pool(
         )
         for name, limit in zip("abcdefgh", limits, strict=False)
     ]
-    return LocalPool(accounts, queue_length=queue_length, retry_ratio=retry_ratio)
+    return LocalPool(
+        accounts, queue_length=queue_length, retry_ratio=retry_ratio, queue_wait=queue_wait
+    )
 
 
 class ManualLoop(asyncio.SelectorEventLoop):

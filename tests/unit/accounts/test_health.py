@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.accounts.health import CallOutcome, Health, outcome_of
+from gateway.accounts.prompt_digest import KnownDigest
 from gateway.errors import (
     AccountRefused,
     InternalError,
@@ -14,6 +15,7 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnauthorized,
 )
+from gateway.fitten.error_mapping import status_error
 from tests.unit.accounts.support import PoolClock
 
 
@@ -50,7 +52,9 @@ def bench() -> HealthBench:
     [
         (None, "good"),
         (UpstreamError("500"), "bad"),
-        (UpstreamError("403", retryable=False, elsewhere=True), "bad"),
+        (status_error(403), "bad"),
+        (status_error(503), "bad"),
+        (UpstreamError("no connection", elsewhere=True), "unreachable"),
         (UpstreamError("400", retryable=False), "good"),
         (UpstreamTimeout("silent"), "bad"),
         (RateLimited("429"), "limited"),
@@ -223,3 +227,58 @@ def test_a_thousand_failures_overflow_nothing(bench: HealthBench) -> None:
         bench.call("refused")
         bench.wait(bench.health.wait())
     assert bench.state() == "half_open"
+
+
+def failing(bench: HealthBench, *prompts: bytes) -> None:
+    for prompt in prompts:
+        bench.health.end("bad", probe=False, error=UpstreamError("500"), prompt=KnownDigest(prompt))
+
+
+def test_repeats_of_one_prompt_count_once() -> None:
+    bench = HealthBench(failures=3)
+    failing(bench, *[b"a"] * 50, b"b", *[b"a"] * 50)
+    assert bench.state() == "healthy"
+    failing(bench, b"c")
+    assert bench.state() == "cooling"
+
+
+def test_a_prompt_counts_again_after_ten_minutes() -> None:
+    bench = HealthBench(failures=2)
+    failing(bench, b"a")
+    bench.clock.now += 601
+    failing(bench, b"a")
+    assert bench.health.state == "cooling"
+
+
+def test_failures_that_have_no_prompt_or_no_connection_always_count() -> None:
+    for outcome in ("bad", "unreachable"):
+        bench = HealthBench(failures=3)
+        for _ in range(3):
+            prompt = KnownDigest(b"a") if outcome == "unreachable" else None
+            bench.health.end(outcome, probe=False, error=UpstreamError("no"), prompt=prompt)
+        assert bench.health.state == "cooling", outcome
+
+
+def test_the_prompt_that_began_the_pause_is_not_the_probe() -> None:
+    bench = HealthBench(failures=2)
+    failing(bench, b"a", b"b")
+    bench.clock.now += 60
+    assert bench.health.state == "half_open"
+    assert not bench.health.admits(KnownDigest(b"b"))
+    assert bench.health.admits(KnownDigest(b"a"))
+    assert bench.health.admits()
+
+
+def test_a_forgiven_prompt_ends_the_pause_that_it_began() -> None:
+    bench = HealthBench(failures=1)
+    failing(bench, b"a")
+    assert bench.health.has_failed(KnownDigest(b"a"))
+    bench.health.forgive(KnownDigest(b"a"))
+    assert bench.health.state == "healthy"
+    assert bench.health.no_failures
+
+
+def test_the_memory_of_prompts_is_bounded() -> None:
+    bench = HealthBench(failures=0)
+    failing(bench, *(b"%d" % number for number in range(10_000)))
+    assert len(bench.health._failed_prompts) <= 256

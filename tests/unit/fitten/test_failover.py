@@ -93,11 +93,14 @@ class FailoverBench:
             for name in names
         ]
         self.pool: LocalPool[Any] = LocalPool(
-            accounts, queue_length=rules.queue_length, retry_ratio=rules.retry_ratio
+            accounts,
+            queue_length=rules.queue_length,
+            retry_ratio=rules.retry_ratio,
+            queue_wait=rules.queue_wait,
         )
         self.client = FailoverClient(plan)
         client: Any = self.client
-        self.opener = ChatOpener(client, Failover(self.pool, rules), self.pool.budget)
+        self.opener = ChatOpener(client, Failover(self.pool, rules), self.pool.budget, b"key")
         self.generation = Generation(GenerationRequest(()), DEFAULT_MODEL, Outcome())
         self.first_piece = 60.0
 
@@ -219,7 +222,7 @@ def test_the_deadline_ends_every_wait_and_only_a_call_is_held_against_the_accoun
         account = bench.pool.accounts[0]
         if where == "queue":
             pool.acquire = never
-            pool.take = lambda: None
+            pool.take = lambda _: None
         elif where == "session":
             account.session.tokens = never
         else:
