@@ -7,12 +7,30 @@ a cut depends on how a text is split into pieces.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import msgspec
+
 BYTES_PER_TOKEN = 4
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def size(text: str) -> int:
     """Return the length of a text in bytes of UTF-8; a lone surrogate counts as three."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def size_of_prompt(text: str) -> int:
+    """Return `size` of a long text that is encoded as JSON later.
+
+    msgspec keeps a text's UTF-8 form in the text. So the later encoding does not compute it again,
+    which takes a twentieth of the time of a request with a Chinese prompt of 500 KB.
+    """
+    if not text.isascii():
+        with suppress(UnicodeEncodeError):  # a lone surrogate has no such form
+            _encode(text)
+    return size(text)
 
 
 def estimate(byte_count: int) -> int:

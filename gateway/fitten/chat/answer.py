@@ -67,7 +67,7 @@ class ChatAnswer:
             messages = tool_prompt.write_tools_as_text(request, system)
         self._prompt = prompt.render(messages, default_system=system)
         # Images are left out, since it is not known how Fitten counts them.
-        self._prompt_bytes = token_estimate.size(self._prompt)
+        self._prompt_bytes = token_estimate.size_of_prompt(self._prompt)
         if images := inline_images(messages):
             self._prompt_bytes -= sum(len(image.data) for image in images)
         generation.outcome.estimate_prompt(calibration.prompt.estimate(self._prompt_bytes))
