@@ -235,7 +235,7 @@ class LocalPool(Generic[S]):
         self._restart_timer()
 
     def prompt_failed(self, prompt: Digest) -> None:
-        """Forgive a prompt that has failed on every account; see `LeasePool`."""
+        """Ignore the failures of a prompt that has failed on every account; see `LeasePool`."""
         if self._successor is not None:
             self._successor.prompt_failed(prompt)
             return

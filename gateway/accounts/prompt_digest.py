@@ -6,7 +6,7 @@ import hashlib
 
 
 class PromptDigest:
-    """Computes the digest of a prompt when it is first asked for; most requests never need it.
+    """Calculates the digest of a prompt when it is first read; most requests never need it.
 
     key: secret, at most 64 bytes. Without it, nobody can tell which prompt a digest is of.
     """
