@@ -21,12 +21,13 @@ _MAX_STOP = 64
 class _InfillBody(msgspec.Struct):
     """Declares the parameters that have an effect.
 
-    `input_extra`, which holds other files, has none: the upstream takes one file.
+    `input_extra`, which holds other files, has none, whatever it is: the upstream takes one
+    file. llama.cpp does not get the name of the current one.
     """
 
-    input_prefix: str = ""
-    input_suffix: str = ""
-    prompt: str = ""
+    input_prefix: str | None = None
+    input_suffix: str | None = None
+    prompt: str | None = None
     n_predict: int | None = None
     stop: list[str] | None = None
     stream: bool | None = None
@@ -42,9 +43,10 @@ class LlamaCppInfill:
         max_tokens = given.n_predict
         if max_tokens is None or max_tokens < 0:  # for llama.cpp -1 means no limit
             max_tokens = DEFAULT_MAX_TOKENS
+        prefix = (given.input_prefix or "") + (given.prompt or "")
         return GenerationRequest(
             messages=(),
-            fills=(Fill(given.input_prefix + given.prompt, given.input_suffix),),
+            fills=(Fill(prefix, given.input_suffix or ""),),
             model=given.model or None,
             stop=stop_strings(given.stop, most=_MAX_STOP),
             max_tokens=max_tokens,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -60,15 +60,14 @@ class TextCompletions:
                 )
         prompts = _prompts(given.prompt)
         parsed = [_fill(prompt, given.suffix) for prompt in prompts]
-        # A marker ends the answer, and must not be part of it.
-        markers = tuple(dict.fromkeys(marker for _, found in parsed for marker in found))
+        markers = dict.fromkeys(marker for _, found in parsed for marker in found)
         options = given.stream_options
         return GenerationRequest(
             messages=(),
             fills=tuple(fill for fill, _ in parsed),
             echo=tuple(prompts) if given.echo else (),
             model=given.model or None,
-            stop=(*stop_strings(given.stop, most=_MAX_STOP), *markers),
+            stop=(*stop_strings(given.stop, most=_MAX_STOP), *_ends(markers, parsed)),
             max_tokens=DEFAULT_MAX_TOKENS if given.max_tokens is None else given.max_tokens,
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
@@ -176,5 +175,15 @@ def _fill(prompt: str, suffix: str | None) -> tuple[Fill, tuple[str, ...]]:
     Without either of them the whole prompt is the prefix. Returns the markers too.
     """
     if suffix:
-        return Fill(prompt, suffix), ()
-    return fim_templates.parse_fim_prompt(prompt) or (Fill(prompt, ""), ())
+        return fim_templates.plain_fill(prompt, suffix), ()
+    return fim_templates.parse_fim_prompt(prompt) or (fim_templates.plain_fill(prompt), ())
+
+
+def _ends(markers: Iterable[str], parsed: Sequence[tuple[Fill, tuple[str, ...]]]) -> Iterator[str]:
+    """Yield the markers that end an answer and are no part of it.
+
+    A marker that the file itself has is ordinary text there.
+    """
+    for marker in markers:
+        if not any(marker in fill.prefix or marker in fill.suffix for fill, _ in parsed):
+            yield marker

@@ -97,6 +97,46 @@ async def test_a_template_is_found_by_its_markers_whatever_the_model_is_called(
     assert (meta["filename"], meta["diff"]) == ("src/a.py", "a = \n")
 
 
+TWINNY = "/* Language: TypeScript (typescript) */\n/* File uri: file:///w/app.ts (typescript) */\n"
+
+
+@pytest.mark.parametrize(
+    "front", [" \n", f" \n\n{TWINNY}", f"/*// helper.ts\nhelp()\n*/ \n\n{TWINNY}"]
+)
+async def test_the_templates_of_twinny_give_the_gap_alone(
+    gateway: Gateway, emulator: Emulator, front: str
+) -> None:
+    """The emulator wants to replace the bracket: only with the right suffix is there a text."""
+    before = "call(" + marker(text="a, b)", delta_char=1)
+    answer = await whole(gateway, prompt=f"<PRE>{front}{before} <SUF> )\nend <MID>")
+    assert answer["choices"][0]["text"] == "a, b"
+    (meta,) = metas(emulator)
+    assert meta["diff"] == before + ")\nend"
+    assert meta["cpos"] == len(before)
+    assert (meta["filename"] == "/w/app.ts") == (TWINNY in front)
+
+
+async def test_other_files_of_a_repository_are_left_out(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    front = "<|repo_name|>demo\n<|file_sep|>other.py\nx = 1\n"
+    await whole(gateway, prompt=front + qwen("a = ", "\n", "src/a.py"))
+    await whole(gateway, prompt=front + "<|file_sep|>src/b.py\nb = ")
+    await whole(gateway, "/v1/fim/completions", prompt="+++++ o.py\n\n+++++ c.py\nc", suffix="\n")
+    sent = [(meta["filename"], meta["diff"]) for meta in metas(emulator)]
+    assert sent == [("src/a.py", "a = \n"), ("src/b.py", "b = "), ("c.py", "c\n")]
+
+
+async def test_markers_in_the_users_code_neither_move_the_gap_nor_end_the_answer(
+    gateway: Gateway,
+) -> None:
+    before = 'TEMPLATE = f"<fim_prefix>{p}<fim_suffix>{s}<fim_middle>"\nf(' + marker(
+        text='"<fim_suffix>")', delta_char=1
+    )
+    prompt = f"<fim_prefix>{before}<fim_suffix>)\n<fim_middle>"
+    assert (await whole(gateway, prompt=prompt))["choices"][0]["text"] == '"<fim_suffix>"'
+
+
 async def test_a_list_of_prompts_gives_a_list_of_choices(gateway: Gateway) -> None:
     prompts = [marker(text="one"), marker(text="two"), marker(text="")]
     answer = await whole(gateway, prompt=prompts)
@@ -160,6 +200,15 @@ async def test_infill_is_llama_cpps(gateway: Gateway, emulator: Emulator) -> Non
     parsed = [json.loads(line[6:]) for line in raw.decode().split("\n\n") if line]
     assert "".join(frame["content"] for frame in parsed) == "completed()"
     assert [frame["stop"] for frame in parsed] == [False, True]
+
+
+@pytest.mark.parametrize("extra", [None, "text", 1, [1], [{"filename": 1}], {"a": []}])
+async def test_other_files_of_infill_are_left_out_whatever_they_are(
+    gateway: Gateway, emulator: Emulator, extra: Any
+) -> None:
+    body = {"input_prefix": "a(", "input_suffix": None, "prompt": None, "input_extra": extra}
+    assert (await whole(gateway, "/infill", **body))["content"] == "completed()"
+    assert metas(emulator)[0]["diff"] == "a("
 
 
 async def test_a_warm_up_is_answered_without_the_upstream(
