@@ -70,6 +70,7 @@ _TURN_ENDS = (
     "[/INST]",
 )
 _MAX_TURN_ENDS = 4
+_FRONT = 100  # characters in which the first marker is at the beginning
 # So many places of a marker are compared, at each end and in front: a hostile prompt may have
 # millions.
 _MAX_PLACES = 64
@@ -99,10 +100,9 @@ def parse_fim_prompt(prompt: str) -> tuple[Fill, tuple[str, ...]] | None:
     current one are left out: the upstream takes one file.
     """
     whole = _without_turn_end(prompt)
-    matches = [found for template in TEMPLATES if (found := _match(whole, template))]
-    if not matches:
+    best = _best_match(whole)
+    if best is None:
         return None
-    best = max(matches, key=lambda found: found[:3])
     filename, prefix = split_prefix(best.prefix, best.header)
     markers = tuple(mark for mark in best.template.markers if mark in whole)
     return Fill(prefix, best.suffix, filename), markers
@@ -124,6 +124,21 @@ def _without_turn_end(prompt: str) -> str:
             break
         text = stripped.removesuffix(mark)
     return text if text is prompt else text.rstrip("\n")
+
+
+def _best_match(prompt: str) -> _Match | None:
+    """Return how the template that the prompt proves best fits."""
+    front = prompt[:_FRONT]
+    # Nothing is better than markers at the beginning and at the end: the rest is not searched.
+    ordered = sorted(TEMPLATES, key=lambda t: t.prefix not in front and t.suffix not in front)
+    best: _Match | None = None
+    for template in ordered:
+        found = _match(prompt, template)
+        if found and found.closed and found.opened and -found.earlier < _FRONT:
+            return found
+        if found and (best is None or found[:3] > best[:3]):
+            best = found
+    return best
 
 
 def _match(prompt: str, template: FimTemplate) -> _Match | None:
@@ -174,7 +189,7 @@ def _opening(prompt: str, template: FimTemplate) -> tuple[int, bool] | None:
     markers = template.prefix, template.suffix
     places = sorted(p for m in markers for p in islice(_places(prompt, m), _MAX_OPENINGS))
     first = places[0]
-    front = prompt[:first].strip(" \r\n\t\ufeff▁") if first < 100 else "text"
+    front = prompt[:first].strip(" \r\n\t\ufeff▁") if first < _FRONT else "text"
     while start := next((mark for mark in _STARTS if front.startswith(mark)), None):
         front = front.removeprefix(start).strip()
     if not front:
