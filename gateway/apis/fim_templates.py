@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from gateway.apis.fim_headers import is_header, split_prefix
+from gateway.apis.fim_headers import FILE_SEPARATORS, is_header, split_prefix
 from gateway.generation.request import Fill
 
 
@@ -104,8 +104,10 @@ def parse_fim_prompt(prompt: str) -> tuple[Fill, tuple[str, ...]] | None:
     if best is None:
         return None
     filename, prefix = split_prefix(best.prefix, best.header)
-    markers = tuple(mark for mark in best.template.markers if mark in whole)
-    return Fill(prefix, best.suffix, filename), markers
+    markers = [mark for mark in best.template.markers if mark in whole]
+    # A model that begins the next file has finished this one.
+    markers += [mark for mark in FILE_SEPARATORS if mark in best.header]
+    return Fill(prefix, best.suffix, filename), tuple(markers)
 
 
 def plain_fill(prompt: str, suffix: str = "") -> Fill:

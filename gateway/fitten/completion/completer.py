@@ -19,8 +19,8 @@ from gateway.fitten.completion.document import (
     GapDocument,
     completion_request,
     gap_document,
-    parse_insertion,
 )
+from gateway.fitten.completion.suggestion import parse_suggestion
 from gateway.fitten.completion.supersede import NewestCompletions
 from gateway.generation import token_estimate
 from gateway.generation.outcome import AnswerResult, Usage
@@ -103,7 +103,7 @@ class Completer:
             known = None
         open_request = _OpenRequest(self._open_requests, fill.filename)
         try:
-            text = await self._fill(account.session, document, filename, known)
+            text = await self._fill(account.session, fill, document, filename, known)
         except BaseException as error:
             lease.end(error)
             raise
@@ -119,6 +119,7 @@ class Completer:
     async def _fill(
         self,
         session: TokenSource,
+        fill: Fill,
         document: GapDocument,
         filename: str,
         known: _KnownText | None,
@@ -127,13 +128,13 @@ class Completer:
         if known is not None:
             try:
                 body = completion_request(document, filename, known.text)
-                return parse_insertion(await self._call(session, body), document)
+                return parse_suggestion(await self._call(session, body), document, fill)
             except UpstreamError as error:
                 if error.elsewhere:
                     raise  # Fitten is down; the known text is not the reason
                 # Otherwise Fitten may have another text than expected: send the whole text.
         answer = await self._call(session, completion_request(document, filename))
-        return parse_insertion(answer, document)
+        return parse_suggestion(answer, document, fill)
 
     async def _call(self, session: TokenSource, body: dict[str, Any]) -> dict[str, Any]:
         async def send(tokens: Tokens) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Builds the request for a text with a gap and parses the answer (protocol 6.2). No I/O.
+"""Builds the request for a text with a gap (protocol 6.2). No I/O.
 
 Positions have three units: characters of Python, UTF-16 code units as in the official
 extension, and bytes of UTF-8 (trap 23).
@@ -11,8 +11,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.errors import UpstreamError
-
 # A longer text is cut to half as many characters on each side of the cursor.
 MAX_CHARS = 220_000
 _HALF = MAX_CHARS // 2
@@ -22,7 +20,6 @@ _MARKERS = re.compile(
     r"<fim_(?:prefix|suffix|middle)>|!FC(?:PREFIX|SUFFIX|MIDDLE)!|<\|[a-z_]{0,64}\|>"
 )
 _MAX_MARKER = 70  # characters
-_ENDS = re.compile(r"<[|｜]end[_▁]?of[_▁]?text[|｜]>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,38 +114,6 @@ def completion_request(
             "pc_prompt_type": "0",
         },
     }
-
-
-def parse_insertion(answer: dict[str, Any], document: GapDocument) -> str:
-    """Return the text to insert at the cursor; "" when Fitten has no suggestion.
-
-    The client keeps the text after the cursor. Fitten may want to replace some of it
-    (`delta_char`). If its text ends with what it replaces, that end is removed. Any other
-    replacement cannot be done by inserting, so the result is "".
-
-    Raises UpstreamError for a malformed answer.
-    """
-    text, more = answer.get("generated_text", ""), answer.get("ex_msg", "")
-    if not isinstance(text, str) or not isinstance(more, str) or "ori_start_line" in answer:
-        raise UpstreamError(
-            "Fitten's completion cannot be understood.", code="upstream_invalid_response"
-        )
-    text = _ENDS.sub("", text + more).replace("\r\n", "\n").replace("\r", "\n")
-    replaced = _replaced_text(answer, document.suffix)
-    if replaced is None or not text.endswith(replaced):
-        return ""
-    text = text.removesuffix(replaced)
-    rest_of_line = document.suffix.partition("\n")[0].removesuffix("\r")
-    return "" if text == rest_of_line else text  # it is there already
-
-
-def _replaced_text(answer: dict[str, Any], suffix: str) -> str | None:
-    """Return the text after the cursor that Fitten replaces; None when it cannot be determined."""
-    count, lines = answer.get("delta_char") or 0, answer.get("delta_line") or 0
-    if type(count) is not int or count < 0 or lines:
-        return None
-    replaced = suffix.encode("utf-16-le")[: count * 2].decode("utf-16-le", "replace")
-    return replaced if suffix.startswith(replaced) and utf16_length(replaced) == count else None
 
 
 def _common_ends(old: str, new: str) -> tuple[int, int]:

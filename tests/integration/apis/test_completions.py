@@ -449,6 +449,37 @@ async def test_a_replacement_that_ends_with_what_it_replaces_is_an_insertion(
     assert (await whole(gateway, **body))["choices"][0]["text"] == "a, b"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("suggestion", "suffix", "text"),
+    [
+        ("a, b)", ")\n", "a, b"),
+        ("g(x)", ")\n", "g(x)"),
+        ("x)\nnext_line()\nlast()", "\nnext_line()\nlast()\n", "x)"),
+        ("x)<|im_end|>", "\n", "x)"),
+        ("x) <EOT>", "\n", "x)"),
+        ("x)<file_sep>other.py\ny", "\n", "x)"),
+        ("'<|im_end|>')", "\n", "'<|im_end|>')"),
+    ],
+)
+async def test_a_suggestion_ends_before_what_follows_the_cursor_and_before_an_end_token(
+    gateway: Gateway, suggestion: str, suffix: str, text: str, stream: bool
+) -> None:
+    prompt = f"# {marker(text=suggestion)}\nf("
+    async with post(gateway, prompt=prompt, suffix=suffix, stream=stream) as response:
+        raw = await response.read()
+    parsed = frames(raw)[:-1] if stream else [json.loads(raw)]
+    assert "".join(frame["choices"][0]["text"] for frame in parsed) == text
+    answer = await whole(gateway, "/infill", input_prefix=prompt, input_suffix=suffix)
+    assert answer["content"] == text
+
+
+async def test_the_next_file_ends_an_answer(gateway: Gateway) -> None:
+    before = marker(text="a<filename>other.kt")
+    prompt = f"<filename>a.kt\n<fim_suffix>\n<fim_prefix>{before}<fim_middle>"
+    assert (await whole(gateway, prompt=prompt))["choices"][0]["text"] == "a"
+
+
 async def test_a_completion_without_an_account_says_so(tmp_path: Path) -> None:
     async with (
         Emulator(accounts=[EmulatedAccount("demo_user", "another")]) as emulator,

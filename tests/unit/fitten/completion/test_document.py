@@ -1,4 +1,4 @@
-"""Positions, differences and suggestions of code completion, without a server."""
+"""Positions and differences of code completion, without a server."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import UpstreamError
 from gateway.fitten.completion.document import (
     MAX_CHARS,
     GapDocument,
     completion_request,
     gap_document,
-    parse_insertion,
 )
 
 TEXT = st.text(
@@ -99,62 +97,3 @@ def test_no_marker_is_left_or_made_however_they_are_nested_or_split(
 ) -> None:
     text = "".join(parts)
     assert not MARKERS.search(gap_document(text[:cut], text[cut:]).text)
-
-
-AT = GapDocument("f(a", "b\nnext line\n")
-
-
-@pytest.mark.parametrize(
-    ("answer", "text"),
-    [
-        ({"generated_text": "a + b"}, "a + b"),
-        ({"generated_text": "x<|endoftext|>"}, "x"),
-        ({"generated_text": "<|endoftext|>x<|endoftext|>y"}, "xy"),
-        ({"generated_text": "x<｜end▁of▁text｜>"}, "x"),
-        ({"generated_text": "one\r\ntwo\rthree\n"}, "one\ntwo\nthree\n"),
-        ({"generated_text": "", "ex_msg": "more"}, "more"),
-        ({"generated_text": "a", "ex_msg": "b"}, "ab"),
-        ({"generated_text": ""}, ""),
-        ({"generated_text": "<|endoftext|>"}, ""),
-        ({}, ""),
-        ({"generated_text": "b"}, ""),  # what stands there already
-        ({"generated_text": ", c, b", "delta_char": 1}, ", c, "),
-        ({"ex_msg": "b)", "delta_char": 1}, ""),  # cannot be had by inserting
-        ({"generated_text": "x", "delta_char": 1}, ""),
-        ({"generated_text": "x", "delta_line": 1}, ""),
-        ({"generated_text": "x", "delta_char": -1}, ""),
-        ({"generated_text": "x", "delta_char": "1"}, ""),
-        ({"generated_text": "x", "delta_char": 10**9}, ""),
-        ({"generated_text": "😀好"}, "😀好"),
-    ],
-)
-def test_what_is_inserted(answer: dict[str, Any], text: str) -> None:
-    assert parse_insertion(answer, AT) == text
-
-
-def test_half_of_a_character_is_never_replaced() -> None:
-    of = GapDocument("", "😀")
-    assert parse_insertion({"generated_text": "x😀", "delta_char": 2}, of) == "x"
-    assert parse_insertion({"generated_text": "x😀", "delta_char": 1}, of) == ""
-
-
-@given(before=TEXT, inserted=TEXT, after=TEXT, replaced=st.integers(0, 10))
-def test_an_insertion_gives_the_text_that_the_upstream_meant(
-    before: str, inserted: str, after: str, replaced: int
-) -> None:
-    of = GapDocument(before, after)
-    old = after[:replaced]
-    answer = {
-        "generated_text": inserted + old,
-        "delta_char": len(old.encode("utf-16-le")) // 2,
-    }
-    text = parse_insertion(answer, of)
-    clean = inserted.replace("\r\n", "\n").replace("\r", "\n")
-    if "\r" not in old and text:
-        assert before + text + after == before + clean + old + after[len(old) :]
-
-
-@pytest.mark.parametrize("answer", [{"generated_text": 1}, {"ex_msg": None}, {"ori_start_line": 0}])
-def test_an_answer_of_another_kind_is_an_error(answer: dict[str, Any]) -> None:
-    with pytest.raises(UpstreamError):
-        parse_insertion(answer, AT)

@@ -1,0 +1,342 @@
+"""Parses suggestions: Fitten's answer -> the text to insert at the cursor. No I/O.
+
+The client keeps the text after the cursor. So a suggestion must not repeat it, and must not
+have the end markers of a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from gateway.errors import UpstreamError
+from gateway.fitten.completion.document import GapDocument, utf16_length
+from gateway.generation.request import Fill
+
+# So many characters and lines on each side of the cursor are compared.
+_WINDOW = 8000
+_MAX_OVERLAP = 2000
+_MAX_LINES = 200
+_MAX_OVERLAPS = 64  # that are tried
+_MAX_CLOSING = 8  # repeated ends of blocks that are checked
+
+# Protocol 6.1: Fitten's own end marker may stand anywhere.
+_END_OF_TEXT = re.compile(r"<[|｜]end[_▁]?of[_▁]?text[|｜]>")
+# Control tokens of the families whose prompts editors write. What follows is no suggestion.
+_TOKENS = re.compile(
+    r"<[|｜](?:fim[_▁](?:prefix|suffix|middle|pad|begin|hole|end)|code_(?:prefix|suffix|middle)"
+    r"|(?:repo_name|file_sep|file_separator|cursor|eot_id|eom_id|im_start|im_end|end_of_turn"
+    r"|end|eos|eos_token|user|assistant|system|EOT)"
+    r"|(?:begin|end)[_▁]of[_▁](?:sentence|text))[|｜]>"
+    r"|</?fim[_-](?:prefix|suffix|middle|pad)>|<(?:file_sep|repo_name)>"
+    r"|<\[(?:fim-(?:prefix|suffix|middle)|end▁of▁sentence)\]>|[ ▁]?<EOT>"
+)
+# These are ordinary text elsewhere, so they are removed only at the end.
+_LAST_TOKENS = ("</s>", "<eos>", "<end_of_turn>")
+_MAX_LAST_TOKENS = 8
+_MAX_TEXT = 100_000  # characters that are searched
+_MAX_TOKENS = 64  # of which the place is checked
+
+_BRACKETS = re.compile(r"[()\[\]{}]")
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+_QUOTES = "\"'`"
+_CLOSING_TEXT = re.compile(r"[)\]}\"'`;,\s]*")
+_CLOSING_LINE = re.compile(r"[)\]};,\s]*")
+
+
+def parse_suggestion(answer: dict[str, Any], document: GapDocument, file: Fill) -> str:
+    """Return the text to insert at the cursor; "" when Fitten has no suggestion.
+
+    Fitten may want to replace some of the text after the cursor (`delta_char`). If its text
+    ends with what it replaces, that end is removed. Any other replacement cannot be done by
+    inserting, so the result is "".
+
+    document: the text that Fitten got.
+    file: the text that the client has.
+
+    Raises UpstreamError for a malformed answer.
+    """
+    text, more = answer.get("generated_text", ""), answer.get("ex_msg", "")
+    if not isinstance(text, str) or not isinstance(more, str) or "ori_start_line" in answer:
+        raise UpstreamError(
+            "Fitten's completion cannot be understood.", code="upstream_invalid_response"
+        )
+    text = (text + more).replace("\r\n", "\n").replace("\r", "\n")
+    text = without_end_tokens(text, file.prefix, file.suffix)
+    replaced = _replaced_text(answer, document.suffix)
+    if replaced is None or not text.endswith(replaced):
+        return ""
+    if replaced:
+        text = text.removesuffix(replaced)
+        return "" if text == file.suffix.partition("\n")[0].removesuffix("\r") else text
+    return without_repetition(text, file.prefix, file.suffix)
+
+
+def _replaced_text(answer: dict[str, Any], suffix: str) -> str | None:
+    """Return the text after the cursor that Fitten replaces; None when it cannot be determined."""
+    count, lines = answer.get("delta_char") or 0, answer.get("delta_line") or 0
+    if type(count) is not int or count < 0 or lines:
+        return None
+    replaced = suffix.encode("utf-16-le")[: count * 2].decode("utf-16-le", "replace")
+    return replaced if suffix.startswith(replaced) and utf16_length(replaced) == count else None
+
+
+def without_end_tokens(text: str, prefix: str, suffix: str) -> str:
+    """Return the text up to the first end token of a model.
+
+    A token in a string, or one that the file has too, is ordinary text.
+    """
+    if "<" not in text:
+        return text
+    if len(text) > _MAX_TEXT:  # far more than any limit of tokens lets through
+        return text.replace("<|endoftext|>", "")
+    tokens = _OwnTokens(prefix, suffix)
+    kept, at = [], 0
+    for count, found in enumerate(_END_OF_TEXT.finditer(text)):
+        if count >= _MAX_TOKENS or not tokens.in_string(text, found.start(), found.end()):
+            kept.append(text[at : found.start()])
+            at = found.end()
+    text = "".join(kept) + text[at:]
+    for found in islice(_TOKENS.finditer(text), _MAX_TOKENS):
+        if not tokens.ordinary(text, found.start(), found.end()):
+            text = text[: found.start()]
+            break
+    for _ in range(_MAX_LAST_TOKENS):
+        stripped = text.rstrip()
+        last = next((token for token in _LAST_TOKENS if stripped.endswith(token)), None)
+        if last is None:
+            break
+        start = len(stripped) - len(last)
+        struck = last == "</s>" and "<s>" in tokens.line + text  # HTML
+        if struck or tokens.ordinary(text, start, len(stripped)):
+            break
+        text = text[:start]
+    return text
+
+
+class _OwnTokens:
+    """Tells tokens that are ordinary text from those of a model."""
+
+    def __init__(self, prefix: str, suffix: str) -> None:
+        self._prefix = prefix
+        self._suffix = suffix
+        self._found: dict[str, bool] = {}
+        self.line = prefix[-_MAX_OVERLAP:].rpartition("\n")[2]
+        self._rest = suffix[:_MAX_OVERLAP].partition("\n")[0]
+
+    def ordinary(self, text: str, start: int, end: int) -> bool:
+        """Return whether the token is in a string, or in the file too."""
+        token = text[start:end].strip(" ▁")
+        if token not in self._found:
+            self._found[token] = token in self._prefix or token in self._suffix
+        return self._found[token] or self.in_string(text, start, end)
+
+    def in_string(self, text: str, start: int, end: int) -> bool:
+        """Return whether the token is in a string that ends in the same line."""
+        before = text[max(0, start - _MAX_OVERLAP) : start]
+        after = text[end : end + _MAX_OVERLAP]
+        if start < _MAX_OVERLAP:
+            before = self.line + before
+        if end + _MAX_OVERLAP > len(text):
+            after += self._rest
+        return _in_string(before, after)
+
+
+def _in_string(before: str, after: str) -> bool:
+    """Return whether a place is in a string that ends in the same line."""
+    quote = ""
+    escaped = False
+    for char in before.rpartition("\n")[2]:
+        if escaped:
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char == quote:
+            quote = ""
+        elif not quote and char in _QUOTES:
+            quote = char
+    return bool(quote) and quote in after.partition("\n")[0]
+
+
+def without_repetition(text: str, prefix: str, suffix: str) -> str:
+    """Return the text without its end that repeats what follows the cursor.
+
+    In doubt the text stays. The table in the unit test is the specification.
+    """
+    prefix = prefix[-_WINDOW:].replace("\r\n", "\n")
+    suffix = suffix[:_WINDOW].replace("\r\n", "\n")
+    rest = suffix.partition("\n")[0]
+    if text == rest:
+        return ""  # protocol 6.2
+    if len(text) > _WINDOW:
+        return text
+    if not rest.strip():
+        return _without_lines(text, prefix, suffix)
+    endings = [text, text.rstrip()]
+    if _CLOSING_TEXT.fullmatch(rest):
+        endings.append(endings[-1].rstrip(";,"))  # `a);` before `)`
+    place = _Place(prefix, suffix, rest)
+    for ending in endings:
+        kept = _without_rest_of_line(ending, place)
+        if kept is not None:
+            return kept
+    return text
+
+
+class _Place:
+    """Describes the text around the cursor. rest: the rest of the line."""
+
+    def __init__(self, prefix: str, suffix: str, rest: str) -> None:
+        self.prefix = prefix
+        self.suffix = suffix
+        self.rest = rest
+        self.line = prefix.rpartition("\n")[2]
+        self._missing: dict[str, int] = {}
+
+    def missing(self, closer: str) -> int:
+        """Return how many closing brackets of a kind are missing after the cursor.
+
+        The line decides, unless its brackets were opened in a line before.
+        """
+        if closer not in self._missing:
+            opened, closed = _unmatched(self.line, closer)[0], _unmatched(self.rest, closer)[1]
+            if not opened:
+                opened = _unmatched(self.prefix, closer)[0]
+                closed = _unmatched(self.suffix, closer)[1]
+            self._missing[closer] = opened - closed
+        return self._missing[closer]
+
+
+def _without_rest_of_line(text: str, place: _Place) -> str | None:
+    """Return the text without its end that is the beginning of the rest of the line."""
+    splits = _splits_a_word(place.prefix, place.suffix)
+    for following in (place.suffix, place.suffix.lstrip(" \t")):
+        line_end = len(place.rest) - (len(place.suffix) - len(following))
+        for length in islice(_overlaps(text, following), _MAX_OVERLAPS):
+            kept, overlap = text[: len(text) - length], following[:length]
+            behind = following[length : length + 1]
+            if (
+                overlap.strip()
+                and not (splits and following is place.suffix)
+                and not _splits_a_word(kept or place.prefix, overlap)
+                and not (length < line_end and _splits_a_word(overlap, behind))
+                and (length <= line_end or behind in ("", "\n"))
+                and not _is_needed(overlap, kept, place)
+            ):
+                return kept
+    return None
+
+
+def _overlaps(text: str, following: str) -> Iterator[int]:
+    """Yield the lengths, longest first, in which the text ends as the following one begins."""
+    longest = min(len(text), len(following), _MAX_OVERLAP)
+    return (length for length in range(longest, 0, -1) if text.endswith(following[:length]))
+
+
+def _splits_a_word(left: str, right: str) -> bool:
+    return re.fullmatch(r"\w\w", left[-1:] + right[:1]) is not None
+
+
+def _is_needed(overlap: str, kept: str, place: _Place) -> bool:
+    """Return whether brackets or quotes of the overlap are needed, although they come again.
+
+    They are if without them some stay open, or if the line has an even number of quotes.
+    """
+    text = kept + overlap
+    for closer, opener in _PAIRS.items():
+        if closer in overlap or opener in overlap:
+            without = place.missing(closer) + _change(kept, opener, closer)
+            if without > max(0, place.missing(closer) + _change(text, opener, closer)):
+                return True
+    line = (place.line + text).rpartition("\n")[2] + place.rest
+    return any(overlap.count(quote) % 2 and not line.count(quote) % 2 for quote in _QUOTES)
+
+
+def _unmatched(text: str, closer: str) -> tuple[int, int]:
+    """Return how many brackets stay open, and how many close one that is not in the text."""
+    opened = closed = 0
+    for found in _BRACKETS.finditer(text):
+        if found[0] == _PAIRS[closer]:
+            opened += 1
+        elif found[0] == closer:
+            if opened:
+                opened -= 1
+            else:
+                closed += 1
+    return opened, closed
+
+
+def _change(text: str, opener: str, closer: str) -> int:
+    """Return how many more brackets the text opens than it closes."""
+    return text.count(opener) - text.count(closer)
+
+
+def _without_lines(text: str, prefix: str, suffix: str) -> str:
+    """Return the text up to the line from which on it repeats the lines after the cursor."""
+    following = [line.rstrip() for line in suffix.split("\n", _MAX_LINES + 1)[1:]]
+    while following and not following[0]:
+        del following[0]
+    before, _, begun = prefix.rpartition("\n")
+    written = (begun + text).split("\n")
+    lines = [line.rstrip() for line in written]
+    while lines and not lines[-1]:
+        del lines[-1]
+    previous = before.rstrip().rpartition("\n")[2]
+    checks = 0
+    for at, line in enumerate(lines[:_MAX_LINES]):
+        if following and line == following[0] and line != previous and (at or not begun.strip()):
+            count = _equal_lines(lines[at:], following)
+            repeated = lines[at : at + count]
+            whole = at + count >= len(lines)
+            words = sum(not _CLOSING_LINE.fullmatch(line) for line in repeated)
+            kept = "\n".join(written[:at])
+            if whole and not words:
+                checks += 1
+                if checks > _MAX_CLOSING:
+                    return text
+                whole = not _is_missing(repeated, before, kept, suffix)
+            if whole or words > 1:
+                return kept[len(begun) :]
+        if line:
+            previous = line
+    return text
+
+
+def _equal_lines(lines: list[str], following: list[str]) -> int:
+    """Return how many lines are equal; of the last one the beginning is enough."""
+    for count, (line, other) in enumerate(zip(lines, following, strict=False)):
+        if line != other:
+            last = count and count == len(lines) - 1
+            return count + 1 if last and line.strip() and other.startswith(line) else count
+    return min(len(lines), len(following))
+
+
+def _is_missing(closing: list[str], before: str, kept: str, suffix: str) -> bool:
+    """Return whether a closing line closes a block that no line after the cursor closes.
+
+    Blocks are told apart by the indentation of their first and last lines.
+    """
+    opened, _ = _unmatched_indents(f"{before}\n{kept}"[-_WINDOW:])
+    _, closed = _unmatched_indents(suffix)
+    return any(opened.count(indent) > closed.count(indent) for indent in map(_indent, closing))
+
+
+def _unmatched_indents(text: str) -> tuple[list[str], list[str]]:
+    """Return the indentation of each line with an unmatched bracket: opening ones, closing ones."""
+    opened: list[tuple[str, str]] = []
+    closed: list[str] = []
+    for line in text.split("\n"):
+        for found in _BRACKETS.finditer(line):
+            if found[0] not in _PAIRS:
+                opened.append((found[0], _indent(line)))
+            elif opened and opened[-1][0] == _PAIRS[found[0]]:
+                opened.pop()
+            elif not opened:
+                closed.append(_indent(line))
+    return [indent for _, indent in opened], closed
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
