@@ -12,7 +12,7 @@ from urllib.parse import unquote
 # Markers before a file's name; the name ends with the line, or with another marker.
 FILE_SEPARATORS = ("<|file_sep|>", "<|file_separator|>", "<file_sep>", "<filename>")
 _REPOSITORY_MARKERS = ("<|repo_name|>", "<repo_name>", "<reponame>")
-_QUOTES = "\"'`"
+_QUOTES = ('"', "'", "`")
 _MAX_NAME = 1024  # characters
 _MAX_LINE = _MAX_NAME + 100
 # Of each marker so many places are examined, counted from the end: a hostile prompt may have
@@ -39,8 +39,11 @@ def is_header(before: str) -> bool:
     line = _last_line(before)
     if line.startswith("###MODE:") or _PATH_COMMENT.fullmatch(line):
         return True
-    places = [line.rfind(separator) for separator in FILE_SEPARATORS]
-    return any(at == 0 or (at > 0 and line[at - 1] not in _QUOTES) for at in places)
+    for separator in FILE_SEPARATORS:
+        text, found, name = line.rpartition(separator)
+        if found and not text.endswith(_QUOTES) and "<" not in name.partition("<gh_stars>")[0]:
+            return True
+    return False
 
 
 def name_in_header(header: str) -> str | None:

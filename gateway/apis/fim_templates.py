@@ -45,6 +45,8 @@ TEMPLATES = (
     # StarCoder, Stable Code, Granite 3, Mellum, Refact, CodeQwen
     FimTemplate("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
     FimTemplate("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),  # SantaCoder
+    FimTemplate("<|fim-prefix|>", "<|fim-suffix|>", "<|fim-middle|>"),  # the same, typed
+    FimTemplate("<FIM_PREFIX>", "<FIM_SUFFIX>", "<FIM_MIDDLE>"),
     FimTemplate("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # DeepSeek Coder
     FimTemplate("<|fim▁begin|>", "<|fim▁hole|>", "<|fim▁end|>"),  # the same, typed
     FimTemplate("<|fim_begin|>", "<|fim_hole|>", "<|fim_end|>"),
@@ -62,6 +64,9 @@ _STARTS = ("<s>", "<bos>", "<｜begin▁of▁sentence｜>", "<|begin_of_text|>",
 _TURN_ENDS = (
     "<|im_start|>assistant",
     "<|im_end|>",
+    "<|start_header_id|>assistant<|end_header_id|>",
+    "<|start_of_role|>assistant<|end_of_role|>",
+    "<|end_of_text|>",
     "<|assistant|>",
     "<|eot_id|>",
     "<|end|>",
@@ -74,7 +79,7 @@ _FRONT = 100  # characters in which the first marker is at the beginning
 # So many places of a marker are compared, at each end and in front: a hostile prompt may have
 # millions.
 _MAX_PLACES = 64
-_MAX_OPENINGS = 32
+_MAX_OPENINGS = 16
 
 
 class _Match(NamedTuple):
@@ -173,6 +178,9 @@ def _match(prompt: str, template: FimTemplate) -> _Match | None:
     elif prefix[:1] == prefix[-1:] == suffix[-1:] == " " and template is TEMPLATES[0]:
         # ProxyAI has blanks at these three places.
         prefix, suffix = prefix[1:-1], suffix[:-1]
+    elif begun[:1] == prefix[:1] == prefix[-1:] == suffix[:1] == suffix[-1:] == "\n":
+        # A template with each marker in a line of its own, and a line end behind the last one.
+        prefix, suffix = prefix[1:-1], suffix[1:-1]
     if prefix and not begun.strip():
         begun = ""  # the line end of a template
     # Text after the last marker is the start of an answer, or the prefix in one more variant

@@ -26,15 +26,16 @@ _MAX_CLOSING = 8  # repeated ends of blocks that are checked
 _END_OF_TEXT = re.compile(r"<[|｜]end[_▁]?of[_▁]?text[|｜]>")
 # Control tokens of the families whose prompts editors write. What follows is no suggestion.
 _TOKENS = re.compile(
-    r"<[|｜](?:fim[_▁](?:prefix|suffix|middle|pad|begin|hole|end)|code_(?:prefix|suffix|middle)"
+    r"<[|｜](?:fim[_▁-](?:prefix|suffix|middle|pad|begin|hole|end)|code_(?:prefix|suffix|middle)"
     r"|(?:repo_name|file_sep|file_separator|cursor|eot_id|eom_id|im_start|im_end|end_of_turn"
+    r"|start_header_id|end_header_id|start_of_role|end_of_role|return|endofmask|pad"
     r"|end|eos|eos_token|user|assistant|system|EOT)"
     r"|(?:begin|end)[_▁]of[_▁](?:sentence|text))[|｜]>"
     r"|</?fim[_-](?:prefix|suffix|middle|pad)>|<(?:file_sep|repo_name)>"
-    r"|<\[(?:fim-(?:prefix|suffix|middle)|end▁of▁sentence)\]>|[ ▁]?<EOT>"
+    r"|<\[(?:fim-(?:prefix|suffix|middle)|(?:begin|end)▁of▁sentence|PAD▁TOKEN)\]>|[ ▁]?<EOT>"
 )
 # These are ordinary text elsewhere, so they are removed only at the end.
-_LAST_TOKENS = ("</s>", "<eos>", "<end_of_turn>")
+_LAST_TOKENS = ("</s>", "<eos>", "<pad>", "<end_of_turn>", "<SUF>", "<MID>")
 _MAX_LAST_TOKENS = 8
 _MAX_TEXT = 100_000  # characters that are searched
 _MAX_TOKENS = 64  # of which the place is checked

@@ -51,6 +51,16 @@ WRITTEN = {
         f"<|fim_prefix|>{P}<|fim_suffix|>{S}<|fim_middle|><|im_end|>\n<|im_start|>assistant\n",
         None,
     ),
+    "qwen, each marker in a line": (
+        f"<|fim_prefix|>\n{P}\n<|fim_suffix|>\n{S}\n<|fim_middle|>\n",
+        None,
+    ),
+    "granite in a chat template": (
+        "<|start_of_role|>user<|end_of_role|>"
+        f"<fim_prefix>{P}<fim_suffix>{S}<fim_middle><|end_of_text|>\n"
+        "<|start_of_role|>assistant<|end_of_role|>",
+        None,
+    ),
     "codegemma, several files": (
         "<|file_separator|>other.py\nx = 1\n<|file_separator|>add.py\n"
         f"<|fim_prefix|>{P}<|fim_suffix|>{S}<|fim_middle|>",
@@ -90,6 +100,8 @@ WRITTEN = {
         "Add.kt",
     ),
     "santacoder": (f"<fim-prefix>{P}<fim-suffix>{S}<fim-middle>", None),
+    "santacoder with bars": (f"<|fim-prefix|>{P}<|fim-suffix|>{S}<|fim-middle|>", None),
+    "capital letters": (f"<FIM_PREFIX>{P}<FIM_SUFFIX>{S}<FIM_MIDDLE>", None),
     "deepseek": (f"<｜fim▁begin｜>{P}<｜fim▁hole｜>{S}<｜fim▁end｜>", None),
     "deepseek, begin of sentence": (
         f"<｜begin▁of▁sentence｜><｜fim▁begin｜>{P}<｜fim▁hole｜>{S}<｜fim▁end｜>",
@@ -371,4 +383,4 @@ HOSTILE = {
 def test_a_prompt_of_a_megabyte_takes_as_many_searches_as_a_small_one(text: str) -> None:
     small, large = (f"<|file_sep|>{text * (size // len(text))}" for size in (100_000, 1_000_000))
     assert searches(large) <= searches(small) + 10
-    assert searches(large) < 30_000
+    assert searches(large) < 20_000
