@@ -90,25 +90,27 @@ def _name(text: str, start: int) -> tuple[str | None, int]:
 
 
 def _after_separator(text: str) -> tuple[str | None, str]:
-    """Return the name and the text of the last file.
-
-    A marker behind a quote is not a separator: the file itself has it in a string.
-    """
-    at, length = -1, 0
-    for separator in FILE_SEPARATORS:
-        place = len(text)
-        for _ in range(_MAX_PLACES):
-            place = text.rfind(separator, 0, place)
-            if place < 0:
-                break
-            if not place or text[place - 1] not in _QUOTES:
-                if place > at:
-                    at, length = place, len(separator)
-                break
-    if at < 0:
-        return None, text
-    name, end = _name(text, at + length)
+    """Return the name and the text of the last file."""
+    places = (_last_separator(text, separator) for separator in FILE_SEPARATORS)
+    name, end = max((place for place in places if place), key=lambda p: p[1], default=(None, -1))
     return name, text[end + 1 :]
+
+
+def _last_separator(text: str, separator: str) -> tuple[str | None, int] | None:
+    """Return the last name after a separator, and where its line ends.
+
+    A marker behind a quote is no separator, nor is an XML element: the file itself has them.
+    """
+    place = len(text)
+    for _ in range(_MAX_PLACES):
+        place = text.rfind(separator, 0, place)
+        if place < 0:
+            break
+        name, end = _name(text, place + len(separator))
+        element = text.find("</", place, min(end, place + _MAX_LINE)) >= 0
+        if not element and not text.endswith(_QUOTES, 0, place):
+            return name, end
+    return None
 
 
 def _after_twinny_header(text: str) -> tuple[str | None, str]:

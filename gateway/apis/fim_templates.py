@@ -57,6 +57,7 @@ TEMPLATES = (
     FimTemplate("[PREFIX]", "[SUFFIX]", "[MIDDLE]", ends_with_prefix=True),  # Codestral
 )
 
+_MIDDLES = tuple(template.middle for template in TEMPLATES)
 _QUOTES = frozenset("\"'`")
 # "▁" is how Code Llama's tokenizer writes a blank.
 _BLANKS = (" ", "▁")
@@ -130,7 +131,11 @@ def _without_turn_end(prompt: str) -> str:
         if mark is None:
             break
         text = stripped.removesuffix(mark)
-    return text if text is prompt else text.rstrip("\n")
+    if text is prompt:
+        return prompt
+    text = text.rstrip()
+    # Otherwise these markers are the end of the user's own text.
+    return text if text.endswith(_MIDDLES) else prompt
 
 
 def _best_match(prompt: str) -> _Match | None:

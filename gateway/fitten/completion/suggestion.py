@@ -19,7 +19,7 @@ from gateway.generation.request import Fill
 _WINDOW = 8000
 _MAX_OVERLAP = 2000
 _MAX_LINES = 200
-_MAX_OVERLAPS = 64  # that are tried
+_MAX_OVERLAPS = 32  # that are tried
 _MAX_CLOSING = 8  # repeated ends of blocks that are checked
 
 # Protocol 6.1: Fitten's own end marker may stand anywhere.
@@ -45,6 +45,8 @@ _PAIRS = {")": "(", "]": "[", "}": "{"}
 _QUOTES = "\"'`"
 _CLOSING_TEXT = re.compile(r"[)\]}\"'`;,\s]*")
 _CLOSING_LINE = re.compile(r"[)\]};,\s]*")
+_CLOSING_WORD = re.compile(r"(?:end\w*|fi|done|esac)[)\]};,.\s]*")
+_CLOSING_TAG = re.compile(r"</([\w:.-]{1,100})>")
 
 
 def parse_suggestion(answer: dict[str, Any], document: GapDocument, file: Fill) -> str:
@@ -251,8 +253,19 @@ def _is_needed(overlap: str, kept: str, place: _Place) -> bool:
             without = place.missing(closer) + _change(kept, opener, closer)
             if without > max(0, place.missing(closer) + _change(text, opener, closer)):
                 return True
+    if _closes_own_element(overlap, kept):
+        return True
     line = (place.line + text).rpartition("\n")[2] + place.rest
     return any(overlap.count(quote) % 2 and not line.count(quote) % 2 for quote in _QUOTES)
+
+
+def _closes_own_element(closing: str, kept: str) -> bool:
+    """Return whether a closing tag belongs to an element that the suggestion opens."""
+    for name in islice(_CLOSING_TAG.findall(closing), _MAX_CLOSING):
+        opened = len(re.findall(rf"<{re.escape(name)}(?![\w:.-])(?![^<>]{{0,200}}/>)", kept))
+        if opened > kept.count(f"</{name}>"):
+            return True
+    return False
 
 
 def _unmatched(text: str, closer: str) -> tuple[int, int]:
@@ -298,6 +311,11 @@ def _without_lines(text: str, prefix: str, suffix: str) -> str:
                 if checks > _MAX_CLOSING:
                     return text
                 whole = not _is_missing(repeated, before, kept, suffix)
+            elif whole:
+                # The first line of the suggestion may begin in the file.
+                whole = not _ends_own_block(
+                    repeated, lines[bool(begun.strip()) : at], kept[len(begun) :]
+                )
             if whole or words > 1:
                 return kept[len(begun) :]
         if line:
@@ -312,6 +330,19 @@ def _equal_lines(lines: list[str], following: list[str]) -> int:
             last = count and count == len(lines) - 1
             return count + 1 if last and line.strip() and other.startswith(line) else count
     return min(len(lines), len(following))
+
+
+def _ends_own_block(repeated: list[str], lines: list[str], kept: str) -> bool:
+    """Return whether the repeated lines end a block or an element that the suggestion begins.
+
+    lines: the whole lines of `kept`, the suggestion before the repeated lines.
+    """
+    if _closes_own_element("\n".join(repeated), kept):
+        return True
+    indents = {_indent(line) for line in lines if line}
+    return any(
+        _CLOSING_WORD.fullmatch(line.strip()) and _indent(line) in indents for line in repeated
+    )
 
 
 def _is_missing(closing: list[str], before: str, kept: str, suffix: str) -> bool:

@@ -118,6 +118,10 @@ WRITTEN = {
         "src/app.ts",
     ),
     "codestral": (f"[SUFFIX]{S}[PREFIX]{P}", None),
+    "codestral, a prefix that ends with a chat template's marker": (
+        f"[SUFFIX]{S}[PREFIX]{P}[/INST]",
+        None,
+    ),
     "codestral, a marker of the gap": (f"[SUFFIX]{S}[PREFIX]{P}[MIDDLE]", None),
     "codestral, prefix first": (f"[PREFIX]{P}[SUFFIX]{S}[MIDDLE]", None),
     "codestral, several files": (
@@ -174,7 +178,8 @@ def test_a_notation_is_known_by_its_markers(prompt: str, filename: str | None) -
     found = parse_fim_prompt(prompt)
     assert found is not None
     fill, markers = found
-    assert (fill.prefix, fill.suffix, fill.filename) == (P, S, filename)
+    prefix = P + "[/INST]" * prompt.endswith("[/INST]")
+    assert (fill.prefix, fill.suffix, fill.filename) == (prefix, S, filename)
     assert len(markers) >= 2
     assert all(marker in prompt for marker in markers)
 
@@ -219,6 +224,7 @@ def test_what_is_no_notation_is_a_plain_prompt(prompt: str) -> None:
         (TWINNY_4 + P, "src/app.ts", P),
         ("// File: helper.ts \nhelp()\n\n" + TWINNY_4 + P, "src/app.ts", P),
         ("+++++ o.py\nx = 1\n\n+++++ src/add.py\n" + P, "src/add.py", P),
+        ("<filename>a.pdf</filename>\n<size>1", None, "<filename>a.pdf</filename>\n<size>1"),
         ("# Language: English (en)\nx = 1\n", None, "# Language: English (en)\nx = 1\n"),
         ("a\n+++++ b\nc", None, "a\n+++++ b\nc"),
     ],
