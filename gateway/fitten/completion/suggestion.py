@@ -214,7 +214,8 @@ class _Place:
 
 def _without_rest_of_line(text: str, place: _Place) -> str | None:
     """Return the text without its end that is the beginning of the rest of the line."""
-    splits = _splits_a_word(place.prefix, place.suffix)
+    if _splits_a_word(place.prefix, place.suffix):
+        return None
     for following in (place.suffix, place.suffix.lstrip(" \t")):
         line_end = len(place.rest) - (len(place.suffix) - len(following))
         for length in islice(_overlaps(text, following), _MAX_OVERLAPS):
@@ -222,7 +223,6 @@ def _without_rest_of_line(text: str, place: _Place) -> str | None:
             behind = following[length : length + 1]
             if (
                 overlap.strip()
-                and not (splits and following is place.suffix)
                 and not _splits_a_word(kept or place.prefix, overlap)
                 and not (length < line_end and _splits_a_word(overlap, behind))
                 and (length <= line_end or behind in ("", "\n"))

@@ -27,6 +27,15 @@ WRITTEN = {
         f"<|fim_prefix|>{P}<|fim_suffix|>{S}<|fim_middle|>",
         "src/add.py",
     ),
+    "qwen, another file has markers": (
+        '<|file_sep|>fim.py\nT = f"<|fim_prefix|>{p}<|fim_suffix|>{s}<|fim_middle|>"\n'
+        f"<|file_sep|>src/add.py\n<|fim_prefix|>{P}<|fim_suffix|>{S}<|fim_middle|>",
+        "src/add.py",
+    ),
+    "starcoder of Cody": (
+        f"<filename>src/add.py<fim_prefix>{P}<fim_suffix>{S}<fim_middle>",
+        "src/add.py",
+    ),
     "qwen, other files are not named": (
         f"<|file_sep|>x = 1\n<|file_sep|><|fim_prefix|>{P}<|fim_suffix|>{S}<|fim_middle|>",
         None,

@@ -117,6 +117,9 @@ REPETITIONS: dict[str, tuple[str, str, str]] = {
     "a quote that begins a string": ('print(|"x")', '"a", ', '"a", '),
     "an apostrophe": ("x = '|'", "it'", "it"),
     "a whole string": ("x = [|]", '"a"', '"a"'),
+    "a string of three quotes": ('"""|"""', 'Text."""', "Text."),
+    "a quote and brackets": ('f(g("|"))', 'a"))', "a"),
+    "a block begins": ("if (|) {", "a) {", "a"),
     "a backtick": ("x = `|`", "${a}`", "${a}"),
     # The rest of the line is code.
     "the rest of a call": ("f(|bar, baz)", "x, bar, baz)", "x, "),
