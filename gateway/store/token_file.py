@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,8 @@ import msgspec
 import structlog
 
 _log = structlog.get_logger("session")
+
+_MAX_SIZE = 16 * 1024 * 1024  # bytes of the file; an account takes a few KB
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,14 @@ class TokenFile:
         return Tokens(entry.user_id, entry.access_token, entry.refresh_token, entry.expires_at)
 
     def save(self, tokens: Tokens) -> None:
-        """Write the tokens of this account. Raises OSError."""
+        """Write the tokens of this account. Raises OSError.
+
+        What stands in the place of the file is replaced only if it is a file: not a device.
+        """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(self._path.parent):
+            if self._path.exists() and not self._path.is_file():
+                raise _not_a_file_error()
             stored = self._read()
             kept = {name: entry for name, entry in stored.items() if name in self._others}
             kept[self._account] = _Entry(
@@ -85,7 +94,7 @@ class TokenFile:
 
     def _read(self) -> dict[str, _Entry]:
         try:
-            return _parse(self._path.read_bytes())
+            return _parse(_read_regular_file(self._path))
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -107,6 +116,25 @@ class TokenFile:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
+
+
+def _read_regular_file(path: Path) -> bytes:
+    """Return the content of a file. Raises OSError, also for what is no file or is too large.
+
+    Opening a FIFO would wait for its other end, for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _not_a_file_error()
+        raw = file.read(_MAX_SIZE + 1)
+    if len(raw) > _MAX_SIZE:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return raw
+
+
+def _not_a_file_error() -> OSError:
+    return OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _parse(raw: bytes) -> dict[str, _Entry]:

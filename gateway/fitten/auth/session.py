@@ -19,6 +19,7 @@ import structlog
 from gateway.config.settings import AccountSettings
 from gateway.errors import AccountRefused, GatewayError, UpstreamError, UpstreamUnauthorized
 from gateway.fitten.auth.reauthenticate import Renewal, session_refused_error
+from gateway.fitten.auth.token_saver import TokenSaver
 from gateway.fitten.client import FittenClient
 from gateway.store.token_file import TokenFile, Tokens
 
@@ -67,7 +68,7 @@ class FittenSession:
         self._on_secret = on_secret
         self._tokens: Tokens | None = None
         self._renewal: asyncio.Task[Tokens] | None = None
-        self._saving = asyncio.Lock()
+        self._saver = TokenSaver(file)
         self._pause: SessionPause | None = None
         self._failures = 0
 
@@ -80,10 +81,11 @@ class FittenSession:
             self._adopt(stored)
 
     async def close(self) -> None:
-        """Cancel a renewal that is in progress."""
+        """Cancel a renewal that is in progress, and stop trying to save tokens."""
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
+        await self._saver.close()
 
     @property
     def ready(self) -> bool:
@@ -190,11 +192,7 @@ class FittenSession:
         self._failures = 0
         self._pause = None
         self._adopt(tokens)
-        async with self._saving:
-            try:
-                await asyncio.to_thread(self._file.save, tokens)
-            except OSError as error:
-                _log.warning("token_file_not_written", reason=error.strerror)
+        await self._saver.save(tokens)
         return tokens
 
     async def _obtain(self, way: Renewal) -> Tokens:

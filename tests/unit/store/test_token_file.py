@@ -185,3 +185,33 @@ def test_the_file_of_one_account_is_still_read(path: Path) -> None:
     assert TokenFile(path, "https://a bob").load() is None
     TokenFile(path, "https://a bob", others=["https://a ada"]).save(TOKENS)
     assert TokenFile(path, "https://a ada").load() == TOKENS
+
+
+@pytest.mark.timeout(60)
+def test_a_fifo_in_its_place_stops_nobody(path: Path) -> None:
+    path.parent.mkdir()
+    os.mkfifo(path)
+    file = TokenFile(path, "a")
+    with structlog.testing.capture_logs() as logged:
+        assert file.load() is None
+        with pytest.raises(OSError, match="not a regular file"):
+            file.save(TOKENS)
+    assert stat.S_ISFIFO(path.stat().st_mode), "it is left as it is"
+    assert [event["event"] for event in logged] == ["token_file_not_read"]
+
+
+def test_a_device_in_its_place_is_not_replaced(path: Path) -> None:
+    path.parent.mkdir()
+    path.symlink_to("/dev/zero")
+    assert TokenFile(path, "a").load() is None
+    with pytest.raises(OSError, match="not a regular file"):
+        TokenFile(path, "a").save(TOKENS)
+
+
+def test_a_huge_file_is_not_read_into_memory(path: Path) -> None:
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        file.truncate(10**11)  # without blocks on the disk
+    with structlog.testing.capture_logs() as logged:
+        assert TokenFile(path, "a").load() is None
+    assert logged[0]["event"] == "token_file_not_read"
