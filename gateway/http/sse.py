@@ -134,8 +134,13 @@ class EventStream:
         response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
         response.headers["Cache-Control"] = "no-cache, no-transform"
         del response.headers["Connection"]  # aiohttp sets it, above all for HTTP/1.0
+        chunked = self._request.version == HttpVersion11
+        if not chunked:
+            # Only the end of the connection ends the stream then, whatever the client asked for
+            # (RFC 9112, 6.3). aiohttp would keep the connection.
+            response.force_close()
         await response.prepare(self._request)
-        self._chunked = self._request.version == HttpVersion11
+        self._chunked = chunked
         return response
 
     async def _send(self, send: Callable[[bytes], Awaitable[None]], frames: bytes) -> None:

@@ -200,15 +200,43 @@ async def test_a_connection_cut_in_the_head_leaves_no_trace(
     assert not [e for e in log_events if e["log_level"] in ("warning", "error")]
 
 
-async def test_an_old_http_client_gets_an_unchunked_answer(
+STREAMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": (CHAT, {"messages": [{"role": "user", "content": "[[say]]"}]}),
+    "chat that fails": (CHAT, {"messages": [{"role": "user", "content": "[[error_middle]]"}]}),
+    "completion": ("/v1/completions", {"prompt": "a = "}),
+    "fim": ("/v1/fim/completions", {"prompt": "a = ", "suffix": ""}),
+    "infill": ("/infill", {"input_prefix": "a = ", "input_suffix": ""}),
+}
+
+
+@pytest.mark.parametrize("connection", [None, "keep-alive", "Keep-Alive, TE", "close"])
+@pytest.mark.parametrize("name", STREAMS)
+async def test_a_stream_of_http_1_0_ends_by_closing_whatever_connection_says(
+    gateway: Gateway, connect: Connect, name: str, connection: str | None
+) -> None:
+    route, members = STREAMS[name]
+    body = json.dumps({"stream": True, **members}).encode()
+    headers = {"Content-Length": str(len(body))} | (
+        {"Connection": connection} if connection else {}
+    )
+    peer = await connect(gateway.url)
+    await peer.send(chat_head(headers, f"POST {route}").replace(b"HTTP/1.1", b"HTTP/1.0", 1) + body)
+    answer = await peer.answer()  # read until the gateway closes
+    assert answer.status == 200
+    assert not {"transfer-encoding", "content-length", "connection"} & answer.headers.keys()
+    assert answer.body.startswith(b"data: ")
+    assert answer.body.endswith(b"\n\n")
+
+
+async def test_a_whole_answer_of_http_1_0_keeps_the_connection_that_asks_for_it(
     gateway: Gateway, connect: Connect
 ) -> None:
     peer = await connect(gateway.url)
-    request = chat_request("[[say]]", stream=True).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
-    await peer.send(request)
-    answer = await peer.answer()
-    assert "transfer-encoding" not in answer.headers
-    assert answer.body.endswith(b"data: [DONE]\n\n")
+    request = chat_head({"Connection": "keep-alive"}, "GET /health")
+    for _ in range(2):
+        await peer.send(request.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        answer = await peer.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "keep-alive")
 
 
 async def test_odd_urls_are_answered_in_json(gateway: Gateway, connect: Connect) -> None:
