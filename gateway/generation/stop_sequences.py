@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import string
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 
 from gateway.generation import token_estimate
 from gateway.generation.pieces import FinishReason, Piece
+from gateway.generation.turn_end import TurnEndFinder
 
-_ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_END_AND_START = operator.itemgetter(0, 1)
+_MOST_UNREAD = 8192  # bytes of text that the finder of turn ends has not read
 
 
 class StopSequenceFilter:
-    """Passes pieces on, up to the first stop string, the first marker or the token limit.
+    """Passes pieces on, up to a stop string, a turn that the model made up, or the token limit.
 
     stop: strings that the client sent; matched exactly.
-    markers: strings of the upstream's own notation, in lower case, each beginning with
-        `<`; matched in any case.
+    markers, opening: strings between turns in the upstream's notation; see `TurnEndFinder`.
     max_tokens: limit of content and reasoning together, as `token_estimate` counts.
 
-    The answer ends at the string that is complete first, as in a model that searches after
-    each token. So the result does not depend on how the text is split into pieces. Only
-    text that may be the beginning of such a string is held back. After `finish_reason` is
-    set, no more pieces are returned.
+    The answer ends at the first place at which one of these is certain, as in a model that
+    searches after each token. So the result does not depend on how the text is split into
+    pieces. Only text that may belong to a stop string or a marker is held back. After
+    `finish_reason` is set, no more pieces are returned.
 
     stop_sequence: the stop string that ended the answer; None for a marker or the limit.
     """
@@ -32,10 +33,15 @@ class StopSequenceFilter:
         *,
         stop: Sequence[str] = (),
         markers: Sequence[str] = (),
+        opening: str = "",
         max_tokens: int | None = None,
     ) -> None:
         self._stop = tuple(stop)
         self._markers = tuple(markers)
+        self._opening = opening
+        self._turn_ends: TurnEndFinder | None = None  # made when it is needed, for few answers
+        self._unread = ""  # text passed on that the finder has not read
+        self._read_at = _MOST_UNREAD  # at so many bytes of content, it reads
         self._unbounded = not stop and max_tokens is None
         self._bytes_left = (
             None if max_tokens is None else max_tokens * token_estimate.BYTES_PER_TOKEN
@@ -57,7 +63,7 @@ class StopSequenceFilter:
         if self._unbounded and not self._held and not self.finish_reason:
             # Only markers could end the answer: one search of the joined text is enough.
             text = "".join([text for _, text in pieces])
-            if "<" not in text:
+            if "<" not in text or not self._markers:
                 self._count(pieces, text)
                 return pieces
         out: list[Piece] = []
@@ -66,7 +72,7 @@ class StopSequenceFilter:
                 break
             if piece[0] == "content":
                 text = piece[1]
-                if self._stop or self._held or "<" in text:
+                if self._stop or self._held or ("<" in text and self._markers):
                     text = self._scan(self._held + text)
                 if text:
                     self._emit(("content", text), out)
@@ -76,13 +82,44 @@ class StopSequenceFilter:
                 self._emit(piece, out)
         return out
 
-    def flush(self) -> list[Piece]:
-        """Return the text still held back, when the answer is over."""
+    def flush(self, *, whole: bool = True) -> list[Piece]:
+        """Return the text still held back, when the answer is over.
+
+        whole: whether nothing is missing. Then a marker at the end is no part of the answer.
+            Otherwise it is text, since nobody knows what would have followed.
+        """
+        return self._release(self._strip_turn_end if whole else str)
+
+    def interrupt(self) -> list[Piece]:
+        """Return the text still held back, when something comes that is not text: a call.
+
+        What comes may belong to a turn that the model made up; then `finish_reason` is set.
+        Text behind it begins a line.
+        """
+        out = self._release(self._cut_turn_end)
+        if self._markers:
+            self._read_turn_ends().start_line()
+        return out
+
+    def _release(self, cut: Callable[[str], str]) -> list[Piece]:
         out: list[Piece] = []
         if self._held and not self.finish_reason:
-            held, self._held = self._held, ""
-            self._emit(("content", held), out)
+            text, self._held = cut(self._held), ""
+            if text:
+                self._emit(("content", text), out)
+            if self._matched:
+                self._end_at_match()
         return out
+
+    def _strip_turn_end(self, text: str) -> str:
+        return self._read_turn_ends().strip_end(text) if self._markers else text
+
+    def _cut_turn_end(self, text: str) -> str:
+        turn_end = self._find_turn_end(text + "-")  # the `-` stands for what comes
+        if turn_end is None or turn_end[1] is None:
+            return text
+        self._matched = True
+        return text[: turn_end[0]]
 
     @property
     def completion_tokens(self) -> int:
@@ -90,29 +127,45 @@ class StopSequenceFilter:
         return token_estimate.estimate(self.content_bytes + self.reasoning_bytes)
 
     def _scan(self, text: str) -> str:
-        """Return the text before a match or a possible beginning of one; hold back the rest."""
-        searches = [(text, needle) for needle in self._stop]
-        if "<" in text:
-            folded = text.translate(_ASCII_LOWER)
-            searches += [(folded, marker) for marker in self._markers]
-        # (end, start, index) of the match completed first
-        first: tuple[int, int, int] | None = None
-        for index, (haystack, needle) in enumerate(searches):
-            start = haystack.find(needle)
+        """Return the text before an end or a possible beginning of one; hold back the rest."""
+        # (end, start, stop string) of what is certain first
+        first: tuple[int, int, str] | None = None
+        for needle in self._stop:
+            start = text.find(needle)
             if start >= 0:
-                match = (start + len(needle), start, index)
-                first = match if first is None else min(first, match)
+                match = (start + len(needle), start, needle)
+                first = match if first is None else min(first, match, key=_END_AND_START)
+        turn_end = self._find_turn_end(text)
+        if turn_end is not None and turn_end[1] is not None:
+            match = (turn_end[1], turn_end[0], "")
+            first = match if first is None else min(first, match, key=_END_AND_START)
         if first is not None:
-            _, start, index = first
+            _, start, needle = first
             self._held = ""
             self._matched = True
-            self.stop_sequence = self._stop[index] if index < len(self._stop) else None
+            self.stop_sequence = needle or None
             return text[:start]
-        keep = len(text)
-        for haystack, needle in searches:
-            keep = min(keep, _possible_start(haystack, needle, len(text)))
+        keep = len(text) if turn_end is None else turn_end[0]
+        for needle in self._stop:
+            keep = min(keep, _possible_start(text, needle, len(text)))
         self._held = text[keep:]
         return text[:keep]
+
+    def _find_turn_end(self, text: str) -> tuple[int, int | None] | None:
+        """Return where a turn that the model made up begins; see `TurnEndFinder.find`."""
+        if not self._markers or not ("<|" in text or text[-1:] == "<"):
+            return None
+        return self._read_turn_ends().find(text)
+
+    def _read_turn_ends(self) -> TurnEndFinder:
+        """Return the finder after it has read all text that was passed on."""
+        if self._turn_ends is None:
+            self._turn_ends = TurnEndFinder(self._markers, self._opening)
+        if self._unread:
+            self._turn_ends.advance(self._unread)
+            self._unread = ""
+        self._read_at = self.content_bytes + _MOST_UNREAD
+        return self._turn_ends
 
     def _end_at_match(self) -> None:
         if self.finish_reason:
@@ -127,7 +180,24 @@ class StopSequenceFilter:
             reasoning_count = token_estimate.size("".join(reasoning))
             self.reasoning_bytes += reasoning_count
             count -= reasoning_count
+            text = "".join([text for kind, text in pieces if kind == "content"])
         self.content_bytes += count
+        # As in `_note_text`, but without a call, since nearly all pieces pass here.
+        if self._markers:
+            unread, self._unread = self._unread, ""
+            unread += text
+            self._unread = unread
+            if self.content_bytes > self._read_at:
+                self._read_turn_ends()
+
+    def _note_text(self, text: str) -> None:
+        """Keep text that was passed on for the finder of turn ends, up to a limit."""
+        if self._markers:
+            unread, self._unread = self._unread, ""
+            unread += text  # in place, since nothing else refers to the string now
+            self._unread = unread
+            if self.content_bytes > self._read_at:
+                self._read_turn_ends()
 
     def _emit(self, piece: Piece, out: list[Piece]) -> None:
         kind, text = piece
@@ -139,10 +209,11 @@ class StopSequenceFilter:
                 self.finish_reason = "length"
                 piece = (kind, text)
             self._bytes_left -= count
-        if kind == "content":
-            self.content_bytes += count
-        else:
+        if kind != "content":
             self.reasoning_bytes += count
+        else:
+            self.content_bytes += count
+            self._note_text(text)
         if text:
             out.append(piece)
 

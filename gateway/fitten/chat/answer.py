@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aiohttp
 import structlog
@@ -143,7 +144,7 @@ class ChatAnswer:
         if error is not None:
             self._ended = True
             self._decoder.error = error
-            return batch + self._stop_filter.flush()
+            return batch + self._stop_filter.flush(whole=False)
         if data:
             batch += self._decode(data)
         if not self._ended and body.at_end():
@@ -183,7 +184,7 @@ class ChatAnswer:
         self._ended = self._stop_filter.finish_reason is not None
         if self._decoder.error is not None and not self._ended:
             self._ended = True
-            batch += self._stop_filter.flush()
+            batch += self._stop_filter.flush(whole=False)
         elif self._ended:
             self._decoder.error = None  # what follows the stop is not part of the answer
         return batch
@@ -192,7 +193,7 @@ class ChatAnswer:
         """Return the last pieces, at the end of the body."""
         whole = self._settings.accept_unproven_end or body.framed
         batch = self._stop_filter.feed(self._decoder.finish(whole=whole))
-        batch += self._stop_filter.flush()
+        batch += self._stop_filter.flush(whole=self._decoder.error is None)
         self._ended = True
         if self._stop_filter.finish_reason is not None:
             self._decoder.error = None
@@ -239,7 +240,11 @@ class ChatAnswer:
 
 def _stop_filter(request: GenerationRequest) -> StopSequenceFilter | ToolStopSequenceFilter:
     """Return the filter that ends the answer; with tools, it also finds the calls."""
-    limits = {"stop": request.stop, "markers": prompt.ROLE_MARKERS}
+    limits: dict[str, Any] = {
+        "stop": request.stop,
+        "markers": prompt.ROLE_MARKERS,
+        "opening": prompt.OPENING,
+    }
     if offered := request.offered:
         return ToolStopSequenceFilter(
             offered,

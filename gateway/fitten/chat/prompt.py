@@ -10,6 +10,8 @@ from gateway.generation.request import Image, Message, RemoteImage, inline
 
 # They open and close turns. In texts of the client, these and similar markers are escaped.
 ROLE_MARKERS = ("<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "<|endoftext|>")
+OPENING = "<|assistant|>"
+"""What each prompt ends with, so that the model writes its own turn."""
 
 _MARKER = re.compile(r"<\|([^\s<>|]{1,64})\|>")
 
@@ -40,7 +42,7 @@ def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX
     system = "\n\n".join(m.text for m in messages if m.role == "system" and m.text)
     blocks = [_block("system", system or default_system)]
     blocks.extend(_turns(m for m in messages if m.role != "system"))
-    blocks.append("<|assistant|>")
+    blocks.append(OPENING)
     prompt = "\n".join(blocks)
     if len(prompt) > limit:
         raise too_long_error(len(prompt), messages, limit)

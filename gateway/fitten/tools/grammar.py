@@ -112,10 +112,9 @@ class CallGrammar:
         calls: list[ParsedCall] = []
         while True:
             yield from source.skip_white_space()
-            character = yield from source.peek()
-            if calls and not character:
+            if calls and (yield from source.at_turn_end()):
                 return calls
-            if calls and character == "`":
+            if calls and (yield from source.peek()) == "`":
                 break
             calls += yield from self.read_block(source, lone=False)
             if len(calls) > MAX_CALLS:
@@ -172,16 +171,17 @@ class CallGrammar:
         return (yield from self._read_items(source, depth + 1))
 
     def _read_items(self, source: TextReader, depth: int) -> Reading[list[ParsedCall]]:
-        """Read calls up to the end of the wrapper, in any notation, or of the text."""
+        """Read calls up to the end of the wrapper, in any notation, or of the turn."""
         if depth > _MAX_NESTING:
             raise NotFoundHere
         calls: list[ParsedCall] = []
         while len(calls) <= MAX_CALLS:
             yield from source.skip_white_space()
-            character = yield from source.peek()
-            if calls and (not character or (yield from self._skip_closing(source, WRAPPERS))):
+            if calls and (yield from source.at_turn_end()):
                 return calls
-            if character == "-":
+            if calls and (yield from self._skip_closing(source, WRAPPERS)):
+                return calls
+            if (yield from source.peek()) == "-":
                 calls += yield from self._read_list(source)
             else:
                 calls += yield from self.read_block(source, bare=False, depth=depth)

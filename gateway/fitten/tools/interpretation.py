@@ -262,7 +262,8 @@ def _members(element: markup.Element) -> dict[str, object]:
         if key in ARGUMENTS:
             markup.add_member(members, key, inner)
         else:
-            has_tags = inner.lstrip()[:1] == "<"
+            start = inner.lstrip()[:2]
+            has_tags = start[:1] == "<" and start != "<|"  # `<|` begins a role marker
             markup.add_member(members, key, inner if has_tags else markup.text_value(inner))
     return members
 

@@ -102,7 +102,7 @@ def read_element(source: TextReader, opened: Tag, last: Collection[str] = ()) ->
     """Read the content of a tag and its closing tag.
 
     last: names of children after which the element is complete. After such a child, or after
-        JSON, the closing tag may be missing at the end of the text.
+        JSON, the closing tag may be missing at the end of the turn.
     Raises NotFoundHere for content other than JSON or elements.
     """
     found = Element(opened)
@@ -113,12 +113,14 @@ def read_element(source: TextReader, opened: Tag, last: Collection[str] = ()) ->
     if character and character in "{[":
         found.json = yield from source.read_json()
         yield from source.skip_white_space()
-        if (yield from source.peek()) and not (yield from skip_closing_tag(source, opened.name)):
+        if (yield from source.at_turn_end()):
+            return found
+        if not (yield from skip_closing_tag(source, opened.name)):
             raise NotFoundHere
         return found
     while not (yield from skip_closing_tag(source, opened.name)):
         complete = found.children and found.children[-1][0].name.lower() in last
-        if complete and not (yield from source.peek()):
+        if complete and (yield from source.at_turn_end()):
             break
         if len(found.children) > MAX_MEMBERS:
             raise NotFoundHere

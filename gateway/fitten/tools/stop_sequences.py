@@ -1,6 +1,6 @@
 """Ends an answer that may have tool calls at a stop sequence, marker or limit. No I/O.
 
-Role markers and `max_tokens` apply to everything that the model writes. `stop` applies only to
+`max_tokens` applies to everything that the model writes. `stop` and role markers apply only to
 the text that the client gets, not to the notation or the arguments of a call.
 """
 
@@ -13,6 +13,7 @@ from gateway.generation import token_estimate
 from gateway.generation.pieces import FinishReason, Piece
 from gateway.generation.request import Tool
 from gateway.generation.stop_sequences import StopSequenceFilter
+from gateway.generation.turn_end import MAX_BLANKS
 
 
 class ToolStopSequenceFilter:
@@ -29,11 +30,14 @@ class ToolStopSequenceFilter:
         parallel: bool,
         stop: Sequence[str],
         markers: Sequence[str],
+        opening: str,
         max_tokens: int | None,
     ) -> None:
-        self._raw_filter = StopSequenceFilter(markers=markers, max_tokens=max_tokens)
+        self._raw_filter = StopSequenceFilter(max_tokens=max_tokens)
         self._parser = ToolParser(tools, parallel=parallel)
-        self._text_filter = StopSequenceFilter(stop=stop)
+        self._text_filter = StopSequenceFilter(stop=stop, markers=markers, opening=opening)
+        # White space behind a call, which is passed on only if text follows; None after text.
+        self._blank: str | None = None
         self._has_calls = False
         self._call_bytes = 0
         self._reported_bytes = 0
@@ -45,21 +49,22 @@ class ToolStopSequenceFilter:
             return []
         out = self._apply_stop(self._parser.feed(self._raw_filter.feed(pieces)))
         if self._raw_filter.finish_reason and not self.finish_reason:
-            out += self.flush()
+            out += self.flush(whole=False)
             self.finish_reason = self.finish_reason or self._final_reason(
                 self._raw_filter.finish_reason
             )
         return out
 
-    def flush(self) -> list[Piece]:
-        """Return what is still held back, at the end of the answer."""
+    def flush(self, *, whole: bool = True) -> list[Piece]:
+        """Return what is still held back, at the end of the answer.
+
+        whole: as for `StopSequenceFilter.flush`.
+        """
         if self.finish_reason:
             return []
-        out = self._apply_stop(self._parser.feed(self._raw_filter.flush()))
+        out = self._apply_stop(self._parser.flush())
         if not self.finish_reason:
-            out += self._apply_stop(self._parser.flush())
-        if not self.finish_reason:
-            out += self._text_filter.flush()
+            out += self._without_blanks(self._text_filter.flush(whole=whole))
         return out
 
     def advanced(self) -> bool:
@@ -101,16 +106,39 @@ class ToolStopSequenceFilter:
         """Return the pieces up to a stop sequence, which must lie within text between calls."""
         out: list[Piece] = []
         for piece in pieces:
-            if piece[0] in ("content", "reasoning"):
-                out += self._text_filter.feed([piece])
-                if self._text_filter.finish_reason:
-                    self.finish_reason = self._final_reason(self._text_filter.finish_reason)
-                    break
-            else:
-                out += self._text_filter.flush()
+            is_text = piece[0] in ("content", "reasoning")
+            if is_text:
+                out += self._without_blanks(self._text_filter.feed([piece]))
+            elif piece[0] == "call":
+                out += self._without_blanks(self._text_filter.interrupt())
+                self._blank = ""
+            if self._text_filter.finish_reason:
+                if self._blank and self._text_filter.stop_sequence:
+                    out.append(("content", self._blank))
+                self.finish_reason = self._final_reason(self._text_filter.finish_reason)
+                break
+            if not is_text:
                 self._has_calls = True
                 self._call_bytes += token_estimate.size(piece[1])
                 out.append(piece)
+        return out
+
+    def _without_blanks(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Return pieces without the white space between a call and a marker.
+
+        The parser passes such white space on, since it takes the marker for text.
+        """
+        if self._blank is None:
+            return list(pieces)
+        out: list[Piece] = []
+        for piece in pieces:
+            if piece[0] == "content" and self._blank is not None:
+                text = self._blank + piece[1]
+                if text.isspace() and len(text) <= MAX_BLANKS:
+                    self._blank = text
+                    continue
+                piece, self._blank = ("content", text), None
+            out.append(piece)
         return out
 
     def _final_reason(self, cut: FinishReason) -> FinishReason:

@@ -86,6 +86,10 @@ class TextReader:
                 return ""
         return self.text[where]
 
+    def at_turn_end(self) -> Reading[bool]:
+        """Return whether the model's turn is over here: at the end, or before a `<|marker|>`."""
+        return not (yield from self.peek()) or (yield from self.follows("<|"))
+
     def skip_white_space(self) -> Reading[None]:
         """Skip white space."""
         while (character := (yield from self.peek())) and character in _BLANK:

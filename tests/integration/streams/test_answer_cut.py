@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -141,9 +143,70 @@ async def test_the_upstream_is_closed_as_soon_as_it_runs_on_past_its_turn(
 async def test_every_marker_of_the_upstreams_notation_ends_an_answer(
     gateway: Gateway, marker: str
 ) -> None:
-    quoted = marker.replace("<", "%3C").replace(">", "%3E")
-    frames = await gateway.stream(f"[[say text=fine%0A{quoted}leak piece=3]]")
-    assert content(frames) == "fine\n"
+    for rest in ("", "%0A", "%0Aleak", "%0D%0A%0D%0Aleak"):
+        said = f"[[say text=fine%0A{quote(marker)}{rest} piece=3]]"
+        frames = await gateway.stream(said)
+        assert (content(frames), reason(frames)) == ("fine\n", "stop"), rest
+        _, answer = await gateway.whole(said)
+        assert answer["choices"][0]["message"]["content"] == "fine\n"
+
+
+QUOTED = {
+    "case 02": "```python\ntokens = ['<|system|>', '<|user|>', '<|end|>']\nprint(tokens)\n```",
+    "a template": "```jinja\n<|user|>\n{{ text }}\n<|end|>\n<|assistant|>\n```\nThat is it.",
+    "a configuration": '{"eos_token": "<|end|>",\n "tokens": ["<|user|>", "<|assistant|>"]}',
+    "a sentence": "A turn ends with <|end|>\nand `<|user|>` begins one.",
+    "a list": "- <|user|>\n- <|end|>\n  <|end|>\n",
+    "a line": "<|end|> ends a turn\nand so on",
+    "CRLF": "```\r\n<|user|>\r\nHi\r\n```\r\n",
+    "another family": "Done.\n<|im_end|>\n<|im_start|>user\nHi",
+}
+
+
+@pytest.mark.parametrize("piece", [1, 4, 1000])
+@pytest.mark.parametrize("name", QUOTED)
+async def test_a_marker_that_an_answer_quotes_is_text(
+    gateway: Gateway, name: str, piece: int
+) -> None:
+    text = QUOTED[name]
+    said = f"[[say text={quote(text, safe='')} piece={piece}]]"
+    for tools in ([], [{"type": "function", "function": {"name": "find"}}]):
+        frames = await gateway.stream(said, tools=tools)
+        assert (content(frames), reason(frames)) == (text, "stop")
+        _, answer = await gateway.whole(said, tools=tools)
+        assert answer["choices"][0]["message"]["content"] == text
+
+
+TEMPLATE = "<|user|>\n{{ text }}\n<|end|>\n<|assistant|>\n"
+
+
+@pytest.mark.parametrize("piece", [1, 5, 1000])
+@pytest.mark.parametrize(
+    "call",
+    [
+        '<invoke name="write"><parameter name="text">{}</parameter></invoke>',
+        "<write><text>{}</text></write>",
+        "<tool_call><name>write</name><arguments><text>{}</text></arguments></tool_call>",
+        '<function_calls>\n<write text="{}"/>\n</function_calls>',
+        '{{"name": "write", "arguments": {{"text": "{}"}}}}',
+    ],
+)
+async def test_an_agent_can_write_a_file_with_markers(
+    gateway: Gateway, call: str, piece: int
+) -> None:
+    text = call.format(f"# A template\n{TEMPLATE}") + "\n<|end|>\n<|user|>\nmore"
+    parameters = {"type": "object", "properties": {"text": {"type": "string"}}}
+    function = {"name": "write", "parameters": parameters}
+    status, answer = await gateway.whole(
+        f"[[say text={quote(text, safe='')} piece={piece}]]",
+        tools=[{"type": "function", "function": function}],
+    )
+    assert status == 200
+    message = answer["choices"][0]["message"]
+    (made,) = message["tool_calls"]
+    assert json.loads(made["function"]["arguments"]) == {"text": f"# A template\n{TEMPLATE}"}
+    assert message["content"] is None
+    assert answer["choices"][0]["finish_reason"] == "tool_calls"
 
 
 async def test_what_only_resembles_a_marker_stays(gateway: Gateway) -> None:

@@ -135,7 +135,10 @@ def line(text: str) -> bytes:
     return json.dumps({"delta": text}).encode() + b"\n"
 
 
-async def play(events: Sequence[str | bool | None], ending: Ending) -> None:
+async def play(
+    events: Sequence[str | bool | None], ending: Ending, expected: str | None = None
+) -> None:
+    """Let pieces arrive and the answer end. expected: the text, if it is not that of all pieces."""
     bench = Bench()
     running = asyncio.create_task(bench.answer.run())
     await asyncio.sleep(0)
@@ -157,7 +160,7 @@ async def play(events: Sequence[str | bool | None], ending: Ending) -> None:
         }[ending]
     )
     (error,) = await asyncio.gather(running, return_exceptions=True)
-    assert bench.sink.text == said
+    assert bench.sink.text == (said if expected is None else expected)
     whole = ending == "end" and said != ""
     assert (error is None) == whole
     assert bench.body.closed
@@ -181,6 +184,22 @@ def test_a_batch_that_was_refused_just_before_the_end_comes_before_the_error(
     ending: Ending,
 ) -> None:
     virtualtime.run(play(["first", None, False, "second"], ending))
+
+
+@pytest.mark.parametrize("ending", ["end", "break", "fail"])
+@pytest.mark.parametrize(
+    ("events", "held"),
+    [
+        (["Hi.\n", "<|end|>"], "<|end|>"),
+        (["Hi.\n", "<|", "end", "|>", "\n", "\n"], "<|end|>\n\n"),
+        (["Hi.\n", None, "<|user|>", None], "<|user|>"),
+        (["Hi.\n", None, False, "<|user|>\n"], "<|user|>\n"),
+    ],
+)
+def test_a_marker_at_the_end_is_dropped_but_comes_before_an_error(
+    events: list[str | bool | None], held: str, ending: Ending
+) -> None:
+    virtualtime.run(play(events, ending, "Hi.\n" if ending == "end" else f"Hi.\n{held}"))
 
 
 def test_no_piece_wakes_the_reader_while_the_sink_takes_them() -> None:
