@@ -125,8 +125,17 @@ async def dribble(turn: ScenarioTurn, *, pace: float = 0.05) -> None:
 
 @scenario
 async def heartbeats(turn: ScenarioTurn, *, pace: float = 0.0) -> None:
-    """Heartbeats before and between the deltas of an ordinary answer."""
-    for text in ("heartbeat", "heartbeat 2", HELLO[0], "heartbeat", *HELLO[1:]):
+    """Heartbeats before and between the deltas of an ordinary answer, without a pause."""
+    heartbeats_between = ("heartbeat", "heartbeat", "heartbeat 3")
+    for text in ("heartbeat", "heartbeat 2", HELLO[0], *heartbeats_between, *HELLO[1:]):
+        await turn.answer.delta(text, pace)
+    await turn.answer.usage()
+
+
+@scenario
+async def heartbeat_word(turn: ScenarioTurn, *, pace: float = 0.0) -> None:
+    """An answer in which the bare word is text: `max_heartbeat_interval`, `heartbeat` in a list."""
+    for text in ("max_", "heartbeat", "_interval", "\n- ", "heartbeat", "\n", "heartbeat"):
         await turn.answer.delta(text, pace)
     await turn.answer.usage()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -72,7 +73,7 @@ class ChatAnswer:
         if images := inline_images(messages):
             self._prompt_bytes -= sum(len(image.data) for image in images)
         generation.outcome.estimate_prompt(calibration.prompt.estimate(self._prompt_bytes))
-        self._decoder = AnswerDecoder()
+        self._decoder = AnswerDecoder(clock=asyncio.get_running_loop().time)
         self._stop_filter = _stop_filter(request)
         self._runaway = RunawayDetector(
             settings.max_answer_bytes, repetition=settings.stop_repetition

@@ -2,13 +2,15 @@
 
 The answer is NDJSON: one JSON object per line, without an end marker (protocol 4.7). The
 comments below number its traps as protocol 10 does. The pieces do not depend on how the bytes
-are split.
+are split. About keep-alives docs/decisions/keep-alives.md is right, not protocol 4.7 and 10.4.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +25,19 @@ from gateway.generation.pieces import Kind, Piece
 
 MAX_LINE = 16 * 1024 * 1024
 
-# Trap 4: a keep-alive is this word, alone or followed by anything but letters.
+# Trap 4: a keep-alive is this word, alone or followed by anything but letters. Alone it may also
+# be text: `heartbeat_interval` often comes as `heartbeat` and `_interval`.
 _HEARTBEAT = re.compile(r"heartbeat[\W\d_]*")
+_WORD = "heartbeat"
+# After so many seconds without a line the word alone is a keep-alive.
+_SILENCE = 1.0
 _PADDING = re.compile("[\0\ufeff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BLANK = b" \t\r\0"
 _BOM = b"\xef\xbb\xbf"
 
-_ESCAPED_PADDING = re.compile(rb"\\u(?:0000|[fF][eE][fF][fF])")
+# Padding, or small letters, which may make the word of a keep-alive.
+_ESCAPED = re.compile(rb"\\u(?:0000|00[67]|[fF][eE][fF][fF])")
 
 
 class _PlainLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -39,11 +46,7 @@ class _PlainLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _PLAIN_LINES = msgspec.json.Decoder(_PlainLine)
 
-_MEMBERS: tuple[tuple[str, Kind], ...] = (
-    ("reasoning_delta", "reasoning"),
-    ("thinking_delta", "reasoning"),
-    ("delta", "content"),
-)
+_REASONING = ("reasoning_delta", "thinking_delta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,12 @@ class AnswerDecoder:
     `feed` decodes what arrived, `finish` ends the answer; both return pieces. Once `error` is
     set, no more pieces come, and the answer is not complete.
 
+    A delta that is only the word `heartbeat` is a keep-alive in three places: before the first
+    text, behind another keep-alive, and after a second without a line. Otherwise it is held back
+    until the next line. If that is a keep-alive, or does not come, the word was one too. Else it
+    is text.
+
+    clock: returns the time in seconds.
     usage: the last token counts that Fitten reported.
     complete: whether Fitten sent counts or a finish reason, which it does at the end only.
     trace: the trace id of Fitten.
@@ -67,8 +76,14 @@ class AnswerDecoder:
     skipped: how many lines were not JSON objects.
     """
 
-    def __init__(self, *, max_line: int = MAX_LINE) -> None:
+    def __init__(
+        self, *, max_line: int = MAX_LINE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._max_line = max_line
+        self._clock = clock
+        self._now = self._line_at = 0.0  # when the last data came, and the line before this one
+        self._word = ""  # the word that may be a keep-alive or text
+        self._after_keep_alive = False
         self._rest: list[bytes] = []
         self._rest_size = 0
         self._seen_json = False
@@ -89,11 +104,14 @@ class AnswerDecoder:
         """
         if self.error is not None:
             return []
-        end = data.rfind(b"\n") + 1
-        if not end:
-            self._keep(data)
-            return []
-        block = data[:end]
+        self._now = self._clock()
+        block, rest = data, b""
+        if data[-1:] != b"\n":
+            end = data.rfind(b"\n") + 1
+            block, rest = data[:end], data[end:]
+            if not end:
+                self._keep(rest)
+                return []
         if self._rest:
             block = b"".join((*self._rest, block))
             self._rest, self._rest_size = [], 0
@@ -106,8 +124,8 @@ class AnswerDecoder:
                 pieces = self._any_pieces(block)
             else:
                 pieces += self._any_pieces(block[last:])
-        if self.error is None and end < len(data):
-            self._keep(data[end:])
+        if rest and self.error is None:
+            self._keep(rest)
         return pieces
 
     def _plain_pieces(self, block: bytes) -> list[Piece] | None:
@@ -116,9 +134,11 @@ class AnswerDecoder:
         Nearly all lines hold only a delta. Decoding them together takes a fifth of the time
         of decoding each; the result is the same (benchmarks/micro.py, tests/unit/fitten).
         """
-        if self._lone_surrogate or len(block) > self._max_line or b"heartbeat" in block:
+        if self._word or self._lone_surrogate or len(block) > self._max_line:
             return None
-        if _BOM in block or (b"\\u" in block and _ESCAPED_PADDING.search(block)):
+        if b"heartbeat" in block:
+            return None
+        if _BOM in block or (b"\\u" in block and _ESCAPED.search(block)):
             return None
         try:
             lines = _PLAIN_LINES.decode_lines(block)
@@ -128,6 +148,7 @@ class AnswerDecoder:
             return None  # blank lines, or an object that spans several lines
         pieces: list[Piece] = [("content", line.delta) for line in lines if line.delta]
         self._seen_json, self._last_invalid = True, False
+        self._line_at, self._after_keep_alive = self._now, False
         if pieces:
             self.has_text = True
         return pieces
@@ -142,7 +163,7 @@ class AnswerDecoder:
         return pieces
 
     def finish(self, *, whole: bool) -> list[Piece]:
-        """End the answer and return its last pieces.
+        """End the answer and return its last pieces; a word that is still held was a keep-alive.
 
         whole: whether HTTP proved that nothing is missing (the last chunk of a chunked body, or
             all of a given length). Trap 10: without that proof, only token counts or a finish
@@ -193,16 +214,29 @@ class AnswerDecoder:
             try:
                 member = _decode_leniently(line)
             except (ValueError, RecursionError):
+                self._note_other_line()
                 self._skip_invalid_line()
                 return
         self._seen_json, self._last_invalid = True, False
         if type(member) is not dict:  # trap 7
+            self._note_other_line()
             self.skipped += 1
             return
-        for name, kind in _MEMBERS:  # trap 8: a line may have several of them
+        delta = member.get("delta")
+        if type(delta) is not str:
+            delta = ""
+        keep_alive = _WORD in delta and _HEARTBEAT.fullmatch(_PADDING.sub("", delta)) is not None
+        if self._word:
+            self._decide_word(keep_alive=keep_alive)
+        if not keep_alive:
+            self._after_keep_alive = False
+        for name in _REASONING:  # trap 8: a line may have several of them
             text = member.get(name)
             if type(text) is str and text:
-                self._add_text(kind, text)
+                self._add_text("reasoning", text)
+        if delta:
+            self._add_text("content", delta)
+        self._line_at = self._now
         if len(member) > 1 or "delta" not in member:
             self._read_other_members(member)
 
@@ -219,18 +253,45 @@ class AnswerDecoder:
                 code="upstream_invalid_response",
             )
 
+    def _decide_word(self, *, keep_alive: bool) -> None:
+        """Decide about a word that is held back. keep_alive: whether another one follows."""
+        if keep_alive:
+            self._after_keep_alive = True
+        elif self._word:
+            self._pieces.append(("content", self._word))
+        self._word = ""
+
+    def _note_other_line(self) -> None:
+        """Note a line without members: a word that is held back before it is text."""
+        self._decide_word(keep_alive=False)
+        self._line_at, self._after_keep_alive = self._now, False
+
     def _add_text(self, kind: Kind, text: str) -> None:
         if "\0" in text or "\ufeff" in text:  # trap 5
             text = _PADDING.sub("", text)
             if not text.strip("\r\n"):
                 return
-        if text.startswith("heartbeat") and kind == "content" and _HEARTBEAT.fullmatch(text):
+        if kind == "content" and text.startswith(_WORD) and _HEARTBEAT.fullmatch(text):
+            if self._may_be_text(text):
+                self._word = text
+            else:
+                self._after_keep_alive = True
             return
         if kind in self._lone_surrogate or not text.isascii():
             text = self._join_surrogates(kind, text)
         if text:
             self._pieces.append((kind, text))
             self.has_text = True
+
+    def _may_be_text(self, text: str) -> bool:
+        """Return whether what looks like a keep-alive may be a word of the answer."""
+        return (
+            text.rstrip() == _WORD
+            and self.has_text
+            and not self._after_keep_alive
+            and self._now - self._line_at < _SILENCE
+            and "content" not in self._lone_surrogate  # text would split a pair
+        )
 
     def _join_surrogates(self, kind: Kind, text: str) -> str:
         """Return the text with surrogate pairs joined; a high one at the end waits for its pair."""

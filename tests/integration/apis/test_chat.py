@@ -68,6 +68,23 @@ async def test_a_stream_is_data_lines_with_line_feeds_only(gateway: Gateway) -> 
     assert all(line.startswith(b"data: ") for line in raw.split(b"\n") if line)
 
 
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("[[heartbeats]]", "Hello, world!\n"),
+        ("[[heartbeat_word]]", "max_heartbeat_interval\n- heartbeat\nheartbeat"),
+        ("[[say text=the%20%20max_heartbeat_interval piece=9]]", "the  max_heartbeat_interval"),
+        ("[[say text=123456789heartbeat piece=9]]", "123456789heartbeat"),
+    ],
+)
+async def test_the_word_heartbeat_is_text_where_an_answer_has_it(
+    gateway: Gateway, said: str, text: str
+) -> None:
+    assert content(await gateway.stream(said)) == text
+    _, answer = await gateway.whole(said)
+    assert answer["choices"][0]["message"]["content"] == text
+
+
 async def test_usage_comes_in_one_last_frame_if_asked_for(gateway: Gateway) -> None:
     frames = await gateway.stream(
         "[[heartbeats]]", model="fitten-code", stream_options={"include_usage": True}

@@ -15,7 +15,28 @@ FIRST, REST = HELLO[:16], HELLO[16:]
 
 # Marker, status, whole body.
 WHOLE = [
-    ("heartbeats", 200, BEAT + '{"delta":"heartbeat 2"}\n' + FIRST + BEAT + REST + USAGE),
+    (
+        "heartbeats",
+        200,
+        BEAT
+        + '{"delta":"heartbeat 2"}\n'
+        + FIRST
+        + 2 * BEAT
+        + '{"delta":"heartbeat 3"}\n'
+        + REST
+        + USAGE,
+    ),
+    (
+        "heartbeat_word",
+        200,
+        '{"delta":"max_"}\n'
+        + BEAT
+        + '{"delta":"_interval"}\n{"delta":"\\n- "}\n'
+        + BEAT
+        + '{"delta":"\\n"}\n'
+        + BEAT
+        + USAGE,
+    ),
     ("heartbeats_only n=2", 200, BEAT * 2),
     (
         "reasoning",

@@ -202,6 +202,35 @@ def test_a_marker_at_the_end_is_dropped_but_comes_before_an_error(
     virtualtime.run(play(events, ending, "Hi.\n" if ending == "end" else f"Hi.\n{held}"))
 
 
+@pytest.mark.parametrize(
+    ("silence", "expected"),
+    [(0.0, "a heartbeat_interval"), (0.9, "a heartbeat_interval"), (1.0, "a _interval")],
+)
+def test_a_second_of_silence_makes_the_bare_word_a_keep_alive(
+    silence: float, expected: str
+) -> None:
+    async def main() -> None:
+        bench = Bench()
+        running = asyncio.create_task(bench.answer.run())
+        await asyncio.sleep(0)
+        bench.body.arrive(line("a "))
+        await asyncio.sleep(silence)
+        bench.body.arrive(line("heartbeat"))
+        await asyncio.sleep(0)
+        assert bench.sink.text == "a "
+        bench.body.arrive(line("_interval"))
+        bench.body.end(None)
+        await running
+        assert bench.sink.text == expected
+
+    virtualtime.run(main())
+
+
+@pytest.mark.parametrize("ending", ["end", "break", "fail"])
+def test_a_word_that_is_held_back_when_the_answer_ends_was_a_keep_alive(ending: Ending) -> None:
+    virtualtime.run(play(["a", "heartbeat"], ending, "a"))
+
+
 def test_no_piece_wakes_the_reader_while_the_sink_takes_them() -> None:
     async def main() -> None:
         bench = Bench()

@@ -144,6 +144,122 @@ def test_a_text_comes_out_as_it_was_however_it_was_encoded(whole: str, data: st.
     assert found["error"] is None
 
 
+def decode_timed(events: Sequence[tuple[float, bytes]], *, whole: bool = True) -> dict[str, Any]:
+    """Decode data that arrive so many seconds after those before."""
+    now = 1000.0
+    decoder = AnswerDecoder(clock=lambda: now)
+    pieces: list[Piece] = []
+    for seconds, data in events:
+        now += seconds
+        pieces += decoder.feed(data)
+    pieces += decoder.finish(whole=whole)
+    text = "".join(text for kind, text in pieces if kind == "content")
+    return {"content": text, "pieces": pieces, "error": decoder.error and decoder.error.code}
+
+
+def beat(text: str = "heartbeat") -> bytes:
+    return lines({"delta": text})
+
+
+@pytest.mark.parametrize(
+    ("events", "content"),
+    [
+        # Before the first text.
+        ([(0, beat()), (0, beat("_interval"))], "_interval"),
+        ([(0, beat()), (0, beat()), (0, beat("a"))], "a"),
+        ([(0, lines({"delta": ""}, {"tracedata": "x"})), (0, beat()), (0, beat("a"))], "a"),
+        # Text: another line follows at once.
+        ([(0, beat("a ")), (0, beat()), (0, beat("_interval"))], "a heartbeat_interval"),
+        ([(0, beat("a ")), (0.9, beat()), (0, beat("_interval"))], "a heartbeat_interval"),
+        ([(0, beat("a ") + beat() + beat("_interval"))], "a heartbeat_interval"),
+        ([(0, beat("a")), (0, beat("heartbeat\n")), (0, beat("b"))], "aheartbeat\nb"),
+        ([(0, beat("a")), (0, beat("heartbeat ")), (0, beat("of"))], "aheartbeat of"),
+        ([(0, beat("a ")), (0, beat()), (9, beat("_interval"))], "a heartbeat_interval"),
+        ([(0, beat("a ")), (0, beat()), (0, lines(USAGE))], "a heartbeat"),
+        ([(0, beat("a ")), (0, beat()), (0, lines({"reasoning_delta": "r"}))], "a heartbeat"),
+        ([(0, beat("a ")), (0, beat()), (0, lines({"tracedata": "x"}))], "a heartbeat"),
+        ([(0, beat("a ")), (0, beat()), (0, lines({"detail": "failed"}))], "a heartbeat"),
+        ([(0, beat("a ")), (0, beat()), (0, b"<html>\n")], "a heartbeat"),
+        ([(0, beat("a ")), (0, beat()), (0, b"17\n")], "a heartbeat"),
+        ([(0, beat("a ")), (0, beat()), (0, b"\n\r\n"), (0, beat("b"))], "a heartbeatb"),
+        ([(0, lines({"reasoning_delta": "r"})), (0, beat()), (0, beat("_x"))], "heartbeat_x"),
+        ([(0, beat("a")), (0, beat("\0heartbeat")), (0, beat("_x"))], "aheartbeat_x"),
+        ([(0, beat("a")), (2, b'{"delta":'), (0, b'"b"}\n' + beat() + beat("c"))], "abheartbeatc"),
+        # A keep-alive: a second of silence was before it.
+        ([(0, beat("a")), (1, beat()), (0, beat("_interval"))], "a_interval"),
+        ([(0, beat("a")), (30, beat()), (0, beat("b"))], "ab"),
+        ([(0, beat("a")), (0.6, b"\n"), (0.6, beat()), (0, beat("b"))], "ab"),
+        ([(0, beat("a")), (0.6, beat("heartbeat 1")), (0.6, beat()), (0, beat("b"))], "ab"),
+        ([(0, beat("a")), (0.6, b'{"delta":"heart'), (0.6, b'beat"}\n'), (0, beat("b"))], "ab"),
+        # A keep-alive: one comes again.
+        ([(0, beat("a")), (0, beat()), (0, beat()), (0, beat("b"))], "ab"),
+        ([(0, beat("a")), (0, beat()), (0, beat()), (0, beat()), (0, beat("b"))], "ab"),
+        ([(0, beat("a")), (0, beat()), (0, beat("heartbeat 2")), (0, beat("b"))], "ab"),
+        ([(0, beat("a")), (2, beat()), (0, beat()), (0, beat("b"))], "ab"),
+        # Behind text the word is held back again.
+        ([(0, beat("a")), (2, beat()), (0, beat("b") + beat() + beat("c"))], "abheartbeatc"),
+        # A keep-alive: the stream ends.
+        ([(0, beat("a")), (0, beat())], "a"),
+        ([(0, lines({"delta": "a"}, USAGE)), (0, beat())], "a"),
+        ([(0, beat("a")), (0, beat().rstrip(b"\n"))], "a"),
+        ([(0, beat("a")), (0, beat()), (0, b"\n")], "a"),
+        # With digits or signs it is a keep-alive in any case.
+        ([(0, beat("a")), (0, beat("heartbeat 3")), (0, beat("b"))], "ab"),
+        ([(0, beat("a")), (0, beat("heartbeat_")), (0, beat("b"))], "ab"),
+        ([(0, beat("a")), (0, beat("heartbeat: 12:01")), (0, beat("b"))], "ab"),
+        # Never: the word with letters, in upper case, with something before it.
+        ([(0, beat("a")), (5, beat("heartbeats")), (0, beat("b"))], "aheartbeatsb"),
+        ([(0, beat("a")), (5, beat("Heartbeat"))], "aHeartbeat"),
+        ([(0, beat("a")), (5, beat(" heartbeat"))], "a heartbeat"),
+    ],
+)  # fmt: skip
+def test_the_bare_word_is_a_keep_alive_or_text(
+    events: list[tuple[float, bytes]], content: str
+) -> None:
+    assert decode_timed(events)["content"] == content
+    single = [
+        (seconds if not at else 0.0, data[at : at + 1])
+        for seconds, data in events
+        for at in range(len(data))
+    ]
+    assert decode_timed(single)["content"] == content
+
+
+def test_a_word_that_was_held_back_comes_before_what_decides_it() -> None:
+    after = lines({"delta": "text", "reasoning_delta": "thought"})
+    found = decode_timed([(0, beat("a ")), (0, beat()), (0, after)])
+    assert found["pieces"] == [
+        ("content", "a "),
+        ("content", "heartbeat"),
+        ("reasoning", "thought"),
+        ("content", "text"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "content", "error"),
+    [
+        (b"", "a ", "upstream_truncated"),
+        (b'{"delta": "b', "a heartbeat", "upstream_truncated"),
+        (b'{"detail": "failed"}\n', "a heartbeat", "upstream_error"),
+    ],
+)
+def test_a_stream_may_break_while_the_word_is_held_back(
+    last: bytes, content: str, error: str
+) -> None:
+    found = decode_timed(
+        [(0, beat("a ")), (0, beat()), *([(0, last)] if last else [])], whole=False
+    )
+    assert (found["content"], found["error"]) == (content, error)
+
+
+def test_the_word_with_escaped_letters_is_the_same() -> None:
+    escaped = b'{"delta":"\\u0068eartbeat"}\n'
+    assert decode_timed([(0, escaped), (0, beat("b"))])["content"] == "b"
+    assert decode_timed([(0, beat("a")), (2, escaped), (0, beat("b"))])["content"] == "ab"
+    assert decode_timed([(0, beat("a")), (0, escaped), (0, beat("b"))])["content"] == "aheartbeatb"
+
+
 NO_ERROR = None
 BROKEN = ["UpstreamError", 502, "upstream_truncated"]
 INVALID = ["UpstreamError", 502, "upstream_invalid_response"]
@@ -204,6 +320,7 @@ FAILED = ["UpstreamError", 502, "upstream_error"]
         # Surrogates.
         (lines({"delta": "a\ud83d"}, {"delta": "\ude00b"}), "a😀b", NO_ERROR),
         (lines({"delta": "\ud83d"}, {"delta": "heartbeat"}, {"delta": "\ude00"}), "😀", NO_ERROR),
+        (lines({"delta": "a\ud83d"}, {"delta": "heartbeat"}, {"delta": "\ude00"}), "a😀", NO_ERROR),
         (lines({"delta": "\ud83d"}, {"reasoning_delta": "r"}, {"delta": "\ude00"}), "😀", None),
         (lines({"delta": "a\ud83d"}, {"delta": "b"}), "a\ufffdb", NO_ERROR),
         (lines({"delta": "\ude00b"}), "\ufffdb", NO_ERROR),
