@@ -101,6 +101,17 @@ class StopSequenceFilter:
             self._read_turn_ends().start_line()
         return out
 
+    def ignore_markers(self) -> list[Piece]:
+        """Take markers for text from here on, where more text follows.
+
+        Return text only if a marker that is held back ends the answer, as that text follows.
+        """
+        text = self._cut_turn_end(self._held)
+        out = self._release(lambda _: text) if self._matched else []
+        self._markers = ()
+        self._unread = ""
+        return out
+
     def _release(self, cut: Callable[[str], str]) -> list[Piece]:
         out: list[Piece] = []
         if self._held and not self.finish_reason:

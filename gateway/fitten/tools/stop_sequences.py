@@ -62,7 +62,13 @@ class ToolStopSequenceFilter:
         """
         if self.finish_reason:
             return []
-        out = self._apply_stop(self._parser.flush())
+        rest = self._parser.flush()
+        out: list[Piece] = []
+        if any(kind == "content" and not text.isspace() for kind, text in rest):
+            # It began like a call and did not end. In doubt its markers are in arguments.
+            out += self._note_end(self._text_filter.ignore_markers())
+        if not self.finish_reason:
+            out += self._apply_stop(rest)
         if not self.finish_reason:
             out += self._without_blanks(self._text_filter.flush(whole=whole))
         return out
@@ -108,19 +114,25 @@ class ToolStopSequenceFilter:
         for piece in pieces:
             is_text = piece[0] in ("content", "reasoning")
             if is_text:
-                out += self._without_blanks(self._text_filter.feed([piece]))
+                out += self._note_end(self._text_filter.feed([piece]))
             elif piece[0] == "call":
-                out += self._without_blanks(self._text_filter.interrupt())
+                out += self._note_end(self._text_filter.interrupt())
                 self._blank = ""
-            if self._text_filter.finish_reason:
-                if self._blank and self._text_filter.stop_sequence:
-                    out.append(("content", self._blank))
-                self.finish_reason = self._final_reason(self._text_filter.finish_reason)
+            if self.finish_reason:
                 break
             if not is_text:
                 self._has_calls = True
                 self._call_bytes += token_estimate.size(piece[1])
                 out.append(piece)
+        return out
+
+    def _note_end(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Return what may be sent of these pieces of text; note whether the answer has ended."""
+        out = self._without_blanks(pieces)
+        if self._text_filter.finish_reason:
+            if self._blank and self._text_filter.stop_sequence:
+                out.append(("content", self._blank))
+            self.finish_reason = self._final_reason(self._text_filter.finish_reason)
         return out
 
     def _without_blanks(self, pieces: Sequence[Piece]) -> list[Piece]:

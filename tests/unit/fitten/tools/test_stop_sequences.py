@@ -174,10 +174,25 @@ ENDINGS: dict[str, tuple[str, list[tuple[str, object]], str]] = {
         [FOUND],
         "tool_calls",
     ),
-    # What only looks like a call is text, and markers count in it.
+    # What began like a call and did not end is text, and so are the markers in it.
     "a call that is cut off": (
         "<find a='x\n<|end|>\n<|user|>\nmore",
-        [("content", "<find a='x\n")],
+        [("content", "<find a='x\n<|end|>\n<|user|>\nmore")],
+        "stop",
+    ),
+    "a call that is cut off, with a template": (
+        "I write it.\n" + PARAMETER.format(QUOTED)[:-30],
+        [("content", "I write it.\n" + PARAMETER.format(QUOTED)[:-30])],
+        "stop",
+    ),
+    "a call that is cut off in a made-up turn": (
+        "a\n<|end|>\n<find a='x",
+        [("content", "a\n")],
+        "stop",
+    ),
+    "a call that is cut off behind a marker in its line": (
+        "a\n<|end|><find a='x",
+        [("content", "a\n<|end|><find a='x")],
         "stop",
     ),
     "a quotation in a call that is cut off": (
@@ -185,9 +200,20 @@ ENDINGS: dict[str, tuple[str, list[tuple[str, object]], str]] = {
         [("content", "<find a='<|end|>")],
         "stop",
     ),
-    "a call of another tool": (
+    "a call of another tool that is cut off": (
         '<invoke name="other"><parameter name="a">\n<|end|>\nx',
-        [("content", '<invoke name="other"><parameter name="a">\n')],
+        [("content", '<invoke name="other"><parameter name="a">\n<|end|>\nx')],
+        "stop",
+    ),
+    # What cannot be a call is text at once, and markers count in it.
+    "a tag that is no call": (
+        "<b>bold</b>\n<|end|>\nmore",
+        [("content", "<b>bold</b>\n")],
+        "stop",
+    ),
+    "a tag that is no call, in the line of a marker": (
+        "<b><|end|></b>\nmore",
+        [("content", "<b><|end|></b>\nmore")],
         "stop",
     ),
     # Text is as without tools.
@@ -238,3 +264,16 @@ def test_a_marker_that_the_limit_leaves_undecided_is_text(
 ) -> None:
     for texts in (["abcd\n<|end|>\nmore text"], list("abcd\n<|end|>\nmore text")):
         assert run(texts, max_tokens=max_tokens)[:2] == (expected, reason)
+
+
+def test_a_call_that_the_limit_cuts_off_is_text_with_its_markers() -> None:
+    answer = PARAMETER.format(QUOTED * 10)
+    for max_tokens in range(10, len(answer) // 4, 7):
+        kept = answer[: 4 * max_tokens]
+        assert run([answer], max_tokens=max_tokens)[:2] == ([("content", kept)], "length")
+        assert run(list(answer), max_tokens=max_tokens)[:2] == ([("content", kept)], "length")
+
+
+def test_a_stop_string_may_begin_before_what_looks_like_a_call() -> None:
+    for texts in (["a ST<find a='x"], list("a ST<find a='x")):
+        assert run(texts, ("ST<find",))[:2] == ([("content", "a ")], "stop")
