@@ -16,6 +16,7 @@ from dataclasses import replace
 from gateway.fitten.prompt_limit import MAX_EXAMINED_CHARS, too_long_error
 from gateway.fitten.tools.interpretation import NO_PARAMETERS
 from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall
+from gateway.generation.surrogates import replace_halves
 
 _OUR_TAGS = re.compile(r"<(?=\s{0,8}/?\s{0,8}tool(?:s|_calls?|_results?)\b)", re.IGNORECASE)
 _IN_JSON = re.compile(r"<(?=[|/]|tool)", re.IGNORECASE)
@@ -131,6 +132,8 @@ def _render_call(call: ToolCall) -> str:
     try:
         arguments = json.loads(call.arguments or "{}")
         body = _json({"name": call.name, "arguments": arguments})
+        if "\\ud" in call.arguments or "\\uD" in call.arguments:
+            body, _ = replace_halves(body)  # an escape may stand for half an emoji
     except (ValueError, RecursionError):
         body = _json({"name": call.name, "arguments": call.arguments})
     return f"<tool_call{_attribute('id', call.id)}>\n{_escape_json(body)}\n</tool_call>"

@@ -179,7 +179,7 @@ BAD_BODIES: dict[str, Any] = {
     "no messages": {PROMPT: PROMPT},
     "twice": '{"messages":[],"messages":[{"role":"user","content":"' + PROMPT + '"}]}',
     "a prompt twice": "{" + 2 * f'{json.dumps(PROMPT)}:{{"a":1,"a":1}},' + '"messages":[]}',
-    "lone surrogate": '{"messages":[{"role":"user","content":"' + PROMPT + '\\ud800"}]}',
+    "half an escape": '{"messages":[{"role":"user","content":"' + PROMPT + '\\ud80"}]}',
     "too deep": '{"messages":' + f'[{{"{CODE}":' * 2000,
     "too long": _asked(PROMPT * 10_000),
 }

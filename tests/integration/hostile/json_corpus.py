@@ -1,4 +1,4 @@
-"""Values that are JSON by RFC 8259, values that are not, and those that it leaves open."""
+"""Values that are JSON by RFC 8259, values that are not, those that it leaves open, and halves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_JSON = [
     *("−1".encode(), b'"', b'"a', b'a"', b'"\\"', b'"\\x41"', b'"\\a"', b'"\\\'"', b'"\\0"'),
     *(b'"\\u"', b'"\\u00"', b'"\\u00g0"', b'"\\U00e9"', b'"\\u 0e9"', b'"\\u{e9}"', b'"\\\n"'),
     *(b'"\n"', b'"\t"', b'"\x00"', b'"\x1f"', b'"\xff"', b'"\xc0\xaf"', b'"\xe9"'),
-    *(b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', b'"\xe2\x82"', b'"\x80"'),
+    *(b'"\xf4\x90\x80\x80"', b'"\x80"'),
     *(b'"\xf8\x88\x80\x80\x80"', b'"a" "b"', b'"a"b', "“a”".encode(), b"[", b"]", b"[1", b"1]"),
     *(b"[1,", b"[1,]", b"[,]", b"[,1]", b"[1,,2]", b"[1 2]", b"[1;2]", b"[1:2]", b"[}", b"[1}"),
     *(b"[[]", b"[]]", b"[1]x", b"[1],", b"[a]", b"['a']", b"[\x00]", b"[...]", b"{", b"}"),
@@ -34,8 +34,14 @@ NOT_JSON = [
     *(b"{]", b'{"a":1]', b'{"a":1', b'{"a"', b'{"a":', b'{"a":1}x', b'{"a":1}#'),
     *(b'{"a":1,,"b":2}', b"{{}}", b'{"a":1,"a":1}', b"\xa01", "\u20281".encode()),
     *("\u00a01".encode(), b"\x0b1", b"\x0c1", b"1\x00", b"<1>", b"[1]\xff", b"\\u0031", b"*"),
-    *(b"{*}", b"=1", b"(1)", b"[" * 5000, b"[1," * 5000, b'{"a":' * 5000, b'"\\ud800"'),
-    *(b'"\\udc00"', b'"\\ud800\\ud800"', b'"\\ud800a"', b'"\\ud800\\n"', b'"\\ud800\\u0041"'),
+    *(b"{*}", b"=1", b"(1)", b"[" * 5000, b"[1," * 5000, b'{"a":' * 5000, b'"\\ud80"'),
+    *(b'"\\ud800\\"', b'"\\ud800\\u"', b'"\\ud800\\u1"', b'"\\ud800\\x41"', b'"\xed\xa0"x'),
+]
+
+# Halves of characters, which are replaced.
+HALVES = [
+    *(b'"\\ud800"', b'"\\udc00"', b'"\\ud800\\ud800"', b'"\\ud800a"', b'"\\ud800\\n"'),
+    *(b'"\\ud800\\u0041"', b'"\xed\xa0\x80"', b'"\xe2\x82"', b'"\xf0\x9f\x98"'),
 ]
 
 EITHER = [

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from tests.conftest import StartGateway
 from tests.integration.conftest import Connect
 from tests.integration.hostile.http_corpus import corpus
-from tests.integration.hostile.json_corpus import EITHER, JSON, NOT_JSON
+from tests.integration.hostile.json_corpus import EITHER, HALVES, JSON, NOT_JSON
 from tests.integration.peer import CHAT, Peer, chat_head
 from tests.support import Gateway, content
 
@@ -105,6 +105,8 @@ async def test_json_is_taken_and_nothing_else_is(gateway: Gateway, connect: Conn
             status, body = await sent(peer, raw)
             assert status == 400, raw
             assert body["error"]["code"] == "invalid_json", (raw, body)
+    for value in HALVES:
+        assert (await sent(peer, with_value(value)))[0] == 200, value
     for value in EITHER:
         assert (await sent(peer, with_value(value)))[0] in (200, 400), value[:40]
     assert (await sent(peer, with_value(b"1")))[0] == 200
