@@ -21,7 +21,18 @@ from gateway.redaction import word
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
-_ENUM = re.compile(r"(Invalid enum value )'(.*)'", re.DOTALL)
+_TYPES = re.compile(r"Expected `([\w |]+)`, got `(\w+)`")
+# The names of JSON's types (RFC 8259) for those of the parser. The parser takes true and false
+# for no number.
+_WANTED = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "an array",
+    "object": "an object",
+}
+_GIVEN = _WANTED | {"int": "a number", "bool": "a boolean", "null": "null"}
 # While a body is parsed, no other request is served. A body within the limit takes less than
 # 0.1 s; without a limit 20 MB of [],[],[] would take two seconds. A conversation that fits
 # into a prompt has fewer quotes and commas, even with those in its texts.
@@ -71,8 +82,7 @@ def convert(value: dict[str, Any], kind: type[_Struct]) -> _Struct:
         match = _FAULT.fullmatch(str(error))
         assert match is not None
         what = match["what"]
-        # msgspec writes members without declared names as [...]; the path ends before them.
-        path = (match["path"] or "").lstrip(".").partition("[...]")[0]
+        path = (match["path"] or "").lstrip(".")
         if missing := _MISSING.fullmatch(what):
             path = f"{path}.{missing[1]}".lstrip(".")
             raise InvalidRequest(
@@ -80,12 +90,23 @@ def convert(value: dict[str, Any], kind: type[_Struct]) -> _Struct:
                 code="missing_required_parameter",
                 param=path,
             ) from None
-        code = "unsupported_value" if what.startswith("Invalid enum") else "invalid_type"
-        if unknown := _ENUM.fullmatch(what):
-            what = f"{unknown[1]}'{word(unknown[2])}'"
         raise InvalidRequest(
-            f"Invalid value for '{path}': {what[:1].lower()}{what[1:300]}.", code=code, param=path
+            f"'{path}' must be {_wanted(what)}.", code="invalid_type", param=path
         ) from None
+
+
+def _wanted(fault: str) -> str:
+    """Return what a value must be and what it is, in the words of JSON."""
+    match = _TYPES.fullmatch(fault)
+    if match is None:
+        return f"different: {fault[:1].lower()}{fault[1:300]}"
+    kinds = match[1].split(" | ")
+    if "int" in kinds and "float" in kinds:
+        kinds.remove("float")  # a whole number may be written as 1.0
+    # null stands for "not given" wherever it is allowed.
+    *others, last = [_WANTED.get(kind, kind) for kind in kinds if kind != "null"]
+    wanted = f"{', '.join(others)} or {last}" if others else last
+    return f"{wanted}, not {_GIVEN.get(match[2], match[2])}"
 
 
 def _reason(raw: bytes, error: Exception) -> str:

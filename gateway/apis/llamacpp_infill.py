@@ -8,14 +8,12 @@ from typing import Any
 import msgspec
 
 from gateway.apis.json_body import convert, parse_object
-from gateway.apis.openai.completions import DEFAULT_MAX_TOKENS
+from gateway.apis.openai.completions import completion_limit
 from gateway.apis.openai.errors import error_frame
-from gateway.apis.openai.parameters import stop_strings
+from gateway.apis.openai.parameters import WholeNumber, stop_strings
 from gateway.errors import GatewayError
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Fill, Generation, GenerationRequest
-
-_MAX_STOP = 64
 
 
 class _InfillBody(msgspec.Struct):
@@ -28,8 +26,8 @@ class _InfillBody(msgspec.Struct):
     input_prefix: str | None = None
     input_suffix: str | None = None
     prompt: str | None = None
-    n_predict: int | None = None
-    stop: list[str] | None = None
+    n_predict: WholeNumber | None = None
+    stop: str | list[str | None] | None = None
     stream: bool | None = None
     model: str | None = None
 
@@ -40,16 +38,13 @@ class LlamaCppInfill:
     def parse(self, body: bytes) -> GenerationRequest:
         """Parse a body. Raises InvalidRequest that names the wrong field."""
         given = convert(parse_object(body), _InfillBody)
-        max_tokens = given.n_predict
-        if max_tokens is None or max_tokens < 0:  # for llama.cpp -1 means no limit
-            max_tokens = DEFAULT_MAX_TOKENS
         prefix = (given.input_prefix or "") + (given.prompt or "")
         return GenerationRequest(
             messages=(),
             fills=(Fill(prefix, given.input_suffix or ""),),
             model=given.model or None,
-            stop=stop_strings(given.stop, most=_MAX_STOP),
-            max_tokens=max_tokens,
+            stop=stop_strings(given.stop),
+            max_tokens=completion_limit(given.n_predict, "n_predict"),
             stream=bool(given.stream),
         )
 

@@ -114,6 +114,7 @@ class GenerationRequest:
     ignored: the names of parameters that have no effect.
     tools: the tools that the model may call, as `tool_choice` says; their names are unique.
     parallel_tool_calls: whether one answer may have several calls.
+    function_call: whether the client knows calls by OpenAI's older name, `function_call`.
     """
 
     messages: tuple[Message, ...]
@@ -129,6 +130,7 @@ class GenerationRequest:
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True
+    function_call: bool = False
 
     @property
     def offered(self) -> tuple[Tool, ...]:

@@ -2,68 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
 from gateway.apis.json_body import convert, parse_object
-from gateway.apis.openai import content_parts, response_format, tool_calls
+from gateway.apis.openai import response_format
 from gateway.apis.openai.chat_response import ChatResponseEncoder
-from gateway.apis.openai.parameters import StreamOptions, ignored_parameters, stop_strings
-from gateway.errors import InvalidRequest
-from gateway.generation.request import (
-    Generation,
-    GenerationRequest,
-    Image,
-    Message,
-    RemoteImage,
+from gateway.apis.openai.messages import ChatMessage, parse_messages
+from gateway.apis.openai.parameters import (
+    StreamOptions,
+    WholeNumber,
+    ignored_parameters,
+    stop_strings,
+    whole_number,
 )
+from gateway.apis.openai.tools import (
+    FunctionDefinition,
+    NamedFunction,
+    ToolChoiceObject,
+    ToolDefinition,
+    parse_functions,
+    parse_tools,
+)
+from gateway.errors import InvalidRequest
+from gateway.generation.request import Generation, GenerationRequest
 from gateway.images.sniff import ImageLimits
-
-_MAX_STOP = 4
-
-
-class _ChatMessage(msgspec.Struct):
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[content_parts.ContentPart] | None = None
-    name: str | None = None
-    tool_call_id: str | None = None
-    tool_calls: list[tool_calls.MessageToolCall] | None = None
-
-
-_Count = Annotated[int, msgspec.Meta(ge=-1)]  # for llama.vscode -1 means no limit
 
 
 class _ChatBody(msgspec.Struct):
-    """Declares the parameters whose types are checked.
+    """Declares the parameters that have an effect. Others may have any type."""
 
-    Those from `frequency_penalty` on have no effect: Fitten has no such parameters.
-    """
-
-    messages: list[_ChatMessage]
+    messages: list[ChatMessage]
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    stop: str | list[str] | None = None
-    max_tokens: _Count | None = None
-    max_completion_tokens: _Count | None = None
-    n: int | None = None
-    user: str | None = None
-    metadata: dict[str, Any] | None = None
+    stop: str | list[str | None] | None = None
+    max_tokens: WholeNumber | None = None
+    max_completion_tokens: WholeNumber | None = None
+    n: WholeNumber | None = None
     response_format: dict[str, Any] | None = None
-    tools: list[tool_calls.ToolDefinition] | None = None
-    tool_choice: str | tool_calls.NamedToolChoice | None = None
+    tools: list[ToolDefinition] | None = None
+    tool_choice: str | ToolChoiceObject | None = None
     parallel_tool_calls: bool | None = None
-
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    logit_bias: dict[str, float] | None = None
-    functions: list[dict[str, Any]] | None = None
+    functions: list[FunctionDefinition] | None = None
+    function_call: str | NamedFunction | None = None
 
 
 _SUPPORTED = frozenset(
@@ -82,6 +65,8 @@ _SUPPORTED = frozenset(
         "tools",
         "tool_choice",
         "parallel_tool_calls",
+        "functions",
+        "function_call",
     )
 )
 
@@ -108,61 +93,35 @@ class ChatCompletions:
                 param="n",
             )
         options = given.stream_options
-        tools = tool_calls.parse_tools(given.tools)
+        tools, choice = parse_tools(given.tools, given.tool_choice)
+        by_function = bool(given.functions) and not tools
+        if by_function:
+            tools, choice = parse_functions(given.functions, given.function_call)
         return GenerationRequest(
-            messages=tuple(
-                _message(m, f"messages[{i}]", self._images) for i, m in enumerate(given.messages)
-            ),
+            messages=parse_messages(given.messages, self._images),
             model=given.model or None,
-            stop=stop_strings(given.stop, most=_MAX_STOP),
+            stop=stop_strings(given.stop),
             max_tokens=_limit(given),
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
             response_format=response_format.parse_response_format(given.response_format),
             ignored=ignored_parameters(data, _SUPPORTED),
             tools=tools,
-            tool_choice=tool_calls.parse_tool_choice(given.tool_choice, tools),
-            parallel_tool_calls=given.parallel_tool_calls is not False,
+            tool_choice=choice,
+            parallel_tool_calls=given.parallel_tool_calls is not False and not by_function,
+            function_call=by_function,
         )
 
     def encoder(self, generation: Generation) -> ChatResponseEncoder:
         return ChatResponseEncoder(generation)
 
 
-def _message(given: _ChatMessage, path: str, limits: ImageLimits) -> Message:
-    role = given.role
-    here = f"{path}.content"
-    images: tuple[Image | RemoteImage, ...] = ()
-    text = given.content
-    if isinstance(text, list):
-        images = content_parts.images(
-            text, here, limits, allowed=role in ("user", "tool", "function")
-        )
-        text = content_parts.text(text, here)
-    if text is None:
-        if role != "assistant":
-            raise InvalidRequest(f"'{here}' must be text.", code="invalid_type", param=here)
-        text = ""
-    if role in ("system", "developer"):
-        return Message("system", text)
-    if role in ("tool", "function"):
-        return Message("tool", text, given.tool_call_id or given.name, images=images)
-    if role == "assistant":
-        return Message(
-            "assistant",
-            text,
-            calls=tool_calls.parse_tool_calls(given.tool_calls, f"{path}.tool_calls"),
-        )
-    return Message("user", text, images=images)
-
-
 def _limit(given: _ChatBody) -> int | None:
-    limits = {
-        "max_completion_tokens": given.max_completion_tokens,
-        "max_tokens": given.max_tokens,
-    }
-    for name, count in limits.items():
-        if count == 0:
-            raise InvalidRequest(f"{name!r} must be at least 1.", code="invalid_type", param=name)
-    count = limits["max_completion_tokens"] or limits["max_tokens"]
-    return count if count is not None and count > 0 else None
+    """Return the limit of tokens; None for no limit, which clients also write as 0 or -1."""
+    older = newer = 0
+    if given.max_tokens is not None:
+        older = whole_number(given.max_tokens, "max_tokens")
+    if given.max_completion_tokens is not None:
+        newer = whole_number(given.max_completion_tokens, "max_completion_tokens")
+    limit = newer if newer > 0 else older
+    return limit if limit > 0 else None

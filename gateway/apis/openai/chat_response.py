@@ -40,7 +40,9 @@ class ChatResponseEncoder:
             "content": opening + b'"content":',
             "reasoning": opening + b'"reasoning_content":',
         }
-        self._calls = tool_calls.ToolCallFrames()
+        by_function = generation.request.function_call
+        frames = tool_calls.FunctionCallFrames if by_function else tool_calls.ToolCallFrames
+        self._calls: tool_calls.CallFrames = frames()
 
     def begin(self) -> bytes:
         return self._opening + b'"role":"assistant","content":""' + self._tail
@@ -62,7 +64,7 @@ class ChatResponseEncoder:
         return b"".join(frames)
 
     def end(self) -> bytes:
-        reason = msgspec.json.encode(self._generation.outcome.finish_reasons[0])
+        reason = msgspec.json.encode(self._finish_reason)
         frames = [
             self._opening,
             b'},"logprobs":null,"finish_reason":',
@@ -90,12 +92,15 @@ class ChatResponseEncoder:
             message["reasoning_content"] = reasoning
         if calls := tool_calls.tool_call_objects(pieces):
             message["content"] = message["content"] or None
-            message["tool_calls"] = calls
+            if self._generation.request.function_call:
+                message["function_call"] = calls[0]["function"]
+            else:
+                message["tool_calls"] = calls
         choice = {
             "index": 0,
             "message": message,
             "logprobs": None,
-            "finish_reason": self._generation.outcome.finish_reasons[0],
+            "finish_reason": self._finish_reason,
         }
         answer = self._head("chat.completion")
         answer |= {
@@ -113,6 +118,13 @@ class ChatResponseEncoder:
             "model": self._generation.model_name,
             "system_fingerprint": None,
         }
+
+    @property
+    def _finish_reason(self) -> str:
+        reason = self._generation.outcome.finish_reasons[0]
+        if reason == "tool_calls" and self._generation.request.function_call:
+            return "function_call"
+        return reason
 
     @property
     def _counted(self) -> Usage:

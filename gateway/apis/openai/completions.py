@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from gateway.apis import fim_templates
 from gateway.apis.json_body import convert, parse_object
 from gateway.apis.openai.errors import error_frame
-from gateway.apis.openai.parameters import StreamOptions, ignored_parameters, stop_strings
+from gateway.apis.openai.parameters import (
+    StreamOptions,
+    WholeNumber,
+    ignored_parameters,
+    stop_strings,
+    whole_number,
+)
 from gateway.apis.openai.usage import usage_object
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation.outcome import Usage
@@ -22,10 +28,6 @@ from gateway.generation.request import Fill, Generation, GenerationRequest
 # Wire rule D4: OpenAI's own default, 16, would cut nearly every completion.
 DEFAULT_MAX_TOKENS = 128
 _MAX_PROMPTS = 16
-# Editors send the markers of all models as stop strings.
-_MAX_STOP = 64
-
-_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _CompletionBody(msgspec.Struct):
@@ -36,12 +38,12 @@ class _CompletionBody(msgspec.Struct):
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    stop: str | list[str] | None = None
-    max_tokens: _Count | None = None
+    stop: str | list[str | None] | None = None
+    max_tokens: WholeNumber | None = None
     echo: bool | None = None
-    n: int | None = None
-    best_of: int | None = None
-    user: str | None = None
+    n: WholeNumber | None = None
+    best_of: WholeNumber | None = None
+    user: Any = None
 
 
 class TextCompletions:
@@ -67,8 +69,8 @@ class TextCompletions:
             fills=tuple(fill for fill, _ in parsed),
             echo=tuple(prompts) if given.echo else (),
             model=given.model or None,
-            stop=(*stop_strings(given.stop, most=_MAX_STOP), *_ends(markers, parsed)),
-            max_tokens=DEFAULT_MAX_TOKENS if given.max_tokens is None else given.max_tokens,
+            stop=(*stop_strings(given.stop), *_ends(markers, parsed)),
+            max_tokens=completion_limit(given.max_tokens, "max_tokens"),
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
             ignored=ignored_parameters(data, frozenset(_CompletionBody.__struct_fields__)),
@@ -76,6 +78,16 @@ class TextCompletions:
 
     def encoder(self, generation: Generation) -> TextCompletionEncoder:
         return TextCompletionEncoder(generation)
+
+
+def completion_limit(given: WholeNumber | None, param: str) -> int:
+    """Return how many tokens a completion may have.
+
+    -1 means no limit at llama.cpp; here a completion without a limit has the default one. With 0
+    nothing is generated: clients open connections so.
+    """
+    limit = -1 if given is None else whole_number(given, param)
+    return DEFAULT_MAX_TOKENS if limit < 0 else limit
 
 
 class TextCompletionEncoder:

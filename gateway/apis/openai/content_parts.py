@@ -1,16 +1,32 @@
-"""Reads the parts of a chat message: text and images."""
+"""Reads the parts of a chat message: texts, images, and calls and results within them.
+
+Clients also send parts of the Responses API and of Anthropic's API. Most of these come from an
+earlier conversation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from gateway.apis.openai.parameters import missing_parameter
+from gateway.apis.openai.tool_calls import arguments_text
 from gateway.errors import InvalidRequest
-from gateway.generation.request import Image, RemoteImage
+from gateway.generation.request import Image, Message, RemoteImage, ToolCall
 from gateway.images.sniff import ImageLimits, image_from_url
 from gateway.redaction import word
+
+_TEXTS = frozenset(("text", "input_text", "output_text"))
+_IMAGES = frozenset(("image_url", "input_image", "image"))
+# Thoughts of earlier answers are no part of the conversation.
+_THOUGHTS = frozenset(("thinking", "redacted_thinking", "reasoning"))
+_ALLOWED = (
+    "text, input_text, output_text, refusal, image_url, input_image, image, thinking, tool_use, "
+    "tool_result"
+)
 
 
 class ImageUrl(msgspec.Struct):
@@ -19,60 +35,114 @@ class ImageUrl(msgspec.Struct):
     url: str
 
 
+class ImageSource(msgspec.Struct):
+    """Declares the `source` of an image, as Anthropic's API has it."""
+
+    data: str | None = None
+    url: str | None = None
+
+
 class ContentPart(msgspec.Struct):
     """Declares an item of `content`; unknown members are ignored."""
 
     type: str
-    text: str | None = None
+    text: str | msgspec.UnsetType | None = msgspec.UNSET
+    refusal: str | None = None
     image_url: ImageUrl | str | None = None
+    source: ImageSource | None = None
+    id: str | None = None
+    name: str | None = None
+    input: Any = None
+    tool_use_id: str | None = None
+    content: str | list[ContentPart | str] | None = None
 
 
-def text(parts: Sequence[ContentPart], path: str) -> str:
-    """Join the texts of a message's parts with line feeds.
+@dataclass(slots=True)
+class ReadParts:
+    """Holds what the parts of a message say.
 
-    path: where the parts are in the request. Raises InvalidRequest for parts that are
-    neither text nor image.
+    texts, images: those of the message itself. calls: what an assistant called in parts.
+    results: messages of tools that stand in parts.
     """
-    texts = []
+
+    texts: list[str] = field(default_factory=list)
+    images: list[Image | RemoteImage] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    results: list[Message] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """Return the texts, joined with line feeds."""
+        return "\n".join(self.texts)
+
+
+def read_parts(
+    parts: Sequence[ContentPart | str], role: str, path: str, limits: ImageLimits
+) -> ReadParts:
+    """Read the parts of a message.
+
+    role: of the message. path: where the parts are in the request. Raises InvalidRequest for
+    parts that cannot be read or that such a message cannot have.
+    """
+    read = ReadParts()
     for index, part in enumerate(parts):
-        if part.type == "image_url":
+        if isinstance(part, str):
+            read.texts.append(part)
             continue
         here = f"{path}[{index}]"
-        if part.type != "text":
+        kind = part.type
+        if kind in _TEXTS:
+            if part.text is msgspec.UNSET:
+                raise missing_parameter(f"{here}.text")
+            read.texts.append(part.text or "")
+        elif kind in _IMAGES:
+            read.images.append(_image(part, role, here, limits))
+        elif kind == "refusal":
+            read.texts.append(part.refusal or "")
+        elif kind == "tool_use" and role == "assistant":
+            read.calls.append(_call(part, here))
+        elif kind == "tool_result" and role in ("user", "tool"):
+            read.results.append(_result(part, here, limits))
+        elif kind not in _THOUGHTS:
             raise InvalidRequest(
-                f"Parts of type '{word(part.type)}' are not supported; send text or images.",
+                f"Parts of type '{word(kind)}' are not supported here; allowed: {_ALLOWED}.",
                 code="unsupported_value",
                 param=f"{here}.type",
             )
-        if part.text is None:
-            raise missing_parameter(f"{here}.text")
-        texts.append(part.text)
-    return "\n".join(texts)
+    return read
 
 
-def images(
-    parts: Sequence[ContentPart], path: str, limits: ImageLimits, *, allowed: bool
-) -> tuple[Image | RemoteImage, ...]:
-    """Return the images of a message's parts.
+def _image(part: ContentPart, role: str, here: str, limits: ImageLimits) -> Image | RemoteImage:
+    if role == "system":
+        raise InvalidRequest(
+            "Images are allowed in messages of users, assistants and tools only.",
+            code="unsupported_value",
+            param=f"{here}.type",
+        )
+    if part.source is not None:
+        source = part.source
+        if source.data is not None:
+            data_url = f"data:;base64,{source.data}"
+            return image_from_url(data_url, limits, f"{here}.source.data")
+        if source.url is None:
+            raise missing_parameter(f"{here}.source.url")
+        return image_from_url(source.url, limits, f"{here}.source.url")
+    if part.image_url is None:
+        raise missing_parameter(f"{here}.image_url")
+    if isinstance(part.image_url, str):
+        return image_from_url(part.image_url, limits, f"{here}.image_url")
+    return image_from_url(part.image_url.url, limits, f"{here}.image_url.url")
 
-    path: where the parts are in the request. allowed: whether such a message may have images.
-    Raises InvalidRequest for an image that is not allowed or cannot be used.
-    """
-    found: list[Image | RemoteImage] = []
-    for index, part in enumerate(parts):
-        if part.type != "image_url":
-            continue
-        here = f"{path}[{index}]"
-        if not allowed:
-            raise InvalidRequest(
-                "Images are allowed in messages of users and tools only.",
-                code="unsupported_value",
-                param=f"{here}.type",
-            )
-        if part.image_url is None:
-            raise missing_parameter(f"{here}.image_url")
-        if isinstance(part.image_url, str):
-            found.append(image_from_url(part.image_url, limits, f"{here}.image_url"))
-        else:
-            found.append(image_from_url(part.image_url.url, limits, f"{here}.image_url.url"))
-    return tuple(found)
+
+def _call(part: ContentPart, here: str) -> ToolCall:
+    if not part.name:
+        raise missing_parameter(f"{here}.name")
+    return ToolCall(part.id or "", part.name, arguments_text(part.input))
+
+
+def _result(part: ContentPart, here: str, limits: ImageLimits) -> Message:
+    content = part.content
+    if isinstance(content, list):
+        read = read_parts(content, "result", f"{here}.content", limits)
+        return Message("tool", read.text, part.tool_use_id, images=tuple(read.images))
+    return Message("tool", content or "", part.tool_use_id)

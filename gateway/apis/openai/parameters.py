@@ -9,32 +9,46 @@ import msgspec
 from gateway.errors import InvalidRequest
 from gateway.redaction import word
 
+# Editors send the markers of all models as stop strings.
+_MAX_STOP = 64
 _MAX_STOP_LENGTH = 1024  # characters
 _MAX_IGNORED_NAMES = 32
+
+# Some languages write every number with a point: 1 arrives as 1.0.
+WholeNumber = int | float
 
 
 class StreamOptions(msgspec.Struct):
     """Declares the `stream_options` of a request."""
 
     include_usage: bool | None = None
-    include_obfuscation: bool | None = None
 
 
-def stop_strings(given: str | list[str] | None, *, most: int) -> tuple[str, ...]:
-    """Read the strings of `stop`, at most `most` of them.
+def stop_strings(given: str | list[str | None] | None) -> tuple[str, ...]:
+    """Read the strings of `stop`, each once; empty ones are left out, since they say nothing.
 
-    Raises InvalidRequest when there are more, or one is empty or too long.
+    Raises InvalidRequest when there are too many, or one is too long.
     """
     if given is None:
         return ()
-    stop = (given,) if isinstance(given, str) else tuple(given)
-    if len(stop) > most or not all(0 < len(s) <= _MAX_STOP_LENGTH for s in stop):
+    texts = [given] if isinstance(given, str) else given
+    stop = tuple(dict.fromkeys([text for text in texts if text]))
+    if len(stop) > _MAX_STOP or [text for text in stop if len(text) > _MAX_STOP_LENGTH]:
         raise InvalidRequest(
-            f"'stop' takes up to {most} strings of 1 to {_MAX_STOP_LENGTH} characters.",
+            f"'stop' takes up to {_MAX_STOP} strings of up to {_MAX_STOP_LENGTH} characters.",
             code="unsupported_value",
             param="stop",
         )
     return stop
+
+
+def whole_number(given: WholeNumber, param: str) -> int:
+    """Return a whole number, which may be written as 1.0. Raises InvalidRequest for a fraction."""
+    if given != (number := int(given)):
+        raise InvalidRequest(
+            f"'{param}' must be a whole number, not a fraction.", code="invalid_type", param=param
+        )
+    return number
 
 
 def ignored_parameters(data: dict[str, Any], supported: frozenset[str]) -> tuple[str, ...]:
@@ -55,3 +69,8 @@ def missing_parameter(param: str) -> InvalidRequest:
     return InvalidRequest(
         f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param
     )
+
+
+def unsupported(param: str, wanted: str) -> InvalidRequest:
+    """Return the error for a value that is not among those that are allowed."""
+    return InvalidRequest(f"'{param}' must be {wanted}.", code="unsupported_value", param=param)

@@ -1,143 +1,93 @@
-"""Parses the tools and tool calls of a chat request, and encodes the calls of an answer."""
+"""Parses the tool calls of a conversation, and encodes the calls of an answer."""
 
 from __future__ import annotations
 
 import json
 import random
-import re
 import string
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import msgspec
 
 from gateway.apis.openai.parameters import missing_parameter
-from gateway.errors import InvalidRequest
 from gateway.generation.pieces import Piece
-from gateway.generation.request import Tool, ToolCall, ToolChoice
-from gateway.redaction import word
+from gateway.generation.request import ToolCall
 
-MAX_TOOLS = 256
-
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _RANDOM = random.SystemRandom()
 _ID_CHARACTERS = string.ascii_letters + string.digits
 
 
-class FunctionDefinition(msgspec.Struct):
-    """Declares a function that the model may call."""
-
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class ToolDefinition(msgspec.Struct):
-    """Declares an item of `tools`."""
-
-    type: str
-    function: FunctionDefinition | None = None
-
-
-class NamedFunction(msgspec.Struct):
-    """Declares the function of a `tool_choice`."""
-
-    name: str
-
-
-class NamedToolChoice(msgspec.Struct):
-    """Declares a `tool_choice` that names a function."""
-
-    type: str
-    function: NamedFunction | None = None
-
-
 class ToolCallFunction(msgspec.Struct):
-    """Declares the function of a call in the history."""
+    """Declares the function of a call in the history; arguments may be JSON or its text."""
 
     name: str
-    arguments: str | dict[str, Any] | None = None
+    arguments: Any = None
+
+
+class CustomCall(msgspec.Struct):
+    """Declares a call in the history of a tool that takes a text."""
+
+    name: str
+    input: str | None = None
 
 
 class MessageToolCall(msgspec.Struct):
     """Declares an item of a message's `tool_calls`."""
 
     function: ToolCallFunction | None = None
+    custom: CustomCall | None = None
     id: str | None = None
-    type: str | None = None
 
 
-def parse_tools(specs: Sequence[ToolDefinition] | None) -> tuple[Tool, ...]:
-    """Parse the tools of a request. Raises InvalidRequest that names the wrong tool."""
-    if not specs:
-        return ()
-    if len(specs) > MAX_TOOLS:
-        raise InvalidRequest(
-            f"'tools' takes up to {MAX_TOOLS} tools, not {len(specs)}.",
-            code="unsupported_value",
-            param="tools",
-        )
-    tools: dict[str, Tool] = {}
-    for index, spec in enumerate(specs):
-        tool = _tool(spec, f"tools[{index}]")
-        if tool.name in tools:
-            raise InvalidRequest(
-                f"Two tools have the name '{word(tool.name)}'.",
-                code="unsupported_value",
-                param=f"tools[{index}].function.name",
-            )
-        tools[tool.name] = tool
-    return tuple(tools.values())
-
-
-def parse_tool_choice(given: str | NamedToolChoice | None, tools: Sequence[Tool]) -> ToolChoice:
-    """Parse the `tool_choice` of a request.
-
-    Raises InvalidRequest when it is unknown or names a tool that is not offered.
-    """
-    if given is None or given == "auto":
-        return ToolChoice()
-    if given == "none":
-        return ToolChoice("none")
-    if given == "required" and tools:
-        return ToolChoice("required")
-    if (
-        isinstance(given, NamedToolChoice)
-        and given.type == "function"
-        and given.function is not None
-    ):
-        name = given.function.name
-        if any(tool.name == name for tool in tools):
-            return ToolChoice("named", name)
-        raise InvalidRequest(
-            f"'tool_choice' names '{word(name)}', which is not among 'tools'.",
-            code="unsupported_value",
-            param="tool_choice.function.name",
-        )
-    raise InvalidRequest(
-        "'tool_choice' must be 'auto', 'none', 'required' or the name of a function. "
-        "The last two need 'tools'.",
-        code="unsupported_value",
-        param="tool_choice",
-    )
-
-
-def parse_tool_calls(calls: Iterable[MessageToolCall] | None, path: str) -> tuple[ToolCall, ...]:
+def parse_tool_calls(calls: Iterable[MessageToolCall] | None, path: str) -> list[ToolCall]:
     """Parse the calls of an assistant's message.
 
     path: where they are in the request. Raises InvalidRequest for a call without a function.
     """
     parsed = []
     for index, call in enumerate(calls or ()):
-        if call.function is None:
-            where = f"{path}[{index}].function"
-            raise missing_parameter(where)
-        arguments = call.function.arguments
-        if isinstance(arguments, dict):
-            arguments = json.dumps(arguments, ensure_ascii=False)
-        parsed.append(ToolCall(call.id or "", call.function.name, arguments or ""))
-    return tuple(parsed)
+        if call.function is not None:
+            arguments = call.function.arguments
+            parsed.append(ToolCall(call.id or "", call.function.name, arguments_text(arguments)))
+        elif call.custom is not None:
+            parsed.append(ToolCall(call.id or "", call.custom.name, call.custom.input or ""))
+        else:
+            raise missing_parameter(f"{path}[{index}].function")
+    return parsed
+
+
+def parse_function_call(call: ToolCallFunction) -> ToolCall:
+    """Parse the `function_call` of an assistant's message.
+
+    It has no id. Its result names the function, so the name links the two.
+    """
+    return ToolCall(call.name, call.name, arguments_text(call.arguments))
+
+
+def arguments_text(arguments: Any) -> str:
+    """Return the arguments of a call as JSON text, as most clients send them."""
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else json.dumps(arguments, ensure_ascii=False)
+
+
+class CallFrames(Protocol):
+    """Encodes the `delta`s of an answer's calls."""
+
+    def delta(self, piece: Piece) -> bytes:
+        """Return the member of a `delta` for a piece of kind "call" or "arguments"."""
+        ...
+
+
+class FunctionCallFrames:
+    """Encodes the `delta`s of a call for clients that sent `functions`."""
+
+    def delta(self, piece: Piece) -> bytes:
+        """Return the member `function_call`."""
+        kind, text = piece
+        call = {"name": text, "arguments": ""} if kind == "call" else {"arguments": text}
+        return b'"function_call":' + msgspec.json.encode(call)
 
 
 class ToolCallFrames:
@@ -147,7 +97,7 @@ class ToolCallFrames:
         self._index = -1
 
     def delta(self, piece: Piece) -> bytes:
-        """Return the member of a `delta` for a piece of kind "call" or "arguments"."""
+        """Return the member `tool_calls`."""
         kind, text = piece
         if kind == "call":
             self._index += 1
@@ -179,22 +129,3 @@ def _tool_call_object(name: str) -> dict[str, Any]:
         "type": "function",
         "function": {"name": name, "arguments": ""},
     }
-
-
-def _tool(spec: ToolDefinition, path: str) -> Tool:
-    if spec.type != "function":
-        raise InvalidRequest(
-            f"Tools of type '{word(spec.type)}' are not supported; offer functions.",
-            code="unsupported_value",
-            param=f"{path}.type",
-        )
-    function = spec.function
-    if function is None:
-        raise missing_parameter(f"{path}.function")
-    if not _NAME.fullmatch(function.name):
-        raise InvalidRequest(
-            f"'{path}.function.name' takes 1 to 128 letters, digits and any of _-.: only.",
-            code="unsupported_value",
-            param=f"{path}.function.name",
-        )
-    return Tool(function.name, function.description or "", function.parameters or {})

@@ -32,11 +32,11 @@ BAD_BODIES: list[tuple[dict[str, Any], str, str | None]] = [
         "messages[0].content[0].type",
         "unsupported_value",
     ),
-    ({"temperature": "hot"}, "temperature", "invalid_type"),
+    ({"stream_options": "all"}, "stream_options", "invalid_type"),
     ({"max_tokens": "many"}, "max_tokens", "invalid_type"),
-    ({"max_tokens": 0}, "max_tokens", None),
+    ({"max_tokens": 0.5}, "max_tokens", "invalid_type"),
     ({"n": 2}, "n", "unsupported_value"),
-    ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "unsupported_value"),
+    ({"stop": [f"s{i}" for i in range(65)]}, "stop", "unsupported_value"),
     ({"stream_options": {"include_usage": "yes"}}, "stream_options.include_usage", "invalid_type"),
 ]
 

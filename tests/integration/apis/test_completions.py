@@ -230,9 +230,9 @@ async def test_a_warm_up_is_answered_without_the_upstream(
         ({"prompt": ["x"] * 17}, "prompt", "unsupported_value"),
         ({"prompt": "x", "n": 2}, "n", "unsupported_value"),
         ({"prompt": "x", "best_of": 3}, "best_of", "unsupported_value"),
-        ({"prompt": "x", "max_tokens": -1}, "max_tokens", "invalid_type"),
+        ({"prompt": "x", "max_tokens": 1.5}, "max_tokens", "invalid_type"),
         ({"prompt": "x", "suffix": 1}, "suffix", "invalid_type"),
-        ({"prompt": "x", "stop": [""]}, "stop", "unsupported_value"),
+        ({"prompt": "x", "stop": [str(i) for i in range(65)]}, "stop", "unsupported_value"),
     ],
 )
 async def test_a_wrong_body_is_refused_by_the_name_of_the_field(

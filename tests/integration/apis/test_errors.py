@@ -145,10 +145,13 @@ def answer_text(content: Any = "x", **parameters: Any) -> dict[str, Any]:
             tool_choice={"type": "function", "function": {"name": word}},
         ),
         lambda word: answer_text(
-            tools=[{"type": "function", "function": {"name": "f", word: 1}, word: 1}] * 2
+            tools=[
+                {"type": "function", "function": {"name": "f", "description": text, word: 1}}
+                for text in ("", word)
+            ]
         ),
         lambda word: answer_text(response_format={"type": word}),
-        lambda word: answer_text(reasoning_effort={word: 1}, temperature={word: word}),
+        lambda word: answer_text(reasoning_effort={word: 1}, max_tokens={word: word}),
         lambda word: answer_text(model=word),
         lambda word: answer_text([{"type": "image_url", "image_url": {"url": word}}]),
         lambda word: (

@@ -106,11 +106,6 @@ HERE = "messages[0].content[0].image_url.url"
             "unsupported_value",
         ),
         (
-            user(image_part(png()), role="assistant"),
-            "messages[0].content[0].type",
-            "unsupported_value",
-        ),
-        (
             {"role": "user", "content": [{"type": "image_url"}]},
             "messages[0].content[0].image_url",
             "missing_required_parameter",

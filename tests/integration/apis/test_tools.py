@@ -310,7 +310,7 @@ async def test_a_call_that_takes_long_to_write_is_no_silence(start_gateway: Star
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         ({"tools": [function("a b")]}, "tools[0].function.name"),
         ({"tools": [function("x" * 129)]}, "tools[0].function.name"),
-        ({"tools": [function("a"), function("a")]}, "tools[1].function.name"),
+        ({"tools": [function("a"), function("a", CITY)]}, "tools[1].function.name"),
         ({"tools": [function(f"t{i}") for i in range(257)]}, "tools"),
         ({"tools": "all"}, "tools"),
         ({"tools": TOOLS, "tool_choice": "sometimes"}, "tool_choice"),

@@ -131,7 +131,7 @@ def _called(**call: Any) -> dict[str, Any]:
     function = {"name": "find", "arguments": json.dumps({"for": ARGUMENT}), **call}
     said = {"id": "call_1", "type": "function", "function": function}
     answer = {"role": "assistant", "content": None, "tool_calls": [said]}
-    return {"messages": [MESSAGE, answer, {"role": "tool", "content": [ARGUMENT]}]}
+    return {"messages": [MESSAGE, answer, {"role": "tool", "content": [5, ARGUMENT]}]}
 
 
 BAD_BODIES: dict[str, Any] = {
@@ -144,7 +144,7 @@ BAD_BODIES: dict[str, Any] = {
     "text as a role": {"messages": [{"role": PROMPT, "content": PROMPT}]},
     "a key as a role": {"messages": [{"role": WRONG_KEY, "content": PROMPT}]},
     "content of an object": _asked({PROMPT: PROMPT}),
-    "a part of text": _asked([PROMPT]),
+    "a part of numbers": _asked([5, PROMPT]),
     "an unknown part": _asked([{"type": PROMPT}]),
     "text for an image": _with_image({"url": PROMPT}),
     "a broken image": _with_image({"url": f"data:image/png;base64,{IMAGE}"}),
@@ -155,7 +155,7 @@ BAD_BODIES: dict[str, Any] = {
     "an image's odd detail": _with_image({"url": IMAGE_URL, "detail": {IMAGE: IMAGE}}),
     "a tool's type": _asked(tools=[{"type": PROMPT}]),
     "a tool's name": _asked(tools=[_tool(name=PROMPT)]),
-    "a tool twice": _asked(tools=[_tool(description=PROMPT)] * 2),
+    "a tool twice": _asked(tools=[_tool(description=PROMPT), _tool()]),
     "a tool's parameters": _asked(tools=[_tool(parameters=ARGUMENT)]),
     "a tool's choice": _asked(tool_choice=PROMPT),
     "a tool's unknown choice": _asked(
@@ -171,10 +171,10 @@ BAD_BODIES: dict[str, Any] = {
     "a format's schema": _asked(
         response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": PROMPT}}
     ),
-    "a number": _asked(temperature=PROMPT),
+    "a number": _asked(max_tokens=PROMPT),
     "a model": _asked(model=PROMPT),
     "a key as a model": _asked(model=WRONG_KEY),
-    "stop": _asked(stop=[PROMPT] * 200),
+    "stop": _asked(stop=[f"{PROMPT} {i}" for i in range(200)]),
     "two choices": _asked(n=2),
     "no messages": {PROMPT: PROMPT},
     "twice": '{"messages":[],"messages":[{"role":"user","content":"' + PROMPT + '"}]}',

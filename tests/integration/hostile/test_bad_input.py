@@ -121,8 +121,6 @@ async def test_a_wrong_type_anywhere_is_named_or_harmless(gateway: Gateway, bad:
             continue
         place, param = named(path), answer["error"]["param"]
         assert param, f"{place} = {bad!r}: no param in {answer}"
-        if path[0] == "logit_bias":  # its members have no declared names
-            param = param.removesuffix("[...]")
         assert param.startswith(place) or place.startswith(param), f"{place} = {bad!r}: {answer}"
     assert await works(gateway)
 
@@ -139,7 +137,7 @@ async def test_a_wrong_type_anywhere_is_named_or_harmless(gateway: Gateway, bad:
         (("messages", 0, "content"), None, "messages[0].content"),
         (("messages", 0, "content"), 5, "messages[0].content"),
         (("messages", 0, "content"), {}, "messages[0].content"),
-        (("messages", 1, "content", 0), "x", "messages[1].content[0]"),
+        (("messages", 1, "content", 0), 5, "messages[1].content[0]"),
         (("messages", 1, "content", 0, "type"), "input_audio", "messages[1].content[0].type"),
         (("messages", 1, "content", 0, "text"), 5, "messages[1].content[0].text"),
         (("model",), 5, "model"),
@@ -148,11 +146,11 @@ async def test_a_wrong_type_anywhere_is_named_or_harmless(gateway: Gateway, bad:
         (("stream_options", "include_usage"), 1, "stream_options.include_usage"),
         (("stop",), 5, "stop"),
         (("stop", 0), 5, "stop[0]"),
-        (("max_tokens",), 0, "max_tokens"),
+        (("max_tokens",), 1.5, "max_tokens"),
         (("max_tokens",), "9", "max_tokens"),
-        (("max_completion_tokens",), -5, "max_completion_tokens"),
+        (("max_completion_tokens",), True, "max_completion_tokens"),
         (("n",), 2, "n"),
-        (("temperature",), "hot", "temperature"),
+        (("n",), 1.5, "n"),
     ],
 )
 async def test_a_wrong_value_is_refused_with_its_path(
@@ -161,14 +159,6 @@ async def test_a_wrong_value_is_refused_with_its_path(
     status, answer = await send(gateway, json.dumps(replaced(path, bad)).encode())
     assert status == 400
     assert answer["error"]["param"] == param
-
-
-async def test_a_wrong_value_under_a_free_name_is_refused_with_a_real_path(
-    gateway: Gateway,
-) -> None:
-    body = json.dumps(replaced(("logit_bias", "1"), "x")).encode()
-    _, answer = await send(gateway, body)
-    assert answer["error"]["param"] in ("logit_bias", "logit_bias.1")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,228 @@
+"""Parses the tools of a chat request and the choice among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.apis.openai.parameters import missing_parameter, unsupported
+from gateway.errors import InvalidRequest
+from gateway.generation.request import Tool, ToolChoice
+from gateway.redaction import word
+
+MAX_TOOLS = 256
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_REQUIRED = ("required", "any")  # "any" is the word of Anthropic's and Mistral's APIs
+
+
+class FunctionDefinition(msgspec.Struct):
+    """Declares a function that the model may call."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class ToolDefinition(msgspec.Struct):
+    """Declares an item of `tools`.
+
+    Some clients send the function's members in the tool itself, as the Responses API and
+    Anthropic's API have them; `input_schema` is Anthropic's name of `parameters`.
+    """
+
+    type: str | None = None
+    function: FunctionDefinition | None = None
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    input_schema: dict[str, Any] | None = None
+
+
+class NamedFunction(msgspec.Struct):
+    """Declares the function of a `tool_choice`."""
+
+    name: str
+
+
+class AllowedTool(msgspec.Struct):
+    """Declares an item of the tools that a `tool_choice` allows."""
+
+    function: NamedFunction | None = None
+    name: str | None = None
+
+
+class AllowedTools(msgspec.Struct):
+    """Declares the `allowed_tools` of a `tool_choice`."""
+
+    mode: str | None = None
+    tools: list[AllowedTool] | None = None
+
+
+class ToolChoiceObject(msgspec.Struct):
+    """Declares a `tool_choice` that is an object: a mode, a name, or allowed tools.
+
+    As with tools, members may stand in the object itself.
+    """
+
+    type: str | None = None
+    function: NamedFunction | None = None
+    name: str | None = None
+    allowed_tools: AllowedTools | None = None
+    mode: str | None = None
+    tools: list[AllowedTool] | None = None
+
+
+def parse_tools(
+    given: Sequence[ToolDefinition] | None, choice: str | ToolChoiceObject | None
+) -> tuple[tuple[Tool, ...], ToolChoice]:
+    """Parse `tools` and `tool_choice`, which may leave some of the tools out.
+
+    Raises InvalidRequest that names the wrong tool or choice.
+    """
+    tools: tuple[Tool, ...] = ()
+    if given:
+        _check_count("tools", len(given))
+        tools = _unique("tools", [_tool(tool, f"tools[{i}]") for i, tool in enumerate(given)])
+    if choice is None:
+        return tools, ToolChoice()
+    return _choose(choice, tools)
+
+
+def parse_functions(
+    given: Sequence[FunctionDefinition] | None, choice: str | NamedFunction | None
+) -> tuple[tuple[Tool, ...], ToolChoice]:
+    """Parse `functions` and `function_call`, OpenAI's older names of tools and their choice.
+
+    Raises InvalidRequest that names the wrong function or choice.
+    """
+    functions = given or ()
+    _check_count("functions", len(functions))
+    found = [_function(one, f"functions[{i}]") for i, one in enumerate(functions)]
+    tools = _unique("functions", found)
+    if choice is None or choice == "auto":
+        return tools, ToolChoice()
+    if choice == "none":
+        return tools, ToolChoice("none")
+    if isinstance(choice, NamedFunction):
+        return tools, _named(choice.name, tools, "function_call.name", "functions")
+    raise unsupported("function_call", "'auto', 'none' or an object with the name of a function")
+
+
+def _check_count(param: str, count: int) -> None:
+    if count > MAX_TOOLS:
+        raise InvalidRequest(
+            f"'{param}' takes up to {MAX_TOOLS} tools, not {count}.",
+            code="unsupported_value",
+            param=param,
+        )
+
+
+def _unique(param: str, tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    """Return the tools, each once. Two different ones of one name are refused."""
+    found: dict[str, Tool] = {}
+    for index, tool in enumerate(tools):
+        if not _is_equal(found.setdefault(tool.name, tool), tool):
+            member = ".function" if param == "tools" else ""
+            raise InvalidRequest(
+                f"Two different tools have the name '{word(tool.name)}'.",
+                code="unsupported_value",
+                param=f"{param}[{index}]{member}.name",
+            )
+    return tuple(found.values())
+
+
+def _is_equal(one: Tool, other: Tool) -> bool:
+    try:
+        return one == other
+    except RecursionError:  # of schemas that are nested very deeply
+        return False
+
+
+def _choose(
+    given: str | ToolChoiceObject, tools: tuple[Tool, ...]
+) -> tuple[tuple[Tool, ...], ToolChoice]:
+    """Return the tools that a choice leaves, and the choice."""
+    if isinstance(given, str):
+        mode = given
+    else:
+        if given.type == "allowed_tools":
+            return _allowed(given, tools)
+        named = given.function or given
+        if given.type in ("function", "tool", None) and named.name:
+            where = "tool_choice.function.name" if given.function else "tool_choice.name"
+            return tools, _named(named.name, tools, where, "tools")
+        mode = given.type or ""
+    if mode == "auto":
+        return tools, ToolChoice()
+    if mode == "none":
+        return tools, ToolChoice("none")
+    if mode in _REQUIRED and tools:
+        return tools, ToolChoice("required")
+    raise InvalidRequest(
+        "'tool_choice' must be 'auto', 'none', 'required', the name of a function or "
+        "'allowed_tools'. The last three need 'tools'.",
+        code="unsupported_value",
+        param="tool_choice",
+    )
+
+
+def _named(name: str, tools: Sequence[Tool], param: str, among: str) -> ToolChoice:
+    if any(tool.name == name for tool in tools):
+        return ToolChoice("named", name)
+    raise InvalidRequest(
+        f"'{param.partition('.')[0]}' names '{word(name)}', which is not among '{among}'.",
+        code="unsupported_value",
+        param=param,
+    )
+
+
+def _allowed(
+    given: ToolChoiceObject, tools: tuple[Tool, ...]
+) -> tuple[tuple[Tool, ...], ToolChoice]:
+    """Return the tools that are allowed. The others stay in the history only."""
+    nested = given.allowed_tools is not None
+    allowed = given.allowed_tools or AllowedTools(given.mode, given.tools)
+    here = "tool_choice.allowed_tools" if nested else "tool_choice"
+    mode = allowed.mode or "auto"
+    if mode != "auto" and mode not in _REQUIRED:
+        raise unsupported(f"{here}.mode", "'auto' or 'required'")
+    names = set()
+    for index, tool in enumerate(allowed.tools or ()):
+        name = tool.function.name if tool.function else tool.name
+        where = f"{here}.tools[{index}]"
+        if name is None:
+            raise missing_parameter(f"{where}.function.name")
+        names.add(_named(name, tools, where, "tools").name)
+    left = tuple(tool for tool in tools if tool.name in names)
+    if not left:
+        return tools, ToolChoice("none")
+    return left, ToolChoice("auto" if mode == "auto" else "required")
+
+
+def _tool(spec: ToolDefinition, path: str) -> Tool:
+    if spec.input_schema is None and spec.type not in ("function", None):
+        raise InvalidRequest(
+            f"Tools of type '{word(spec.type or '')}' are not supported; offer functions.",
+            code="unsupported_value",
+            param=f"{path}.type",
+        )
+    if spec.function is not None:
+        return _function(spec.function, f"{path}.function")
+    if spec.name is None:
+        raise missing_parameter(f"{path}.function")
+    parameters = spec.input_schema if spec.parameters is None else spec.parameters
+    return _function(FunctionDefinition(spec.name, spec.description, parameters), path)
+
+
+def _function(function: FunctionDefinition, path: str) -> Tool:
+    if not _NAME.fullmatch(function.name):
+        raise InvalidRequest(
+            f"'{path}.name' takes 1 to 128 letters, digits and any of _-.: only.",
+            code="unsupported_value",
+            param=f"{path}.name",
+        )
+    return Tool(function.name, function.description or "", function.parameters or {})
