@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp import connector, http_exceptions, http_parser, web, web_app
+from yarl import URL
 
 
 class Internal(NamedTuple):
@@ -58,7 +59,7 @@ INTERNALS = (
         "send headers in one write with the first frames",
     ),
     Internal(web_app, "_cached_build_middleware", "free applications that a reload replaced"),
-    Internal(http_parser, "RawRequestMessage", "build a request without its Expect header"),
+    Internal(http_parser, "RawRequestMessage", "build a request with other headers or another URL"),
     Internal(http_exceptions, "HttpProcessingError", "recognise HTTP that is not well-formed"),
     Internal(connector, "Connection", "describe a connection that a connector lends"),
 )
@@ -145,6 +146,11 @@ def set_body(request: web.BaseRequest, body: bytes) -> None:
 def with_headers(message: Any, headers: Mapping[str, str]) -> Any:
     """Return the message of a request, as a factory of requests gets it, with other headers."""
     return message._replace(headers=headers)
+
+
+def with_url(message: Any, url: URL) -> Any:
+    """Return the message of a request, as a factory of requests gets it, with another URL."""
+    return message._replace(url=url)
 
 
 def forget_middleware_chains() -> None:

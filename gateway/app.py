@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
+from gateway.apis.absent_dialects import AnthropicErrors, OllamaErrors
 from gateway.apis.base import Endpoint
 from gateway.apis.llamacpp_infill import LlamaCppInfill
 from gateway.apis.mistral_fim import MistralFim
@@ -79,7 +80,9 @@ def build_app(
     by_label = build_middlewares(config)
     middlewares = list(by_label.values())
     app = web.Application(client_max_size=config.server.max_body_bytes)
-    routes = DialectRoutes(app, default=OPENAI)
+    routes = DialectRoutes(
+        app, default=OPENAI, absent={"anthropic": AnthropicErrors(), "ollama": OllamaErrors()}
+    )
     error_handler = ErrorHandler(
         routes.dialect_of, in_flight, frozenset({probes.health, probes.ready})
     )

@@ -16,7 +16,7 @@ from gateway.errors import BodyTooLarge, GatewayError, InternalError, InvalidReq
 from gateway.generation.outcome import Outcome
 from gateway.http.error_response import from_http_exception, render_error
 from gateway.http.in_flight import InFlightRequests
-from gateway.http.request_body import EXPECT
+from gateway.http.request_body import EXPECT, OTHER_CODING
 from gateway.middleware import OUTCOME, RESPONSE_HEADERS, Handler
 
 _log = structlog.get_logger("error_handler")
@@ -47,6 +47,8 @@ class ErrorHandler:
         request[RESPONSE_HEADERS] = CIMultiDict()
         request[OUTCOME] = Outcome()
         try:
+            if OTHER_CODING in request:
+                self._refuse_coding()
             if EXPECT in request:
                 self._check_expectation(request)
             if request.match_info.handler in self._probes:
@@ -72,6 +74,11 @@ class ErrorHandler:
             request.transport.write(rendered.as_bytes())
             request.transport.close()
         raise ConnectionResetError("the version of HTTP is not supported")
+
+    def _refuse_coding(self) -> NoReturn:
+        error = InvalidRequest("The only supported Transfer-Encoding is chunked.")
+        error.status = 501
+        raise error
 
     def _check_expectation(self, request: web.Request) -> None:
         """Refuse unknown expectations and bodies that are too large.

@@ -21,6 +21,7 @@ from gateway.errors import (
     MethodNotAllowed,
     NotFound,
 )
+from gateway.http.absent_routes import WHAT_THERE_IS, absent_family
 from gateway.redaction import shown_method, shown_path
 
 # Official SDKs sleep as long as Retry-After says, some without a limit. For a longer wait
@@ -87,7 +88,9 @@ def from_http_exception(request: web.Request, error: web.HTTPException) -> Gatew
             allowed=allowed,
         )
     if error.status == 404:
-        return NotFound(f"Invalid URL ({shown_method(request.method)} {shown_path(request.path)})")
+        url = f"Invalid URL ({shown_method(request.method)} {shown_path(request.path)})"
+        absent = absent_family(request.path) is not None
+        return NotFound(f"{url}: {WHAT_THERE_IS}" if absent else url)
     if error.status == 413:
         return BodyTooLarge("The body is over the limit.")
     refused: GatewayError = InvalidRequest(f"The request was refused: {error.reason}.")

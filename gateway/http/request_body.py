@@ -124,6 +124,7 @@ def _check_kind(kind: str) -> None:
 
 
 EXPECT = web.RequestKey("expectation", str)
+OTHER_CODING = web.RequestKey("other_coding", str)
 
 _RequestFactory = Callable[..., web.BaseRequest]
 
@@ -140,6 +141,15 @@ def make_request_without_expect(make: _RequestFactory, message: Any, *rest: Any)
     request = make(with_headers(message, CIMultiDictProxy(headers)), *rest)
     request[EXPECT] = expectation
     return request
+
+
+def other_coding(message: Any) -> str | None:
+    """Return the Transfer-Encoding of a chunked message if it is more than `chunked`.
+
+    aiohttp would pass on the compressed body as if it were plain (RFC 9112, 6.1).
+    """
+    coding: str = message.headers.get("Transfer-Encoding", "")
+    return None if coding.strip().lower() == "chunked" else coding
 
 
 async def send_continue(request: web.Request) -> None:

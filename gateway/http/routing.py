@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 from aiohttp import web
 
+from gateway.aiohttp_internals import with_url
 from gateway.apis.base import Dialect
+from gateway.http.absent_routes import Family, absent_family
 from gateway.middleware import Handler
 
 # Clients append a path to their base URL. Some base URLs lack /v1, some clients add it again.
 API_BASES = ("/v1", "", "/v1/v1")
+_SLASHES = re.compile("/{2,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +34,18 @@ class DialectRoutes:
     """Adds the routes of all dialects to an application and tells the dialect of a request.
 
     default: the dialect of requests that reach no route.
+    absent: the dialects that have no route here; their errors are rendered all the same.
     """
 
-    def __init__(self, app: web.Application, default: Dialect) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        default: Dialect,
+        absent: Mapping[Family, Dialect] = MappingProxyType({}),
+    ) -> None:
         self._app = app
         self._default = default
+        self._absent = absent
         self._dialects: dict[web.AbstractResource, Dialect] = {}
 
     def add(
@@ -65,7 +77,17 @@ class DialectRoutes:
         for resource, dialect in self._dialects.items():
             if _matches(resource, request.path):
                 return dialect
-        return self._default
+        family = absent_family(request.path)
+        return self._default if family is None else self._absent.get(family, self._default)
+
+
+def with_single_slashes(message: Any) -> Any:
+    """Return the message of a request with one slash in place of several in its path.
+
+    Clients append a path to a base URL that ends with a slash.
+    """
+    path = _SLASHES.sub("/", message.url.raw_path)
+    return with_url(message, message.url.with_path(path, encoded=True, keep_query=True))
 
 
 def _matches(resource: web.AbstractResource, path: str) -> bool:

@@ -22,7 +22,8 @@ from gateway.aiohttp_internals import forget_middleware_chains
 from gateway.errors import GatewayError
 from gateway.http.error_response import ErrorResponse
 from gateway.http.in_flight import InFlightRequests
-from gateway.http.request_body import make_request_without_expect
+from gateway.http.request_body import OTHER_CODING, make_request_without_expect, other_coding
+from gateway.http.routing import with_single_slashes
 from gateway.server.connection import Connection, ConnectionContext, HttpServer
 from gateway.server.connection_limit import descriptor_limit
 from gateway.server.listeners import BACKLOG, ListenerLimits, set_user_timeout
@@ -220,11 +221,15 @@ class Entrypoint(web.ServerRunner):
     def _make_request(self, message: Any, *rest: Any) -> web.BaseRequest:
         running_app = self._current
         assert running_app is not None
+        if "//" in message.path:
+            message = with_single_slashes(message)
         if "Expect" in message.headers:
             request = make_request_without_expect(running_app.make_request, message, *rest)
         else:
             request = running_app.make_request(message, *rest)
         request[_RUNNING_APP] = running_app
+        if message.chunked and (coding := other_coding(message)):
+            request[OTHER_CODING] = coding
         return request
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

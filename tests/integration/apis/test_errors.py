@@ -338,3 +338,27 @@ async def test_an_error_is_json_whatever_is_accepted(gateway: Gateway) -> None:
     headers = {**JSON, "Accept": "text/html"}
     _, error = await refused(gateway, "POST", CHAT, headers, b"{")
     assert error["code"] == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    "coding", ["gzip, chunked", "deflate,chunked", "x-other, chunked", "gzip;q=1, chunked"]
+)
+async def test_a_coding_other_than_chunked_is_not_implemented(
+    peer: Peer, emulator: Emulator, coding: str
+) -> None:
+    """The body would be read as it came, compressed (RFC 9112, 6.1)."""
+    head = chat_head({**JSON, "Transfer-Encoding": coding})
+    await peer.send(head + chunked(gzip.compress(GOOD)))
+    answer = await peer.answer()
+    assert answer.status == 501
+    assert answer.error["message"] == "The only supported Transfer-Encoding is chunked."
+    assert answer.headers["x-should-retry"] == "false"
+    assert not emulator.calls_to(UPSTREAM_CHAT)
+
+
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", " chunked "])
+async def test_a_chunked_body_is_taken_however_the_coding_is_written(
+    peer: Peer, coding: str
+) -> None:
+    await peer.send(chat_head({**JSON, "Transfer-Encoding": coding}) + chunked(GOOD))
+    assert (await peer.answer()).status == 200

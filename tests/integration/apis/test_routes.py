@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import aiohttp
 import pytest
 
 from emulator import Emulator
-from tests.integration.peer import chat_body, eventually
+from tests.integration.peer import Peer, chat_body, chat_head, eventually
 from tests.support import Gateway
 
 HEADERS = {"Content-Type": "application/json"}
@@ -55,12 +56,127 @@ async def test_models_are_listed_under_every_spelling_of_the_base_url(
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/v1/v1/models", "/v2/models", "//v1/models", "/v1/models//", "/v1", "/", "/v1/"]
+    "path", ["/v1/v1/v1/models", "/v2/models", "//v2//models", "/v1", "/", "/v1/", "//", "/v1//"]
 )
 async def test_other_urls_are_not_found(gateway: Gateway, path: str) -> None:
     async with gateway.http.get(gateway.url + path) as response:
         assert response.status == 404
         assert (await response.json())["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1//chat/completions",
+        "//v1/chat/completions",
+        "/v1/chat//completions",
+        "/v1/chat/completions//",
+        "///v1///v1//chat////completions///?api-version=1&url=https://x//y",
+        "//chat/completions",
+        "http://gateway//v1/chat/completions",
+        "http://gateway/v1//chat/completions?a=//",
+    ],
+)
+async def test_several_slashes_in_a_path_are_one(peer: Peer, target: str) -> None:
+    body = chat_body("[[say]]")
+    length = {**HEADERS, "Content-Length": str(len(body))}
+    await peer.send(chat_head(length, f"POST {target}") + body)
+    answer = await peer.answer()
+    assert (answer.status, json.loads(answer.body)["object"]) == (200, "chat.completion")
+
+
+@pytest.mark.parametrize("path", ["//v1/models", "/v1//models", "/v1/models//", "//health"])
+async def test_several_slashes_are_one_in_every_path_and_method(
+    gateway: Gateway, path: str
+) -> None:
+    for method, status in (("GET", 200), ("HEAD", 200), ("OPTIONS", 204), ("PUT", 405)):
+        async with gateway.http.request(method, gateway.url + path) as response:
+            assert response.status == status
+
+
+async def test_slashes_of_a_query_stay(peer: Peer, emulator: Emulator) -> None:
+    await peer.send(chat_head({}, "GET /v1/models/a%2F%2Fb?x=//"))
+    answer = await peer.answer()
+    assert answer.status == 404
+    assert "a//b" in answer.error["message"]
+
+
+ABSENT = [
+    ("POST", "/embeddings"),
+    ("POST", "/audio/transcriptions"),
+    ("POST", "/audio/speech"),
+    ("GET", "/files"),
+    ("POST", "/files"),
+    ("GET", "/files/file-abc/content"),
+    ("DELETE", "/files/file-abc"),
+    ("POST", "/images/generations"),
+    ("POST", "/moderations"),
+    ("POST", "/responses"),
+    ("GET", "/responses/resp_1"),
+    ("POST", "/batches"),
+    ("POST", "/fine_tuning/jobs"),
+    ("POST", "/assistants"),
+    ("POST", "/rerank"),
+    ("GET", "/chat/completions/chatcmpl-1"),
+    ("POST", "/engines/davinci/completions"),
+    ("GET", "/dashboard/billing/usage"),
+    ("GET", "/realtime"),
+]
+
+
+@PREFIXES
+@pytest.mark.parametrize("end", ["", "/", "?a=b"])
+async def test_a_route_of_openai_that_is_absent_says_what_there_is(
+    gateway: Gateway, prefix: str, end: str
+) -> None:
+    for method, path in ABSENT:
+        async with gateway.http.request(method, f"{gateway.url}{prefix}{path}{end}") as response:
+            error = (await response.json())["error"]
+            assert (response.status, error["type"]) == (404, "invalid_request_error"), path
+            assert (error["code"], error["param"]) == (None, None)
+            assert error["message"].startswith(f"Invalid URL ({method} {prefix}{path}")
+            assert error["message"].count(". ") == 0
+            assert response.headers["x-should-retry"] == "false"
+            for route, _ in ROUTES:
+                there = route in error["message"]
+                assert there == (route in SAID), route
+
+
+SAID = ("/v1/chat/completions", "/v1/completions", "/v1/fim/completions", "/infill", "/v1/models")
+
+
+@PREFIXES
+@pytest.mark.parametrize("path", ["/messages", "/messages/count_tokens", "/messages?beta=true"])
+async def test_a_route_of_anthropic_is_absent_in_its_dialect(
+    gateway: Gateway, prefix: str, path: str
+) -> None:
+    url = f"{gateway.url}{prefix}{path}"
+    async with gateway.http.post(url, json={"model": "claude", "messages": []}) as response:
+        answer = await response.json()
+        assert response.status == 404
+        assert (answer["type"], answer["error"]["type"]) == ("error", "not_found_error")
+        assert "only /v1/chat/completions" in answer["error"]["message"]
+        assert response.headers["request-id"] == response.headers["x-request-id"]
+        assert "openai-version" not in response.headers
+    async with aiohttp.ClientSession() as http, http.post(url, json={}) as response:
+        answer = await response.json()
+        assert (response.status, answer["error"]["type"]) == (401, "authentication_error")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/api/chat"), ("POST", "/api/generate"), ("GET", "/api/tags"), ("POST", "/api/show"),
+     ("GET", "/api/version"), ("POST", "/api/embed"), ("POST", "//api//chat/")],
+)  # fmt: skip
+async def test_a_route_of_ollama_is_absent_in_its_dialect(
+    gateway: Gateway, method: str, path: str
+) -> None:
+    async with gateway.http.request(method, gateway.url + path) as response:
+        answer = await response.json()
+        assert response.status == 404
+        assert set(answer) == {"error"}
+        assert "only /v1/chat/completions" in answer["error"]
+        assert "openai-version" not in response.headers
 
 
 @EACH_ROUTE

@@ -45,7 +45,7 @@ def fault_in(raw: bytes) -> str | None:
     if len(got) > 2:
         return "more answers than requests"
     for status, body in got:
-        if status >= 500 and status != 505:
+        if status >= 500 and status not in (501, 505):
             return "a fault of the server's"
         if status >= 400 and set(body["error"]) != {"message", "type", "param", "code"}:
             return "not the shape of an error"

@@ -1,0 +1,37 @@
+"""Lists the routes of other services that this one lacks, to tell their clients what it has."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Family = Literal["openai", "anthropic", "ollama"]
+
+# The first part of each path below a base URL; what follows it does not matter.
+_OPENAI = (
+    "assistants|audio|batches|chat|classify|containers|conversations|dashboard|detokenize|edits|"
+    "embeddings?|engines|evals|files|fine-tunes|fine_tuning|images|moderations|ocr|organization|"
+    "projects|props|realtime|rerank|reranking|responses|score|slots|threads|tokenize|uploads|"
+    "vector_stores|videos"
+)
+_ANTHROPIC = "complete|messages|organizations"
+_OLLAMA = "blobs|chat|copy|create|delete|embed|embeddings|generate|ps|pull|push|show|tags|version"
+_ABSENT = re.compile(
+    rf"(?:/v1){{0,2}}/(?:(?P<openai>{_OPENAI})|(?P<anthropic>{_ANTHROPIC})"
+    rf"|api/(?P<ollama>{_OLLAMA}))(?:/.*)?",
+    re.DOTALL,
+)
+
+WHAT_THERE_IS = (
+    "this gateway has only /v1/chat/completions, /v1/completions, /v1/fim/completions, /infill "
+    "and /v1/models."
+)
+"""Ends the sentence about an absent route."""
+
+
+def absent_family(path: str) -> Family | None:
+    """Return whose route a path is, of those that other services have and this one lacks."""
+    match = _ABSENT.fullmatch(path)
+    if match is None:
+        return None
+    return "anthropic" if match["anthropic"] else "ollama" if match["ollama"] else "openai"
