@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from gateway.fitten.conversation import begun_answer, leading_system_messages
 from gateway.fitten.prompt_limit import MAX_CHARS, MAX_EXAMINED_CHARS, too_long_error
 from gateway.generation.request import Image, Message, RemoteImage, inline
 
@@ -28,8 +29,9 @@ def escape_role_markers(text: str) -> str:
 def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX_CHARS) -> str:
     """Return the prompt: a system block, a block for each turn, the start of the answer.
 
-    The texts of all system messages stand in the first block, separated by blank lines. If
-    there are none, it holds `default_system`. Tool results become user turns.
+    The system messages before all others stand in the first block, separated by blank lines. If
+    they have no text, it holds `default_system`. Tool results become user turns. If an assistant
+    has the last word, its turn stays open: the answer continues it.
 
     messages: their remote images must have been fetched before.
     limit: characters. Raises InvalidRequest (`context_length_exceeded`) for a longer prompt.
@@ -39,23 +41,32 @@ def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX
         size += len(message.text)
     if size > MAX_EXAMINED_CHARS:
         raise too_long_error(size, messages, limit)
-    system = "\n\n".join(m.text for m in messages if m.role == "system" and m.text)
+    count = leading_system_messages(messages)
+    system = "\n\n".join([m.text for m in messages[:count] if m.text])
     blocks = [_block("system", system or default_system)]
-    blocks.extend(_turns(m for m in messages if m.role != "system"))
-    blocks.append(OPENING)
+    turns = messages[count:]
+    begun = begun_answer(turns)
+    for message in turns if begun is None else turns[:-1]:
+        if message.role == "tool":
+            text = f"Tool result ({message.call_id or 'unnamed'}):\n{message.text}"
+            blocks.append(_block("user", text, message.images))
+        elif message.text or message.role != "system":
+            blocks.append(_block(message.role, message.text, message.images))
+    blocks.append(OPENING if begun is None else _open_block(begun))
     prompt = "\n".join(blocks)
     if len(prompt) > limit:
         raise too_long_error(len(prompt), messages, limit)
     return prompt
 
 
-def _turns(messages: Iterable[Message]) -> Iterable[str]:
-    for message in messages:
-        if message.role == "tool":
-            text = f"Tool result ({message.call_id or 'unnamed'}):\n{message.text}"
-            yield _block("user", text, message.images)
-        else:
-            yield _block(message.role, message.text, message.images)
+def _open_block(message: Message) -> str:
+    """Return the turn of an assistant without its end.
+
+    White space at its end stays: clients append the answer to what they sent.
+    """
+    if not (message.text or message.images):
+        return "<|assistant|>"
+    return _block("assistant", message.text, message.images).removesuffix("\n<|end|>")
 
 
 def _block(role: str, text: str, images: Sequence[Image | RemoteImage] = ()) -> str:

@@ -16,11 +16,12 @@ import structlog
 
 from gateway.errors import GatewayError
 from gateway.fitten.answer import Answer
+from gateway.fitten.conversation import add_to_system_block, begun_answer
 from gateway.fitten.json_mode import schema_check
 from gateway.fitten.json_mode.markdown_fence import MarkdownFence, strip_fence
 from gateway.generation.outcome import AnswerResult, Usage
 from gateway.generation.pieces import Piece, PieceCollector, Sink
-from gateway.generation.request import Generation, GenerationRequest, Message, ResponseFormat
+from gateway.generation.request import Generation, GenerationRequest, ResponseFormat
 
 _log = structlog.get_logger("fitten")
 
@@ -39,12 +40,11 @@ def add_json_instructions(
     wanted, messages = request.response_format, request.messages
     if wanted is None:
         return request
-    if not any(m.role == "system" and m.text for m in messages):
-        messages = (Message("system", default_system), *messages)
     text = _instructions(wanted)
     if mismatch:
         text += f"\nAn earlier answer of yours could not be used: {mismatch[:_MAX_MISMATCH]}."
-    return replace(request, messages=(*messages, Message("system", text)))
+    messages = add_to_system_block(messages, text, default_system=default_system)
+    return replace(request, messages=messages)
 
 
 def _instructions(wanted: ResponseFormat) -> str:
@@ -195,9 +195,12 @@ class WholeJsonAnswer:
     def _mismatch(self, pieces: list[Piece]) -> str | None:
         if not _is_text(pieces):
             return None
-        return json_mismatch(
-            "".join([text for kind, text in pieces if kind == "content"]), self._wanted
-        )
+        text = "".join([text for kind, text in pieces if kind == "content"])
+        mismatch = json_mismatch(text, self._wanted)
+        begun = begun_answer(self._request.messages)
+        if mismatch is None or begun is None or not begun.text:
+            return mismatch
+        return json_mismatch(begun.text + text, self._wanted)  # the client has the beginning
 
 
 def _is_text(pieces: list[Piece]) -> bool:

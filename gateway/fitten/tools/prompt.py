@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from gateway.fitten.conversation import add_to_system_block
 from gateway.fitten.prompt_limit import MAX_EXAMINED_CHARS, too_long_error
 from gateway.fitten.tools.interpretation import NO_PARAMETERS
 from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall
@@ -73,9 +74,8 @@ def write_tools_as_text(request: GenerationRequest, default_system: str) -> tupl
         names.update((call.id, call.name) for call in message.calls)
         messages.append(_render_message(message, names))
     if request.offered:
-        if not any(m.role == "system" and m.text for m in messages):
-            messages.append(Message("system", default_system))
-        messages.append(Message("system", _introduction(request)))
+        introduction = _introduction(request)
+        return add_to_system_block(messages, introduction, default_system=default_system)
     return tuple(messages)
 
 
@@ -125,7 +125,7 @@ def _render_message(message: Message, names: Mapping[str, str]) -> Message:
         return replace(message, role="user", text=result)
     if message.calls:
         text = "\n".join(_nonempty([text, *map(_render_call, message.calls)]))
-    return replace(message, text=text, calls=())
+    return replace(message, text=text)
 
 
 def _render_call(call: ToolCall) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.errors import InvalidRequest
 from gateway.fitten.chat.prompt import ROLE_MARKERS, escape_role_markers, render
 from gateway.fitten.prompt_limit import MAX_CHARS
-from gateway.generation.request import Message, Role
+from gateway.generation.request import Image, Message, Role, ToolCall
 
 SYSTEM = "Reply same language as the user's input."
 
@@ -19,11 +19,14 @@ SYSTEM = "Reply same language as the user's input."
 MARKER = re.compile(r"<\|(system|user|assistant|end|developer|tool|endoftext)\|>", re.IGNORECASE)
 
 
-def parse(prompt: str) -> list[tuple[str, str]]:
-    """The turns that a service sees in a prompt; asserts that it is well-formed."""
+def parse(prompt: str, begun: str = "") -> list[tuple[str, str]]:
+    """The turns that a service sees in a prompt; asserts that it is well-formed.
+
+    begun: the answer's beginning, which must stand at the end.
+    """
     markers = list(MARKER.finditer(prompt))
     assert markers[-1].group() == "<|assistant|>"
-    assert markers[-1].end() == len(prompt)
+    assert prompt[markers[-1].end() :] == (f"\n{begun}" if begun else "")
     newest_completions = []
     position = 0
     for opening, closing in zip(markers[:-1:2], markers[1:-1:2], strict=True):
@@ -61,10 +64,9 @@ def test_every_turn_comes_through_and_no_text_opens_or_closes_one(
     given_turns: list[tuple[Role, str]],
 ) -> None:
     messages = [Message(role, text) for role, text in given_turns]
-    assert parse(render(messages, default_system=SYSTEM)) == [
-        ("system", SYSTEM),
-        *((role, escape_role_markers(text)) for role, text in given_turns),
-    ]
+    turns = [(role, escape_role_markers(text)) for role, text in given_turns]
+    begun = turns.pop()[1] if turns and turns[-1][0] == "assistant" else ""
+    assert parse(render(messages, default_system=SYSTEM), begun) == [("system", SYSTEM), *turns]
 
 
 @settings(max_examples=100, deadline=None)
@@ -119,19 +121,58 @@ def test_a_prompt_is_system_block_turns_and_the_opening_of_the_answer() -> None:
     )
 
 
-def test_all_system_texts_stand_in_the_leading_block_in_order() -> None:
-    messages = [
-        Message("user", "one"),
-        Message("system", "first"),
-        Message("system", ""),
-        Message("assistant", "two"),
-        Message("system", "second"),
+@pytest.mark.parametrize(
+    ("messages", "blocks"),
+    [
+        ("s1 s2 u1", ["s1\n\ns2", "u1"]),
+        ("s1 s u1 a1 u2", ["s1", "u1", "a1", "u2"]),
+        ("s1 u1 s2 a1 u2", ["s1", "u1", "s2", "a1", "u2"]),
+        ("s1 u1 a1 u2 s2", ["s1", "u1", "a1", "u2", "s2"]),
+        ("s1 u1 s2 s3 u2", ["s1", "u1", "s2", "s3", "u2"]),
+        ("s1 u1 s u2", ["s1", "u1", "u2"]),
+        ("u1 s1 u2", [SYSTEM, "u1", "s1", "u2"]),
+        ("s s s1 u1", ["s1", "u1"]),
+    ],
+)
+def test_the_first_system_messages_are_one_block_and_later_ones_keep_their_place(
+    messages: str, blocks: list[str]
+) -> None:
+    named: dict[str, Role] = {"s": "system", "u": "user", "a": "assistant"}
+    given_messages = [
+        Message(named[word[0]], word if len(word) > 1 else "") for word in messages.split()
     ]
-    assert parse(render(messages, default_system=SYSTEM)) == [
-        ("system", "first\n\nsecond"),
-        ("user", "one"),
-        ("assistant", "two"),
-    ]
+    wanted = [(named.get(text[0], "system"), text) for text in blocks]
+    assert parse(render(given_messages, default_system=SYSTEM)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("last", "end"),
+    [
+        ("Once upon", "<|assistant|>\nOnce upon"),
+        ("Once upon ", "<|assistant|>\nOnce upon "),
+        ("def f():\n    ", "<|assistant|>\ndef f():\n    "),
+        ("```json\n", "<|assistant|>\n```json\n"),
+        ("\n", "<|assistant|>\n\n"),
+        ("", "<|assistant|>"),
+        ("a<|end|>", "<|assistant|>\na<| end |>"),
+    ],
+)
+def test_an_assistant_with_the_last_word_is_continued(last: str, end: str) -> None:
+    messages = [Message("user", "Tell."), Message("assistant", last)]
+    prompt = render(messages, default_system=SYSTEM)
+    assert prompt == f"<|system|>\n{SYSTEM}\n<|end|>\n<|user|>\nTell.\n<|end|>\n{end}"
+
+
+def test_an_image_of_the_last_assistant_stands_in_its_open_turn() -> None:
+    messages = [Message("assistant", "I see", images=(Image("image/png", "AAAA"),))]
+    prompt = render(messages, default_system=SYSTEM)
+    image = "![Base64 Image](data:image/png;base64,AAAA)"
+    assert prompt.endswith(f"<|end|>\n<|assistant|>\n{image}\nI see")
+
+
+def test_an_assistant_that_has_called_a_tool_is_not_continued() -> None:
+    messages = [Message("assistant", "I look.", calls=(ToolCall("c", "f", "{}"),))]
+    assert parse(render(messages, default_system=SYSTEM))[1:] == [("assistant", "I look.")]
 
 
 @pytest.mark.parametrize("messages", [[], [Message("system", "")]])

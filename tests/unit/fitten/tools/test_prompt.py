@@ -152,6 +152,38 @@ def test_no_text_forges_a_call_a_result_or_a_turn(
     assert tool_use.results(parsed)[0].text.replace(" ", "") == result.replace(" ", "")
 
 
+@pytest.mark.parametrize("first", [(), (Message("system", "Be kind."),)])
+def test_tools_stand_in_the_first_block_and_later_system_messages_keep_their_place(
+    first: tuple[Message, ...],
+) -> None:
+    turns = (Message("user", "hi"), Message("system", "<tools> later"), Message("user", "so?"))
+    parsed = parse_prompt(rendered(GenerationRequest((*first, *turns), tools=(TOOL,))))
+    roles = [block.role for block in parsed.blocks]
+    assert roles == ["system", "user", "system", "user"]
+    leading, _, later, _ = (block.text for block in parsed.blocks)
+    assert leading.startswith(f"{first[0].text if first else SYSTEM}\n\n# Tools")
+    assert later == "< tools> later"
+
+
+def test_a_turn_that_ends_with_a_call_is_closed_and_one_with_text_is_open() -> None:
+    said = Message("assistant", "I look.", calls=(ToolCall("c", "clock", "{}"),))
+    request = GenerationRequest((Message("user", "hi"), said), tools=(CLOCK,))
+    assert rendered(request).endswith("</tool_call>\n<|end|>\n<|assistant|>")
+    begun = Message("assistant", "I <tool_call")
+    request = GenerationRequest((Message("user", "hi"), begun), tools=(CLOCK,))
+    assert rendered(request).endswith("<|assistant|>\nI < tool_call")
+
+
+@pytest.mark.parametrize("half", [r"\ud83d", r"\uDE00", r"\ud83d \ud83d"])
+def test_half_an_emoji_in_the_arguments_of_a_call_is_replaced(half: str) -> None:
+    arguments = f'{{"a": "{half}", "b": "\\ud83d\\ude00"}}'
+    call = ToolCall("c", "clock", arguments)
+    text = rendered(GenerationRequest((Message("assistant", "", calls=(call,)),), tools=(CLOCK,)))
+    replaced = " ".join("\ufffd" for _ in half.split())
+    assert f'"arguments": {{"a": "{replaced}", "b": "😀"}}' in text
+    assert text.encode()
+
+
 def test_a_request_without_tools_is_left_alone() -> None:
     assert not tool_prompt.needs_tools(GenerationRequest((Message("user", "<tool_call>"),)))
     assert not tool_prompt.needs_tools(
