@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -77,6 +78,37 @@ async def test_images_of_several_turns_and_of_tools_are_all_sent(
     assert f"<|user|>\n{encoded(gif(), 'image/gif')}\none\n<|end|>" in text
     assert f"<|user|>\n{encoded(webp(), 'image/webp')}\n\n<|end|>" in text
     assert f"<|user|>\n{encoded(png())}\n" in text
+
+
+async def test_an_image_of_an_assistant_stands_in_its_turn(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    status, _ = await ask(
+        gateway,
+        user("draw"),
+        user("Here it is.", image_part(png()), role="assistant"),
+        user("nice"),
+    )
+    assert status == 200
+    assert f"<|assistant|>\n{encoded(png())}\nHere it is.\n<|end|>" in inputs(emulator)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "data:image/png;base64," + base64.encodebytes(png()).decode(),
+        "data:image/png;base64," + quote(base64.b64encode(png()).decode(), safe=""),
+        "data:image/png;base64," + base64.urlsafe_b64encode(png()).decode().rstrip("="),
+        "data:image/png," + quote(png()),
+    ],
+    ids=["line ends", "percent-encoding", "alphabet of URLs", "no base64"],
+)
+async def test_a_data_url_in_another_form_reaches_the_model_in_the_usual_one(
+    gateway: Gateway, emulator: Emulator, url: str
+) -> None:
+    status, answer = await ask(gateway, user("look", {"url": url}))
+    assert status == 200, answer
+    assert f"<|user|>\n{encoded(png())}\nlook\n<|end|>" in inputs(emulator)
 
 
 async def test_an_image_url_may_be_a_plain_string(gateway: Gateway, emulator: Emulator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -58,10 +59,38 @@ def test_random_bytes_are_never_a_crash(rubbish: bytes, begin: bytes) -> None:
         "DATA:IMAGE/PNG;BASE64," + data_url(png()).partition(",")[2],
         "data:image/png;charset=utf-8;base64," + data_url(png()).partition(",")[2],
         "data:;base64," + data_url(png()).partition(",")[2],
+        "data:image/png; base64 ;x=y," + data_url(png()).partition(",")[2],
+        "data:image/png;base64," + base64.encodebytes(png()).decode(),
+        "data:image/png;base64,\r\n" + base64.encodebytes(png()).decode().replace("\n", "\r\n"),
+        "data:image/png;base64, " + " ".join(data_url(png()).partition(",")[2]),
+        "data:image/png;base64," + quote(base64.encodebytes(png()).decode(), safe=""),
+        "data:image/png;base64," + data_url(png()).partition(",")[2].replace("/", "%2f"),
+        "data:image/png;base64," + data_url(png()).partition(",")[2] + "==",
+        "data:image/png," + quote(png(), safe=""),
+        "data:image/png;charset=utf-8," + quote(png()),
+        "data:," + quote(png(), safe=""),
+        " data:image/png;base64," + data_url(png()).partition(",")[2] + "\n",
     ],
 )
 def test_a_data_url_is_read(url: str) -> None:
     assert image_from_url(url, LIMITS, "p") == Image("image/png", base64.b64encode(png()).decode())
+
+
+def test_base64_of_urls_is_base64() -> None:
+    raw = png(padding=3).replace(b"xxx", b"\xff\xff\xfe")
+    data = base64.urlsafe_b64encode(raw).decode()
+    assert {"-", "_"} & set(data)
+    image = image_from_url(f"data:image/png;base64,{data.rstrip('=')}", LIMITS, "p")
+    assert image == Image("image/png", base64.b64encode(raw).decode())
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_of_an_image_survive_percent_encoding(rest: bytes) -> None:
+    raw = gif() + rest
+    for url in (f"data:image/gif,{quote(raw, safe='')}", f"data:image/gif,{quote(raw)}"):
+        assert image_from_url(url, LIMITS, "p") == Image(
+            "image/gif", base64.b64encode(raw).decode()
+        )
 
 
 @pytest.mark.parametrize("url", ["https://example.org/a.png", "HTTP://example.org/a.png"])
@@ -90,6 +119,15 @@ def test_an_address_is_something_to_fetch(url: str) -> None:
         (data_url(png(2**31, 2**31)), "image_too_large"),
         (data_url(png(padding=1000)), "image_too_large"),
         ("data:image/png;base64," + "A" * 10_000_000, "image_too_large"),
+        ("data:image/png;base64," + "A " * 2000, "image_too_large"),
+        ("data:image/png;base64," + " " * 10_000_000, "image_too_large"),
+        ("data:image/png," + "A" * 2000, "image_too_large"),
+        ("data:image/png," + "%41" * 10_000_000, "image_too_large"),
+        ("data:image/png,好", "invalid_image_url"),
+        ("data:image/png," + "=" * 1000, "invalid_image_url"),
+        ("data:" + ";" * 1000 + "base64,AAAA", "invalid_image_url"),
+        ("data:image/svg+xml,%3Csvg/%3E", "invalid_image_url"),
+        ("data:image/png;base64,%zz%", "invalid_image_url"),
     ],
     ids=lambda value: value[:40],
 )
