@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GENERATION",
+    "KEY_CHECKS",
     "KEY_NAME",
     "OUTCOME",
     "PRINCIPAL",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from gateway.errors import GatewayError, InvalidRequest, RateLimited, Unauthorized
     from gateway.middleware import (
         GENERATION,
+        KEY_CHECKS,
         KEY_NAME,
         OUTCOME,
         PRINCIPAL,

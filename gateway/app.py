@@ -30,7 +30,7 @@ from gateway.http.request_body import RequestBodyReader
 from gateway.http.routing import DialectRoutes, Route
 from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits
-from gateway.middleware import TRUSTED_PROXIES, WINDOWS, Handler, Middleware
+from gateway.middleware import KEY_CHECKS, TRUSTED_PROXIES, WINDOWS, Handler, Middleware
 from gateway.redaction import Redactor
 from gateway.shared_state import SharedState
 from gateway.trusted_proxies import TrustedProxies
@@ -93,6 +93,7 @@ def build_app(
     app[SHARED_STATE] = shared
     app[WINDOWS] = shared.windows
     app[TRUSTED_PROXIES] = TrustedProxies(config.server.trusted_proxies)
+    app[KEY_CHECKS] = [m.is_key for m in middlewares if hasattr(m, "is_key")]
     app[_MIDDLEWARES] = by_label
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)

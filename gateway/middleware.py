@@ -13,7 +13,7 @@ request pass whose sender they do not know, whatever the options are. OPTIONS ma
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,6 +50,9 @@ RESPONSE_HEADERS = web.RequestKey("response_headers", CIMultiDict[str])
 WINDOWS = web.AppKey[RateWindows]("windows")
 """Counts of requests for the whole gateway: they outlive a reload, and all workers share
 them."""
+
+KEY_CHECKS = web.AppKey[Sequence[Callable[[str], bool]]]("key_checks")
+"""The methods `is_key` of the middlewares that have one: whether a text is a key."""
 
 TRUSTED_PROXIES = web.AppKey("trusted_proxies", TrustedProxies)
 """The proxies whose X-Forwarded-For counts; see `client_address`."""

@@ -85,6 +85,10 @@ class api_key:
         set_principal(request, principal)
         return await handler(request)
 
+    def is_key(self, text: str) -> bool:
+        """Return whether a text is one of the keys; other middlewares must not log it then."""
+        return self._principal_of(text) is not None
+
     def _principal_of(self, given: str) -> Principal | None:
         """Return the principal of a key, or None. It compares all keys, each in constant time."""
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()

@@ -49,17 +49,24 @@ async def test_a_conversation_becomes_one_block_a_turn(gateway: Gateway) -> None
     ]
 
 
-async def test_system_messages_are_joined_in_front(gateway: Gateway) -> None:
+async def test_system_messages_in_front_are_joined_and_others_keep_their_place(
+    gateway: Gateway,
+) -> None:
     messages = [
-        user("Hi"),
         {"role": "system", "content": "One."},
         {"role": "developer", "content": "Two."},
+        user("Hi"),
+        {"role": "developer", "content": "Three."},
         user("[[echo]]"),
-        {"role": "system", "content": "Three."},
+        {"role": "system", "content": "Four."},
     ]
-    blocks = said(await echoed(gateway, messages))
-    assert blocks[0] == ("system", "One.\n\nTwo.\n\nThree.")
-    assert [role for role, _ in blocks] == ["system", "user", "user"]
+    assert said(await echoed(gateway, messages)) == [
+        ("system", "One.\n\nTwo."),
+        ("user", "Hi"),
+        ("system", "Three."),
+        ("user", "[[echo]]"),
+        ("system", "Four."),
+    ]
 
 
 @pytest.mark.parametrize("messages", [[], [{"role": "system", "content": ""}]])

@@ -13,7 +13,7 @@ from gateway.apis.openai.dialect import OpenAIDialect
 from gateway.http.chain import aiohttp_chain
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
-from gateway.middleware import TRUSTED_PROXIES, WINDOWS, Handler, Middleware
+from gateway.middleware import KEY_CHECKS, TRUSTED_PROXIES, WINDOWS, Handler, Middleware
 from gateway.store.rate_windows import RateWindows, SlidingWindows
 from gateway.trusted_proxies import TrustedProxies
 
@@ -54,6 +54,7 @@ async def running(
     app = web.Application(middlewares=aiohttp_chain(error_handler, chain))
     app[WINDOWS] = windows or SlidingWindows()
     app[TRUSTED_PROXIES] = TrustedProxies([])
+    app[KEY_CHECKS] = [one.is_key for one in chain if hasattr(one, "is_key")]
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.router.add_post("/here", handler)
     app.router.add_get("/here", handler)

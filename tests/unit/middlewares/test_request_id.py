@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
 import structlog
 from aiohttp import web
 
-from gateway import REQUEST_ID, InvalidRequest
+from gateway import REQUEST_ID, InvalidRequest, Secret
+from middlewares.api_key import Key, api_key
 from middlewares.request_id import request_id
 from tests.unit.middlewares.support import running
 
@@ -93,3 +95,47 @@ async def test_the_header_can_have_another_name() -> None:
         reply = await app.call({"x-trace": "abc"})
         assert reply.headers["x-trace"] == "abc"
         assert "x-request-id" not in reply.headers
+
+
+KEYS = [
+    Key(name="plain", key=Secret("team-key-0123456789")),
+    Key(name="hashed", key=Secret(f"sha256:{hashlib.sha256(b'digest-key-0123').hexdigest()}")),
+]
+
+
+@pytest.mark.parametrize("given", ["team-key-0123456789", "digest-key-0123"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer team-key-0123456789"},
+        {"x-api-key": "digest-key-0123"},
+        {"Authorization": "Bearer wrong"},
+        {},
+    ],
+    ids=str,
+)
+async def test_a_key_is_never_the_id_whichever_key_the_request_has(
+    given: str, headers: dict[str, str]
+) -> None:
+    async with running(request_id(), api_key(keys=KEYS)) as app:
+        reply = await app.call({"x-request-id": given, **headers})
+        assert MADE.fullmatch(reply.headers["x-request-id"])
+        assert given not in reply.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer key-of-another-service"},
+        {"Authorization": "bearer  key-of-another-service "},
+        {"x-api-key": "key-of-another-service"},
+        {"api-key": "key-of-another-service"},
+    ],
+    ids=str,
+)
+async def test_what_is_sent_as_a_key_is_never_the_id(headers: dict[str, str]) -> None:
+    async with running(request_id()) as app:
+        reply = await app.call({"x-request-id": "key-of-another-service", **headers})
+        assert MADE.fullmatch(reply.headers["x-request-id"])
+        reply = await app.call({"x-request-id": "another", **headers})
+        assert reply.headers["x-request-id"] == "another"
