@@ -19,6 +19,7 @@ from gateway.generation.request import Image, Message, RemoteImage, ToolCall
 from gateway.images.sniff import ImageLimits, image_from_url
 from gateway.redaction import word
 
+_MAX_PARTS = 10_000
 _TEXTS = frozenset(("text", "input_text", "output_text"))
 _IMAGES = frozenset(("image_url", "input_image", "image"))
 # Thoughts of earlier answers are no part of the conversation.
@@ -29,20 +30,20 @@ _ALLOWED = (
 )
 
 
-class ImageUrl(msgspec.Struct):
+class ImageUrl(msgspec.Struct, gc=False):
     """Declares the long form of an `image_url`."""
 
     url: str
 
 
-class ImageSource(msgspec.Struct):
+class ImageSource(msgspec.Struct, gc=False):
     """Declares the `source` of an image, as Anthropic's API has it."""
 
     data: str | None = None
     url: str | None = None
 
 
-class ContentPart(msgspec.Struct):
+class ContentPart(msgspec.Struct, gc=False):
     """Declares an item of `content`; unknown members are ignored."""
 
     type: str
@@ -84,6 +85,10 @@ def read_parts(
     role: of the message. path: where the parts are in the request. Raises InvalidRequest for
     parts that cannot be read or that such a message cannot have.
     """
+    if len(parts) > _MAX_PARTS:
+        raise InvalidRequest(
+            f"'{path}' takes up to {_MAX_PARTS} parts.", code="context_length_exceeded", param=path
+        )
     read = ReadParts()
     for index, part in enumerate(parts):
         if isinstance(part, str):

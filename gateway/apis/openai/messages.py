@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from gateway.apis.openai.content_parts import ContentPart, ReadParts, read_parts
+from gateway.apis.openai.content_parts import ContentPart, read_parts
 from gateway.apis.openai.parameters import missing_parameter
 from gateway.apis.openai.tool_calls import (
     MessageToolCall,
@@ -16,9 +16,12 @@ from gateway.apis.openai.tool_calls import (
     parse_tool_calls,
 )
 from gateway.errors import InvalidRequest
-from gateway.generation.request import Message, Role
+from gateway.generation.request import Image, Message, RemoteImage, Role, ToolCall
 from gateway.images.sniff import ImageLimits
 from gateway.redaction import word
+
+# Of more messages, few would fit into a prompt, and reading them would hold the event loop.
+_MAX_MESSAGES = 10_000
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -30,7 +33,7 @@ _ROLES: dict[str, Role] = {
 }
 
 
-class ChatMessage(msgspec.Struct):
+class ChatMessage(msgspec.Struct, gc=False):
     """Declares an item of `messages`; other members are ignored."""
 
     role: str
@@ -42,8 +45,15 @@ class ChatMessage(msgspec.Struct):
     refusal: Any = None
 
 
-def parse_messages(given: Iterable[ChatMessage], limits: ImageLimits) -> tuple[Message, ...]:
+def parse_messages(given: Sequence[ChatMessage], limits: ImageLimits) -> tuple[Message, ...]:
     """Parse the messages of a request. Raises InvalidRequest that names the wrong field."""
+    if len(given) > _MAX_MESSAGES:
+        raise InvalidRequest(
+            f"The request is too long: it has {len(given)} messages, and the limit is "
+            f"{_MAX_MESSAGES}.",
+            code="context_length_exceeded",
+            param="messages",
+        )
     messages: list[Message] = []
     for index, message in enumerate(given):
         role = _ROLES.get(message.role)
@@ -54,41 +64,56 @@ def parse_messages(given: Iterable[ChatMessage], limits: ImageLimits) -> tuple[M
                 code="unsupported_value",
                 param=f"messages[{index}].role",
             )
-        if isinstance(message.content, str) and (role == "user" or role == "system"):
-            messages.append(Message(role, message.content))
+        if isinstance(message.content, list):
+            messages += _with_parts(message, message.content, role, f"messages[{index}]", limits)
+            continue
+        text = message.content
+        if not isinstance(text, str):
+            if role in ("system", "user"):
+                raise _no_content(message, f"messages[{index}].content")
+            text = ""
+        if role == "assistant":
+            messages.append(_assistant(message, text, f"messages[{index}]"))
+        elif role == "tool":
+            messages.append(Message("tool", text, _call_id(message)))
         else:
-            messages += _parse(message, role, f"messages[{index}]", limits)
+            messages.append(Message(role, text))
     return tuple(messages)
 
 
-def _parse(given: ChatMessage, role: Role, path: str, limits: ImageLimits) -> list[Message]:
+def _with_parts(
+    given: ChatMessage, parts: list[ContentPart | str], role: Role, path: str, limits: ImageLimits
+) -> list[Message]:
     """Return the messages that one item stands for: Anthropic's results of tools are parts."""
-    read = ReadParts()
-    if isinstance(given.content, list):
-        read = read_parts(given.content, role, f"{path}.content", limits)
-    elif isinstance(given.content, str):
-        read.texts.append(given.content)
-    elif role in ("system", "user"):
-        raise _no_content(given, f"{path}.content")
-    message = Message(role, read.text, images=tuple(read.images))
+    read = read_parts(parts, role, f"{path}.content", limits)
+    images = tuple(read.images)
     if role == "assistant":
-        return [_assistant(message, given, read, path)]
-    if role == "tool":
-        name = given.name if isinstance(given.name, str) else None
-        message = Message("tool", message.text, given.tool_call_id or name, message.images)
-    if read.results and not (read.texts or read.images):
+        return [_assistant(given, read.text, path, images, read.calls)]
+    call_id = _call_id(given) if role == "tool" else None
+    if read.results and not (read.texts or images):
         return read.results
-    return [*read.results, message]
+    return [*read.results, Message(role, read.text, call_id, images)]
 
 
-def _assistant(message: Message, given: ChatMessage, read: ReadParts, path: str) -> Message:
-    text = message.text
+def _assistant(
+    given: ChatMessage,
+    text: str,
+    path: str,
+    images: tuple[Image | RemoteImage, ...] = (),
+    calls: Sequence[ToolCall] = (),
+) -> Message:
     if not text and isinstance(given.refusal, str):
         text = given.refusal  # so a refused answer comes back in the history
-    calls = [*read.calls, *parse_tool_calls(given.tool_calls, f"{path}.tool_calls")]
+    if given.tool_calls:
+        calls = [*calls, *parse_tool_calls(given.tool_calls, f"{path}.tool_calls")]
     if given.function_call is not None:
-        calls.append(parse_function_call(given.function_call))
-    return Message("assistant", text, images=message.images, calls=tuple(calls))
+        calls = [*calls, parse_function_call(given.function_call)]
+    return Message("assistant", text, images=images, calls=tuple(calls))
+
+
+def _call_id(given: ChatMessage) -> str | None:
+    """Return what links the result of a tool to its call: older clients have the name only."""
+    return given.tool_call_id or (given.name if isinstance(given.name, str) else None)
 
 
 def _no_content(given: ChatMessage, path: str) -> InvalidRequest:

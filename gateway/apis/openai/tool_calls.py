@@ -18,21 +18,21 @@ _RANDOM = random.SystemRandom()
 _ID_CHARACTERS = string.ascii_letters + string.digits
 
 
-class ToolCallFunction(msgspec.Struct):
+class ToolCallFunction(msgspec.Struct, gc=False):
     """Declares the function of a call in the history; arguments may be JSON or its text."""
 
     name: str
     arguments: Any = None
 
 
-class CustomCall(msgspec.Struct):
+class CustomCall(msgspec.Struct, gc=False):
     """Declares a call in the history of a tool that takes a text."""
 
     name: str
     input: str | None = None
 
 
-class MessageToolCall(msgspec.Struct):
+class MessageToolCall(msgspec.Struct, gc=False):
     """Declares an item of a message's `tool_calls`."""
 
     function: ToolCallFunction | None = None

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _REQUIRED = ("required", "any")  # "any" is the word of Anthropic's and Mistral's APIs
 
 
-class FunctionDefinition(msgspec.Struct):
+class FunctionDefinition(msgspec.Struct, gc=False):
     """Declares a function that the model may call."""
 
     name: str
@@ -27,7 +27,7 @@ class FunctionDefinition(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
 
-class ToolDefinition(msgspec.Struct):
+class ToolDefinition(msgspec.Struct, gc=False):
     """Declares an item of `tools`.
 
     Some clients send the function's members in the tool itself, as the Responses API and
@@ -42,27 +42,27 @@ class ToolDefinition(msgspec.Struct):
     input_schema: dict[str, Any] | None = None
 
 
-class NamedFunction(msgspec.Struct):
+class NamedFunction(msgspec.Struct, gc=False):
     """Declares the function of a `tool_choice`."""
 
     name: str
 
 
-class AllowedTool(msgspec.Struct):
+class AllowedTool(msgspec.Struct, gc=False):
     """Declares an item of the tools that a `tool_choice` allows."""
 
     function: NamedFunction | None = None
     name: str | None = None
 
 
-class AllowedTools(msgspec.Struct):
+class AllowedTools(msgspec.Struct, gc=False):
     """Declares the `allowed_tools` of a `tool_choice`."""
 
     mode: str | None = None
     tools: list[AllowedTool] | None = None
 
 
-class ToolChoiceObject(msgspec.Struct):
+class ToolChoiceObject(msgspec.Struct, gc=False):
     """Declares a `tool_choice` that is an object: a mode, a name, or allowed tools.
 
     As with tools, members may stand in the object itself.
@@ -173,7 +173,11 @@ def _choose(
 def _named(name: str, tools: Sequence[Tool], param: str, among: str) -> ToolChoice:
     if any(tool.name == name for tool in tools):
         return ToolChoice("named", name)
-    raise InvalidRequest(
+    raise _not_offered(name, param, among)
+
+
+def _not_offered(name: str, param: str, among: str) -> InvalidRequest:
+    return InvalidRequest(
         f"'{param.partition('.')[0]}' names '{word(name)}', which is not among '{among}'.",
         code="unsupported_value",
         param=param,
@@ -190,13 +194,16 @@ def _allowed(
     mode = allowed.mode or "auto"
     if mode != "auto" and mode not in _REQUIRED:
         raise unsupported(f"{here}.mode", "'auto' or 'required'")
-    names = set()
+    _check_count(f"{here}.tools", len(allowed.tools or ()))
+    offered, names = {tool.name for tool in tools}, set()
     for index, tool in enumerate(allowed.tools or ()):
         name = tool.function.name if tool.function else tool.name
         where = f"{here}.tools[{index}]"
         if name is None:
             raise missing_parameter(f"{where}.function.name")
-        names.add(_named(name, tools, where, "tools").name)
+        if name not in offered:
+            raise _not_offered(name, where, "tools")
+        names.add(name)
     left = tuple(tool for tool in tools if tool.name in names)
     if not left:
         return tools, ToolChoice("none")

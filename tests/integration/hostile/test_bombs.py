@@ -57,6 +57,37 @@ CHATS = {
     + b'{}"}},{"id":"","type":"function","function":{"name":"","arguments":"' * 17_000
     + b'{}"}}]}]}',
     "half surrogates": filled(b"{" + MESSAGES + b',"x":"', b"\\ud83d", b'"}'),
+    "half surrogates in UTF-8": filled(b"{" + MESSAGES + b',"x":"', b"\xed\xa0\xbd", b'"}'),
+    "halves of characters": filled(b"{" + MESSAGES + b',"x":"', b"\xf0\x9f", b'"}'),
+    "half surrogates in a call": filled(CALL, b"\\\\ud83d", b'"}}]}]}'),
+    "surrogate pairs, broken": filled(b"{" + MESSAGES + b',"x":"', b"\\ud83d\\ude00", b'"'),
+    "results in parts": filled(
+        b'{"messages":[{"role":"user","content":[', b'{"type":"tool_result"},', b'"x"]}]}'
+    ),
+    "calls in parts": filled(
+        b'{"messages":[{"role":"assistant","content":[',
+        b'{"type":"tool_use","name":"f"},',
+        b'"x"]}]}',
+    ),
+    "function calls": filled(
+        b'{"messages":[', b'{"role":"assistant","function_call":{"name":"f"}},', b"{}]}"
+    ),
+    "allowed tools": filled(
+        b"{" + MESSAGES + b',"tool_choice":{"type":"allowed_tools","tools":[',
+        b'{"name":"f"},',
+        b'{"name":"f"}]}}',
+    ),
+    "an image in percent-encoding": filled(
+        b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"data:,',
+        b"%89",
+        b'"}]}]}',
+    ),
+    "an image of line ends": filled(
+        b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":'
+        b'"data:image/png;base64,',
+        b"%0A\\n",
+        b'"}]}]}',
+    ),
     "depth": b"[" * (MOST - 9),
     "spaces": filled(b"{" + MESSAGES, b" ", b"}"),
     "an image": filled(

@@ -195,3 +195,24 @@ def test_results_nested_deeply_are_refused_cleanly() -> None:
     nested = '{"type":"tool_result","content":[' * 150 + "]}" * 150
     with pytest.raises(InvalidRequest):
         parse({"role": "user", "content": [json.loads(nested)]})
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([{"role": "user", "content": "a"}] * 10_001, "messages"),
+        ([user(*[{"type": "text", "text": "a"}] * 10_001)], "messages[0].content"),
+    ],
+    ids=["messages", "parts"],
+)
+def test_more_than_the_loop_can_read_is_too_long(messages: list[Any], param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse(*messages)
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", param)
+    assert "10000" in caught.value.message
+
+
+def test_ten_thousand_messages_and_parts_are_read() -> None:
+    assert len(parse(*[{"role": "tool", "content": None}] * 10_000)) == 10_000
+    (message,) = parse(user(*["a"] * 10_000))
+    assert len(message.text) == 19_999
