@@ -109,6 +109,24 @@ def _wanted(fault: str) -> str:
     return f"{wanted}, not {_GIVEN.get(match[2], match[2])}"
 
 
+def json_text(value: Any) -> str:
+    """Return a value of a body as JSON text. Raises InvalidRequest if it is nested too deeply."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        raise InvalidRequest(
+            "The body is not valid JSON: it is nested too deeply.", code="invalid_json"
+        ) from None
+
+
+def type_name(value: Any) -> str:
+    """Return the type of a JSON value, with its article."""
+    if value is None:
+        return "null"
+    names = {bool: "bool", int: "int", float: "float", str: "str", list: "array"}
+    return _GIVEN[names.get(type(value), "object")]
+
+
 def _reason(raw: bytes, error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"

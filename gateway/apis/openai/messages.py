@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.apis.json_body import json_text, type_name
 from gateway.apis.openai.content_parts import ContentPart, read_parts
 from gateway.apis.openai.parameters import missing_parameter
 from gateway.apis.openai.tool_calls import (
@@ -33,11 +34,15 @@ _ROLES: dict[str, Role] = {
 }
 
 
+# Objects, numbers, true and false are results of tools whose client did not write them as text.
+_Content = str | list[ContentPart | str] | dict[str, Any] | int | float | bool | msgspec.UnsetType
+
+
 class ChatMessage(msgspec.Struct, gc=False):
     """Declares an item of `messages`; other members are ignored."""
 
     role: str
-    content: str | list[ContentPart | str] | msgspec.UnsetType | None = msgspec.UNSET
+    content: _Content | None = msgspec.UNSET
     name: Any = None
     tool_call_id: str | None = None
     tool_calls: list[MessageToolCall] | None = None
@@ -69,9 +74,7 @@ def parse_messages(given: Sequence[ChatMessage], limits: ImageLimits) -> tuple[M
             continue
         text = message.content
         if not isinstance(text, str):
-            if role in ("system", "user"):
-                raise _no_content(message, f"messages[{index}].content")
-            text = ""
+            text = _other_text(message, role, f"messages[{index}].content")
         if role == "assistant":
             messages.append(_assistant(message, text, f"messages[{index}]"))
         elif role == "tool":
@@ -116,11 +119,18 @@ def _call_id(given: ChatMessage) -> str | None:
     return given.tool_call_id or (given.name if isinstance(given.name, str) else None)
 
 
-def _no_content(given: ChatMessage, path: str) -> InvalidRequest:
-    if given.content is msgspec.UNSET:
-        return missing_parameter(path)
-    return InvalidRequest(
-        f"'{path}' must be a string or an array of parts, not null.",
+def _other_text(given: ChatMessage, role: Role, path: str) -> str:
+    """Return the text of a content that is neither a string nor an array of parts."""
+    content = given.content
+    if content is None or content is msgspec.UNSET:
+        if role in ("assistant", "tool"):
+            return ""
+        if content is msgspec.UNSET:
+            raise missing_parameter(path)
+    elif role == "tool":
+        return json_text(content)
+    raise InvalidRequest(
+        f"'{path}' must be a string or an array of parts, not {type_name(content)}.",
         code="invalid_type",
         param=path,
     )

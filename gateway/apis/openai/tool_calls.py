@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import string
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.apis.json_body import json_text
 from gateway.apis.openai.parameters import missing_parameter
 from gateway.generation.pieces import Piece
 from gateway.generation.request import ToolCall
@@ -69,7 +69,7 @@ def arguments_text(arguments: Any) -> str:
     """Return the arguments of a call as JSON text, as most clients send them."""
     if isinstance(arguments, str):
         return arguments
-    return "" if arguments is None else json.dumps(arguments, ensure_ascii=False)
+    return "" if arguments is None else json_text(arguments)
 
 
 class CallFrames(Protocol):

@@ -91,6 +91,34 @@ def test_the_result_of_a_tool_may_be_nothing(message: Any) -> None:
     assert parse(message) == [Message("tool", "", "c")]
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"temperature": -3, "sky": "grün"}, '{"temperature": -3, "sky": "grün"}'),
+        ({}, "{}"),
+        (42, "42"),
+        (1.5, "1.5"),
+        (True, "true"),
+        (["a", {"type": "text", "text": "b"}], "a\nb"),
+    ],
+)
+def test_the_result_of_a_tool_may_be_any_json(content: Any, text: str) -> None:
+    assert parse({"role": "tool", "content": content}) == [Message("tool", text)]
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [({}, "an object"), (5, "a number"), (1.5, "a number"), (False, "a boolean"), (None, "null")],
+)
+@pytest.mark.parametrize("role", ["user", "system", "developer"])
+def test_the_content_of_others_is_text_or_parts(content: Any, name: str, role: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse({"role": role, "content": content})
+    assert caught.value.message == (
+        f"'messages[0].content' must be a string or an array of parts, not {name}."
+    )
+
+
 @pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}, {"content": []}])
 def test_an_assistant_may_have_said_nothing(content: dict[str, Any]) -> None:
     more = {"tool_calls": None, "function_call": None, "refusal": None, "audio": None}
