@@ -78,7 +78,9 @@ def convert(value: dict[str, Any], kind: type[_Struct]) -> _Struct:
     """Convert an object to a struct. Raises InvalidRequest that names the wrong field."""
     try:
         return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except RecursionError:
+        raise _too_deep() from None
+    except msgspec.ValidationError as error:
         match = _FAULT.fullmatch(str(error))
         assert match is not None
         what = match["what"]
@@ -114,9 +116,13 @@ def json_text(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
     except RecursionError:
-        raise InvalidRequest(
-            "The body is not valid JSON: it is nested too deeply.", code="invalid_json"
-        ) from None
+        raise _too_deep() from None
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(
+        "The body is not valid JSON: it is nested too deeply.", code="invalid_json"
+    )
 
 
 def type_name(value: Any) -> str:
@@ -170,9 +176,7 @@ def _refuse_duplicates(raw: bytes) -> None:
     try:
         value = json.loads(raw, object_pairs_hook=pairs)
     except RecursionError:
-        raise InvalidRequest(
-            "The body is not valid JSON: it is nested too deeply.", code="invalid_json"
-        ) from None
+        raise _too_deep() from None
     if duplicates:
         path = _path_of(value, duplicates) or word(next(iter(duplicates.values())))
         raise InvalidRequest(
