@@ -32,10 +32,15 @@ _MAX_FORGIVEN = 3
 
 @dataclass(slots=True, eq=False)
 class _Waiter(Generic[S]):
-    """Holds the place of a request in the queue."""
+    """Holds the place of a request in the queue.
+
+    patient: whether it waits for the end of a short pause of all accounts. A request that has
+        failed once does not: it would ask an account again that has just refused it.
+    """
 
     lease: asyncio.Future[LocalLease[S]]
     prompt: Digest | None
+    patient: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +154,10 @@ class LocalPool(Generic[S]):
             return lease
         if any(account.name == tried[-1] and account.admits(prompt) for account in self.accounts):
             return None
-        if fault := self._no_account_error():
-            raise fault  # this request has just failed: it does not wait for the end of a pause
-        return await self.acquire(key, wait, prompt)
+        return await self.acquire(key, wait, prompt, patient=False)
 
     async def acquire(
-        self, key: Hashable, wait: float, prompt: Digest | None = None
+        self, key: Hashable, wait: float, prompt: Digest | None = None, *, patient: bool = True
     ) -> LocalLease[S]:
         """Return a slot, after at most `wait` seconds in the queue.
 
@@ -163,12 +166,14 @@ class LocalPool(Generic[S]):
         Cancelling leaves the queue at once.
 
         key: the caller; callers are served in turn. prompt: see `take`.
+        patient: whether to wait while all accounts pause for a short time.
         """
         if lease := self.take(prompt):
             return lease
-        if (fault := self._no_account_error()) and not self._pauses_briefly(fault):
+        fault = self._no_account_error()
+        if fault and not (patient and self._pauses_briefly(fault)):
             raise fault
-        waiter = _Waiter[S](asyncio.get_running_loop().create_future(), prompt)
+        waiter = _Waiter[S](asyncio.get_running_loop().create_future(), prompt, patient)
         displaced = self.queue.push(key, waiter)
         if displaced is waiter:
             raise _overloaded_error("too many requests already wait")
@@ -227,12 +232,18 @@ class LocalPool(Generic[S]):
                 skipped.append((key, waiter))  # its prompt must not be the probe
         for key, waiter in skipped:
             self.queue.push(key, waiter)
-        fault = self._no_account_error() if self.queue.size else None
-        if fault and not self._pauses_briefly(fault):
-            for _, waiter in self.queue.clear():
-                if not waiter.lease.done():
-                    waiter.lease.set_exception(_copy(fault))
+        if self.queue.size and (fault := self._no_account_error()):
+            self._refuse_waiters(fault)
         self._restart_timer()
+
+    def _refuse_waiters(self, fault: GatewayError) -> None:
+        """Refuse the requests that do not wait for the end of the pause of all accounts."""
+        briefly = self._pauses_briefly(fault)
+        for key, waiter in list(self.queue.clear()):
+            if briefly and waiter.patient:
+                self.queue.push(key, waiter)
+            elif not waiter.lease.done():
+                waiter.lease.set_exception(_copy(fault))
 
     def prompt_failed(self, prompt: Digest) -> None:
         """Ignore the failures of a prompt that has failed on every account; see `LeasePool`."""

@@ -234,7 +234,8 @@ async def test_a_login_that_fails_is_reported_and_not_tried_in_a_loop(
     start_gateway: StartGateway, emulator: Emulator, scenario: str
 ) -> None:
     emulator.account(USER).scenarios.add(scenario)
-    gateway = await start_gateway()
+    # So short that requests do not wait for the end of a pause.
+    gateway = await start_gateway(fitten={"pool": {"queue_wait": 0.05}})
     for _ in range(4):
         assert set(await many(gateway, 5)) <= {502, 503}
     assert counts(emulator)[0] <= 2
