@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.load import ChatOutcome, Client
+from chaos.middleware import HOLDS
 from chaos.plan import PlannedRequest
 from chaos.processes import (
     ACCOUNTS,
@@ -52,6 +53,11 @@ class ChaosEnvironment:
         await asyncio.sleep(_QUIET)
         self.proxy.drop_all()
         return await self.gateway.measure()
+
+    @property
+    def longest_hold(self) -> journal.Hold | None:
+        """Return the longest hold of the gateway's event loop so far."""
+        return journal.longest_hold(Path(f"{self.gateway.journal}{HOLDS}"))
 
     async def collect_records(self) -> tuple[Reconciliation, Outages]:
         """Stop the gateway and reconcile its records with the others."""

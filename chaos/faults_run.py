@@ -11,7 +11,7 @@ from chaos.fault import FAULTS
 from chaos.fault_schedule import mixed
 from chaos.plan import Event, Planner, events
 from chaos.processes import RestartWindow
-from chaos.result import ChaosResult, compared, count_faults, exits, of_records
+from chaos.result import ChaosResult, compared, count_faults, exits, of_hold, of_records
 
 KINDS = {"stream": 8, "whole": 6, "tools": 4, "completion": 4, "leave": 4, "stop": 2}
 EVENTS = ("restart", "kill", "idle", "reload")
@@ -53,6 +53,7 @@ async def events_run(
         untried = [f"the time was too short for a {kind}" for kind in sorted(missing)]
         result.add("blows", str(len(plan)), happened, untried)
         result += exits(environment.gateway)
+        result += of_hold(environment.longest_hold, records)
         result += compared(before, after, memory=True)
         return result
 

@@ -20,6 +20,11 @@ from gateway.app import ACCOUNTS
 from gateway.fitten.account_registry import LocalAccountRegistry
 
 HEADER = "x-chaos-inside"
+HOLDS = ".holds"
+"""Is added to the journal's path: `PID SECONDS MILLISECONDS TAG`, one line for each hold."""
+
+_PROBE = 0.01  # seconds
+_SHORTEST_HOLD = 0.001  # seconds
 
 
 class Inside:
@@ -33,12 +38,37 @@ class Inside:
     def __init__(self, *, journal: str) -> None:
         self._path = journal
         self._file = -1
+        self._holds = -1
+        self._last = "-"  # the tag of the last request that arrived or ended
 
     async def lifespan(self, _: web.Application) -> AsyncIterator[None]:
         """Keep the journal open while the application runs."""
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        self._file = os.open(self._path, flags, 0o600)
+        self._holds = os.open(self._path + HOLDS, flags, 0o600)
+        watch = asyncio.create_task(self._watch())
         yield
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        os.close(self._holds)
         os.close(self._file)
+
+    async def _watch(self) -> None:
+        """Write each hold of the event loop that is longer than those before.
+
+        A hold is how late the loop wakes this task, but at most the processor time that its
+        thread used meanwhile: other programs on the machine make it late too.
+        """
+        longest = _SHORTEST_HOLD
+        while True:
+            began, used, self._last = time.monotonic(), time.thread_time(), "-"
+            await asyncio.sleep(_PROBE)
+            late = time.monotonic() - began - _PROBE
+            held = min(late, time.thread_time() - used)
+            if held > longest:
+                longest = held
+                line = f"{os.getpid()} {time.monotonic():.6f} {held * 1000:.1f} {self._last}\n"
+                os.write(self._holds, line.encode())
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if HEADER in request.headers:
@@ -51,6 +81,7 @@ class Inside:
             self._note("-", tag)
 
     def _note(self, sign: str, tag: str) -> None:
+        self._last = tag
         line = f"{os.getpid()} {time.monotonic():.6f} {sign} {tag}\n"
         os.write(self._file, line.encode())  # one write, appended: lines never mix
 

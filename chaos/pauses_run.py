@@ -12,7 +12,7 @@ from chaos.plan import Planner
 from chaos.processes import Measures
 from chaos.records.outages import Outages
 from chaos.records.reconciliation import Reconciliation
-from chaos.result import ChaosResult, compared, count_faults, exits, of_records
+from chaos.result import ChaosResult, compared, count_faults, exits, of_hold, of_records
 
 KINDS = {"stream": 8, "whole": 8, "tools": 3, "completion": 4, "leave": 3, "stop": 1}
 _RATIO = 0.2
@@ -53,6 +53,7 @@ async def pauses(
         result += waited(records)
         result += within_budget(records)
         result += exits(environment.gateway)
+        result += of_hold(environment.longest_hold, records)
         result += compared(before, after, memory=False)
         return result
 

@@ -19,7 +19,7 @@ import aiohttp
 import yaml
 
 from chaos.load import KEY
-from chaos.middleware import HEADER
+from chaos.middleware import HEADER, HOLDS
 
 ROOT = Path(__file__).parent.parent
 _STATE = "fitten.json"
@@ -125,7 +125,8 @@ class ChaosGateway:
         self.statuses: list[int] = []
 
     async def __aenter__(self) -> ChaosGateway:
-        for left in (self.journal, self._folder / _STATE):  # by another run in this folder
+        holds = Path(f"{self.journal}{HOLDS}")
+        for left in (self.journal, holds, self._folder / _STATE):  # by another run in this folder
             left.unlink(missing_ok=True)
         path = self._folder / "config.yaml"
         path.write_text(yaml.safe_dump(self._config()), "utf-8")

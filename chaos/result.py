@@ -10,6 +10,7 @@ from typing import Self
 
 from chaos.processes import ChaosGateway, Measures
 from chaos.records.checks import check, lost_line
+from chaos.records.journal import Hold
 from chaos.records.reconciliation import Reconciliation
 from chaos.table import Row, show
 
@@ -112,6 +113,18 @@ def count_faults(fault_counts: Counter[str], wanted: Iterable[str]) -> ChaosResu
     result = ChaosResult()
     missing = [f"the fault {kind!r} never came true" for kind in wanted if not fault_counts[kind]]
     result.add("faults", str(fault_counts.total()), _counted(fault_counts), missing)
+    return result
+
+
+def of_hold(hold: Hold | None, records: Reconciliation) -> ChaosResult:
+    """Return the longest hold of the event loop, and the kind of the request that was served."""
+    result = ChaosResult()
+    if hold is None:
+        result.add("longest hold", "-", "none was seen", ["the event loop was not watched"])
+        return result
+    entry = records.entries.get(hold.tag)
+    kind = "no request began or ended" if entry is None else entry.outcome.request.kind
+    result.add("longest hold", f"{hold.milliseconds:.0f} ms", kind)
     return result
 
 

@@ -8,7 +8,7 @@ from gateway import RESPONSE_HEADERS, Handler
 
 _EXPOSED = (
     "x-request-id, retry-after, retry-after-ms, x-should-retry, x-fitten-ignored-params, "
-    "x-fitten-response-format, x-fitten-replaced-characters, "
+    "x-fitten-response-format, x-fitten-tool-arguments, x-fitten-replaced-characters, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
 )
 

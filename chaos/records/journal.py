@@ -33,3 +33,23 @@ def read(path: Path) -> dict[str, list[Arrival]]:
         else:
             under_way[0].ended = float(seconds)
     return found
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Says how long a process's event loop did one thing, in milliseconds.
+
+    tag: a request that arrived or ended meanwhile; "-" if none did.
+    """
+
+    milliseconds: float
+    tag: str
+
+
+def longest_hold(path: Path) -> Hold | None:
+    """Return the longest hold of all processes; None when none was seen."""
+    holds = []
+    for line in path.read_text("ascii").splitlines():
+        _, _, milliseconds, tag = line.split(" ")
+        holds.append(Hold(float(milliseconds), tag))
+    return max(holds, key=lambda hold: hold.milliseconds, default=None)

@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from gateway.errors import InvalidRequest
+from gateway.generation import json_values
 from gateway.redaction import word
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
-_FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
+_MAX_LOCATED = 1_000_000  # bytes; in a larger body a member that is given twice is not looked for
 _TYPES = re.compile(r"Expected `([\w |]+)`, got `(\w+)`")
 # The names of JSON's types (RFC 8259) for those of the parser. The parser takes true and false
 # for no number.
@@ -33,12 +34,9 @@ _WANTED = {
     "object": "an object",
 }
 _GIVEN = _WANTED | {"int": "a number", "bool": "a boolean", "null": "null"}
-# While a body is parsed, no other request is served. A body within the limit takes less than
-# 0.1 s; without a limit 20 MB of [],[],[] would take two seconds. A conversation that fits
-# into a prompt has fewer quotes and commas, even with those in its texts.
-_MAX_MARKS = 400_000  # quotes and commas
-_UNCOUNTED_SIZE = 800_000  # bytes; a body up to this size is quick in any case
 _MISSING = re.compile(r"Object missing required field `(.*)`")
+# json.dumps would make an encoder at each call.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -46,13 +44,19 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
     Raises InvalidRequest: `invalid_json`, or `context_length_exceeded` for too many values.
     """
-    if len(raw) > _UNCOUNTED_SIZE and raw.count(b'"') + raw.count(b",") > _MAX_MARKS:
-        raise InvalidRequest(
-            f"The request is too long: its body has more than {_MAX_MARKS} quotes and commas.",
-            code="context_length_exceeded",
-        )
     try:
-        value = msgspec.json.decode(raw)
+        # While a body is parsed, no other request is served.
+        if 3 * len(raw) > json_values.MAX_VALUES and json_values.exceeds(
+            raw, json_values.MAX_VALUES
+        ):
+            json_values.refuse(raw)
+        value = json_values.decode_counted(raw)
+    except json_values.TooManyValues:
+        raise InvalidRequest(
+            "The request is too long: its body has too many JSON values. "
+            f"At most {json_values.MAX_VALUES} are read; an object counts as three.",
+            code="context_length_exceeded",
+        ) from None
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(
             f"The body is not valid JSON: {_reason(raw, error)}.", code="invalid_json"
@@ -65,13 +69,15 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def _has_no_duplicates(raw: bytes, value: dict[str, Any]) -> bool:
-    """Return whether the body certainly names no member twice; False when it is not known.
+    """Return whether the body certainly names no member twice.
 
-    The parser keeps one of two members with the same name. The body then has more quotes
-    than the parsed object needs. A quote that is written as `\\u0022` makes the count
-    useless. Counting single bytes is the fastest check of a large body.
+    The parser keeps one of two members with the same name. The body then has more strings
+    than the parsed object. Counting single bytes is the fastest check of a large body.
     """
-    return b"u0022" not in raw and raw.count(b'"') == _count_quotes(value)
+    strings, quotes = _count_strings(value)
+    if raw.count(b'"') == 2 * strings + quotes and b"u0022" not in raw:
+        return True
+    return json_values.count_strings(raw) == strings
 
 
 def convert(value: dict[str, Any], kind: type[_Struct]) -> _Struct:
@@ -81,10 +87,10 @@ def convert(value: dict[str, Any], kind: type[_Struct]) -> _Struct:
     except RecursionError:
         raise _too_deep() from None
     except msgspec.ValidationError as error:
-        match = _FAULT.fullmatch(str(error))
-        assert match is not None
-        what = match["what"]
-        path = (match["path"] or "").lstrip(".")
+        what, found, path = str(error).rpartition(" - at `$")
+        if not found:
+            what, path = path, ""
+        path = path.removesuffix("`").lstrip(".")
         if missing := _MISSING.fullmatch(what):
             path = f"{path}.{missing[1]}".lstrip(".")
             raise InvalidRequest(
@@ -114,7 +120,7 @@ def _wanted(fault: str) -> str:
 def json_text(value: Any) -> str:
     """Return a value of a body as JSON text. Raises InvalidRequest if it is nested too deeply."""
     try:
-        return json.dumps(value, ensure_ascii=False)
+        return _encode(value)
     except RecursionError:
         raise _too_deep() from None
 
@@ -145,24 +151,30 @@ def _reason(raw: bytes, error: Exception) -> str:
     return str(error).removeprefix("JSON is malformed: ").lower()[:200]
 
 
-def _count_quotes(value: Any) -> int:
-    """Return how many quotes the value has as JSON: two around each string, and those in it."""
-    count, stack = 0, [value]
+def _count_strings(value: Any) -> tuple[int, int]:
+    """Return how many strings the value has, names of members included, and quotes in them."""
+    count, quotes, stack = 0, 0, [value]
     while stack:
         value = stack.pop()
         if type(value) is str:
-            count += 2 + value.count('"')
+            count += 1
+            quotes += value.count('"')
         elif type(value) is dict:
             for name in value:
-                count += 2 + name.count('"')
+                count += 1
+                quotes += name.count('"')
             stack.extend(value.values())
         elif type(value) is list:
             stack.extend(value)
-    return count
+    return count, quotes
 
 
 def _refuse_duplicates(raw: bytes) -> None:
     """Parse again, with the slow parser that sees members twice. Raises InvalidRequest."""
+    if len(raw) > _MAX_LOCATED:
+        raise InvalidRequest(
+            "The body is not valid JSON: a member is given twice.", code="invalid_json"
+        )
     duplicates: dict[int, str] = {}  # by the id of the object that has the member
 
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,9 +10,6 @@ from gateway.generation.request import Message, inline_images
 # Protocol 4.3 and 8: the official extension's own limit, in characters.
 MAX_CHARS = 307_200
 
-# A larger text is refused before it is processed, since processing it would take long.
-MAX_EXAMINED_CHARS = 2 * MAX_CHARS
-
 
 def too_long_error(
     size: int, messages: Sequence[Message], limit: int = MAX_CHARS

@@ -39,12 +39,16 @@ class AnswerResult:
     finish_reasons: one for each fill, else one; empty when the answer is not whole.
     stop_sequence: the stop string of the client that ended the answer.
     format_missed: the answer is whole, but does not fit the wanted response format.
+    format_unchecked: whether it fits was not checked, since that would take too long.
+    arguments_unchecked: a call's arguments were not converted, for the same reason.
     """
 
     usage: Usage | None = None
     finish_reasons: tuple[FinishReason, ...] = ()
     stop_sequence: str | None = None
     format_missed: bool = False
+    format_unchecked: bool = False
+    arguments_unchecked: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +62,8 @@ class Outcome:
     ended: how the request ended; None while it runs.
     cause: why it failed; None unless it did. code: what `end` returns of that.
     message, param: the error's sentence, and the field at fault.
-    usage, finish_reasons, stop_sequence, format_missed: see `AnswerResult`.
+    usage, finish_reasons, stop_sequence, format_missed, format_unchecked, arguments_unchecked:
+        see `AnswerResult`.
     prompt_tokens: an estimate that exists before the first piece; None without a prompt.
     account: the upstream's account that served it last; for logs, never for clients.
     tries: how many accounts it was given to.
@@ -81,6 +86,8 @@ class Outcome:
     finish_reasons: tuple[FinishReason, ...] = ()
     stop_sequence: str | None = None
     format_missed: bool = False
+    format_unchecked: bool = False
+    arguments_unchecked: bool = False
     prompt_tokens: int | None = None
     account: str | None = None
     tries: int = 0
@@ -119,6 +126,8 @@ class Outcome:
         """Record what the upstream answered, as far as it came."""
         self.usage, self.finish_reasons = result.usage, result.finish_reasons
         self.stop_sequence, self.format_missed = result.stop_sequence, result.format_missed
+        self.format_unchecked = result.format_unchecked
+        self.arguments_unchecked = result.arguments_unchecked
 
     def send(self, size: int) -> None:
         """Record how many bytes of the body were sent."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -17,6 +19,25 @@ Kind = Literal["content", "reasoning", "call", "arguments", "choice"]
 
 # A plain tuple, because an answer has a piece for every few characters.
 Piece = tuple[Kind, str]
+
+
+_MANY = 64
+
+
+def merge(pieces: Sequence[Piece]) -> list[Piece]:
+    """Return a batch in which consecutive texts of one kind are one piece, if it is large.
+
+    A search of the text then costs as much as the text is long, however many pieces there are.
+    """
+    if len(pieces) <= _MANY:
+        return list(pieces)
+    merged: list[Piece] = []
+    for kind, run in itertools.groupby(pieces, operator.itemgetter(0)):
+        if kind in ("content", "reasoning"):
+            merged.append((kind, "".join([text for _, text in run])))
+        else:
+            merged += run
+    return merged
 
 
 class Sink(Protocol):

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Sequence
 
 from gateway.generation import token_estimate
-from gateway.generation.pieces import FinishReason, Piece
+from gateway.generation.pieces import FinishReason, Piece, merge
 from gateway.generation.turn_end import TurnEndFinder
 
 _END_AND_START = operator.itemgetter(0, 1)
@@ -67,7 +67,7 @@ class StopSequenceFilter:
                 self._count(pieces, text)
                 return pieces
         out: list[Piece] = []
-        for piece in pieces:
+        for piece in merge(pieces):
             if self.finish_reason:
                 break
             if piece[0] == "content":

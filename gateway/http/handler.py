@@ -98,8 +98,13 @@ class GenerationHandler:
     ) -> web.StreamResponse:
         collector = PieceCollector()
         await self._upstream.generate(generation, collector)
-        if generation.outcome.format_missed:
-            request[RESPONSE_HEADERS]["x-fitten-response-format"] = "mismatch"
+        outcome, headers = generation.outcome, request[RESPONSE_HEADERS]
+        if outcome.format_missed:
+            headers["x-fitten-response-format"] = "mismatch"
+        elif outcome.format_unchecked:
+            headers["x-fitten-response-format"] = "unchecked"
+        if outcome.arguments_unchecked:
+            headers["x-fitten-tool-arguments"] = "unchecked"
         body = encoder.whole(collector.pieces)
         return web.Response(body=body, content_type="application/json")
 

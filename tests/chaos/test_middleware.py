@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import aiohttp
 
-from chaos.middleware import HEADER
+from chaos.middleware import HEADER, HOLDS
 from chaos.records import journal
 from tests.conftest import StartGateway
 from tests.support import Gateway
@@ -74,3 +75,25 @@ def test_an_end_without_an_arrival_is_kept(tmp_path: Path) -> None:
     first, second = journal.read(file)["a"]
     assert (first.began, first.ended) == (1.0, 2.0)
     assert second.began < 0
+
+
+async def test_a_hold_of_the_loop_is_written_down(
+    start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    await started(start_gateway, tmp_path / "journal")
+    await asyncio.sleep(0.05)
+    end = time.thread_time() + 0.2  # of this thread, whose loop is the gateway's too
+    while time.thread_time() < end:
+        pass
+    await asyncio.sleep(0.05)
+    found = journal.longest_hold(Path(f"{tmp_path / 'journal'}{HOLDS}"))
+    assert found is not None
+    assert found.milliseconds >= 150
+
+
+def test_the_longest_of_all_holds_counts(tmp_path: Path) -> None:
+    file = tmp_path / "holds"
+    file.write_text("1 5.0 3.1 a\n1 6.0 12.5 b\n2 9.0 4.0 -\n")
+    assert journal.longest_hold(file) == journal.Hold(12.5, "b")
+    file.write_text("")
+    assert journal.longest_hold(file) is None

@@ -20,6 +20,7 @@ from gateway.images.sniff import ImageLimits, image_from_url
 from gateway.redaction import word
 
 _MAX_PARTS = 10_000
+_MAX_IMAGES = 1000  # of a message; each must be examined, and so many fit into no prompt
 _TEXTS = frozenset(("text", "input_text", "output_text"))
 _IMAGES = frozenset(("image_url", "input_image", "image"))
 # Thoughts of earlier answers are no part of the conversation.
@@ -90,6 +91,7 @@ def read_parts(
             f"'{path}' takes up to {_MAX_PARTS} parts.", code="context_length_exceeded", param=path
         )
     read = ReadParts()
+    image_count = 0  # those in results of tools included
     for index, part in enumerate(parts):
         if isinstance(part, str):
             read.texts.append(part)
@@ -101,13 +103,16 @@ def read_parts(
                 raise missing_parameter(f"{here}.text")
             read.texts.append(part.text or "")
         elif kind in _IMAGES:
+            image_count = _count_images(image_count, 1, path)
             read.images.append(_image(part, role, here, limits))
         elif kind == "refusal":
             read.texts.append(part.refusal or "")
         elif kind == "tool_use" and role == "assistant":
             read.calls.append(_call(part, here))
         elif kind == "tool_result" and role in ("user", "tool"):
-            read.results.append(_result(part, here, limits))
+            result = _result(part, here, limits)
+            image_count = _count_images(image_count, len(result.images), path)
+            read.results.append(result)
         elif kind not in _THOUGHTS:
             raise InvalidRequest(
                 f"Parts of type '{word(kind)}' are not supported here; allowed: {_ALLOWED}.",
@@ -115,6 +120,15 @@ def read_parts(
                 param=f"{here}.type",
             )
     return read
+
+
+def _count_images(count: int, more: int, path: str) -> int:
+    """Return the new count of a message's images. Raises InvalidRequest for too many."""
+    if count + more > _MAX_IMAGES:
+        raise InvalidRequest(
+            f"'{path}' takes up to {_MAX_IMAGES} images.", code="unsupported_value", param=path
+        )
+    return count + more
 
 
 def _image(part: ContentPart, role: str, here: str, limits: ImageLimits) -> Image | RemoteImage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -53,15 +54,15 @@ def whole_number(given: WholeNumber, param: str) -> int:
 
 def ignored_parameters(data: dict[str, Any], supported: frozenset[str]) -> tuple[str, ...]:
     """Return the names of given parameters that have no effect, where a header can hold them."""
-    names = [
+    names = (
         name
         for name, value in data.items()
         if value is not None
         and name not in supported
         and word(name) == name
         and name.replace("-", "_").isidentifier()
-    ]
-    return tuple(names[:_MAX_IGNORED_NAMES])
+    )
+    return tuple(itertools.islice(names, _MAX_IGNORED_NAMES))
 
 
 def missing_parameter(param: str) -> InvalidRequest:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import string
+import os
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -13,9 +12,6 @@ from gateway.apis.json_body import json_text
 from gateway.apis.openai.parameters import missing_parameter
 from gateway.generation.pieces import Piece
 from gateway.generation.request import ToolCall
-
-_RANDOM = random.SystemRandom()
-_ID_CHARACTERS = string.ascii_letters + string.digits
 
 
 class ToolCallFunction(msgspec.Struct, gc=False):
@@ -123,9 +119,8 @@ def tool_call_objects(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
 
 
 def _tool_call_object(name: str) -> dict[str, Any]:
-    random_part = "".join(_RANDOM.choice(_ID_CHARACTERS) for _ in range(24))
     return {
-        "id": f"call_{random_part}",
+        "id": f"call_{os.urandom(12).hex()}",
         "type": "function",
         "function": {"name": name, "arguments": ""},
     }

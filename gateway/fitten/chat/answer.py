@@ -220,6 +220,11 @@ class ChatAnswer:
         decoder, stop_filter = self._decoder, self._stop_filter
         if decoder.skipped:  # trap 6: such lines are never text, but the log counts them
             _log.warning("upstream_lines_skipped", count=decoder.skipped, trace=decoder.trace)
+        unchecked = False
+        if self._generation.request.tools and isinstance(stop_filter, ToolStopSequenceFilter):
+            unchecked = stop_filter.unchecked
+            if unchecked:
+                _log.warning("tool_arguments_unchecked", trace=decoder.trace)
         reason = self._finish_reason
         usage = self._calibration.usage(
             self._prompt_bytes,
@@ -229,7 +234,9 @@ class ChatAnswer:
             max_tokens=self._generation.request.max_tokens,
         )
         reasons = () if reason is None else (reason,)
-        self.result = AnswerResult(usage, reasons, stop_filter.stop_sequence)
+        self.result = AnswerResult(
+            usage, reasons, stop_filter.stop_sequence, arguments_unchecked=unchecked
+        )
 
     @property
     def _finish_reason(self) -> FinishReason | None:

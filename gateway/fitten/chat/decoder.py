@@ -21,6 +21,7 @@ from gateway.errors import (
     UpstreamError,
 )
 from gateway.fitten.error_mapping import error_object, truncated_error
+from gateway.generation import json_values
 from gateway.generation.pieces import Kind, Piece
 
 MAX_LINE = 16 * 1024 * 1024
@@ -34,6 +35,9 @@ _SILENCE = 1.0
 _PADDING = re.compile("[\0\ufeff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BLANK = b" \t\r\0"
+_EMPTY = frozenset((b"", b" ", b"\t", b"\r", b"\0"))
+_SHORT_LINE = 32_768  # bytes; such a line has few values
+_MAX_INVALID = 1000  # lines; each takes longer than one that is JSON
 _BOM = b"\xef\xbb\xbf"
 
 # Padding, or small letters, which may make the word of a keep-alive.
@@ -45,6 +49,9 @@ class _PlainLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _PLAIN_LINES = msgspec.json.Decoder(_PlainLine)
+
+# Python's conversion of numbers has no slow cases, unlike msgspec's (`1e300`).
+_ANY_LINE = msgspec.json.Decoder(float_hook=float).decode
 
 _REASONING = ("reasoning_delta", "thinking_delta")
 
@@ -87,6 +94,7 @@ class AnswerDecoder:
         self._rest: list[bytes] = []
         self._rest_size = 0
         self._seen_json = False
+        self._invalid = 0
         self._last_invalid = False  # the last line was not JSON, such as a proxy's error page
         self._lone_surrogate: dict[Kind, str] = {}
         self._pieces: list[Piece] = []
@@ -202,11 +210,18 @@ class AnswerDecoder:
         self._rest, self._rest_size = [], 0
 
     def _decode_line(self, line: bytes) -> None:
-        if len(line) > self._max_line:
+        if line in _EMPTY:
+            return
+        size = len(line)
+        if size > self._max_line:
             self._fail_too_long()
             return
+        if size > _SHORT_LINE and json_values.exceeds(line, json_values.MAX_VALUES):
+            self._note_other_line()
+            self._skip_invalid_line()
+            return
         try:
-            member = msgspec.json.decode(line)
+            member = _ANY_LINE(line)
         except (ValueError, RecursionError):
             line = line.removeprefix(_BOM).strip(_BLANK)  # traps 3 and 5
             if not line:
@@ -243,11 +258,12 @@ class AnswerDecoder:
     def _skip_invalid_line(self) -> None:
         """Skip a line that is not JSON, which is never text (trap 6).
 
-        If it is the first line, the whole answer is no chat answer: set `error`.
+        If it is the first line, or there are too many, this is no chat answer: set `error`.
         """
         self.skipped += 1
+        self._invalid += 1
         self._last_invalid = True
-        if not self._seen_json:
+        if not self._seen_json or self._invalid > _MAX_INVALID:
             self.error = UpstreamError(
                 "Fitten answered with something that is not a chat answer; please try again.",
                 code="upstream_invalid_response",

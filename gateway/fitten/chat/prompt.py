@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from gateway.fitten.conversation import begun_answer, leading_system_messages
-from gateway.fitten.prompt_limit import MAX_CHARS, MAX_EXAMINED_CHARS, too_long_error
+from gateway.fitten.prompt_limit import MAX_CHARS, too_long_error
 from gateway.generation.request import Image, Message, RemoteImage, inline
 
 # They open and close turns. In texts of the client, these and similar markers are escaped.
@@ -23,7 +23,12 @@ def escape_role_markers(text: str) -> str:
     The official extension does the same. People and models can still read the text.
     """
     # A search for one character is far faster than for two, and most texts have neither.
-    return _MARKER.sub(r"<| \1 |>", text) if "|" in text and "<|" in text else text
+    if "|" not in text or "<|" not in text:
+        return text
+    # Of a text full of markers, this takes a quarter of the time of a substitution.
+    parts = _MARKER.split(text)
+    parts[1::2] = [f"<| {word} |>" for word in parts[1::2]]
+    return "".join(parts)
 
 
 def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX_CHARS) -> str:
@@ -39,7 +44,9 @@ def render(messages: Sequence[Message], *, default_system: str, limit: int = MAX
     size = 0
     for message in messages:
         size += len(message.text)
-    if size > MAX_EXAMINED_CHARS:
+        if message.call_id:
+            size += len(message.call_id)
+    if size > limit:  # before it is processed, since that would take long
         raise too_long_error(size, messages, limit)
     count = leading_system_messages(messages)
     system = "\n\n".join([m.text for m in messages[:count] if m.text])

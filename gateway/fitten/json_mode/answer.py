@@ -19,6 +19,8 @@ from gateway.fitten.answer import Answer
 from gateway.fitten.conversation import add_to_system_block, begun_answer
 from gateway.fitten.json_mode import schema_check
 from gateway.fitten.json_mode.markdown_fence import MarkdownFence, strip_fence
+from gateway.fitten.json_schema import StepCounter
+from gateway.generation import json_values
 from gateway.generation.outcome import AnswerResult, Usage
 from gateway.generation.pieces import Piece, PieceCollector, Sink
 from gateway.generation.request import Generation, GenerationRequest, ResponseFormat
@@ -59,16 +61,25 @@ def _instructions(wanted: ResponseFormat) -> str:
     )
 
 
-def json_mismatch(text: str, wanted: ResponseFormat) -> str | None:
-    """Return why a text is not the JSON that is wanted; None when no reason is found."""
+def json_mismatch(
+    text: str, wanted: ResponseFormat, steps: StepCounter | None = None
+) -> str | None:
+    """Return why a text is not the JSON that is wanted; None when no reason is found.
+
+    steps: counts the work of all checks of a request; says whether it was too much for one.
+    """
+    steps = steps or StepCounter()
     try:
-        value: Any = msgspec.json.decode(text)
+        value: Any = json_values.decode(text.encode())
+    except json_values.TooManyValues:
+        steps.exceeded = True
+        return None
     except (ValueError, RecursionError) as error:
         return f"it is not valid JSON ({str(error).removeprefix('JSON is malformed: ')})"
     if wanted.is_object and not isinstance(value, dict):
         return "it is JSON, but not an object"
     if wanted.schema is not None and (
-        violation := schema_check.find_schema_violation(value, wanted.schema)
+        violation := schema_check.find_schema_violation(value, wanted.schema, steps)
     ):
         return f"in it, {violation}"
     return None
@@ -130,7 +141,8 @@ class WholeJsonAnswer:
 
     Its result has the usage of both answers. An answer that `max_tokens` ended is not requested
     again, since the limit would end the next one too. When the second request fails, the first
-    answer is sent.
+    answer is sent. An answer that would take too long to check is sent as well, and
+    `format_unchecked` is set.
     """
 
     def __init__(
@@ -148,6 +160,7 @@ class WholeJsonAnswer:
         self._open_answer = open_answer
         self._sink = sink
         self._default_system = default_system
+        self._steps = StepCounter()
         self.result = AnswerResult()
 
     async def run(self) -> None:
@@ -157,6 +170,9 @@ class WholeJsonAnswer:
             if self.result.finish_reasons != ("length",):
                 pieces, mismatch = await self._repeat(pieces, mismatch)
             self.result = replace(self.result, format_missed=mismatch is not None)
+        if self._steps.exceeded and not self.result.format_missed:
+            self.result = replace(self.result, format_unchecked=True)
+            _log.warning("json_unchecked")
         if pieces:
             self._sink.hold(pieces)
 
@@ -196,11 +212,12 @@ class WholeJsonAnswer:
         if not _is_text(pieces):
             return None
         text = "".join([text for kind, text in pieces if kind == "content"])
-        mismatch = json_mismatch(text, self._wanted)
+        mismatch = json_mismatch(text, self._wanted, self._steps)
         begun = begun_answer(self._request.messages)
         if mismatch is None or begun is None or not begun.text:
             return mismatch
-        return json_mismatch(begun.text + text, self._wanted)  # the client has the beginning
+        # The client has the beginning.
+        return json_mismatch(begun.text + text, self._wanted, self._steps)
 
 
 def _is_text(pieces: list[Piece]) -> bool:

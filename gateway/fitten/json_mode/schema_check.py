@@ -22,83 +22,107 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-_MAX_STEPS = 50_000  # about 50 ms; a schema with references can need endlessly many
-_MAX_DEPTH = 64
+from gateway.fitten.json_schema import (
+    MAX_DEPTH,
+    AllowedValues,
+    SchemaParts,
+    StepCounter,
+    StepsExceeded,
+)
+
 _MAX_NAME = 80  # characters of a name that a violation shows
+_SAFE_INTEGER = 2**64  # a larger one takes long to divide
+
+Place = tuple[Any, ...]
+"""Says where a part of the value is: the names and indexes that lead to it from the root."""
+
+_Violation = tuple[Place, str]
+_Rule = Callable[[Any, Place], _Violation | None]
 
 
-def find_schema_violation(value: Any, schema: Any) -> str | None:
+def find_schema_violation(value: Any, schema: Any, steps: StepCounter | None = None) -> str | None:
     """Return the first violation of the schema, with its path; None when none is found.
 
-    value, schema: decoded JSON. A check that takes too long returns None.
+    value, schema: decoded JSON.
+    steps: counts the steps of all checks of a request. A check that takes too many returns None,
+        and the counter says so.
     """
+    checker = _SchemaChecker(schema, steps or StepCounter())
     try:
-        return _SchemaChecker(schema).violation(value, schema, "$", 0)
-    except _TooLong:
+        found = checker.violation(value, schema, ())
+    except StepsExceeded:
         return None
-
-
-class _TooLong(Exception):
-    """Reports that the check takes too many steps or is nested too deeply."""
+    return found and f"{_path(found[0])} {found[1]}"
 
 
 class _SchemaChecker:
-    """Checks one value against one schema.
+    """Checks values against one schema; each part of the schema is prepared once.
 
     root: the whole schema, in which references are resolved.
     """
 
-    def __init__(self, root: Any) -> None:
-        self._root = root
-        self._steps = _MAX_STEPS
+    def __init__(self, root: Any, steps: StepCounter) -> None:
+        self.steps = steps
+        self._parts: SchemaParts[list[_Rule]] = SchemaParts(root, self._prepare)
+        self._depth = 0
 
-    def violation(self, value: Any, schema: Any, path: str, depth: int) -> str | None:
+    def violation(self, value: Any, schema: Any, place: Place) -> _Violation | None:
         """Return the first violation of a part of the schema by a part of the value.
 
-        path: where this part of the value is, such as `$.items[0]`. Raises _TooLong.
+        Raises StepsExceeded.
         """
-        self.spend(1)
-        if depth > _MAX_DEPTH:
-            raise _TooLong
+        self.steps.spend()
         if schema is False:
-            return f"{path} is not allowed"
+            return place, "is not allowed"
         if not isinstance(schema, dict):
             return None
-        for keyword, rule in schema.items():
-            simple = _VALUE_KEYWORDS.get(keyword)
-            if simple is not None:
-                if problem := simple(value, rule):
-                    return f"{path} {problem}"
-                continue
-            nested = _SCHEMA_KEYWORDS.get(keyword)
-            if nested is not None and (found := nested(self, value, rule, schema, path, depth + 1)):
-                return found
-        return None
-
-    def spend(self, steps: int) -> None:
-        """Count steps. Raises _TooLong when there were too many."""
-        self._steps -= steps
-        if self._steps < 0:
-            raise _TooLong
+        if self._depth > MAX_DEPTH:
+            self.steps.fail()
+        self._depth += 1
+        try:
+            rules = self._parts.part(schema)
+            self.steps.spend(len(rules))
+            for rule in rules:
+                if found := rule(value, place):
+                    return found
+            return None
+        finally:
+            self._depth -= 1
 
     def resolve(self, pointer: str) -> Any:
-        """Return the part of the schema that a $ref points to (RFC 6901).
+        """Return the part of the schema that a $ref points to."""
+        return self._parts.resolve(pointer, self.steps)
 
-        Returns True, which every value fits, for any other reference.
-        """
-        if pointer != "#" and not pointer.startswith("#/"):
-            return True
-        found = self._root
-        for part in pointer.split("/")[1:]:
-            self.spend(1)
-            name = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, dict) and name in found:
-                found = found[name]
-            elif isinstance(found, list) and name.isdecimal() and int(name[:9]) < len(found):
-                found = found[int(name[:9])]
-            else:
-                return True
-        return found
+    def _prepare(self, schema: dict[str, Any]) -> list[_Rule]:
+        """Return a check for each keyword of a part, in the order of the schema."""
+        self.steps.spend_cheap(len(schema))
+        rules: list[_Rule] = []
+        for keyword, wanted in schema.items():
+            simple = _VALUE_KEYWORDS.get(keyword)
+            nested = _SCHEMA_KEYWORDS.get(keyword)
+            if simple is not None:
+                self.steps.spend()
+                rules.append(_value_rule(simple, wanted))
+            elif nested is not None:
+                self.steps.spend()
+                rule = nested(self, wanted, schema)
+                if rule is not None:
+                    rules.append(rule)
+        return rules
+
+
+def _value_rule(check: Callable[[Any, Any], str | None], wanted: Any) -> _Rule:
+    def rule(value: Any, place: Place) -> _Violation | None:
+        problem = check(value, wanted)
+        return (place, problem) if problem else None
+
+    return rule
+
+
+def _path(place: Place) -> str:
+    return "$" + "".join(
+        f"[{step}]" if isinstance(step, int) else f".{step[:_MAX_NAME]}" for step in place
+    )
 
 
 def _is_number(value: Any) -> bool:
@@ -114,24 +138,6 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "number": _is_number,
     "integer": lambda value: _is_number(value) and value == value // 1,
 }
-
-
-def _type(value: Any, rule: Any) -> str | None:
-    names = rule if isinstance(rule, list) else [rule]
-    known = [name for name in names if isinstance(name, str) and name in _TYPES]
-    if len(known) < len(names) or any(_TYPES[name](value) for name in known):
-        return None
-    return f"is not of type {' or '.join(known)}"
-
-
-def _equal(value: Any, other: Any) -> bool:
-    if isinstance(value, bool) or isinstance(other, bool):
-        return value is other
-    return bool(value == other)
-
-
-def _const(value: Any, rule: Any) -> str | None:
-    return None if _equal(value, rule) else "is not the one value that is allowed"
 
 
 def _minimum_check(measure: Callable[[Any], Any], problem: str) -> Callable[[Any, Any], str | None]:
@@ -177,15 +183,15 @@ def _exclusive_maximum(value: Any, rule: Any) -> str | None:
 
 
 def _multiple_of(value: Any, rule: Any) -> str | None:
-    if type(value) is int and type(rule) is int and rule > 0 and value % rule:
+    if type(value) is not int or type(rule) is not int or not 0 < rule < _SAFE_INTEGER:
+        return None
+    if -_SAFE_INTEGER < value < _SAFE_INTEGER and value % rule:
         return f"is no multiple of {rule}"
     return None
 
 
 # Keywords that need only the value and what the schema says for the keyword.
 _VALUE_KEYWORDS: dict[str, Callable[[Any, Any], str | None]] = {
-    "type": _type,
-    "const": _const,
     "minProperties": _minimum_check(_length_of(dict), "has fewer members than"),
     "maxProperties": _maximum_check(_length_of(dict), "has more members than"),
     "minItems": _minimum_check(_length_of(list), "has fewer items than"),
@@ -200,115 +206,171 @@ _VALUE_KEYWORDS: dict[str, Callable[[Any, Any], str | None]] = {
 }
 
 
-def _enum(
-    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
-) -> str | None:
-    if not isinstance(rule, list):
+def _type(checker: _SchemaChecker, wanted: Any, _: Any) -> _Rule | None:
+    names = wanted if isinstance(wanted, list) else [wanted]
+    checker.steps.spend_cheap(len(names))
+    known = list(dict.fromkeys(n for n in names if isinstance(n, str) and n in _TYPES))
+    if not all(isinstance(name, str) and name in _TYPES for name in names):
+        return None  # an unknown type: nothing can be said
+    checks = [_TYPES[name] for name in known]
+    problem = f"is not of type {' or '.join(known)}"
+
+    def rule(value: Any, place: Place) -> _Violation | None:
+        return None if any(check(value) for check in checks) else (place, problem)
+
+    return rule
+
+
+def _allowed(
+    checker: _SchemaChecker, values: list[Any], problem: str
+) -> Callable[[Any, Place], _Violation | None]:
+    allowed = AllowedValues(values, checker.steps)
+
+    def rule(value: Any, place: Place) -> _Violation | None:
+        return None if allowed.has(value, checker.steps) else (place, problem)
+
+    return rule
+
+
+def _enum(checker: _SchemaChecker, wanted: Any, _: Any) -> _Rule | None:
+    if not isinstance(wanted, list):
         return None
-    checker.spend(len(rule))
-    if any(_equal(value, allowed) for allowed in rule):
+    return _allowed(checker, wanted, "is none of the values that are allowed")
+
+
+def _const(checker: _SchemaChecker, wanted: Any, _: Any) -> _Rule | None:
+    return _allowed(checker, [wanted], "is not the one value that is allowed")
+
+
+def _required(checker: _SchemaChecker, wanted: Any, _: Any) -> _Rule | None:
+    if not isinstance(wanted, list):
         return None
-    return f"{path} is none of the values that are allowed"
+    names = [name for name in wanted if isinstance(name, str)]
 
-
-def _required(
-    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
-) -> str | None:
-    if isinstance(value, dict) and isinstance(rule, list):
-        checker.spend(len(rule))
-        for name in rule:
-            if isinstance(name, str) and name not in value:
-                return f"{path} lacks the member {name[:_MAX_NAME]!r}"
-    return None
-
-
-def _properties(
-    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
-) -> str | None:
-    if isinstance(value, dict) and isinstance(rule, dict):
-        checker.spend(len(rule))
-        for name, schema in rule.items():
-            if name in value and (
-                found := checker.violation(value[name], schema, _member_path(path, name), depth)
-            ):
-                return found
-    return None
-
-
-def _additional(
-    checker: _SchemaChecker, value: Any, rule: Any, schema: Any, path: str, depth: int
-) -> str | None:
-    if not isinstance(value, dict) or "patternProperties" in schema:
+    def rule(value: Any, place: Place) -> _Violation | None:
+        if isinstance(value, dict):
+            checker.steps.spend_cheap(len(names))
+            for name in names:
+                if name not in value:
+                    return place, f"lacks the member {name[:_MAX_NAME]!r}"
         return None
-    declared = schema.get("properties")
-    for name, member in value.items():
-        if isinstance(declared, dict) and name in declared:
-            continue
-        if found := checker.violation(member, rule, _member_path(path, name), depth):
-            return found
-    return None
+
+    return rule
 
 
-def _items(
-    checker: _SchemaChecker, value: Any, rule: Any, schema: Any, path: str, depth: int
-) -> str | None:
-    if not isinstance(value, list):
+def _properties(checker: _SchemaChecker, wanted: Any, _: Any) -> _Rule | None:
+    if not isinstance(wanted, dict):
         return None
-    if isinstance(rule, list):  # up to draft 2019-09, this is what prefixItems is now
-        return _prefix_items(checker, value, rule, schema, path, depth)
+
+    def rule(value: Any, place: Place) -> _Violation | None:
+        if isinstance(value, dict):
+            checker.steps.spend_cheap(len(value))
+            for name, member in value.items():
+                if name in wanted and (
+                    found := checker.violation(member, wanted[name], (*place, name))
+                ):
+                    return found
+        return None
+
+    return rule
+
+
+def _additional(checker: _SchemaChecker, wanted: Any, schema: Any) -> _Rule | None:
+    if "patternProperties" in schema:
+        return None
+    properties = schema.get("properties")
+    declared = properties if isinstance(properties, dict) else {}
+
+    def rule(value: Any, place: Place) -> _Violation | None:
+        if isinstance(value, dict):
+            checker.steps.spend_cheap(len(value))
+            for name, member in value.items():
+                if name not in declared and (
+                    found := checker.violation(member, wanted, (*place, name))
+                ):
+                    return found
+        return None
+
+    return rule
+
+
+def _items(checker: _SchemaChecker, wanted: Any, schema: Any) -> _Rule | None:
+    if isinstance(wanted, list):  # up to draft 2019-09, this is what prefixItems is now
+        return _prefix_items(checker, wanted, schema)
     prefix = schema.get("prefixItems")
     start = len(prefix) if isinstance(prefix, list) else 0
-    for index in range(start, len(value)):
-        if found := checker.violation(value[index], rule, f"{path}[{index}]", depth):
-            return found
-    return None
+
+    def rule(value: Any, place: Place) -> _Violation | None:
+        if isinstance(value, list):
+            for index in range(start, len(value)):
+                if found := checker.violation(value[index], wanted, (*place, index)):
+                    return found
+        return None
+
+    return rule
 
 
-def _prefix_items(
-    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
-) -> str | None:
-    if isinstance(value, list) and isinstance(rule, list):
-        for index, (item, schema) in enumerate(zip(value, rule, strict=False)):
-            if found := checker.violation(item, schema, f"{path}[{index}]", depth):
+def _prefix_items(checker: _SchemaChecker, wanted: Any, _: Any) -> _Rule | None:
+    if not isinstance(wanted, list):
+        return None
+
+    def rule(value: Any, place: Place) -> _Violation | None:
+        if isinstance(value, list):
+            for index, (item, schema) in enumerate(zip(value, wanted, strict=False)):
+                if found := checker.violation(item, schema, (*place, index)):
+                    return found
+        return None
+
+    return rule
+
+
+def _all_of(checker: _SchemaChecker, wanted: Any, _: Any) -> _Rule | None:
+    if not isinstance(wanted, list):
+        return None
+
+    def rule(value: Any, place: Place) -> _Violation | None:
+        for schema in wanted:
+            if found := checker.violation(value, schema, place):
                 return found
-    return None
-
-
-def _all_of(
-    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
-) -> str | None:
-    for schema in rule if isinstance(rule, list) else ():
-        if found := checker.violation(value, schema, path, depth):
-            return found
-    return None
-
-
-def _any_of(
-    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
-) -> str | None:
-    if not isinstance(rule, list) or not rule:
         return None
-    violations = []
-    for schema in rule:
-        found = checker.violation(value, schema, path, depth)
-        if found is None:
-            return None
-        violations.append(found)
-    # The alternative whose violation lies deepest is most likely the one that was meant.
-    return max(violations, key=lambda text: len(text.partition(" ")[0]))
+
+    return rule
 
 
-def _ref(
-    checker: _SchemaChecker, value: Any, rule: Any, _: Any, path: str, depth: int
-) -> str | None:
-    if not isinstance(rule, str):
+def _any_of(checker: _SchemaChecker, wanted: Any, _: Any) -> _Rule | None:
+    if not isinstance(wanted, list) or not wanted:
         return None
-    return checker.violation(value, checker.resolve(rule), path, depth)
+
+    def rule(value: Any, place: Place) -> _Violation | None:
+        deepest: _Violation | None = None
+        for schema in wanted:
+            found = checker.violation(value, schema, place)
+            if found is None:
+                return None
+            # The alternative whose violation lies deepest is most likely the one that was meant.
+            if deepest is None or len(found[0]) > len(deepest[0]):
+                deepest = found
+        return deepest
+
+    return rule
 
 
-# Keywords that need the other parts of the schema, or whose checks take several steps.
-_SCHEMA_KEYWORDS: dict[str, Callable[[_SchemaChecker, Any, Any, Any, str, int], str | None]] = {
+def _ref(checker: _SchemaChecker, wanted: Any, _: Any) -> _Rule | None:
+    if not isinstance(wanted, str):
+        return None
+
+    def rule(value: Any, place: Place) -> _Violation | None:
+        return checker.violation(value, checker.resolve(wanted), place)
+
+    return rule
+
+
+# Keywords that need the other parts of the schema, or whose checks take several steps. Each
+# function prepares the check of one keyword; None if it has no effect.
+_SCHEMA_KEYWORDS: dict[str, Callable[[_SchemaChecker, Any, Any], _Rule | None]] = {
+    "type": _type,
     "enum": _enum,
+    "const": _const,
     "required": _required,
     "properties": _properties,
     "additionalProperties": _additional,
@@ -319,7 +381,3 @@ _SCHEMA_KEYWORDS: dict[str, Callable[[_SchemaChecker, Any, Any, Any, str, int], 
     "oneOf": _any_of,
     "$ref": _ref,
 }
-
-
-def _member_path(path: str, name: str) -> str:
-    return f"{path}.{name[:_MAX_NAME]}"

@@ -22,13 +22,22 @@ from gateway.fitten.tools.interpretation import (
     ToolInterpreter,
     load_lenient_json,
 )
-from gateway.fitten.tools.text_reader import NotFoundHere, Reading, TextReader
+from gateway.fitten.tools.text_reader import NotFoundHere, Reading, TextReader, TooLongToHold
 
 MAX_CALLS = 128
 
 _MAX_NESTING = 3
 _DATA_FENCES = ("", "json", "xml", "text", "tool", "tools", "tool_code", *WRAPPERS, *CALLS)
+_NAME = re.compile(r"[\w.:-]*")
+_LIST_VALUE_END = re.compile(r"[\n<\[]")
 _WORD = re.compile(r"[a-z_]+\Z")
+
+_KEY = rf'["“](?:[a-z_]*\Z|(?:{"|".join(sorted(MEMBERS))})["”]|[a-z_]*\\)'
+_BRACKET_START = re.compile(
+    rf"\{{\s*+(?:\Z|{_KEY})"
+    rf"|\[\s*+(?:\Z|\{{\s*+(?:\Z|{_KEY}))"
+    rf"|\[(?i:[a-z_]*\Z|(?:{'|'.join((*WRAPPERS, *RESULTS))})\])"
+)
 
 
 class CallGrammar:
@@ -41,6 +50,20 @@ class CallGrammar:
         self._interpreter = interpreter
         self._words = frozenset((*WRAPPERS, *CALLS, *RESULTS))
         self._all_words = self._words | interpreter.tags
+
+    def may_begin(self, text: str, at: int) -> bool:
+        """Return whether a block may begin at a `<`, `[` or `{`, as far as the text has come.
+
+        This is a quick check, and nearly all other text does not pass it.
+        """
+        if text[at] != "<":
+            return _BRACKET_START.match(text, at) is not None
+        match = _NAME.match(text, at + 1)
+        assert match is not None
+        word = match[0].lower()
+        if match.end() < len(text):
+            return word in self._all_words
+        return any(one.startswith(word) for one in self._all_words)
 
     def read_block(
         self,
@@ -148,12 +171,19 @@ class CallGrammar:
         Raises NotFoundHere at the first wrong character.
         """
         start = source.at
-        while (character := (yield from source.peek())) and markup.is_name_character(character):
-            source.at += 1
-            beginning = source.text[start : source.at].lower()
-            if not any(word.startswith(beginning) for word in words):
+        while True:
+            match = _NAME.match(source.text, start, source.limit)
+            assert match is not None
+            word = match[0].lower()
+            if match.end() < min(len(source.text), source.limit):
+                break
+            if not any(one.startswith(word) for one in words):
                 raise NotFoundHere
-        word = source.text[start : source.at].lower()
+            source.at = match.end()
+            if not (yield from source.wait_for_text()):
+                break
+        source.at = match.end()
+        source.spend(10)
         if word not in words:
             raise NotFoundHere
         return word
@@ -234,8 +264,13 @@ class CallGrammar:
         if character and character in "{[":
             return (yield from source.read_json())
         start = source.at
-        while (character := (yield from source.peek())) and character not in "\n<[":
-            source.at += 1
+        try:
+            yield from source.search(_LIST_VALUE_END)
+            source.at -= 1
+        except TooLongToHold:
+            raise
+        except NotFoundHere:
+            source.spend(0)  # the text ended, unless the credit did
         return source.text[start : source.at].strip().strip("\"'`")
 
     def _read_json(self, source: TextReader, depth: int) -> Reading[str]:
@@ -268,6 +303,7 @@ class CallGrammar:
         key = load_lenient_json((yield from source.read_string()))
         if key not in MEMBERS:
             raise NotFoundHere
+        source.spend(30)
         yield from source.skip_white_space()
         yield from source.expect(":")
         yield from source.skip_white_space()

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from gateway.fitten.json_schema import StepCounter
 from gateway.fitten.tools import markup
 from gateway.fitten.tools.argument_coercion import ArgumentCoercion
 from gateway.fitten.tools.text_reader import MAX_DEPTH, NotFoundHere
+from gateway.generation import json_values
 from gateway.generation.request import Tool
 
 WRAPPERS = ("function_calls", "tool_calls")
@@ -29,6 +31,9 @@ MEMBERS = frozenset((*NAMES, *ARGUMENTS, *LABELS, *NESTED))
 NO_PARAMETERS: Mapping[str, object] = {"type": "object", "properties": {}}
 """Describes the arguments of a tool that has no JSON schema."""
 
+MAX_VALUES = 30_000
+"""The most values of a call, counted as in `json_values`."""
+
 _USE_TOOL = ("use_tool", "call_tool")
 _STRAIGHT_QUOTES = str.maketrans("“”＂", '"""')
 
@@ -41,16 +46,33 @@ class ParsedCall:
     arguments: str
 
 
+@dataclass(frozen=True, slots=True)
+class _ArgumentNames:
+    """Holds the names of a tool's arguments.
+
+    properties: None when the tool's schema has none. folded: the names by their lower case.
+    """
+
+    properties: frozenset[str] | None
+    required: frozenset[str]
+    folded: Mapping[str, str]
+
+
 class ToolInterpreter:
     """Interprets calls of the offered tools.
 
     The methods that return calls raise NotFoundHere for anything but a call of an offered tool.
     tags: the names of tools, in lower case, that count as tags of their own.
+    steps: counts the steps that the schemas of the tools cost.
     """
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._tools = {tool.name: tool for tool in tools}
-        self._coercions = {tool.name: ArgumentCoercion(tool.parameters) for tool in tools}
+        self.steps = StepCounter()
+        self._coercions = {
+            tool.name: ArgumentCoercion(tool.parameters, self.steps) for tool in tools
+        }
+        self._names: dict[str, _ArgumentNames] = {}
         self._folded: dict[str, str | None] = {}
         for name in self._tools:
             folded = name.lower()
@@ -144,7 +166,8 @@ class ToolInterpreter:
             arguments: object = load_lenient_json(element.json)
         else:
             arguments = _members(element)
-        properties, required = self._argument_names(tool)
+        names = self._argument_names(tool)
+        properties = names.properties
         if isinstance(arguments, dict) and element.json is None:
             arguments = self._with_schema_names(tool, arguments)
         if isinstance(arguments, dict) and len(arguments) == 1:
@@ -155,29 +178,24 @@ class ToolInterpreter:
         if not isinstance(arguments, dict):
             raise NotFoundHere
         if bare and not (
-            required <= arguments.keys() and (properties is None or properties >= set(arguments))
+            names.required <= arguments.keys()
+            and (properties is None or properties >= set(arguments))
         ):
             raise NotFoundHere
         return self.call(tool, self._with_children(tool, arguments))
 
-    def _argument_names(self, tool: str) -> tuple[set[str] | None, set[str]]:
-        """Return the names of the arguments and of the required ones.
-
-        The first is None when the tool's schema has no properties.
-        """
-        schema = self._tools[tool].parameters
-        properties, required = schema.get("properties"), schema.get("required")
-        return (
-            set(properties) if isinstance(properties, Mapping) else None,
-            {n for n in required if isinstance(n, str)} if isinstance(required, list) else set(),
-        )
+    def _argument_names(self, tool: str) -> _ArgumentNames:
+        """Return the names of a tool's arguments; they are prepared once."""
+        if tool not in self._names:
+            self._names[tool] = _argument_names(self._tools[tool].parameters)
+        return self._names[tool]
 
     def _with_schema_names(self, tool: str, arguments: dict[str, object]) -> dict[str, object]:
         """Return the arguments under the schema's names; models may change upper and lower case."""
-        properties = self._argument_names(tool)[0] or set()
-        folded = {name.lower(): name for name in properties}
+        names = self._argument_names(tool)
+        properties = names.properties or frozenset()
         return {
-            name if name in properties else folded.get(name.lower(), name): value
+            name if name in properties else names.folded.get(name.lower(), name): value
             for name, value in arguments.items()
         }
 
@@ -189,7 +207,7 @@ class ToolInterpreter:
         coercion = self._coercions[name]
         converted = {}
         for key, value in self._with_schema_names(name, arguments).items():
-            types = coercion.types(coercion.argument_schema(key))
+            types = coercion.argument_types(key)
             if isinstance(value, str) and value.lstrip()[:1] == "<" and "string" not in types:
                 value = markup.parse_children(value) or value
             if isinstance(value, dict) and types == ("array",) and len(value) == 1:
@@ -199,11 +217,27 @@ class ToolInterpreter:
         return converted
 
 
+def _argument_names(schema: Mapping[str, Any]) -> _ArgumentNames:
+    properties, required = schema.get("properties"), schema.get("required")
+    names = list(properties) if isinstance(properties, Mapping) else []
+    return _ArgumentNames(
+        frozenset(names) if isinstance(properties, Mapping) else None,
+        frozenset(n for n in required if isinstance(n, str))
+        if isinstance(required, list)
+        else frozenset(),
+        {name.lower(): name for name in names},
+    )
+
+
 def load_lenient_json(text: str) -> Any:
     """Decode JSON as models write it: raw line ends in strings, full-width quotes, XML entities.
 
-    Raises NotFoundHere.
+    Raises NotFoundHere, also for a text with more than MAX_VALUES values.
     """
+    if 3 * len(text) > MAX_VALUES and json_values.exceeds(
+        text.encode("utf-8", "surrogatepass"), MAX_VALUES
+    ):
+        raise NotFoundHere
     corrections: tuple[Callable[[str], str], ...] = (str, _with_straight_quotes, markup.unescape)
     for correct in corrections:
         try:

@@ -20,6 +20,8 @@ MAX_MEMBERS = 256
 
 _BLANK = " \t\r\n\f\v"
 _QUOTES = {'"': '"＂”', "'": "'", "“": '”"', "”": '”"', "＂": '＂"', "‘": "’'", "’": "’'"}
+_NAME = re.compile(r"[\w.:-]*")
+_VALUE_END = re.compile(r"[ \t\r\n\f\v>/]")
 _ENTITY = re.compile(r"&(?:(quot|apos|amp|lt|gt)|#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6}));")
 _NAMED = {"quot": '"', "apos": "'", "amp": "&", "lt": "<", "gt": ">"}
 
@@ -64,7 +66,19 @@ def is_name_character(character: str) -> bool:
 
 def read_name(source: TextReader) -> Reading[str]:
     """Read a name of letters, digits and `_-.:`; possibly empty."""
-    return (yield from source.read_while(is_name_character, MAX_NAME))
+    start = source.at
+    while True:
+        match = _NAME.match(source.text, start, source.limit)
+        assert match is not None
+        source.at = match.end()
+        if source.at - start > MAX_NAME:
+            raise NotFoundHere
+        if source.at < min(len(source.text), source.limit) or not (
+            yield from source.wait_for_text()
+        ):
+            break
+    source.spend(10)
+    return source.text[start : source.at]
 
 
 def read_tag(source: TextReader, tag_name: str) -> Reading[Tag]:
@@ -204,10 +218,11 @@ def _read_attribute(source: TextReader) -> Reading[tuple[str, str]]:
         source.at += 1
         return key, unescape((yield from _read_quoted(source, _QUOTES[quote])))
     start = source.at
-    while (character := (yield from source.peek())) and character not in _BLANK + ">":
-        if character == "/" and (yield from source.peek(1)) == ">":
+    while True:
+        found = yield from source.search(_VALUE_END)
+        if found[0] != "/" or (yield from source.peek()) == ">":
             break
-        source.at += 1
+    source.at -= 1
     if source.at == start:
         raise NotFoundHere
     return key, unescape(source.text[start : source.at])
@@ -242,12 +257,13 @@ def _ends_value(source: TextReader) -> Reading[bool]:
     """Return whether the quote at the position ends a value, judged by what follows it."""
     start = source.at
     source.at += 1
+    source.spend(20)
     try:
         yield from source.skip_white_space()
         character = yield from source.peek()
         if character and character in "/>":
             return True
-        key = yield from source.read_while(is_name_character, MAX_NAME)
+        key = yield from read_name(source)
         yield from source.skip_white_space()
         return bool(key) and (yield from source.peek()) == "="
     finally:

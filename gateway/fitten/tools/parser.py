@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from gateway.fitten.tools.grammar import CallGrammar
 from gateway.fitten.tools.interpretation import ParsedCall, ToolInterpreter
 from gateway.fitten.tools.text_reader import (
+    ATTEMPT,
     MAX_HELD,
-    MAX_REREAD,
     NotFoundHere,
     Reading,
     TextReader,
@@ -27,9 +27,26 @@ PIECE = 128
 """The most characters of arguments in one piece."""
 
 _MAX_BLANK = 4096
-_STARTS = re.compile(r"[<\[{`]")
+_CALL = 200  # what a call costs, besides what it reads; see `TextReader.spend`
+# What may start a block: a tag, brackets with a word, JSON at the beginning of a line, backticks
+# at the beginning of a line. JSON and backticks may also follow at once; see `_LEADING`.
+_STARTS = re.compile(r"<(?=\w|\?[xX]|![dD]|[?!]?\Z)|\[(?=[A-Za-z_]|\Z)|\n(?:[\[{]|[^\S\n]*+`)")
+_FENCE_LINES = re.compile(r"\n[^\S\n]*+`")
+_LEADING = re.compile(r"\s*+[\[{]")
+_LEADING_TICK = re.compile(r"[^\S\n]*+`")
 _TICKS = re.compile("`+")
 _DOCUMENTS = ("<?xml", "<!doctype", "<html")
+
+
+def _beginning(word: str) -> str:
+    """Return a pattern for a word, or for as much of it as the text has come."""
+    pattern = ""
+    for character in reversed(word):
+        pattern = re.escape(character) + (f"(?:{pattern}|\\Z)" if pattern else "")
+    return pattern
+
+
+_DOCUMENT_START = re.compile("|".join(map(_beginning, _DOCUMENTS)), re.IGNORECASE)
 
 
 class ToolParser:
@@ -43,7 +60,9 @@ class ToolParser:
     """
 
     def __init__(self, tools: Sequence[Tool], *, parallel: bool = True) -> None:
-        self._grammar = CallGrammar(ToolInterpreter(tools))
+        interpreter = ToolInterpreter(tools)
+        self._steps = interpreter.steps
+        self._grammar = CallGrammar(interpreter)
         self._parallel = parallel
         self._source = TextReader()
         self._reading = self._read()
@@ -64,6 +83,11 @@ class ToolParser:
     def called(self) -> bool:
         """Return whether the answer has had a call so far."""
         return bool(self._seen)
+
+    @property
+    def unchecked(self) -> bool:
+        """Return whether a call's arguments were not converted, since it takes too many steps."""
+        return self._steps.exceeded
 
     def feed(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Return what can be passed on now, of these pieces and of the text held back."""
@@ -99,10 +123,16 @@ class ToolParser:
         """Read the whole answer: pass on text up to the next possible start, then try to parse."""
         source = self._source
         while True:
-            match = _STARTS.search(source.text, source.at)
-            self._emit_text((match.start() if match else len(source.text)) - source.at)
-            if match is not None:
-                if not (self._may_start(match[0]) and (yield from self._try_read(match[0]))):
+            start = self._next_start()
+            self._emit_text(start - source.at)
+            if start < len(source.text):
+                source.begin()
+                character, credit = source.text[source.at], source.credit
+                if not (self._may_start(character) and (yield from self._try_read(character))):
+                    if not self._is_plausible(source.text, source.at):
+                        # Only the end of what had arrived looked like a start. With more text,
+                        # there would have been no attempt, so it costs nothing.
+                        source.credit = credit
                     self._emit_text(1)
             elif source.ended:
                 return
@@ -110,10 +140,45 @@ class ToolParser:
                 source.begin()
                 yield
 
+    def _next_start(self) -> int:
+        """Return where a block may start next; the end of the text if nowhere."""
+        source = self._source
+        source.begin()
+        text = source.text
+        earliest = source.next_attempt
+        first = self._leading_start(text)
+        if first is not None and first >= earliest:
+            return first
+        starts = _FENCE_LINES if self._fence else _STARTS
+        for match in starts.finditer(text, source.at):
+            start = match.end() - 1
+            if start >= earliest and self._is_plausible(text, start):
+                return start
+        return len(text)
+
+    def _leading_start(self, text: str) -> int | None:
+        """Return where JSON or backticks start, if only white space is before them."""
+        at = self._source.at
+        if not self._line.strip() and (match := _LEADING_TICK.match(text, at)):
+            return match.end() - 1
+        if self._at_margin and not self._fence and (match := _LEADING.match(text, at)):
+            start = match.end() - 1
+            alone = start == at or self._blank is not None
+            if alone and self._grammar.may_begin(text, start):
+                return start
+        return None
+
+    def _is_plausible(self, text: str, start: int) -> bool:
+        """Return whether an attempt to read a block may have a result."""
+        return (
+            text[start] == "`"
+            or self._grammar.may_begin(text, start)
+            or _DOCUMENT_START.match(text, start) is not None
+        )
+
     def _may_start(self, character: str) -> bool:
         """Return whether a call, a result or a fence may start with this character here."""
-        if self._source.reread > MAX_REREAD:
-            return False
+        self._source.charge(ATTEMPT)
         if character == "`":
             return not self._line.strip()
         return not self._fence and self._ticks % 2 == 0
@@ -138,8 +203,7 @@ class ToolParser:
             source.at = start
             self._emit_text(MAX_HELD)
         except NotFoundHere:
-            source.reread += source.at - start
-            source.at = start
+            source.rewind(start)
             return False
         return True
 
@@ -179,8 +243,7 @@ class ToolParser:
                 self._fence = ticks
                 if isinstance(failure, TooLongToHold):
                     raise
-                source.reread += source.at - start
-        source.at = start
+        source.rewind(start)
         self._emit_text(ticks)
 
     def _emit_text(self, count: int) -> None:
@@ -208,6 +271,7 @@ class ToolParser:
     def _emit_calls(self, calls: Sequence[ParsedCall]) -> None:
         """Pass on the calls that are new; white space next to them is left out."""
         for call in calls:
+            self._source.charge(_CALL)
             canonical = json.dumps(json.loads(call.arguments), sort_keys=True)
             if (call.name, canonical) in self._seen or (self._seen and not self._parallel):
                 continue

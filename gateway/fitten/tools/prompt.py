@@ -14,13 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.fitten.conversation import add_to_system_block
-from gateway.fitten.prompt_limit import MAX_EXAMINED_CHARS, too_long_error
+from gateway.fitten.prompt_limit import MAX_CHARS, too_long_error
 from gateway.fitten.tools.interpretation import NO_PARAMETERS
 from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall
 from gateway.generation.surrogates import replace_halves
 
 _OUR_TAGS = re.compile(r"<(?=\s{0,8}/?\s{0,8}tool(?:s|_calls?|_results?)\b)", re.IGNORECASE)
 _IN_JSON = re.compile(r"<(?=[|/]|tool)", re.IGNORECASE)
+# json.dumps would make an encoder at each call.
+_json = json.JSONEncoder(ensure_ascii=False).encode
 _MIN_CALL_SIZE = len('<tool_call>\n{"name": "", "arguments": }\n</tool_call>')
 _WHITE_SPACE = re.compile(r"\s+")
 
@@ -63,15 +65,17 @@ def write_tools_as_text(request: GenerationRequest, default_system: str) -> tupl
     """Return the messages of the request with tools, calls and results as text.
 
     default_system: the system text for a request that has none.
-    Raises InvalidRequest when the text is far too long.
+    Raises InvalidRequest when the text is too long.
     """
     calls = [call for message in request.messages for call in message.calls]
-    size = sum(len(message.text) for message in request.messages)
-    _refuse_excess(size + sum(_MIN_CALL_SIZE + len(call.arguments) for call in calls), request)
+    size = sum(len(message.text) + len(message.call_id or "") for message in request.messages)
+    size += sum(len(call.id) + len(call.name) + len(call.arguments) for call in calls)
+    _refuse_excess(size + _MIN_CALL_SIZE * len(calls), request)
     names: dict[str, str] = {}
     messages = []
     for message in request.messages:
-        names.update((call.id, call.name) for call in message.calls)
+        for call in message.calls:
+            names[call.id] = call.name
         messages.append(_render_message(message, names))
     if request.offered:
         introduction = _introduction(request)
@@ -110,8 +114,8 @@ def _describe_tool(tool: Tool) -> str:
 
 
 def _refuse_excess(size: int, request: GenerationRequest) -> None:
-    """Raise the error for a prompt that is far too long, before it is processed."""
-    if size > MAX_EXAMINED_CHARS:
+    """Raise the error for a prompt that is too long, before it is processed."""
+    if size > MAX_CHARS:
         raise too_long_error(size, request.messages)
 
 
@@ -122,9 +126,11 @@ def _render_message(message: Message, names: Mapping[str, str]) -> Message:
         if name := names.get(message.call_id or ""):
             label += _attribute("name", name)
         result = f"<tool_result{label}>\n{text}\n</tool_result>"
-        return replace(message, role="user", text=result)
+        return Message("user", result, images=message.images)
     if message.calls:
         text = "\n".join(_nonempty([text, *map(_render_call, message.calls)]))
+    elif text is message.text:
+        return message
     return replace(message, text=text)
 
 
@@ -142,10 +148,6 @@ def _render_call(call: ToolCall) -> str:
 def _attribute(name: str, value: str) -> str:
     """Return an attribute, its value in one line; "" when there is no value."""
     return f' {name}="{html.escape(_WHITE_SPACE.sub(" ", value))}"' if value else ""
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _escape_json(text: str) -> str:

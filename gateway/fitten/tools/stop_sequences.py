@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gateway.fitten.tools.parser import ToolParser
 from gateway.generation import token_estimate
-from gateway.generation.pieces import FinishReason, Piece
+from gateway.generation.pieces import FinishReason, Piece, merge
 from gateway.generation.request import Tool
 from gateway.generation.stop_sequences import StopSequenceFilter
 from gateway.generation.turn_end import MAX_BLANKS
@@ -47,7 +47,7 @@ class ToolStopSequenceFilter:
         """Return what can be sent now, of these pieces and of the text held back."""
         if self.finish_reason:
             return []
-        out = self._apply_stop(self._parser.feed(self._raw_filter.feed(pieces)))
+        out = self._apply_stop(self._parser.feed(self._raw_filter.feed(merge(pieces))))
         if self._raw_filter.finish_reason and not self.finish_reason:
             out += self.flush(whole=False)
             self.finish_reason = self.finish_reason or self._final_reason(
@@ -82,6 +82,11 @@ class ToolStopSequenceFilter:
     def natural_reason(self) -> FinishReason:
         """Return the finish reason of an answer that ended by itself."""
         return "tool_calls" if self._has_calls else "stop"
+
+    @property
+    def unchecked(self) -> bool:
+        """Return whether a call's arguments were not converted, since it takes too many steps."""
+        return self._parser.unchecked
 
     @property
     def stop_sequence(self) -> str | None:

@@ -18,11 +18,11 @@ _MB = 1024 * 1024
 
 
 @contextmanager
-def never_blocked(*, calls: int = 1_000_000, memory: int = 128 * _MB) -> Iterator[None]:
+def never_blocked(*, calls: int = 400_000, memory: int = 128 * _MB) -> Iterator[None]:
     """Fail when one iteration of the loop made more calls, or more bytes were in use, than these.
 
-    As much as is allowed takes about a tenth of a second on a usual machine. A body of 20 MB
-    that was parsed or searched value by value would pass the bounds several times over.
+    As many calls as are allowed take about 50 ms on a usual machine. A body of 20 MB that was
+    parsed or searched value by value would pass the bounds several times over.
     """
     called = most = 0
     loop = asyncio.get_running_loop()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import json
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from emulator import Emulator
+from gateway.generation.json_values import MAX_VALUES, exceeds
 from tests.integration.conftest import Connect
 from tests.integration.hostile.lag import never_blocked
 from tests.integration.peer import CHAT, UPSTREAM_CHAT, Peer, chat_head
@@ -23,6 +27,16 @@ MOST = 20 * 1024 * 1024  # server.max_body_bytes
 def filled(before: bytes, part: bytes, after: bytes, size: int = MOST) -> bytes:
     """Return this part repeated until the whole has nearly this size."""
     return before + part * ((size - len(before) - len(after)) // len(part)) + after
+
+
+def most(before: bytes, part: bytes, after: bytes) -> bytes:
+    """Return this part repeated as often as a body may have values."""
+    low, high = 1, MAX_VALUES
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = not exceeds(before + part * middle + after, MAX_VALUES)
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return before + part * low + after
 
 
 HEADS = {
@@ -43,19 +57,61 @@ CALL = (
 CHATS = {
     "lists": filled(b"{" + MESSAGES + b',"x":[', b"[],", b"0]}"),
     "lists, broken": filled(b"{" + MESSAGES + b',"x":[', b"[],", b"}"),
-    "lists, as many as may be": b"{" + MESSAGES + b',"x":[' + b"[]," * 399_900 + b"0]}",
+    "lists, as many as may be": most(b"{" + MESSAGES + b',"x":[', b"[],", b"0]}"),
+    "floats, as many as may be": most(b"{" + MESSAGES + b',"x":[', b"1e300,", b"0]}"),
+    "floats": filled(b"{" + MESSAGES + b',"x":[', b"1e300,", b"0]}", 1_000_000),
+    "digits of a float": filled(b"{" + MESSAGES + b',"x":0.', b"9", b"}"),
+    "lists in lists": most(b"{" + MESSAGES + b',"x":[', b"[" * 900 + b"]" * 900 + b",", b"0]}"),
+    "a quote as an escape": filled(b"{" + MESSAGES + b',"y":"\\u0022","x":"', b"\\\\", b'"}'),
+    "a member twice": filled(b"{" + MESSAGES + b',"y":0,"y":0,"x":"', b"\\n", b'"}'),
+    "members of the body": b"{"
+    + MESSAGES
+    + b"".join(b',"a%d":0' % number for number in range(19_900))
+    + b"}",
     "objects": filled(b"{" + MESSAGES + b',"x":[', b'{"a":0},', b"0]}"),
     "numbers": filled(b"{" + MESSAGES + b',"x":[', b"0,", b"0]}"),
     "digits": filled(b"{" + MESSAGES + b',"x":', b"9", b"}"),
     "texts": filled(b"{" + MESSAGES + b',"x":[', b'"",', b"0]}"),
     "members": filled(b"{" + MESSAGES + b',"x":{', b'"a":0,', b'"a":0}}'),
     "messages": filled(b'{"messages":[', b'{"role":"user","content":"x"},', b"{}]}"),
+    "messages, as many as may be": most(
+        b'{"messages":[', b'{"role":"assistant"},', b'{"role":"user","content":"x"}]}'
+    ),
+    "messages, as many as may be, and a tool": most(
+        b'{"tools":[{"type":"function","function":{"name":"f"}}],"messages":[',
+        b'{"role":"assistant"},',
+        b'{"role":"user","content":"x"}]}',
+    ),
+    "parts, as many as may be": most(
+        b'{"messages":[{"role":"user","content":[',
+        b'{"type":"text","text":""},',
+        b'{"type":"text","text":"x"}]}]}',
+    ),
+    "images, as many as may be": most(
+        b'{"messages":[{"role":"user","content":[',
+        b'{"type":"image_url","image_url":"data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQAB"},',
+        b'{"type":"text","text":"x"}]}]}',
+    ),
+    "a role": filled(b'{"messages":[{"content":"x","role":"', b"a", b'"}]}'),
+    "an id": filled(
+        b'{"messages":[{"role":"tool","content":"x","tool_call_id":"', b"<|a|>", b'"}]}'
+    ),
+    "an id of a call": filled(
+        b'{"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f"},"id":"',
+        b"< /",
+        b'"}]}]}',
+    ),
     "calls": filled(
         CALL, b'{}"}},{"id":"","type":"function","function":{"name":"","arguments":"', b'{}"}}]}]}'
     ),
-    "calls, as many as may be": CALL
-    + b'{}"}},{"id":"","type":"function","function":{"name":"","arguments":"' * 17_000
-    + b'{}"}}]}]}',
+    "calls, as many as may be": most(
+        CALL, b'{}"}},{"id":"","type":"function","function":{"name":"","arguments":"', b'{}"}}]}]}'
+    ),
+    "objects in calls, as many as may be": most(
+        b'{"messages":[{"role":"assistant","tool_calls":[',
+        b'{"function":{"name":"f","arguments":{}}},',
+        b'{"function":{"name":"f"}}]}]}',
+    ),
     "half surrogates": filled(b"{" + MESSAGES + b',"x":"', b"\\ud83d", b'"}'),
     "half surrogates in UTF-8": filled(b"{" + MESSAGES + b',"x":"', b"\xed\xa0\xbd", b'"}'),
     "halves of characters": filled(b"{" + MESSAGES + b',"x":"', b"\xf0\x9f", b'"}'),
@@ -77,6 +133,42 @@ CHATS = {
         b'{"name":"f"},',
         b'{"name":"f"}]}}',
     ),
+    "results in parts, as many as may be": most(
+        b'{"messages":[',
+        b'{"role":"user","content":[{"type":"tool_result"}]},',
+        b'{"role":"user","content":"x"}]}',
+    ),
+    "images in results, as many as may be": most(
+        b'{"messages":[{"role":"user","content":[',
+        b'{"type":"tool_result","content":[{"type":"image","source":{"data":"R0lGODlhAQABAAAA"}}]},',
+        b'"x"]}]}',
+    ),
+    "calls in parts, as many as may be": most(
+        b'{"messages":[{"role":"assistant","content":[',
+        b'{"type":"tool_use","name":"f","input":{"a":0}},',
+        b'"x"]},{"role":"user","content":"x"}]}',
+    ),
+    "function calls, as many as may be": most(
+        b'{"messages":[',
+        b'{"role":"assistant","function_call":{"name":"f","arguments":{}}},',
+        b'{"role":"user","content":"x"}]}',
+    ),
+    "floats as the result of a tool": most(
+        b'{"messages":[{"role":"tool","content":{"a":[',
+        b"1e300,",
+        b'0]}},{"role":"user","content":"x"}]}',
+    ),
+    "tools of one name": b"{"
+    + MESSAGES
+    + b',"tools":['
+    + b",".join([b'{"name":"f","parameters":{"enum":[%b0]}}' % (b"0," * 350)] * 256)
+    + b"]}",
+    "half surrogates in a call that fits": filled(
+        CALL + b'\\"', b"\\\\ud83d", b'\\""}}]}]}', 307_000
+    ),
+    "half surrogates before lists": filled(
+        b"{" + MESSAGES + b',"y":"' + b"\\ud83d" * 5000 + b'","x":[', b"[],", b"0]}"
+    ),
     "an image in percent-encoding": filled(
         b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"data:,',
         b"%89",
@@ -97,13 +189,35 @@ CHATS = {
         b'"}}]}]}',
     ),
     "markers": filled(b'{"messages":[{"role":"user","content":"', b"<|end|>", b'"}]}'),
+    "markers, as many as may be": filled(
+        b'{"messages":[{"role":"user","content":"', b"<|a|>", b'"}]}', 307_000
+    ),
+    "tags, as many as may be": filled(
+        b"{" + TOOL + b'"}}],"messages":[{"role":"user","content":"',
+        b"<       tool",
+        b'"}]}',
+        307_000,
+    ),
     "line ends": filled(b'{"messages":[{"role":"user","content":"', b"\\n", b'"}]}'),
     "markers and a tool": filled(
         b"{" + TOOL + b'"}}],"messages":[{"role":"user","content":"', b"<tool>", b'"}]}'
     ),
     "markers in a tool": filled(b"{" + MESSAGES + b"," + TOOL, b"<|end|>", b'"}}]}'),
     "markers in a call": filled(CALL, b"<|end|>", b'"}}]}]}'),
-    "lists in a call": CALL + b"[" + b"[]," * 390_000 + b'0]"}}]}]}',
+    "lists in a call": filled(CALL + b"[", b"[],", b'0]"}}]}]}', 307_000),
+    "floats in a call": filled(CALL + b"[", b"1e300,", b'0]"}}]}]}', 307_000),
+    "lists in a schema": most(
+        b"{" + MESSAGES + b',"response_format":{"type":"json_schema","json_schema":'
+        b'{"name":"a","schema":{"enum":[',
+        b"[[[[[[]]]]]],",
+        b"0]}}}}",
+    ),
+    "floats in a tool": most(
+        b"{" + MESSAGES + b',"tools":[{"type":"function","function":{"name":"f",'
+        b'"parameters":{"enum":[',
+        b"1e300,",
+        b"0]}}}]}",
+    ),
     "markers in a schema": filled(
         b"{" + MESSAGES + b',"response_format":{"type":"json_schema","json_schema":'
         b'{"name":"a","schema":{"enum":["',
@@ -185,3 +299,101 @@ async def test_a_compressed_body_is_not_unpacked(
             answer = await peer.answer()
             assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
     assert not emulator.calls_to(UPSTREAM_CHAT)
+
+
+def tool(parameters: Any) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "t", "parameters": parameters}}]}
+
+
+def wanted(schema: Any) -> dict[str, Any]:
+    return {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    }
+
+
+def a_call(value: Any) -> str:
+    call = {"name": "t", "arguments": {"a": value}}
+    return f"<tool_call>{json.dumps(call)}</tool_call>"
+
+
+def doubling(depth: int) -> dict[str, Any]:
+    """References of which each leads to two more."""
+    defs: dict[str, Any] = {
+        f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(depth)
+    }
+    return {"$defs": defs | {f"d{depth}": {"type": "boolean"}}}
+
+
+VALUES = [f"v{number}" for number in range(300)]
+# With the headers of an answer of texts with a tool, and of one of booleans in this format.
+SCHEMAS: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
+    "an enum of 20,000 values": ({"items": {"enum": list(range(20_000))}}, None, "mismatch"),
+    "many types": ({"items": {"type": ["integer"] * 20_000}}, None, "mismatch"),
+    "types that nobody knows": ({"items": {"type": ["integer", "?"] * 10_000}}, None, None),
+    "references that double": ({"items": {"$ref": "#/$defs/d0"}}, "unchecked", "unchecked"),
+    "many choices": ({"items": {"anyOf": [{"type": "integer"}] * 5_000}}, "unchecked", "unchecked"),
+}
+
+
+def rooted(schema: dict[str, Any], place: str) -> dict[str, Any]:
+    return {"properties": {"a": schema}, **doubling(24), "title": place}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+async def test_no_schema_of_a_tool_blocks_the_loop(gateway: Gateway, name: str) -> None:
+    schema, expected, _ = SCHEMAS[name]
+    text = f"[[say text={quote(a_call(VALUES))} piece=65536 pace=0]]"
+    body = tool(rooted(schema, name))
+    with never_blocked():
+        async with gateway.post_chat(text, **body) as response:
+            answer = await response.json()
+            header = response.headers.get("x-fitten-tool-arguments")
+    (call,) = answer["choices"][0]["message"]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == {"a": VALUES}
+    assert header == expected
+    with never_blocked():
+        assert (await gateway.stream(text, **body))[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+async def test_no_schema_of_an_answer_blocks_the_loop(
+    gateway: Gateway, name: str, log_events: list[dict[str, Any]]
+) -> None:
+    schema, _, expected = SCHEMAS[name]
+    text = f"[[say text={quote(json.dumps({'a': [True] * 300}))} piece=65536 pace=0]]"
+    with never_blocked():
+        async with gateway.post_chat(text, **wanted(rooted(schema, name))) as response:
+            assert response.status == 200
+            header = response.headers.get("x-fitten-response-format")
+    assert header == expected
+    said = [event for event in log_events if event["event"] == "json_unchecked"]
+    assert bool(said) == (header == "unchecked")
+
+
+MARKUP = {
+    "tags": "<",
+    "brackets": "[",
+    "objects": "\n{",
+    "names": "<t",
+    "calls": "<tool_call>",
+    "calls in calls": "<tool_call><t>",
+    "attributes": '<t a="',
+    "names of members": '\n{"name": "',
+    "fences": "\n```\n<tool_call>",
+    "results": "<tool_result>",
+    "values": '<tool_call>{"name":"t","arguments":{"a":[',
+}
+
+
+@pytest.mark.parametrize("piece", [4, 65_536])
+@pytest.mark.parametrize("name", MARKUP)
+async def test_no_markup_of_an_answer_blocks_the_loop(
+    gateway: Gateway, name: str, piece: int
+) -> None:
+    markup = MARKUP[name] * (65_536 // len(MARKUP[name]))
+    text = f"[[say text={quote(markup)} piece={piece} pace=0]]"
+    with never_blocked():
+        async with gateway.post_chat(text, **tool({})) as response:
+            answer = await response.json()
+            assert response.status == 200
+    assert answer["choices"][0]["message"]["content"] == markup

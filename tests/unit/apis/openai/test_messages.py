@@ -244,3 +244,21 @@ def test_ten_thousand_messages_and_parts_are_read() -> None:
     assert len(parse(*[{"role": "tool", "content": None}] * 10_000)) == 10_000
     (message,) = parse(user(*["a"] * 10_000))
     assert len(message.text) == 19_999
+
+
+IMAGE = {"type": "image_url", "image_url": data_url(png())}
+RESULT = {"type": "tool_result", "tool_use_id": "a", "content": [IMAGE]}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [[IMAGE] * 1001, [RESULT] * 1001, [*[IMAGE] * 600, *[RESULT] * 401]],
+    ids=["of the message", "of results", "of both"],
+)
+def test_a_message_takes_up_to_a_thousand_images(parts: list[Any]) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse(user(*parts))
+    assert (caught.value.code, caught.value.param) == ("unsupported_value", "messages[0].content")
+    assert caught.value.message == "'messages[0].content' takes up to 1000 images."
+    found = parse(user(*parts[:1000]))
+    assert sum(len(message.images) for message in found) == 1000

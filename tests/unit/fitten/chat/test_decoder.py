@@ -236,6 +236,12 @@ def test_a_word_that_was_held_back_comes_before_what_decides_it() -> None:
     ]
 
 
+def test_a_line_of_too_many_values_is_skipped_and_no_keep_alive() -> None:
+    values = b'{"x":[' + b"0," * 200_000 + b"0]}\n"
+    found = decode_timed([(0, beat("a ")), (0, beat()), (0, values), (0, beat("b"))])
+    assert (found["content"], found["error"]) == ("a heartbeatb", None)
+
+
 @pytest.mark.parametrize(
     ("last", "content", "error"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -367,16 +368,87 @@ def test_a_block_beyond_the_limit_is_text() -> None:
         "[tool_calls]\n- name: clock\n",
         "<tool_result>",
         "<",
-        "\n`",
+        "[",
+        "\n{",
+        "\n[\n",
+        '\n{"name": "',
+        '\n{"name":"x"}',
+        "<a",
+        "<tool_cal",
+        "<write_file>",
+        '<clock a="/"/',
+        '<clock a="""',
+        "<clock a=b/",
+        "<clock a=“",
+        "<tool_call><a></a>",
+        "<tool_call><tool_call>",
+        "<tool_result></tool_result",
+        "[tool_result]",
+        "<?xml ",
+        "<!d",
+        "<html",
+        "<|end",
+        "“",
+        "&amp;",
+        "\n```\n",
+        "\n````",
+        "  `x",
+        "<clock/>",
+        '\n{"name":"clock","arguments":{}}',
+        '<tool_call>{"name":"clock","arguments":{"a":[[],[]]}}</tool_call>',
+        '<tool_call>{"name":"clock","arguments":{"a":[',
+        '<tool_call>{"name":"clock","arguments":"{\\"a\\":',
     ],
 )
 def test_an_answer_full_of_beginnings_costs_little(shard: str) -> None:
     """Ten times the text is about ten times the work; and more than is ever held."""
     work = [calls_of(partial(parsed, in_pieces(shard, size))) for size in (5_000, 50_000)]
     assert work[1] < 15 * work[0] + 1000
+    # A read of 64 KB: at most about 50 ms, whatever it is.
+    assert calls_of(partial(parsed, [shard * (65_536 // len(shard))])) < 400_000
     pieces = in_pieces(shard, 300_000)
     if not calls(result := parsed(pieces)):
         assert text_of(result) == "".join(pieces)
+
+
+def test_a_call_is_found_after_any_amount_of_beginnings() -> None:
+    """Credit that was used up comes back with the text that follows."""
+    bomb = "<tool_call><tool_call>" * 3_000
+    prose = "Nothing to see here. " * 1_000
+    call = written([PLAIN], "tool_call")
+    assert calls(parsed([bomb + call])) == []
+    text = bomb + prose + call
+    for pieces in ([text], in_pieces(text, len(text)), [bomb, prose, call]):
+        assert calls(parsed(pieces)) == [("get_weather", PLAIN.arguments)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cuts_change_nothing_when_the_credit_is_used_up(seed: int) -> None:
+    chance = random.Random(seed)
+    shards = ["<tool_call>", '\n{"name": "clock", "arguments": {', "\n```\n", "<", "  `x", "prose "]
+    shards += [written([PLAIN], "tool_call"), written([FILE], "tag"), "<tool_c", "\n[{"]
+    text = "".join(chance.choice(shards) * chance.choice((1, 2, 30, 400)) for _ in range(12))
+    whole = parsed([text])
+    for longest in (2, 15, 1000):
+        pieces, at = [], 0
+        while at < len(text):
+            size = chance.randint(1, longest)
+            pieces.append(text[at : at + size])
+            at += size
+        assert parsed(pieces) == whole
+
+
+def test_many_calls_are_all_found() -> None:
+    made = [MadeCall("write_file", {"path": f"{n}", "content": "x < y"}) for n in range(128)]
+    for notation in NOTATIONS:
+        assert len(calls(parsed([written(made, notation)]))) == 128
+
+
+@pytest.mark.parametrize("count", [10, 1_000])
+def test_a_page_of_code_with_calls_of_tools_in_it_costs_no_credit(count: int) -> None:
+    page = "<div class='a'>\n  <b>x</b> if (a < b) { c[0] = {\"d\": 1}; }\n</div>\n" * count
+    call = written([PLAIN], "tool_call")
+    assert calls(parsed([page + call])) == [("get_weather", PLAIN.arguments)]
 
 
 def in_pieces(shard: str, size: int) -> list[str]:
