@@ -34,13 +34,13 @@ _MAX_FORGIVEN = 3
 class _Waiter(Generic[S]):
     """Holds the place of a request in the queue.
 
-    patient: whether it waits for the end of a short pause of all accounts. A request that has
-        failed once does not: it would ask an account again that has just refused it.
+    until_pause_ends: whether it waits for the end of a short pause of all accounts. A request
+        that has failed once does not: it would ask an account that has just refused it.
     """
 
     lease: asyncio.Future[LocalLease[S]]
     prompt: Digest | None
-    patient: bool
+    until_pause_ends: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +154,15 @@ class LocalPool(Generic[S]):
             return lease
         if any(account.name == tried[-1] and account.admits(prompt) for account in self.accounts):
             return None
-        return await self.acquire(key, wait, prompt, patient=False)
+        return await self.acquire(key, wait, prompt, until_pause_ends=False)
 
     async def acquire(
-        self, key: Hashable, wait: float, prompt: Digest | None = None, *, patient: bool = True
+        self,
+        key: Hashable,
+        wait: float,
+        prompt: Digest | None = None,
+        *,
+        until_pause_ends: bool = True,
     ) -> LocalLease[S]:
         """Return a slot, after at most `wait` seconds in the queue.
 
@@ -166,14 +171,14 @@ class LocalPool(Generic[S]):
         Cancelling leaves the queue at once.
 
         key: the caller; callers are served in turn. prompt: see `take`.
-        patient: whether to wait while all accounts pause for a short time.
+        until_pause_ends: whether to wait while all accounts pause for a short time.
         """
         if lease := self.take(prompt):
             return lease
         fault = self._no_account_error()
-        if fault and not (patient and self._pauses_briefly(fault)):
+        if fault and not (until_pause_ends and self._pauses_briefly(fault)):
             raise fault
-        waiter = _Waiter[S](asyncio.get_running_loop().create_future(), prompt, patient)
+        waiter = _Waiter[S](asyncio.get_running_loop().create_future(), prompt, until_pause_ends)
         displaced = self.queue.push(key, waiter)
         if displaced is waiter:
             raise _overloaded_error("too many requests already wait")
@@ -240,7 +245,7 @@ class LocalPool(Generic[S]):
         """Refuse the requests that do not wait for the end of the pause of all accounts."""
         briefly = self._pauses_briefly(fault)
         for key, waiter in list(self.queue.clear()):
-            if briefly and waiter.patient:
+            if briefly and waiter.until_pause_ends:
                 self.queue.push(key, waiter)
             elif not waiter.lease.done():
                 waiter.lease.set_exception(_copy(fault))
