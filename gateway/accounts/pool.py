@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic
@@ -13,17 +12,13 @@ import structlog
 
 from gateway.accounts.account import Account, CallKind, LocalLease, S
 from gateway.accounts.fair_queue import FairQueue
+from gateway.accounts.pool_errors import busy_error, copy_error, no_account_error
 from gateway.accounts.prompt_digest import Digest
 from gateway.accounts.retry_budget import RetryBudget
 from gateway.accounts.selection_policy import least_busy
-from gateway.errors import AccountRefused, GatewayError, RateLimited, Unavailable
+from gateway.errors import AccountRefused, GatewayError, Unavailable
 
 _log = structlog.get_logger("accounts")
-
-# Seconds after which a refused client may try again. This is a guess: a slot is held as long as
-# an answer takes.
-_BUSY_RETRY = 5.0
-
 
 # Prompts that failed on every account and are forgiven, until an account serves one: with more of
 # them it is no longer the prompts that are the reason.
@@ -127,7 +122,7 @@ class LocalPool(Generic[S]):
         """
         account = self._choose(prompt, kind="completion", prefer=prefer)
         if account is None:
-            raise self._no_account_error() or _overloaded_error("code completions do not wait")
+            raise no_account_error(self.accounts) or busy_error("code completions do not wait")
         return LocalLease(account, self, "completion", prompt)
 
     async def acquire_completion(
@@ -175,22 +170,18 @@ class LocalPool(Generic[S]):
         """
         if lease := self.take(prompt):
             return lease
-        fault = self._no_account_error()
+        fault = no_account_error(self.accounts)
         if fault and not (until_pause_ends and self._pauses_briefly(fault)):
             raise fault
         waiter = _Waiter[S](asyncio.get_running_loop().create_future(), prompt, until_pause_ends)
-        displaced = self.queue.push(key, waiter)
-        if displaced is waiter:
-            raise _overloaded_error("too many requests already wait")
-        if displaced is not None and not displaced.lease.done():
-            displaced.lease.set_exception(_overloaded_error("too many requests already wait"))
+        self._enqueue(key, waiter)
         self._restart_timer()
         try:
             async with asyncio.timeout(wait):
                 return await waiter.lease
         except TimeoutError:
             self._remove_waiter(key, waiter)
-            late = self._no_account_error() or _overloaded_error("none became free in time")
+            late = no_account_error(self.accounts) or busy_error("none became free in time")
             raise late from None
         except asyncio.CancelledError:
             self._remove_waiter(key, waiter)
@@ -202,7 +193,7 @@ class LocalPool(Generic[S]):
             return None
         faults = [account.session.fault for account in self.accounts]
         known = next((fault.message for fault in faults if fault), None)
-        return self._no_account_error() or Unavailable(
+        return no_account_error(self.accounts) or Unavailable(
             known or "The login to Fitten has not been made yet."
         )
 
@@ -236,8 +227,8 @@ class LocalPool(Generic[S]):
             else:
                 skipped.append((key, waiter))  # its prompt must not be the probe
         for key, waiter in skipped:
-            self.queue.push(key, waiter)
-        if self.queue.size and (fault := self._no_account_error()):
+            self._enqueue(key, waiter)
+        if self.queue.size and (fault := no_account_error(self.accounts)):
             self._refuse_waiters(fault)
         self._restart_timer()
 
@@ -246,9 +237,9 @@ class LocalPool(Generic[S]):
         briefly = self._pauses_briefly(fault)
         for key, waiter in list(self.queue.clear()):
             if briefly and waiter.until_pause_ends:
-                self.queue.push(key, waiter)
+                self._enqueue(key, waiter)
             elif not waiter.lease.done():
-                waiter.lease.set_exception(_copy(fault))
+                waiter.lease.set_exception(copy_error(fault))
 
     def prompt_failed(self, prompt: Digest) -> None:
         """Ignore the failures of a prompt that has failed on every account; see `LeasePool`."""
@@ -262,8 +253,8 @@ class LocalPool(Generic[S]):
             return
         if all(account.health.no_failures for account in self.accounts):
             self._forgiven.clear()
-        self._forgiven.add(prompt.value)
-        if len(self._forgiven) <= _MAX_FORGIVEN:
+        if len(self._forgiven) < _MAX_FORGIVEN:
+            self._forgiven.add(prompt.value)
             for account in self.accounts:
                 account.health.forgive(prompt)
 
@@ -289,6 +280,12 @@ class LocalPool(Generic[S]):
             return free[0] if free else None
         return least_busy(free, half_open_first=self.budget.allows_retry)
 
+    def _enqueue(self, key: Hashable, waiter: _Waiter[S]) -> None:
+        """Add a waiter to the queue; the request that finds no room there is refused."""
+        displaced = self.queue.push(key, waiter)
+        if displaced is not None and not displaced.lease.done():
+            displaced.lease.set_exception(busy_error("too many requests already wait"))
+
     def _remove_waiter(self, key: Hashable, waiter: _Waiter[S]) -> None:
         """Remove a waiter from the queue; if it got a slot meanwhile, release the slot."""
         lease = waiter.lease
@@ -312,32 +309,6 @@ class LocalPool(Generic[S]):
         if isinstance(fault, AccountRefused):
             return False
         return min(account.wait() for account in self.accounts) < self.queue_wait
-
-    def _no_account_error(self) -> GatewayError | None:
-        """Return why no account can be used; None if one can."""
-        waits = [account.wait() for account in self.accounts]
-        soonest = min(waits)
-        if soonest == 0:
-            return None
-        account = self.accounts[waits.index(soonest)]
-        if soonest == math.inf:
-            reason = account.reason
-            message = reason.message if reason else "No account of the gateway can be used."
-            return AccountRefused(message)
-        if account.state == "dead":
-            reason = account.reason
-            return AccountRefused(
-                reason.message if reason else "Fitten refuses the account.", retry_after=soonest
-            )
-        later = soonest * random.uniform(1.0, 1.2)  # so that not all clients retry at once
-        if isinstance(account.reason, RateLimited):
-            return RateLimited(
-                account.reason.message, code="upstream_rate_limited", retry_after=later
-            )
-        why = account.reason.message if account.reason else "Fitten fails; please try again."
-        return Unavailable(
-            f"No account of the gateway can be used at the moment: {why}", retry_after=later
-        )
 
     def _restart_timer(self) -> None:
         """Check the queue again when the next pause of an account ends, if requests wait."""
@@ -368,19 +339,4 @@ def _log_change(account: Account[S]) -> None:
         code=reason.code,
         reason=reason.message,
         next_try_in=round(account.health.wait(), 1),
-    )
-
-
-def _copy(error: GatewayError) -> GatewayError:
-    """Copy an error, since each waiter needs an exception with a traceback of its own."""
-    return type(error)(
-        error.message, code=error.code, retryable=error.retryable, retry_after=error.retry_after
-    )
-
-
-def _overloaded_error(why: str) -> Unavailable:
-    return Unavailable(
-        f"All accounts of the gateway are busy and {why}; please try again.",
-        code="server_is_overloaded",
-        retry_after=_BUSY_RETRY * random.uniform(1.0, 1.2),
     )

@@ -22,7 +22,7 @@ def aiohttp_chain(error_handler: Middleware, middlewares: Iterable[Middleware]) 
     return [
         web.middleware(error_handler),
         *(_recorded(middleware) for middleware in middlewares),
-        _innermost,
+        _recorded(lambda request, handler: handler(request)),
     ]
 
 
@@ -40,19 +40,6 @@ def _recorded(middleware: Middleware) -> Any:
         return response
 
     return wrapper
-
-
-@web.middleware
-async def _innermost(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        response = await handler(request)
-    except BaseException as error:
-        _record_failure(request, error)
-        raise
-    outcome = request[OUTCOME]
-    if outcome.status != response.status:
-        outcome.complete(response.status, response.content_length)
-    return response
 
 
 def _record_failure(request: web.Request, error: BaseException) -> None:
