@@ -115,9 +115,11 @@ class LeasePool(Protocol[S]):
     """Describes what a lease needs of the pool that granted it.
 
     lease_number: the number of the newest lease.
+    forgiven: digests of prompts that failed on every account since an account last served one.
     """
 
     lease_number: int
+    forgiven: set[bytes]
     queue: FairQueue[Any]
 
     def prompt_failed(self, prompt: Digest) -> None:
@@ -192,8 +194,11 @@ class LocalLease(Generic[S]):
         before = health.reason
         if outcome != "good" or not health.no_failures:
             health.end(outcome, probe=self.probe, error=error, prompt=self._prompt)
-            if outcome == "bad" and self._prompt is not None:
-                self._pool.prompt_failed(self._prompt)
+        if outcome == "good":
+            if self._pool.forgiven:
+                self._pool.forgiven.clear()
+        elif outcome == "bad" and self._prompt is not None:
+            self._pool.prompt_failed(self._prompt)
         if health.reason is not before or self._pool.queue.size:
             self._pool.changed(account, before)
 

@@ -71,7 +71,7 @@ class LocalPool(Generic[S]):
         queue_wait: float,
     ) -> None:
         self.queue_wait = queue_wait
-        self._forgiven: set[bytes] = set()  # digests
+        self.forgiven: set[bytes] = set()  # digests
         self.accounts = tuple(accounts)
         self.budget = RetryBudget(retry_ratio)
         self.queue: FairQueue[_Waiter[S]] = FairQueue(queue_length)
@@ -93,7 +93,7 @@ class LocalPool(Generic[S]):
         )
         former.queue.length, self.queue = self.queue.length, former.queue
         former.budget.ratio, self.budget = self.budget.ratio, former.budget
-        self._forgiven = former._forgiven
+        self.forgiven = former.forgiven
         self.lease_number = former.lease_number
         former._stop_timer()
         former._successor = self
@@ -249,12 +249,10 @@ class LocalPool(Generic[S]):
         everywhere = len(self.accounts) > 1 and all(
             account.health.has_failed(prompt) for account in self.accounts
         )
-        if not everywhere or prompt.value in self._forgiven:
+        if not everywhere or prompt.value in self.forgiven:
             return
-        if all(account.health.no_failures for account in self.accounts):
-            self._forgiven.clear()
-        if len(self._forgiven) < _MAX_FORGIVEN:
-            self._forgiven.add(prompt.value)
+        if len(self.forgiven) < _MAX_FORGIVEN:
+            self.forgiven.add(prompt.value)
             for account in self.accounts:
                 account.health.forgive(prompt)
 

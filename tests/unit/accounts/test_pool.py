@@ -9,7 +9,9 @@ import pytest
 import structlog
 
 from gateway.accounts.pool import LocalPool, PoolSummary
+from gateway.accounts.prompt_digest import KnownDigest
 from gateway.errors import AccountRefused, RateLimited, Unavailable, UpstreamError
+from gateway.fitten.error_mapping import status_error
 from tests.unit.accounts.support import PoolClock, make_pool
 from tests.waiting import LONGEST_WAIT
 
@@ -242,3 +244,46 @@ def test_changes_of_an_account_are_in_the_log_with_its_name() -> None:
 
 def test_an_account_shows_itself_without_secrets() -> None:
     assert repr(make_pool(3).accounts[0]) == "<Account a healthy 0/3>"
+
+
+def fails_everywhere(pool: LocalPool[Any], prompt: bytes) -> str:
+    """One request that fails with each account in turn; the states of the accounts."""
+    for account in pool.accounts:
+        others = [other.name for other in pool.accounts if other is not account]
+        if (lease := pool.take(KnownDigest(prompt), without=others)) is not None:
+            lease.end(status_error(503))
+    return " ".join(account.state for account in pool.accounts)
+
+
+def test_prompts_that_fail_everywhere_are_forgiven_until_there_are_too_many() -> None:
+    pool = make_pool(1, 1, failures=1, pause=60.0)
+    for round_number in range(5):
+        for number in range(3):
+            states = fails_everywhere(pool, b"%d %d" % (round_number, number))
+            assert states == "healthy healthy"
+        lease = pool.take()
+        assert lease is not None
+        lease.end(None)  # an account serves one: the count begins anew
+    for number in range(1000):
+        states = fails_everywhere(pool, b"outage %d" % number)
+    assert states == "cooling cooling"
+    assert len(pool.forgiven) <= 3
+
+
+async def test_a_queue_that_a_reload_made_shorter_refuses_whom_it_has_no_room_for() -> None:
+    clock = PoolClock()
+    former = make_pool(1, clock=clock, queue_length=5)
+    holder = former.take()
+    assert holder is not None
+    waiting = [asyncio.create_task(former.acquire(f"key {n}", 60.0)) for n in range(4)]
+    await asyncio.sleep(0)
+    pool = make_pool(1, clock=clock, queue_length=1, queue_wait=100.0)
+    pool.take_over(former)
+    holder.release("limited", RateLimited("limited", retry_after=5))  # all pause, briefly
+    await asyncio.sleep(0)
+    ended = [task for task in waiting if task.done()]
+    assert len(ended) == 3
+    assert all(isinstance(task.exception(), Unavailable) for task in ended)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
