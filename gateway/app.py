@@ -69,8 +69,6 @@ def build_app(
             yield
 
     probes = Probes(upstream, in_flight)
-    models = ModelRoutes(upstream, OPENAI)
-
     bodies = RequestBodyReader(config.server)
 
     def handler_of(endpoint: Endpoint) -> Handler:
@@ -98,6 +96,18 @@ def build_app(
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(m.lifespan for m in middlewares if hasattr(m, "lifespan"))
+    _add_routes(routes, probes, ModelRoutes(upstream, OPENAI), image_limits, handler_of)
+    return app
+
+
+def _add_routes(
+    routes: DialectRoutes,
+    probes: Probes,
+    models: ModelRoutes,
+    image_limits: ImageLimits,
+    handler_of: Callable[[Endpoint], Handler],
+) -> None:
+    """Add every route of the gateway."""
     routes.add(
         OPENAI,
         [Route("GET", "/health", probes.health), Route("GET", "/ready", probes.ready)],
@@ -120,7 +130,6 @@ def build_app(
         [Route("POST", "/completions", handler_of(TextCompletions()))],
         bases=("/beta", "/v1/beta"),
     )
-    return app
 
 
 def render_without_route(error: GatewayError) -> ErrorResponse:
