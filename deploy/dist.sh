@@ -23,7 +23,8 @@ if [ -z "$tree" ]; then
     tree=$work/tree
     mkdir "$tree"
     git -C "$root" archive --output "$work/tree.tar" HEAD
-    tar -xf "$work/tree.tar" -C "$tree"
+    # Root without the right to change owners cannot give files the owner of the archive.
+    tar -xf "$work/tree.tar" --no-same-owner -C "$tree"
     SOURCE_DATE_EPOCH=$(git -C "$root" log -1 --format=%ct)
     if [ -n "$(git -C "$root" status --porcelain)" ]; then
         echo "Changes that are not committed are left out: this is $commit." >&2
@@ -38,7 +39,7 @@ build() {
 # The backend gives an sdist today's times and this user's name: it is packed anew.
 build --sdist --outdir "$work/sdist" "$tree"
 name=$(basename "$work/sdist"/*.tar.gz .tar.gz)
-tar -xzf "$work/sdist/$name.tar.gz" -C "$work"
+tar -xzf "$work/sdist/$name.tar.gz" --no-same-owner -C "$work"
 tar -cf "$work/$name.tar" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --mode=u=rwX,go=rX \
     --owner=0 --group=0 --numeric-owner --format=pax \
     --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \

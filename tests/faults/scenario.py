@@ -182,6 +182,8 @@ def settings_for(fault: FaultCell, moment: Moment) -> dict[str, Any]:
         return {**settings, "timeouts": LOGIN}
     if moment in ("refresh", "models"):
         return {**settings, "timeouts": {"call": 0.6, "connect": 0.6}}
+    if moment == "completion":  # after a login and a version, which take longer on a slow machine
+        return {**settings, "timeouts": {**SHORT, **LOGIN}, "completion": {"timeout": 4.0}}
     return {**settings, "timeouts": SHORT, "completion": {"timeout": 1.0}}
 
 
