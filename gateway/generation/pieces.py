@@ -21,6 +21,7 @@ Kind = Literal["content", "reasoning", "call", "arguments", "choice"]
 Piece = tuple[Kind, str]
 
 
+_TEXTS = ("content", "reasoning", "arguments")
 _MANY = 64
 
 
@@ -33,7 +34,7 @@ def merge(pieces: Sequence[Piece]) -> list[Piece]:
         return list(pieces)
     merged: list[Piece] = []
     for kind, run in itertools.groupby(pieces, operator.itemgetter(0)):
-        if kind in ("content", "reasoning"):
+        if kind in _TEXTS:
             merged.append((kind, "".join([text for _, text in run])))
         else:
             merged += run

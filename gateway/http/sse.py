@@ -12,7 +12,7 @@ from aiohttp_sse import EventSourceResponse
 from gateway.aiohttp_internals import HeadersWithFirstWrite
 from gateway.apis.base import ResponseEncoder
 from gateway.config.settings import StreamSettings
-from gateway.generation.pieces import Piece
+from gateway.generation.pieces import Piece, merge
 
 # Every known decoder skips comments, as long as no `id:` was sent before.
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -23,8 +23,13 @@ _LINE_ENDS = tuple(
     (character.encode(), b"\\u%04x" % ord(character)) for character in "\u2028\u2029\x85"
 )
 
-# With more bytes in its buffer, a transport lets writes wait. It is asyncio's default.
-_HIGH_WATER = 64 * 1024
+# With more bytes in its buffer, a transport lets writes wait. asyncio's default is 64 KB. As
+# uvloop takes 1 KB for each write that waits, that would be 280 KB of short pieces.
+_HIGH_WATER = 8 * 1024
+
+# Pieces that came together and make more frames than these are sent as one. A frame is ten times
+# as large as a short piece, so this bounds what waits for a client that does not read.
+_MOST_FRAMES = 256
 
 
 class _EventStreamResponse(HeadersWithFirstWrite, EventSourceResponse):
@@ -58,6 +63,7 @@ class EventStream:
         self._begin = encoder.begin()
         self._last = b""  # frames that are sent in one write with the end or the error
         self._response: web.StreamResponse | None = None
+        self._writer: AbstractStreamWriter | None = None
         self._chunked = False  # true once the answer has begun and is chunked
         # Pieces and keep-alives come from different tasks; never two writes at once.
         self._writing = asyncio.Lock()
@@ -83,10 +89,14 @@ class EventStream:
 
         Return False before the answer has begun, and while the client reads too slowly.
         """
+        if len(batch) > _MOST_FRAMES:
+            batch = merge(batch)
         return self._is_ready() and self._write_now(self._encode(batch))
 
     async def put(self, batch: Sequence[Piece]) -> None:
         """Write a batch; see `Sink`."""
+        if len(batch) > _MOST_FRAMES:
+            batch = merge(batch)
         await self._write(self._encode(batch))
 
     def hold(self, batch: Sequence[Piece]) -> None:
@@ -151,7 +161,9 @@ class EventStream:
             # Only the end of the connection ends the stream then, whatever the client asked for
             # (RFC 9112, 6.3). aiohttp would keep the connection.
             response.force_close()
-        await response.prepare(self._request)
+        self._writer = await response.prepare(self._request)
+        if (transport := self._request.transport) is not None:
+            transport.set_write_buffer_limits(high=_HIGH_WATER)
         self._chunked = chunked
         return response
 
@@ -169,6 +181,8 @@ class EventStream:
         try:
             async with asyncio.timeout(self._write_timeout):
                 await send(frames)
+                if self._writer is not None:
+                    await self._writer.drain()  # aiohttp itself waits only after 64 KB
         except TimeoutError:
             # Not `close`: it would wait for the client to read, without end.
             transport.abort()

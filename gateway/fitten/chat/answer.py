@@ -26,7 +26,7 @@ from gateway.fitten.tools import prompt as tool_prompt
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.generation import token_estimate
 from gateway.generation.outcome import AnswerResult
-from gateway.generation.pieces import FinishReason, Piece, Sink
+from gateway.generation.pieces import FinishReason, Piece, Sink, merge
 from gateway.generation.request import Generation, GenerationRequest, inline_images
 from gateway.generation.stop_sequences import StopSequenceFilter
 
@@ -83,6 +83,7 @@ class ChatAnswer:
         self._timeouts: AnswerTimeouts
         self._timeout_error: GatewayError | None = None
         self._taken: list[Piece] = []  # pieces that the sink did not take at once
+        self._read: tuple[bytes, GatewayError | None] | None = None  # data, or why there are none
         self._begun = False
         self._ended = False
         self.result = AnswerResult()
@@ -108,19 +109,15 @@ class ChatAnswer:
             body.fail(self._timeout_error)
         body.take = self._take
         while True:
-            data = b""
-            error: GatewayError | None = None
-            try:
-                data = await body.read()
-            except aiohttp.ClientPayloadError:
-                error = truncated_error()
-            except (aiohttp.ClientError, OSError) as failure:
-                error = connection_error(failure)
-            except GatewayError as failure:
-                error = failure
-            batch = self._next_batch(body, data, error)
+            if self._decoder.has_parts:
+                await asyncio.sleep(0)  # others may run before more of a long line is read
+            elif self._read is None:
+                self._read = await _read(body)
+            batch = self._next_batch(body)
             if batch:
                 self._timeouts.note_piece()
+                if self._begun:  # the client reads slowly: many pieces would wait with it
+                    batch = merge(batch)
                 self._begun = True
                 self._generation.outcome.receive_first_piece()
                 if not self._ended:
@@ -132,23 +129,22 @@ class ChatAnswer:
         if self._decoder.error is not None:
             raise self._decoder.error
 
-    def _next_batch(
-        self, body: ResponseBody, data: bytes, error: GatewayError | None
-    ) -> list[Piece]:
-        """Return the pieces that can be sent now; set `_ended` with the last ones.
-
-        data: what was read. error: why nothing more can be read.
-        """
+    def _next_batch(self, body: ResponseBody) -> list[Piece]:
+        """Return the pieces that can be sent now; set `_ended` with the last ones."""
         batch, self._taken = self._taken, []
         if self._ended:
             return batch
+        if self._decoder.has_parts:  # what was read comes behind them
+            return batch + self._decode(b"")
+        data, error = self._read or (b"", None)
+        self._read = None
         if error is not None:
             self._ended = True
             self._decoder.error = error
             return batch + self._stop_filter.flush(whole=False)
         if data:
             batch += self._decode(data)
-        if not self._ended and body.at_end():
+        if not self._ended and not self._decoder.has_parts and body.at_end():
             batch += self._finish(body)
         return batch
 
@@ -158,18 +154,22 @@ class ChatAnswer:
         The reader is woken when the answer has ended, or when the sink cannot take the batch.
         """
         batch = self._decode(data)
-        if not batch and not self._ended:
-            return
-        if self._begun and not self._ended and self._sink.take(batch):
-            self._timeouts.note_piece()
-            return
+        if not self._ended and not self._decoder.has_parts:
+            if not batch:
+                return
+            if self._begun and self._sink.take(batch):
+                self._timeouts.note_piece()
+                return
         self._taken = batch
         if self._body is not None:
             self._body.wake()
 
     def _decode(self, data: bytes) -> list[Piece]:
-        """Return the pieces that can be sent after these data; set `_ended` at the end."""
-        pieces = self._decoder.feed(data)
+        """Return the pieces that can be sent after these data; set `_ended` at the end.
+
+        data: b"" for the next part of a long line.
+        """
+        pieces = self._decoder.feed(data) if data else self._decoder.next_part()
         self._bytes_to_check -= len(data)
         if self._bytes_to_check < 0:
             error = self._timeout_error or self._runaway.check(self._bytes_to_check, pieces)
@@ -191,9 +191,11 @@ class ChatAnswer:
         return batch
 
     def _finish(self, body: ResponseBody) -> list[Piece]:
-        """Return the last pieces, at the end of the body."""
+        """Return the last pieces, at the end of the body; after a long line, once per part."""
         whole = self._settings.accept_unproven_end or body.framed
         batch = self._stop_filter.feed(self._decoder.finish(whole=whole))
+        if self._decoder.has_parts:
+            return batch
         batch += self._stop_filter.flush(whole=self._decoder.error is None)
         self._ended = True
         if self._stop_filter.finish_reason is not None:
@@ -203,9 +205,9 @@ class ChatAnswer:
     def _on_timeout(self, error: GatewayError) -> None:
         """Make the reader see that a time limit has passed."""
         self._timeout_error = error
-        # If data arrive without a pause, the reader does not notice that the body failed. With 0
+        # If data arrive without a pause, the reader does not notice that the body failed. With -1
         # here, `_decode` takes the error up with the next data.
-        self._bytes_to_check = 0
+        self._bytes_to_check = -1
         if self._body is not None:
             self._body.fail(error)
 
@@ -244,6 +246,18 @@ class ChatAnswer:
         if self._ended and self._decoder.error is None:
             return self._stop_filter.finish_reason or self._stop_filter.natural_reason
         return None
+
+
+async def _read(body: ResponseBody) -> tuple[bytes, GatewayError | None]:
+    """Read data of the body; return them, or b"" and why nothing more can be read."""
+    try:
+        return await body.read(), None
+    except aiohttp.ClientPayloadError:
+        return b"", truncated_error()
+    except (aiohttp.ClientError, OSError) as error:
+        return b"", connection_error(error)
+    except GatewayError as error:
+        return b"", error
 
 
 def _stop_filter(request: GenerationRequest) -> StopSequenceFilter | ToolStopSequenceFilter:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from gateway.generation import json_values
 from gateway.generation.pieces import Kind, Piece
 
 MAX_LINE = 16 * 1024 * 1024
+_PART = 8 * 1024  # characters of a long line's text that are returned at once
+_LONG = 2 * _PART  # bytes of a block that has a long line, since less is received at once
 
 # Trap 4: a keep-alive is this word, alone or followed by anything but letters. Alone it may also
 # be text: `heartbeat_interval` often comes as `heartbeat` and `_interval`.
@@ -70,6 +73,9 @@ class AnswerDecoder:
     `feed` decodes what arrived, `finish` ends the answer; both return pieces. Once `error` is
     set, no more pieces come, and the answer is not complete.
 
+    A long line's text comes in parts, so that other requests can run between them. While
+    `has_parts` is true, `next_part` returns the next one, and nothing else may be called.
+
     A delta that is only the word `heartbeat` is a keep-alive in three places: before the first
     text, behind another keep-alive, and after a second without a line. Otherwise it is held back
     until the next line. If that is a keep-alive, or does not come, the word was one too. Else it
@@ -98,6 +104,9 @@ class AnswerDecoder:
         self._last_invalid = False  # the last line was not JSON, such as a proxy's error page
         self._lone_surrogate: dict[Kind, str] = {}
         self._pieces: list[Piece] = []
+        self._parts: deque[list[Piece]] = deque()
+        self._error_behind: GatewayError | None = None  # to be set after the last part
+        self.has_parts = False
         self.usage: UpstreamUsage | None = None
         self.complete = False
         self.trace: str | None = None
@@ -134,7 +143,33 @@ class AnswerDecoder:
                 pieces += self._any_pieces(block[last:])
         if rest and self.error is None:
             self._keep(rest)
+        if len(block) > _LONG:
+            return self._first_part(pieces)
         return pieces
+
+    def next_part(self) -> list[Piece]:
+        """Return the next part of a long line's text; with the last one, set its `error`."""
+        part = self._parts.popleft()
+        if not self._parts:
+            self.has_parts = False
+            self.error, self._error_behind = self._error_behind, None
+        return part
+
+    def _first_part(self, pieces: list[Piece]) -> list[Piece]:
+        """Return the first part of the pieces, and keep the others."""
+        part: list[Piece] = []
+        size = 0
+        for kind, text in pieces:
+            for start in range(0, len(text), _PART):
+                if size >= _PART:
+                    self._parts.append(part)
+                    part, size = [], 0
+                part.append((kind, text[start : start + _PART]))
+                size += len(part[-1][1])
+        self._parts.append(part)
+        self.has_parts = True
+        self._error_behind, self.error = self.error, None
+        return self.next_part()
 
     def _plain_pieces(self, block: bytes) -> list[Piece] | None:
         """Return the pieces of lines that hold only a delta; None if a line holds more.
@@ -173,6 +208,8 @@ class AnswerDecoder:
     def finish(self, *, whole: bool) -> list[Piece]:
         """End the answer and return its last pieces; a word that is still held was a keep-alive.
 
+        After the last part of a long line it is to be called once more.
+
         whole: whether HTTP proved that nothing is missing (the last chunk of a chunked body, or
             all of a given length). Trap 10: without that proof, only token counts or a finish
             reason say that the answer is complete.
@@ -195,7 +232,7 @@ class AnswerDecoder:
                 code="upstream_invalid_response",
             )
         pieces, self._pieces = self._pieces, []
-        return pieces
+        return self._first_part(pieces) if len(last) > _LONG else pieces
 
     def _keep(self, rest: bytes) -> None:
         self._rest.append(rest)
@@ -310,13 +347,18 @@ class AnswerDecoder:
         )
 
     def _join_surrogates(self, kind: Kind, text: str) -> str:
-        """Return the text with surrogate pairs joined; a high one at the end waits for its pair."""
-        text = self._lone_surrogate.pop(kind, "") + text
-        if _SURROGATE.search(text):
-            if "\ud800" <= text[-1] <= "\udbff":
-                text, self._lone_surrogate[kind] = text[:-1], text[-1]
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return text
+        """Return the text with U+FFFD for lone surrogates; a high one at the end waits.
+
+        The decoder of JSON has joined all pairs but those that came in two lines.
+        """
+        high = self._lone_surrogate.pop(kind, "")
+        if high and "\udc00" <= text[0] <= "\udfff":
+            pair, text = high + text[0], text[1:]
+            high = pair.encode("utf-16", "surrogatepass").decode("utf-16")
+        text = high + text
+        if "\ud800" <= text[-1] <= "\udbff":
+            text, self._lone_surrogate[kind] = text[:-1], text[-1]
+        return _SURROGATE.sub("\ufffd", text)
 
     def _read_other_members(self, member: dict[str, Any]) -> None:
         usage = member.get("usage")

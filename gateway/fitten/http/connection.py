@@ -14,19 +14,22 @@ from collections.abc import Callable
 import aiohttp
 
 from gateway.aiohttp_internals import PooledConnection
+from gateway.fitten.http.response_body import MAX_READ
 from gateway.fitten.http.response_parser import BadResponse, ResponseParser
 
-_HIGH_WATER = 128 * 1024  # unread bytes at which the transport stops reading
+_HIGH_WATER = MAX_READ  # unread bytes at which the transport stops reading
 
 
-class ChatConnection(asyncio.Protocol):
+class ChatConnection(asyncio.BufferedProtocol):
     """Receives a response; call `await exchange.start(...)` first and `close()` at the end.
 
+    connection: on which to send the request.
+    buffer: memory of MAX_READ bytes to receive into. All connections of a loop may share it.
     take: called at once with data of the body that arrives while a reader waits in `read`. It
         takes the data, so `read` does not return them, and it may call `wake`.
     """
 
-    def __init__(self, connection: PooledConnection) -> None:
+    def __init__(self, connection: PooledConnection, buffer: memoryview) -> None:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             connection.close()
@@ -36,8 +39,8 @@ class ChatConnection(asyncio.Protocol):
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._parser = ResponseParser()
-        self._data: list[bytes] = []
-        self._data_size = 0
+        self._buffer = buffer
+        self._unread = bytearray()
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -71,21 +74,21 @@ class ChatConnection(asyncio.Protocol):
 
     def at_end(self) -> bool:
         """Return whether all of the body has arrived and has been read."""
-        return self._parser.complete and not self._data and self._error is None
+        return self._parser.complete and not self._unread and self._error is None
 
     async def read(self) -> bytes:
-        """Return all data that have arrived; wait if there are none.
+        """Return data that have arrived, at most MAX_READ bytes; wait if there are none.
 
         Returns b"" at the end, and after `wake`. Raises aiohttp.ClientError
         when the connection fails, or the error that `fail` was called with.
         """
-        if not self._data and self._error is None and not self._parser.complete:
+        unread = self._unread
+        if not unread and self._error is None and not self._parser.complete:
             await self._wait()
-        if self._data:
-            data = b"".join(self._data) if len(self._data) > 1 else self._data[0]
-            self._data.clear()
-            self._data_size = 0
-            if self._paused:
+        if unread:
+            data = bytes(unread[:MAX_READ])
+            del unread[:MAX_READ]
+            if self._paused and len(unread) < _HIGH_WATER:
                 self._paused = False
                 if self._connection is not None:
                     self._transport.resume_reading()
@@ -120,10 +123,13 @@ class ChatConnection(asyncio.Protocol):
             self._transport.abort()  # a normal close would wait until Fitten has read all
         connection.close()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         parser = self._parser
         try:
-            body = parser.feed(data)
+            body = parser.feed(bytes(self._buffer[:nbytes]))
             if body and self.take and self._reader_waits() and not parser.complete:
                 self.take(body)
                 return
@@ -134,9 +140,8 @@ class ChatConnection(asyncio.Protocol):
             self._fail_and_close(error)
             return
         if body:
-            self._data.append(body)
-            self._data_size += len(body)
-            if self._data_size >= _HIGH_WATER and not self._paused and not parser.complete:
+            self._unread += body
+            if len(self._unread) >= _HIGH_WATER and not self._paused and not parser.complete:
                 self._paused = True
                 self._transport.pause_reading()
         if parser.complete:

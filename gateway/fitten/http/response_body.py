@@ -9,6 +9,13 @@ import aiohttp
 
 from gateway.errors import GatewayError
 
+MAX_READ = 8 * 1024
+"""The most bytes that are received, or read, at once.
+
+It bounds the work in one iteration of the event loop, and the memory that a client takes that
+does not read. asyncio would receive up to 256 KB at once.
+"""
+
 
 class ResponseBody(Protocol):
     """Provides a response whose headers have arrived; see `ChatConnection` for each member."""
@@ -65,7 +72,7 @@ class AiohttpResponseBody:
         return self._response.content.at_eof()
 
     async def read(self) -> bytes:
-        return await self._response.content.readany()
+        return await self._response.content.read(MAX_READ)
 
     def wake(self) -> None:
         """Do nothing: only `take` needs it."""

@@ -15,7 +15,7 @@ from yarl import URL
 
 from gateway import __version__
 from gateway.fitten.http.connection import ChatConnection
-from gateway.fitten.http.response_body import AiohttpResponseBody, ResponseBody
+from gateway.fitten.http.response_body import MAX_READ, AiohttpResponseBody, ResponseBody
 
 USER_AGENT = f"fitten-gateway/{__version__}"
 
@@ -75,6 +75,7 @@ class LeanTransport:
         self._base = base
         # By user id (one per account): the access token and what was prepared for it.
         self._heads: dict[str, tuple[str, aiohttp.ClientRequest, bytes]] = {}
+        self._buffer = memoryview(bytearray(MAX_READ))
 
     async def post(
         self,
@@ -93,7 +94,7 @@ class LeanTransport:
                 connection = await connector.connect(route, [], http.timeout)
         except TimeoutError as error:  # like ClientSession; this class says that nothing was sent
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
-        exchange = ChatConnection(connection)
+        exchange = ChatConnection(connection, self._buffer)
         try:
             head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
             await exchange.start(head, body)

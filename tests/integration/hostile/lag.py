@@ -47,5 +47,5 @@ def never_blocked(*, calls: int = 400_000, memory: int = 128 * _MB) -> Iterator[
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         following.cancel()
-    assert max(most, called) < calls
+    assert max(most, called) < calls, (most, called)
     assert peak < memory

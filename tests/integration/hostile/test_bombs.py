@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import gzip
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,10 +15,11 @@ import pytest
 
 from emulator import Emulator
 from gateway.generation.json_values import MAX_VALUES, exceeds
+from tests.faults.upstream import FaultyFitten, whole
 from tests.integration.conftest import Connect
 from tests.integration.hostile.lag import never_blocked
 from tests.integration.peer import CHAT, UPSTREAM_CHAT, Peer, chat_head
-from tests.support import Gateway
+from tests.support import Gateway, running_gateway
 from tests.waiting import LONGEST_WAIT
 
 JSON = {"Content-Type": "application/json"}
@@ -383,6 +386,43 @@ MARKUP = {
     "results": "<tool_result>",
     "values": '<tool_call>{"name":"t","arguments":{"a":[',
 }
+
+
+LINES = {
+    "markers": (b"<|end|>", b'{"delta":"%b"}\n'),
+    "markers at line starts": (b"\\n<|user|>", b'{"delta":"%b"}\n'),
+    "fences": (b"\\n```", b'{"delta":"%b"}\n'),
+    "half surrogates": (b"\\ud83d", b'{"delta":"%b"}\n'),
+    "padding": (b"\\u0000", b'{"delta":"%b"}\n'),
+    "not JSON": (b'{"delta":NaN}\n' * 900, b'{"delta":"a"}\n%b'),
+    "words": (b'{"delta":"heartbeat"}\n{"delta":"_"}\n', b'{"delta":"a"}\n%b'),
+    "thoughts": (b'{"reasoning_delta":"a"}\n', b"%b"),
+    "usages": (b'{"usage":{"input_tokens":1}}\n', b'{"delta":"a"}\n%b'),
+    "blank lines": (b"\n", b'{"delta":"a"}\n%b'),
+}
+
+
+@pytest.fixture
+async def fitten() -> AsyncIterator[FaultyFitten]:
+    fitten = FaultyFitten()
+    await fitten.start()
+    yield fitten
+    await fitten.stop()
+
+
+@pytest.mark.parametrize("tools", [False, True], ids=["text", "tools"])
+@pytest.mark.parametrize("name", LINES)
+async def test_no_answer_of_a_megabyte_blocks_the_loop(
+    fitten: FaultyFitten, tmp_path: Path, name: str, tools: bool
+) -> None:
+    part, form = LINES[name]
+    fitten.moment = "chat"
+    fitten.go.set()
+    fitten.fault = (whole(form % (part * (1_000_000 // len(part))), last=False),)
+    async with running_gateway(fitten.url, tmp_path) as gateway:
+        with never_blocked():
+            async with gateway.post_chat("x", **(tool({}) if tools else {})) as response:
+                assert response.status in (200, 502)
 
 
 @pytest.mark.parametrize("piece", [4, 65_536])

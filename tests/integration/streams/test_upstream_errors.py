@@ -13,6 +13,7 @@ from emulator import Emulator
 from tests.conftest import StartGateway
 from tests.integration.peer import UPSTREAM_CHAT
 from tests.support import Gateway, running_gateway
+from tests.waiting import NEVER
 
 # Words of the emulator's errors, pages, tokens and ids; none may reach a client.
 UPSTREAM_WORDS = ("made up", "nginx", "<html", "detail", "eyj", "u_demo_user", "overloaded", "127.")
@@ -138,7 +139,9 @@ async def test_an_unreachable_upstream_is_reported(tmp_path: Path, stream: bool)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        async with running_gateway(url, tmp_path) as gateway:
+        # Without a grace the error has a status, however long a slow machine takes.
+        sections = {"stream": {"grace": NEVER}, "fitten": {"pool": {"queue_wait": 0.2}}}
+        async with running_gateway(url, tmp_path, **sections) as gateway:
             for _ in range(2):  # the second meets the pause after the first
                 response, error = await failed(gateway, "Hi", stream=stream)
                 assert response.status in (502, 503)

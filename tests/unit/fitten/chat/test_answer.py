@@ -131,6 +131,9 @@ class Bench:
         return self.body, self.lease
 
 
+LONG = "long" * 10_000  # for "LONG" in `play`, since hypothesis shows all that it makes
+
+
 def line(text: str) -> bytes:
     return json.dumps({"delta": text}).encode() + b"\n"
 
@@ -145,8 +148,9 @@ async def play(
     said = ""
     for event in events:
         if isinstance(event, str):
-            said += event
-            bench.body.arrive(line(event))
+            text = LONG if event == "LONG" else event
+            said += text
+            bench.body.arrive(line(text))
         elif event is None:
             for _ in range(4):  # the reader runs
                 await asyncio.sleep(0)
@@ -169,7 +173,7 @@ async def play(
     assert bench.answer.result.usage is not None
 
 
-EVENT = st.one_of(st.text("ab", min_size=1, max_size=3), st.booleans(), st.none())
+EVENT = st.one_of(st.text("ab", min_size=1, max_size=3), st.booleans(), st.none(), st.just("LONG"))
 
 
 @given(st.lists(EVENT, max_size=30), st.sampled_from(["end", "break", "fail"]))
@@ -243,6 +247,27 @@ def test_no_piece_wakes_the_reader_while_the_sink_takes_them() -> None:
         await running
         assert bench.sink.text == "".join(f"{number} " for number in range(100))
         assert bench.sink.puts == 1, "the first piece opens the answer"
+
+    virtualtime.run(main())
+
+
+@pytest.mark.parametrize("ending", ["end", "break", "fail"])
+def test_others_run_between_the_parts_of_a_long_line_and_its_end(ending: Ending) -> None:
+    async def main() -> None:
+        bench = Bench()
+        running = asyncio.create_task(bench.answer.run())
+        await asyncio.sleep(0)
+        bench.body.arrive(line("a"))
+        await asyncio.sleep(0)
+        bench.body.arrive(line(LONG)[:-1])  # the last line, without a line end
+        bench.body.end(None if ending == "end" else GatewayError("broke off"))
+        seen = set()
+        while not running.done():
+            await asyncio.sleep(0)
+            seen.add(len(bench.sink.text))
+        assert bench.sink.text == f"a{LONG}" if ending == "end" else "a"
+        assert len(seen) > 2 or ending != "end"
+        assert bench.answer.result.finish_reasons == (("stop",) if ending == "end" else ())
 
     virtualtime.run(main())
 

@@ -25,7 +25,12 @@ def decode(parts: Iterable[bytes], *, whole: bool = True, **options: Any) -> dic
     pieces: list[Piece] = []
     for part in parts:
         pieces += decoder.feed(part)
-    pieces += decoder.finish(whole=whole)
+        while decoder.has_parts:
+            pieces += decoder.next_part()
+    for _ in range(2):  # the second time is for what follows the parts of a long last line
+        pieces += decoder.finish(whole=whole)
+        while decoder.has_parts:
+            pieces += decoder.next_part()
     assert all(text for _, text in pieces), "a piece is never empty"
     error = decoder.error
     return {
@@ -444,6 +449,25 @@ def test_a_line_of_three_megabytes_in_small_parts_is_read_whole() -> None:
     assert len(raw) > 3_000_000
     parts = (raw[i : i + 4096] for i in range(0, len(raw), 4096))
     assert decode(parts)["content"] == f"before {long} after"
+
+
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["whole", "without a line end"])
+def test_a_long_line_comes_in_parts_and_its_error_with_the_last(end: bytes) -> None:
+    texts = {"reasoning_delta": "r" * 20_000, "delta": "d" * 40_000}
+    raw = lines({"delta": "a"}) + json.dumps({**texts, "error": "x"}).encode() + end
+    decoder = AnswerDecoder()
+    parts = [decoder.feed(raw)]
+    if not end:
+        parts.append(decoder.finish(whole=True))
+    while decoder.has_parts:
+        assert decoder.error is None
+        parts.append(decoder.next_part())
+    assert decoder.error is not None
+    sizes = [sum(len(text) for _, text in part) for part in parts]
+    assert len(sizes) > 3
+    assert max(sizes) < 33_000
+    everything = "".join(text for part in parts for _, text in part)
+    assert everything == "a" + "r" * 20_000 + "d" * 40_000
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
