@@ -23,9 +23,12 @@ _LINE_ENDS = tuple(
     (character.encode(), b"\\u%04x" % ord(character)) for character in "\u2028\u2029\x85"
 )
 
-# With more bytes in its buffer, a transport lets writes wait. asyncio's default is 64 KB. As
-# uvloop takes 1 KB for each write that waits, that would be 280 KB of short pieces.
-_HIGH_WATER = 8 * 1024
+# With more bytes in its buffer, a transport lets writes wait. It is asyncio's default.
+_HIGH_WATER = 64 * 1024
+
+# With more bytes in the buffer, the client reads too slowly, and the limit above becomes this. It
+# is low because uvloop takes 1 KB for each write that waits, also for one of a short piece.
+_LOW_LIMIT = 8 * 1024
 
 # Pieces that came together and make more frames than these are sent as one. A frame is ten times
 # as large as a short piece, so this bounds what waits for a client that does not read.
@@ -64,6 +67,7 @@ class EventStream:
         self._last = b""  # frames that are sent in one write with the end or the error
         self._response: web.StreamResponse | None = None
         self._writer: AbstractStreamWriter | None = None
+        self._slow = False  # whether the client has read too slowly
         self._chunked = False  # true once the answer has begun and is chunked
         # Pieces and keep-alives come from different tasks; never two writes at once.
         self._writing = asyncio.Lock()
@@ -112,6 +116,8 @@ class EventStream:
         async with self._writing:
             response = self._response or await self._open()
             await self._send(response.write_eof, self._begin + self._last + frames)
+            if self._slow and (transport := self._request.transport) is not None:
+                transport.set_write_buffer_limits(high=_HIGH_WATER)  # for the next request
             return response
 
     async def _write(self, frames: bytes) -> None:
@@ -130,7 +136,7 @@ class EventStream:
             self._chunked
             and transport is not None
             and not transport.is_closing()
-            and transport.get_write_buffer_size() < _HIGH_WATER
+            and transport.get_write_buffer_size() < _LOW_LIMIT
             and not self._writing.locked()
         )
 
@@ -162,8 +168,6 @@ class EventStream:
             # (RFC 9112, 6.3). aiohttp would keep the connection.
             response.force_close()
         self._writer = await response.prepare(self._request)
-        if (transport := self._request.transport) is not None:
-            transport.set_write_buffer_limits(high=_HIGH_WATER)
         self._chunked = chunked
         return response
 
@@ -175,7 +179,11 @@ class EventStream:
         transport = self._request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
-        if transport.get_write_buffer_size() + size < _HIGH_WATER:
+        waiting = transport.get_write_buffer_size()
+        if waiting >= _LOW_LIMIT and not self._slow:
+            self._slow = True
+            transport.set_write_buffer_limits(high=_LOW_LIMIT)
+        if not self._slow and waiting + size < _HIGH_WATER:
             await send(frames)  # never waits, so it needs no time limit
             return
         try:
