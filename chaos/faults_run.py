@@ -13,7 +13,11 @@ from chaos.plan import Event, Planner, events
 from chaos.processes import RestartWindow
 from chaos.result import ChaosResult, compared, count_faults, exits, of_hold, of_records
 
-KINDS = {"stream": 8, "whole": 6, "tools": 4, "completion": 4, "leave": 4, "stop": 2}
+KINDS = {"stream": 24, "whole": 18, "tools": 12, "completion": 12, "leave": 12, "stop": 6} | {
+    "markup": 1,
+    "schema": 1,
+    "values": 1,
+}
 EVENTS = ("restart", "kill", "idle", "reload")
 _WARM_UP = 2.0  # seconds
 _FAULTS = 0.25

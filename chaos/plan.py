@@ -36,6 +36,19 @@ _TOOL = {
         },
     },
 }
+# References of which each leads to two more.
+_DOUBLING: dict[str, Any] = {
+    f"d{depth}": {"anyOf": [{"$ref": f"#/$defs/d{depth + 1}"}] * 2} for depth in range(24)
+} | {"d24": {"type": "string"}}
+_COSTLY_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {"properties": {"city": {"$ref": "#/$defs/d0"}}, "$defs": _DOUBLING},
+    },
+}
+_MARKUP = ("<", "[", "\n{", "<tool_call><t>", "\n```")
+_MARKUP_SIZE = 32_768  # characters
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,11 @@ class Planner:
             yield self.request(kind, (index + self._random.random()) / per_second)
 
     def request(self, kind: str, at: float = 0.0) -> PlannedRequest:
-        """Return the next request: `stream`, `whole`, `tools`, `completion`, `leave` or `stop`."""
+        """Return the next request.
+
+        kind: `stream`, `whole`, `tools`, `completion`, `leave`, `stop`; or what is made to be
+            costly: `markup` in the answer, the `schema` of a tool, or the `values` of the body.
+        """
         self._number += 1
         tag = f"{self._name}-{self._number:06d}"
         trouble = self._trouble(self._random, kind, at)
@@ -114,16 +131,24 @@ class Planner:
         text = " ".join(draw.choices(_WORDS, k=draw.randrange(2, 60)))
         leaves, cut = None, False
         body: dict[str, Any] = {"stream": kind != "whole"}
-        if kind == "tools":
+        if kind in ("tools", "schema"):
             text = json.dumps({"city": draw.choice(_WORDS), "days": draw.randrange(9)})
-            body = {"tools": [_TOOL], "stream": draw.random() < 0.7}
+            tool = _TOOL if kind == "tools" else _COSTLY_TOOL
+            body = {"tools": [tool], "stream": draw.random() < 0.7}
             plain = f"call tool=get_weather arguments={quote(text)} piece=12"
+        elif kind == "markup":
+            markup = draw.choice(_MARKUP)
+            text = markup * (_MARKUP_SIZE // len(markup)) + "."
+            body["tools"] = [_TOOL]
+            plain = f"say text={quote(text)} piece=4096 pace=0"
         else:
             # Of one that is left, much would still come: who goes on with it is found out.
             longest = self._longest * (3 if kind == "leave" else 1)
             pace = min(0.5, draw.random() * longest / max(1, len(text) // 8))
             pace = 0.0 if kind == "whole" and draw.random() < 0.7 else pace
             plain = f"say text={quote(text)} piece=8 pace={pace:.4f}"
+        if kind == "values":
+            body["metadata"] = {"x": [[]] * 20_000}
         if kind == "leave":
             leaves = 0.02 + draw.random() * self._longest * 0.8
         if kind == "stop":

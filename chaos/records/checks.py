@@ -17,6 +17,7 @@ _CLOSE_LAG = 1.5  # seconds until the emulator knows that nobody listens any mor
 _LONG_WAIT = 3000  # milliseconds in the queue, of the 4000 that a first piece may take
 _HASTE = 0.2  # seconds by which an end may be early
 _EARLY = 1.0  # seconds in which a client may be gone before its request arrived
+_CALLS = frozenset({"tools", "schema"})  # kinds whose text is the arguments of a call
 
 # Codes of errors that Fitten and the way to it can cause.
 _UPSTREAM = frozenset(
@@ -125,13 +126,17 @@ def _text(entry: Entry) -> Iterator[str]:
         return
     if outcome.kind == "complete":
         if not _same(outcome.request.kind, outcome.text, wanted):
-            yield f"the text is {outcome.text!r}, not {wanted!r}"
-    elif outcome.request.kind != "tools" and not wanted.startswith(outcome.text):
-        yield f"the text is {outcome.text!r}, which is no beginning of {wanted!r}"
+            yield f"the text is {_clipped(outcome.text)}, not {_clipped(wanted)}"
+    elif outcome.request.kind not in _CALLS and not wanted.startswith(outcome.text):
+        yield f"the text is {_clipped(outcome.text)}, which is no beginning of {_clipped(wanted)}"
+
+
+def _clipped(text: str) -> str:
+    return repr(text if len(text) <= 1000 else f"{text[:500]} ... {text[-500:]}")
 
 
 def _same(kind: str, text: str, expected: str) -> bool:
-    if kind != "tools":
+    if kind not in _CALLS:
         return text == expected
     try:
         return bool(json.loads(text) == json.loads(expected))

@@ -43,7 +43,7 @@ class FittenUpstream:
         self._catalog = ModelCatalog()
         digest_key = _digest_key(settings)
         failover = Failover(pool, settings.pool)
-        self._open = ChatOpener(client, failover, pool.budget, digest_key).open
+        self._open = ChatOpener(client, failover, pool, digest_key).open
         diff = settings.completion.diff and not accounts.shared
         self._completer = Completer(
             client,

@@ -6,9 +6,8 @@ from collections.abc import Awaitable
 
 import msgspec
 
-from gateway.accounts.interface import Lease
+from gateway.accounts.interface import AccountPool, Lease
 from gateway.accounts.prompt_digest import PromptDigest
-from gateway.accounts.retry_budget import RetryBudget
 from gateway.fitten.auth.reauthenticate import TokenSource
 from gateway.fitten.client import FittenClient
 from gateway.fitten.deadline import Deadline
@@ -22,17 +21,22 @@ from gateway.store.token_file import Tokens
 class ChatOpener:
     """Opens chats.
 
-    budget: must allow that a request is sent again on a new connection.
+    pool: its budget must allow that a request is sent again on a new connection. A reload may
+        give the pool another budget.
     digest_key: the key of the digests of prompts.
     """
 
     def __init__(
-        self, client: FittenClient, failover: Failover, budget: RetryBudget, digest_key: bytes
+        self,
+        client: FittenClient,
+        failover: Failover,
+        pool: AccountPool[TokenSource],
+        digest_key: bytes,
     ) -> None:
         self._digest_key = digest_key
         self._client = client
         self._failover = failover
-        self._budget = budget
+        self._pool = pool
 
     def open(
         self, prompt: str, generation: Generation, deadline: Deadline
@@ -44,7 +48,7 @@ class ChatOpener:
                 tokens.user_id,
                 tokens.access_token,
                 _encode_body(prompt, tokens.user_id, generation.model),
-                may_repeat=self._budget.spend,
+                may_repeat=self._pool.budget.spend,
             )
 
         digest = PromptDigest(prompt, self._digest_key)

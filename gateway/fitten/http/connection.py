@@ -129,7 +129,7 @@ class ChatConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         parser = self._parser
         try:
-            body = parser.feed(bytes(self._buffer[:nbytes]))
+            body = parser.feed(self._buffer[:nbytes].tobytes())
             if body and self.take and self._reader_waits() and not parser.complete:
                 self.take(body)
                 return

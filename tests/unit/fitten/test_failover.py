@@ -100,7 +100,7 @@ class FailoverBench:
         )
         self.client = FailoverClient(plan)
         client: Any = self.client
-        self.opener = ChatOpener(client, Failover(self.pool, rules), self.pool.budget, b"key")
+        self.opener = ChatOpener(client, Failover(self.pool, rules), self.pool, b"key")
         self.generation = Generation(GenerationRequest(()), DEFAULT_MODEL, Outcome())
         self.first_piece = 60.0
 

@@ -12,6 +12,8 @@ from emulator import Emulator
 from gateway.config.settings import Config
 from gateway.server import single_process
 from gateway.server.reload import ConfigSource, ReloadRefused, reload_entrypoint
+from tests.conftest import StartGateway
+from tests.integration.peer import UPSTREAM_CHAT
 from tests.support import Gateway
 from tests.waiting import eventually
 
@@ -56,6 +58,20 @@ async def test_an_application_stays_until_its_last_request_is_answered(
         assert (await response.read()).endswith(b"data: [DONE]\n\n")
     await left(gateway)
     assert gateway.entrypoint.draining_apps == 0
+
+
+async def test_after_a_reload_lost_connections_are_repeated_from_the_same_budget(
+    start_gateway: StartGateway, emulator: Emulator
+) -> None:
+    gateway = await start_gateway(fitten={"pool": {"retry_ratio": 1, "breaker_failures": 0}})
+    for _ in range(4):  # each adds one repeat to the budget
+        await gateway.whole("[[say]]")
+    await reload_entrypoint(gateway.entrypoint, settings_of(gateway))
+    before = len(emulator.calls_to(UPSTREAM_CHAT))
+    for number in range(4):
+        status, _ = await gateway.whole(f"[[reset_before_headers]] {number}")
+        assert status == 502
+    assert len(emulator.calls_to(UPSTREAM_CHAT)) - before == 2 * 4
 
 
 async def test_a_stop_ends_former_applications_too(gateway: Gateway) -> None:
