@@ -18,6 +18,7 @@ class StopSequenceFilter:
 
     stop: strings that the client sent; matched exactly.
     markers, opening: strings between turns in the upstream's notation; see `TurnEndFinder`.
+    begun: the text that the answer continues.
     max_tokens: limit of content and reasoning together, as `token_estimate` counts.
 
     The answer ends at the first place at which one of these is certain, as in a model that
@@ -34,11 +35,13 @@ class StopSequenceFilter:
         stop: Sequence[str] = (),
         markers: Sequence[str] = (),
         opening: str = "",
+        begun: str = "",
         max_tokens: int | None = None,
     ) -> None:
         self._stop = tuple(stop)
         self._markers = tuple(markers)
         self._opening = opening
+        self._begun = begun
         self._turn_ends: TurnEndFinder | None = None  # made when it is needed, for few answers
         self._unread = ""  # text passed on that the finder has not read
         self._read_at = _MOST_UNREAD  # at so many bytes of content, it reads
@@ -171,7 +174,7 @@ class StopSequenceFilter:
     def _read_turn_ends(self) -> TurnEndFinder:
         """Return the finder after it has read all text that was passed on."""
         if self._turn_ends is None:
-            self._turn_ends = TurnEndFinder(self._markers, self._opening)
+            self._turn_ends = TurnEndFinder(self._markers, self._opening, self._begun)
         if self._unread:
             self._turn_ends.advance(self._unread)
             self._unread = ""

@@ -19,6 +19,7 @@ class TurnEndFinder:
     markers: strings that the upstream writes between turns, each beginning with `<`. They are
         found in any case.
     opening: the marker before the model's own turn. Before any text it ends nothing.
+    begun: the text before the answer, which continues it. A fence may have begun in it.
 
     A marker ends the answer only at the start of a line, outside code fences and inline code. A
     line end and text must follow, which is a turn that the model made up; or nothing at all but
@@ -27,7 +28,7 @@ class TurnEndFinder:
     `advance` takes the text that is decided, `find` and `strip_end` look at the text behind it.
     """
 
-    def __init__(self, markers: Sequence[str], opening: str = "") -> None:
+    def __init__(self, markers: Sequence[str], opening: str = "", begun: str = "") -> None:
         any_of = "|".join(re.escape(marker) for marker in markers)
         flags = re.ASCII | re.IGNORECASE
         self._first = re.compile(rf"(?:{any_of})(?=\s|\Z)", flags)
@@ -36,6 +37,8 @@ class TurnEndFinder:
         self._longest = max(map(len, markers))
         self._opening = opening.lower()
         self._state = MarkdownState()
+        self._state.advance(begun)
+        self._end_line()  # the model may end its turn at once
         self._begun = False  # whether there has been any text but white space
 
     def advance(self, text: str) -> None:
@@ -46,8 +49,7 @@ class TurnEndFinder:
     def start_line(self) -> None:
         """Start a line, since something that is not text came."""
         self._begun = True
-        if not self._state.at_line_start:
-            self._state.advance("\n")
+        self._end_line()
 
     def find(self, text: str) -> tuple[int, int | None] | None:
         """Return where the first marker that ends the answer begins; None if there is none.
@@ -90,6 +92,10 @@ class TurnEndFinder:
         if found is not None and self._first.match(text, found[0]):
             return text[: found[0]]
         return text
+
+    def _end_line(self) -> None:
+        if not self._state.at_line_start:
+            self._state.advance("\n")
 
     def _next_marker(self, text: str, at: int) -> tuple[int, int] | None:
         """Return where the next marker at the start of a line begins and ends."""

@@ -18,6 +18,7 @@ from gateway.fitten.chat.decoder import AnswerDecoder
 from gateway.fitten.chat.runaway import RunawayDetector
 from gateway.fitten.chat.timeouts import AnswerTimeouts
 from gateway.fitten.chat.usage_estimate import ModelCalibration
+from gateway.fitten.conversation import begun_answer
 from gateway.fitten.deadline import Deadline
 from gateway.fitten.error_mapping import truncated_error
 from gateway.fitten.http.connection_errors import connection_error
@@ -262,10 +263,12 @@ async def _read(body: ResponseBody) -> tuple[bytes, GatewayError | None]:
 
 def _stop_filter(request: GenerationRequest) -> StopSequenceFilter | ToolStopSequenceFilter:
     """Return the filter that ends the answer; with tools, it also finds the calls."""
+    begun = begun_answer(request.messages)
     limits: dict[str, Any] = {
         "stop": request.stop,
         "markers": prompt.ROLE_MARKERS,
         "opening": prompt.OPENING,
+        "begun": "" if begun is None else begun.text,
     }
     if offered := request.offered:
         return ToolStopSequenceFilter(

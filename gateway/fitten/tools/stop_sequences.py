@@ -31,11 +31,14 @@ class ToolStopSequenceFilter:
         stop: Sequence[str],
         markers: Sequence[str],
         opening: str,
+        begun: str = "",
         max_tokens: int | None,
     ) -> None:
         self._raw_filter = StopSequenceFilter(max_tokens=max_tokens)
         self._parser = ToolParser(tools, parallel=parallel)
-        self._text_filter = StopSequenceFilter(stop=stop, markers=markers, opening=opening)
+        self._text_filter = StopSequenceFilter(
+            stop=stop, markers=markers, opening=opening, begun=begun
+        )
         # White space behind a call, which is passed on only if text follows; None after text.
         self._blank: str | None = None
         self._has_calls = False

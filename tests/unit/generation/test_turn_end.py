@@ -366,3 +366,26 @@ def test_a_finder_does_not_forget_what_it_has_read() -> None:
     assert finder.find("<|end|>\nx") is None
     finder.start_line()
     assert finder.find("<|end|>\nx") == (0, 9)
+
+
+@pytest.mark.parametrize(
+    ("begun", "answer", "left"),
+    [
+        ("```\nchat:\n", "<|user|>\nhi\n```\n", "<|user|>\nhi\n```\n"),
+        ("```\nchat:", "\n<|user|>\nhi", "\n<|user|>\nhi"),
+        ("```\nx\n```\n", "y\n<|user|>\nhi", "y\n"),
+        ("It is", " blue.\n<|end|>", " blue.\n"),
+        ("It is blue.", "<|end|>", ""),
+        ("It is", "<|assistant|>\nIt is blue.", "<|assistant|>\nIt is blue."),
+    ],
+)
+def test_an_answer_that_continues_a_text_is_read_behind_it(
+    begun: str, answer: str, left: str
+) -> None:
+    for size in (1, 3, 100):
+        stop_filter = StopSequenceFilter(markers=ROLE_MARKERS, opening=OPENING, begun=begun)
+        out = []
+        for start in range(0, len(answer), size):
+            out += stop_filter.feed([("content", answer[start : start + size])])
+        out += stop_filter.flush()
+        assert "".join(text for _, text in out) == left
