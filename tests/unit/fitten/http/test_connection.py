@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -15,6 +17,7 @@ from gateway.fitten.client import FittenClient
 from gateway.fitten.http.response_body import ResponseBody
 from tests.waiting import LONGEST_WAIT
 
+CERTIFICATE = Path(__file__).parents[3] / "faults" / "untrusted.pem"
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = HEAD + b'd\r\n{"delta":"x"}\r\n1\r\n\n\r\n0\r\n\r\n'
 
@@ -30,7 +33,9 @@ class ScriptedUpstream:
         self.ended = asyncio.Event()
 
     @asynccontextmanager
-    async def client(self, serve_connection: Serve) -> AsyncIterator[FittenClient]:
+    async def client(
+        self, serve_connection: Serve, *, tls: bool = False
+    ) -> AsyncIterator[FittenClient]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
             try:
@@ -41,9 +46,15 @@ class ScriptedUpstream:
                 self.ended.set()
                 writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        client = FittenClient(config.FittenSettings(accounts=(), base_url=url))
+        context = None
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        scheme = "https" if tls else "http"
+        url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        ca_file = str(CERTIFICATE) if tls else None
+        client = FittenClient(config.FittenSettings(accounts=(), base_url=url, ca_file=ca_file))
         try:
             async with client.open():
                 yield client
@@ -63,10 +74,10 @@ class ScriptedUpstream:
 
 
 async def read_all(body: ResponseBody) -> bytes:
-    got = b""
+    got = []
     while not body.at_end():
-        got += await body.read()
-    return got
+        got.append(await body.read())
+    return b"".join(got)
 
 
 async def test_one_connection_carries_one_chat_after_another() -> None:
@@ -219,7 +230,8 @@ async def test_a_deadline_ends_a_body_that_is_not_taken_and_leaves_nothing_open(
             await upstream.ended.wait()
 
 
-async def test_a_reader_that_pauses_stops_the_upstream_and_loses_nothing() -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_a_reader_that_pauses_stops_the_upstream_and_loses_nothing(tls: bool) -> None:
     upstream = ScriptedUpstream()
     sent = 0
     total = 30_000_000
@@ -228,22 +240,23 @@ async def test_a_reader_that_pauses_stops_the_upstream_and_loses_nothing() -> No
         nonlocal sent
         await upstream.request(reader)
         writer.write(HEAD)
-        block = bytes(10_000)
         while sent < total:
+            block = (sent // 10_000).to_bytes(4, "big") * 2500
             writer.write(b"2710\r\n" + block + b"\r\n")
             await writer.drain()
             sent += len(block)
         writer.write(b"0\r\n\r\n")
         await reader.read()
 
-    async with upstream.client(serve_connection) as client:
+    async with upstream.client(serve_connection, tls=tls) as client:
         body = await client.chat("me", "token", b"{}")
         before = -1
         while sent > before:  # until it waits
             before = sent
             await asyncio.sleep(0.2)
         assert 0 < sent < total
-        assert len(await read_all(body)) == total
+        expected = (number.to_bytes(4, "big") * 2500 for number in range(total // 10_000))
+        assert await read_all(body) == b"".join(expected)
         body.close()
 
 
