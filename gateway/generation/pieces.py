@@ -41,6 +41,24 @@ def merge(pieces: Sequence[Piece]) -> list[Piece]:
     return merged
 
 
+def split(pieces: Sequence[Piece], most: int) -> list[list[Piece]]:
+    """Return the pieces in batches of about `most` characters; there is at least one batch.
+
+    A text with more characters becomes several pieces.
+    """
+    batches: list[list[Piece]] = [[]]
+    size = 0
+    for kind, text in pieces:
+        for start in range(0, len(text), most):
+            if size >= most:
+                batches.append([])
+                size = 0
+            part = text[start : start + most]
+            batches[-1].append((kind, part))
+            size += len(part)
+    return batches
+
+
 class Sink(Protocol):
     """Takes the batches of one answer in order, each of them once. No batch is empty.
 

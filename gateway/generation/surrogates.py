@@ -1,4 +1,4 @@
-"""Replaces halves of characters in JSON: a program cut a text within an emoji. No I/O.
+"""Joins halves of characters, or replaces them: a program cut a text within an emoji. No I/O.
 
 JavaScript and Java count an emoji as two surrogates, so a text that they cut may end with one of
 them. A text that is cut at a byte ends with a part of a UTF-8 sequence. Neither is a character,
@@ -8,6 +8,9 @@ and strict parsers refuse the whole document. U+FFFD takes the place of each hal
 from __future__ import annotations
 
 import re
+from typing import Generic, TypeVar
+
+_Kind = TypeVar("_Kind", bound=str)
 
 _REPLACEMENT = "\ufffd"
 
@@ -27,6 +30,7 @@ _CUT_SEQUENCE = re.compile(
 _RAW_HIGH, _RAW_LOW = rb"\xed[\xa0-\xaf][\x80-\xbf]", rb"\xed[\xb0-\xbf][\x80-\xbf]"
 _RAW_PAIR = re.compile(_RAW_HIGH + _RAW_LOW)
 _RAW_HALF = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HALF = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
 
 # A text that a program cut has few halves. Work on more of them would hold the event loop.
@@ -71,3 +75,33 @@ def replace_halves(text: str) -> tuple[str, int]:
     """Return a text in which U+FFFD replaces each half, and how many; pairs become characters."""
     text, count = _HALF.subn(_REPLACEMENT, text)
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le"), count
+
+
+class SurrogateJoiner(Generic[_Kind]):
+    """Joins the two halves of a character that came in two texts of one kind.
+
+    waiting: by kind, the first half at the end of the last text.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: dict[_Kind, str] = {}
+
+    def join(self, kind: _Kind, text: str) -> str:
+        """Return the text with U+FFFD for lone halves; a first half at its end waits.
+
+        A decoder of JSON has joined all pairs but those that came in two texts. The text is not
+        empty; what is returned may be.
+        """
+        high = self.waiting.pop(kind, "")
+        if high and "\udc00" <= text[0] <= "\udfff":
+            pair, text = high + text[0], text[1:]
+            high = pair.encode("utf-16", "surrogatepass").decode("utf-16")
+        text = high + text
+        if "\ud800" <= text[-1] <= "\udbff":
+            text, self.waiting[kind] = text[:-1], text[-1]
+        return _SURROGATE.sub(_REPLACEMENT, text)
+
+    def flush(self) -> list[tuple[_Kind, str]]:
+        """Return U+FFFD for each half that waits; nothing more will come."""
+        kinds, self.waiting = list(self.waiting), {}
+        return [(kind, _REPLACEMENT) for kind in kinds]

@@ -7,19 +7,18 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.generation.pieces import Piece, merge
+from gateway.generation.pieces import Piece, merge, split
 
 KINDS = st.sampled_from(["content", "reasoning", "call", "arguments", "choice"])
 PIECES = st.lists(st.tuples(KINDS, st.text("ab", min_size=1, max_size=2)), max_size=200)
 
 
 def joined(pieces: list[Piece]) -> list[tuple[str, str]]:
-    """Return the text of each run of one kind; calls and choices are never joined."""
+    """Return the text of each run of one kind."""
     runs = []
     for kind, run in groupby(pieces, lambda piece: piece[0]):
         texts = [text for _, text in run]
-        single = kind in ("call", "choice")
-        runs += [(kind, text) for text in (texts if single else ["".join(texts)])]
+        runs.append((kind, "".join(texts)))
     return runs
 
 
@@ -27,4 +26,14 @@ def joined(pieces: list[Piece]) -> list[tuple[str, str]]:
 def test_merged_pieces_say_the_same(pieces: list[Piece]) -> None:
     merged = merge(pieces)
     assert joined(merged) == joined(pieces)
-    assert merged == pieces if len(pieces) <= 64 else merged == joined(pieces)
+    if len(pieces) <= 64:
+        assert merged == pieces
+    names = ("call", "choice")  # never joined
+    assert [p for p in merged if p[0] in names] == [p for p in pieces if p[0] in names]
+
+
+@given(PIECES, st.integers(1, 9))
+def test_batches_say_the_same_and_are_small(pieces: list[Piece], most: int) -> None:
+    batches = split(pieces, most)
+    assert joined([piece for batch in batches for piece in batch]) == joined(pieces)
+    assert max(sum(len(text) for _, text in batch) for batch in batches) < 2 * most

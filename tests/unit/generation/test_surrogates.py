@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.generation.surrogates import replace_half_characters, replace_halves
+from gateway.generation.surrogates import (
+    SurrogateJoiner,
+    replace_half_characters,
+    replace_halves,
+)
 
 GONE = "\ufffd"
 
@@ -84,3 +88,31 @@ def test_any_text_comes_through_with_its_halves_replaced(
     repaired, _ = replace_half_characters(written.encode("utf-8", "surrogatepass"))
     wanted = json.loads(replace_halves(json.dumps(value, ensure_ascii=False))[0])
     assert msgspec.json.decode(repaired) == wanted
+
+
+HALVES = st.text(st.sampled_from("a好😀"), max_size=9).map(
+    lambda text: [chr(unit) for unit in memoryview(text.encode("utf-16-le")).cast("H")]
+)
+
+
+@given(HALVES, st.data())
+def test_halves_that_came_in_two_texts_become_one_character(
+    halves: list[str], data: st.DataObject
+) -> None:
+    joiner, out, at = SurrogateJoiner[str](), "", 0
+    while at < len(halves):
+        size = data.draw(st.integers(1, 3))
+        part = "".join(halves[at : at + size]).encode("utf-16", "surrogatepass")
+        at += size
+        # A decoder of JSON joins the pairs within a text.
+        out += joiner.join("content", part.decode("utf-16", "surrogatepass"))
+    assert joiner.flush() == []
+    assert out == "".join(halves).encode("utf-16", "surrogatepass").decode("utf-16")
+
+
+def test_halves_of_different_kinds_are_not_joined() -> None:
+    joiner = SurrogateJoiner[str]()
+    assert joiner.join("content", "a\ud83d") == "a"
+    assert joiner.join("reasoning", "\ude00") == GONE
+    assert joiner.join("content", "\ud83d") == GONE
+    assert joiner.flush() == [("content", GONE)]
