@@ -1,4 +1,8 @@
-"""Lists every way in which models were seen to write a call, and common mistakes in it."""
+"""Lists every way in which models were seen to write a call, and common mistakes in it.
+
+Every XML call that was recorded stands inside `<function_calls>` (protocol 13), except `tool_call`
+and `lone`. The quirk `unwrapped` leaves the wrapper out.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,7 @@ Quirk = Literal[
     "prose",
     "prose_after",
     "results",
+    "unwrapped",
     "broken",
 ]
 NOTATIONS: tuple[Notation, ...] = get_args(Notation)
@@ -133,8 +138,12 @@ def _empty_tag(call: MadeCall, quirk: Quirk) -> str:
     return f"<{_tag(call.tool, quirk)} {attributes} />".replace("  ", " ")
 
 
-def _wrapped(lines: Sequence[str], quirk: Quirk, brackets: str = "<>") -> str:
-    name = _tag("function_calls" if brackets == "<>" else "tool_calls", quirk)
+def _wrapped(
+    lines: Sequence[str], quirk: Quirk, name: str = "function_calls", brackets: str = "<>"
+) -> str:
+    if quirk == "unwrapped" and brackets == "<>":
+        return "\n".join(lines)
+    name = _tag(name, quirk)
     left, right = brackets[0], brackets[1]
     return "\n".join([f"{left}{name}{right}", *lines, f"{left}/{name}{right}"])
 
@@ -184,10 +193,11 @@ def _tool_call(call: MadeCall, quirk: Quirk) -> str:
 
 
 def _listing(calls: Sequence[MadeCall], quirk: Quirk) -> str:
-    lines = ["[tool_calls]"]
+    lines = []
     for number, call in enumerate(calls):
         arguments = json.dumps(call.arguments, ensure_ascii=False)
-        lines += [f"- id: call_{number}", f"- name: {call.tool}", f"- arguments: {arguments}"]
+        lines += ["[tool_calls]", f"- id: call_{number}", f"- name: {call.tool}"]
+        lines += [f"- arguments: {arguments}"]
     return "\n".join([*lines, "</tool_calls>"])
 
 
@@ -200,26 +210,28 @@ def _each(write: Callable[[MadeCall, Quirk], str]) -> Callable[[Sequence[MadeCal
     return lambda calls, quirk: "\n".join(write(call, quirk) for call in calls)
 
 
+def _inside(write: Callable[[MadeCall, Quirk], str]) -> Callable[[Sequence[MadeCall], Quirk], str]:
+    return lambda calls, quirk: _wrapped([write(call, quirk) for call in calls], quirk)
+
+
 _BLOCKS: dict[Notation, Callable[[Sequence[MadeCall], Quirk], str]] = {
     "tool_call": _each(_tool_call),
     "tool_call_children": _each(lambda c, q: _named("tool_call", c, q, children=True)),
-    "attributes": lambda cs, q: _wrapped([_empty_tag(c, q) for c in cs], q),
-    "invoke": lambda cs, q: _wrapped([_invoke(c, q) for c in cs], q),
-    "parameters": _each(lambda c, q: _parameters(c.tool, c.arguments, q)),
-    "use_tool": _each(
+    "attributes": _inside(_empty_tag),
+    "invoke": _inside(_invoke),
+    "parameters": _inside(lambda c, q: _parameters(c.tool, c.arguments, q)),
+    "use_tool": _inside(
         lambda c, q: _parameters("use_tool", {"tool_name": c.tool, "arguments": c.arguments}, q)
     ),
-    "function_call": _each(lambda c, q: _named("function_call", c, q, children=False)),
-    "function_call_children": _each(lambda c, q: _named("function_call", c, q, children=True)),
-    "tag": _each(
+    "function_call": _inside(lambda c, q: _named("function_call", c, q, children=False)),
+    "function_call_children": _inside(lambda c, q: _named("function_call", c, q, children=True)),
+    "tag": _inside(
         lambda c, q: f"<{_tag(c.tool, q)}>\n{_children(c.arguments, q)}\n</{_tag(c.tool, q)}>"
     ),
-    "bracket_functions": lambda cs, q: (
-        _wrapped([_empty_tag(c, q) for c in cs], q)
-        .replace("<function_calls>", "[function_calls]")
-        .replace("</function_calls>", "[/function_calls]")
+    "bracket_functions": lambda cs, q: _wrapped(
+        [_empty_tag(c, q) for c in cs], q, "function_calls", "[]"
     ),
-    "bracket_tools": lambda cs, q: _wrapped([_object(c, q) for c in cs], q, "[]"),
+    "bracket_tools": lambda cs, q: _wrapped([_object(c, q) for c in cs], q, "tool_calls", "[]"),
     "listing": _listing,
     "json": _each(_object),
     "json_list": _list,

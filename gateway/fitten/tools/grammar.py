@@ -195,23 +195,35 @@ class CallGrammar:
         return False
 
     def _read_bracketed(self, source: TextReader, depth: int) -> Reading[list[ParsedCall]]:
+        yield from self._skip_bracketed(source)
+        return (yield from self._read_items(source, depth + 1))
+
+    def _skip_bracketed(self, source: TextReader) -> Reading[None]:
         source.at += 1
         yield from self._read_word(source, frozenset(WRAPPERS))
         yield from source.expect("]")
-        return (yield from self._read_items(source, depth + 1))
 
     def _read_items(self, source: TextReader, depth: int) -> Reading[list[ParsedCall]]:
-        """Read calls up to the end of the wrapper, in any notation, or of the turn."""
+        """Read calls up to the end of the wrapper, in any notation, or of the turn.
+
+        Models repeat `[tool_calls]` before each call (protocol 13), often with one end for all.
+        """
         if depth > _MAX_NESTING:
             raise NotFoundHere
         calls: list[ParsedCall] = []
+        repeated = 0
         while len(calls) <= MAX_CALLS:
             yield from source.skip_white_space()
             if calls and (yield from source.at_turn_end()):
                 return calls
             if calls and (yield from self._skip_closing(source, WRAPPERS)):
+                while repeated and (yield from self._skip_closing(source, WRAPPERS)):
+                    repeated -= 1
                 return calls
-            if (yield from source.peek()) == "-":
+            if calls and (yield from self._is_bracketed(source)):
+                yield from self._skip_bracketed(source)
+                repeated += 1
+            elif (yield from source.peek()) == "-":
                 calls += yield from self._read_list(source)
             else:
                 calls += yield from self.read_block(source, bare=False, depth=depth)

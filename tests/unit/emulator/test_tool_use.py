@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from emulator.scenarios.call_notations import NOTATIONS
+from emulator.scenarios.call_notations import NOTATIONS, Notation, written
+from emulator.scenarios.tool_use import MadeCall
 from tests.unit.emulator.support import CHAT, EmulatorClient
 
 TOOLS = [
@@ -56,6 +57,48 @@ async def test_it_calls_in_the_notation_that_is_demanded(
     text = await said(member, f"The weather in Oslo, 2 days [[call notation={notation}]]")
     assert "get_weather" in text
     assert "Oslo" in text
+
+
+@pytest.mark.parametrize(
+    "notation",
+    [
+        "attributes",
+        "invoke",
+        "parameters",
+        "use_tool",
+        "function_call",
+        "function_call_children",
+        "tag",
+    ],
+)
+def test_calls_in_xml_stand_inside_one_wrapper(notation: Notation) -> None:
+    calls = [MadeCall("one", {"a": 1}), MadeCall("two", {"b": "x"})]
+    lines = written(calls, notation).split("\n")
+    assert lines[0] == "<function_calls>"
+    assert lines[-1] == "</function_calls>"
+    bare = written(calls, notation, "unwrapped")
+    assert lines[1:-1] == bare.split("\n")
+    assert "function_calls" not in bare
+
+
+def test_a_listing_repeats_its_head_for_each_call() -> None:
+    calls = [MadeCall("one", {"a": 1}), MadeCall("two", {})]
+    assert written(calls, "listing").split("\n") == [
+        "[tool_calls]",
+        "- id: call_0",
+        "- name: one",
+        '- arguments: {"a": 1}',
+        "[tool_calls]",
+        "- id: call_1",
+        "- name: two",
+        "- arguments: {}",
+        "</tool_calls>",
+    ]
+
+
+def test_brackets_stay_brackets_in_upper_case() -> None:
+    text = written([MadeCall("one", {"a": 1})], "bracket_functions", "upper_case")
+    assert text == '[FUNCTION_CALLS]\n<ONE A="1" />\n[/FUNCTION_CALLS]'
 
 
 async def test_it_calls_several_tools_when_asked_to(member: EmulatorClient) -> None:

@@ -120,24 +120,37 @@ def test_several_calls_in_every_notation(notation: Notation) -> None:
     assert [name for name, _ in parsed([text])] == ["get_weather", "clock", "write_file"]
 
 
-# Where what is missing at the end could be part of the call, it is none.
-UNFINISHED = ("parameters", "use_tool", "tag")
-
-
 @pytest.mark.parametrize("quirk", [quirk for quirk in QUIRKS if quirk != "broken"])
 @pytest.mark.parametrize("notation", NOTATIONS)
 def test_every_quirk_in_every_notation(notation: Notation, quirk: Quirk) -> None:
     text = written([PLAIN], notation, quirk)
     result = parsed([text])
-    if quirk == "never_closed" and notation in UNFINISHED:
-        assert result == [("content", text)]
-        return
     assert calls(result) == [(PLAIN.tool, PLAIN.arguments)]
     expected = {
         "prose": "Let me look that up.\n\n",
         "prose_after": "Let me look that up.\n\n\n\nOne moment, please.",
     }
     assert text_of(result) == expected.get(quirk, "")
+
+
+@pytest.mark.parametrize("notation", ["parameters", "use_tool", "tag"])
+def test_a_call_whose_own_end_is_missing_is_text(notation: Notation) -> None:
+    """What is missing at the end could be part of the call."""
+    text = written([PLAIN], notation, "unwrapped").rpartition("\n")[0]
+    assert parsed([text]) == [("content", text)]
+    assert parsed(list(text)) == [("content", text)]
+
+
+def test_a_listing_may_have_one_head_or_one_for_each_call() -> None:
+    repeated = written([PLAIN, MadeCall("clock", {})], "listing")
+    assert repeated.count("[tool_calls]") == 2
+    head, _, rest = repeated.partition("\n")
+    once = f"{head}\n{rest.replace(head, '').replace(chr(10) * 2, chr(10))}"
+    assert once.count("[tool_calls]") == 1
+    expected = [("get_weather", PLAIN.arguments), ("clock", {})]
+    for text in (repeated, once, repeated + "\n[/tool_calls]"):
+        assert parsed([text]) == parsed(list(text)) == expected
+        assert parsed([text + "\nDone."]) == [*expected, ("content", "\nDone.")]
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
