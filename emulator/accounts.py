@@ -12,8 +12,8 @@ from emulator.tokens import BAD_SIGNATURE, EXPIRED, EmulatorClock, TokenRefused,
 TokenKind = Literal["access", "refresh", "user"]
 
 ACCOUNT_SCENARIOS = {
-    "wrong_password_200": "login: HTTP 200 with status_code 401 in the body",
-    "wrong_password_401": "login: HTTP 401",
+    "wrong_password_200": "login: HTTP 200 with status_code 2 in the body, as was recorded",
+    "wrong_password_401": "login: HTTP 401, a form that was not recorded",
     "login_422": "login: HTTP 422, as for a malformed body",
     "login_500": "login: HTTP 500, plain text",
     "login_html_502": "login: HTTP 502 with an nginx page",
@@ -33,6 +33,7 @@ ACCOUNT_SCENARIOS = {
     "models_odd": "model list: items without names, with wrong types, no agent section",
     "models_slow": "model list: answers after the emulator's `slow` seconds",
     "models_duplicates": "model list: equal display names within and across sections",
+    "version_needs_bearer": "completion version: HTTP 401 without an access token as bearer",
     "chat_always_401": "chat: HTTP 401 even with a fresh token",
     "chat_429": "chat: HTTP 429 with Retry-After 1",
     "chat_500": "chat: HTTP 500, plain text",
@@ -109,6 +110,10 @@ class AccountBook:
     def named(self, username: str) -> EmulatedAccount | None:
         """Return the account of that user name, if there is one."""
         return self._by_name.get(username)
+
+    def identified(self, user_id: str) -> EmulatedAccount | None:
+        """Return the account of that user id, if there is one."""
+        return next((one for one in self._by_name.values() if one.user_id == user_id), None)
 
     def issue(self, account: EmulatedAccount, kind: TokenKind) -> str:
         """Issue a token in the form that the account's scenarios ask for."""

@@ -13,7 +13,8 @@ from emulator.state import EmulatorState
 from emulator.tokens import BAD_SIGNATURE, TokenRefused
 
 NOT_EXPIRED = "Not expired"
-WRONG_PASSWORD = "wrong user name or password (made up)"
+WRONG_PASSWORD = "用户名或密码不正确"
+WRONG_PASSWORD_CODE = 2  # recorded in 2025 (protocol 13)
 
 
 async def login(
@@ -31,7 +32,7 @@ async def login(
     if failure := _login_failure(scenarios):
         return failure
     if account is None or account.password != body["password"]:
-        return _refusal(401, WRONG_PASSWORD)
+        return _refusal(WRONG_PASSWORD_CODE, WRONG_PASSWORD)
     answer = {
         "access_token": state.accounts.issue(account, "access"),
         "refresh_token": state.accounts.issue(account, "refresh"),
@@ -102,7 +103,7 @@ def duration(seconds: float) -> str:
 
 def _login_failure(scenarios: set[str]) -> web.Response | None:
     if "wrong_password_200" in scenarios:
-        return _refusal(401, WRONG_PASSWORD)
+        return _refusal(WRONG_PASSWORD_CODE, WRONG_PASSWORD)
     if "wrong_password_401" in scenarios:
         return detail(401, "Incorrect username or password (made up)")
     if "login_422" in scenarios:

@@ -341,6 +341,28 @@ async def test_the_version_is_asked_once_however_many_ask(
     assert len(emulator.calls_to("/codeuser/get_completion_version")) == 1
 
 
+@pytest.mark.parametrize("scenarios", [set(), {"version_needs_bearer"}])
+async def test_the_version_is_found_whether_or_not_it_needs_a_token(
+    gateway: Gateway, emulator: Emulator, scenarios: set[str]
+) -> None:
+    emulator.account("demo_user").scenarios.update(scenarios)
+    assert (await whole(gateway, prompt="x"))["choices"][0]["text"] == "completed()"
+    (call,) = emulator.calls_to("/codeuser/get_completion_version")
+    assert (call.status, call.query) == (200, {"ft_token": "u_demo_user"})
+
+
+async def test_a_version_refused_for_an_old_token_is_asked_for_with_a_new_one(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    await gateway.stream("Hi")  # logs in
+    account = emulator.account("demo_user")
+    account.scenarios.add("version_needs_bearer")
+    account.revoke_access()
+    assert (await whole(gateway, prompt="x"))["choices"][0]["text"] == "completed()"
+    versions = emulator.calls_to("/codeuser/get_completion_version")
+    assert [call.status for call in versions] == [401, 200]
+
+
 @pytest.mark.parametrize("version", ["0", "2", "3"])
 async def test_every_version_has_its_path(
     start_gateway: StartGateway, tmp_path: Path, version: str

@@ -219,12 +219,13 @@ async def test_a_wrong_password_is_reported_plainly_and_not_tried_in_a_loop(
         assert response.headers["x-should-retry"] == "false"
     assert error["code"] == "no_account_available"
     assert "password" in error["message"]
-    assert not re.search("made up|correct horse|demo_user|Incorrect", raw)
+    assert not re.search("made up|correct horse|demo_user|Incorrect|用户名", raw)
     assert counts(emulator)[0] <= 2
     (event,) = [e for e in log_events if e["event"] == "session_credentials_refused"]
     assert event["log_level"] == "error"
     assert "correct horse" not in str(log_events)
     assert "made up" not in str(log_events)
+    assert "用户名" not in str(log_events)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,13 @@ import structlog
 from emulator import EmulatedAccount as EmulatedAccount
 from emulator import Emulator
 from gateway.config import settings as config
-from gateway.errors import GatewayError, Unavailable, UpstreamError, UpstreamTimeout
+from gateway.errors import (
+    AccountRefused,
+    GatewayError,
+    Unavailable,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from gateway.fitten.auth.session import FittenSession
 from gateway.fitten.client import FittenClient
 from gateway.options import Secret
@@ -274,7 +280,7 @@ async def test_a_wrong_password_is_reported_plainly_and_not_repeated(
     session = await bench.session()
     with structlog.testing.capture_logs() as logged:
         error = await fault(session)
-    assert isinstance(error, Unavailable)
+    assert isinstance(error, AccountRefused)
     assert "user name or password" in error.message
     assert "made up" not in error.message
     assert PASSWORD not in error.message
