@@ -67,20 +67,23 @@ class ScenarioSet(set[str]):
 class EmulatedAccount:
     """Describes one Fitten account.
 
-    `user_id` defaults to `u_` and the user name. `scenarios` is a set of names from
-    ACCOUNT_SCENARIOS, which may be changed at any time and hold several at once.
+    `user_id` defaults to `u_` and the user name, `ft_token` (what clients of 2024 use in place of
+    tokens) to `FT_` and the user name. `scenarios` is a set of names from ACCOUNT_SCENARIOS, which
+    may be changed at any time and hold several at once.
     """
 
     username: str
     password: str
     user_id: str = ""
     scenarios: set[str] = field(default_factory=ScenarioSet)
+    ft_token: str = ""
     generations: dict[TokenKind, int] = field(
         default_factory=lambda: {"access": 0, "refresh": 0, "user": 0}, repr=False
     )
 
     def __post_init__(self) -> None:
         self.user_id = self.user_id or f"u_{self.username}"
+        self.ft_token = self.ft_token or f"FT_{self.username}"
         self.scenarios = ScenarioSet(self.scenarios)
 
     def revoke_access(self) -> None:
@@ -111,9 +114,10 @@ class AccountBook:
         """Return the account of that user name, if there is one."""
         return self._by_name.get(username)
 
-    def identified(self, user_id: str) -> EmulatedAccount | None:
-        """Return the account of that user id, if there is one."""
-        return next((one for one in self._by_name.values() if one.user_id == user_id), None)
+    def identified(self, token: str) -> EmulatedAccount | None:
+        """Return the account whose user id or `FT_` token this is, if there is one."""
+        accounts = self._by_name.values()
+        return next((one for one in accounts if token in (one.user_id, one.ft_token)), None)
 
     def issue(self, account: EmulatedAccount, kind: TokenKind) -> str:
         """Issue a token in the form that the account's scenarios ask for."""

@@ -12,19 +12,18 @@ from aiohttp import web
 
 from emulator.accounts import AccountBook, EmulatedAccount, TokenKind
 from emulator.calls import CallLog, WrittenCall
-from emulator.chat import chat
-from emulator.completion import PREFIX as COMPLETION
-from emulator.completion import complete, completion_version
 from emulator.control import PREFIX, control
-from emulator.errors import detail
-from emulator.login import (
+from emulator.endpoints import completion, simple_completion
+from emulator.endpoints.chat import chat
+from emulator.endpoints.login import (
     get_notifications,
     login,
     refresh_access_token,
     refresh_refresh_token,
     user_info,
 )
-from emulator.models import DEFAULT_MODELS, models
+from emulator.endpoints.models import DEFAULT_MODELS, models
+from emulator.errors import detail
 from emulator.raw_answer import AlreadySent
 from emulator.state import EmulatorState, Endpoint
 from emulator.tokens import EmulatorClock, TokenRefused, TokenSigner
@@ -37,8 +36,15 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("POST", "/codeuser/get_notifications"): get_notifications,
     ("POST", "/codeapi/chat_auth"): chat,
     ("GET", "/codeapi/chat/models"): models,
-    ("GET", "/codeuser/get_completion_version"): completion_version,
+    ("GET", "/codeuser/get_completion_version"): completion.completion_version,
 }
+
+# Those whose path has a part that varies.
+PATTERNS: tuple[tuple[str, re.Pattern[str], Endpoint], ...] = (
+    ("POST", completion.PATH, completion.complete),
+    ("POST", simple_completion.PATH, simple_completion.complete),
+    ("POST", simple_completion.ACCEPT_PATH, simple_completion.accept),
+)
 
 # Released clients send a doubled or a full-width question mark, and a doubled slash.
 _QUESTION_MARK = re.compile(r"\?|\uff1f|%EF%BC%9F", re.IGNORECASE)
@@ -199,15 +205,23 @@ class Emulator:
             call.closed.set()
 
     async def _respond(self, request: web.Request, call: WrittenCall) -> web.StreamResponse:
-        endpoint = ENDPOINTS.get((call.method, call.path))
-        if endpoint is None and call.method == "POST" and call.path.startswith(COMPLETION):
-            endpoint = complete
+        endpoint = _endpoint(call)
         if endpoint is None:
             return detail(404, "Not Found")
         try:
             return await endpoint(self._state, request, call)
         except TokenRefused as problem:
             return detail(401, str(problem))
+
+
+def _endpoint(call: WrittenCall) -> Endpoint | None:
+    fixed = ENDPOINTS.get((call.method, call.path))
+    varying = (
+        endpoint
+        for method, pattern, endpoint in PATTERNS
+        if method == call.method and pattern.fullmatch(call.path)
+    )
+    return fixed or next(varying, None)
 
 
 async def _send(request: web.Request, call: WrittenCall, response: web.StreamResponse) -> None:

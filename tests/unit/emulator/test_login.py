@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emulator import EmulatedAccount, Emulator
-from emulator.login import duration
+from emulator.endpoints.login import duration
 from tests.unit.emulator.support import EmulatorClient, bearer
 
 REFRESH_REFRESH = "/codeuser/auth/refresh_refresh_token"

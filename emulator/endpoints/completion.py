@@ -1,5 +1,7 @@
 """Serves code completion: the version call, and the full form that knows each file's last text.
 
+A request with `edit_mode` gets lines that replace others, in place of a text to insert.
+
 The text may say what to answer, as `[[complete text=... ex=... delta_char=1]]`; values are
 percent-encoded. `status=503`, `error=...`, `delay=0.2` and `raw=...` (a whole body) are failures.
 Without a marker the emulator completes with the word `completed()`.
@@ -20,8 +22,7 @@ from emulator.calls import WrittenCall
 from emulator.errors import detail, missing_field
 from emulator.state import EmulatorState
 
-PREFIX = "/codeapi/completion"
-_PATH = re.compile(PREFIX + r"(|2_[123])/generate_one_stage_auth/([^/]+)")
+PATH = re.compile(r"/codeapi/completion(|2_[123])/generate_one_stage_auth/([^/]+)")
 _MARKER = re.compile(r"\[\[complete((?:[ ]+[a-z_]+=[^\s\[\]]*)*)[ ]*\]\]")
 _VERSIONS = {"0": "", "1": "2_1", "2": "2_2", "3": "2_3"}
 _POSITIONS = ("cpos", "bcpos", "plen", "slen", "bplen", "bslen")
@@ -41,10 +42,10 @@ async def complete(
     state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.StreamResponse:
     """Complete a file: its text, or the difference from its last text, in; a suggestion out."""
-    account = state.bearer(call, "access")
-    path = _PATH.fullmatch(call.path)
+    path = PATH.fullmatch(call.path)
     if path is None or path[1] != _VERSIONS.get(state.completion_version, ""):
         return detail(404, "Not Found")
+    account = state.bearer(call, "access")
     if path[2] != account.user_id:
         return detail(403, "user id does not match the token (made up)")
     if call.headers.get("Content-Encoding") != "gzip":
@@ -56,10 +57,16 @@ async def complete(
     if isinstance(text, web.Response):
         return text
     state.keep_text(account.user_id, str(meta.get("filename")), text)
-    return await _answer(state, text)
+    wanted = await read_marker(state, text)
+    if isinstance(wanted, web.Response):
+        return wanted
+    if meta.get("edit_mode") == "true":
+        return _edit(state, wanted, text, meta["cpos"])
+    return suggestion(state, wanted)
 
 
-async def _answer(state: EmulatorState, text: str) -> web.StreamResponse:
+async def read_marker(state: EmulatorState, text: str) -> dict[str, str] | web.Response:
+    """Return what the marker in a text asks for, after its delay; a response if it is a failure."""
     marker = _MARKER.search(text)
     wanted = {}
     if marker:
@@ -73,15 +80,51 @@ async def _answer(state: EmulatorState, text: str) -> web.StreamResponse:
         return web.json_response({"error": wanted["error"]})
     if "raw" in wanted:
         return web.Response(text=wanted["raw"], content_type="application/json")
-    state.completions += 1
+    return wanted
+
+
+def suggestion(state: EmulatorState, wanted: dict[str, str], end: str = "") -> web.Response:
+    """Return the answer with a text to insert; `end` is put behind the generated text."""
     answer = {
-        "generated_text": wanted.get("text", "" if "ex" in wanted else "completed()"),
+        "generated_text": wanted.get("text", "" if "ex" in wanted else "completed()") + end,
         "ex_msg": wanted.get("ex", ""),
         "delta_char": int(wanted.get("delta_char", 0)),
         "delta_line": int(wanted.get("delta_line", 0)),
-        "server_request_id": f"1760000000.1234567.{state.completions:06d}",
+        "server_request_id": _request_id(state),
     }
     return web.json_response(answer)
+
+
+def _edit(state: EmulatorState, wanted: dict[str, str], text: str, cpos: int) -> web.Response:
+    """The answer of edit mode: the line of the cursor with the new text in it, or nothing.
+
+    What the offsets count is not known; here it is UTF-16 units of `generated_text`.
+    """
+    new = wanted.get("text", "completed()")
+    before = _decoded(text.encode("utf-16-le")[: 2 * cpos])
+    head = before.rpartition("\n")[2]
+    tail = text[len(before) :].partition("\n")[0]
+    start = _units(head)
+    answer = {
+        "generated_text": head + new + tail if new else "",
+        "delete_offsets": [],
+        "insert_offsets": [[start, start + _units(new)]] if new else [],
+        "ori_start_line": 0,
+        "ori_end_line": 0,
+        "res_start_line": 0,
+        "res_end_line": new.count("\n"),
+        "server_request_id": _request_id(state),
+    }
+    return web.json_response(answer)
+
+
+def _request_id(state: EmulatorState) -> str:
+    state.completions += 1
+    return f"1760000000.1234567.{state.completions:06d}"
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _text(

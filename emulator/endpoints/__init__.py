@@ -1,0 +1,1 @@
+"""Serves the HTTP calls of Fitten, each module a group of them."""
