@@ -13,8 +13,8 @@ from aiohttp import web
 from emulator.accounts import AccountBook, EmulatedAccount, TokenKind
 from emulator.calls import CallLog, WrittenCall
 from emulator.control import PREFIX, control
-from emulator.endpoints import completion, simple_completion
-from emulator.endpoints.chat import chat
+from emulator.endpoints import completion, counters, legacy_login, simple_completion
+from emulator.endpoints.chat import chat, chat_without_login
 from emulator.endpoints.login import (
     get_notifications,
     login,
@@ -37,6 +37,15 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("POST", "/codeapi/chat_auth"): chat,
     ("GET", "/codeapi/chat/models"): models,
     ("GET", "/codeuser/get_completion_version"): completion.completion_version,
+    ("POST", "/codeuser/login"): legacy_login.login,
+    ("GET", "/codeuser/get_ft_token"): legacy_login.get_ft_token,
+    ("POST", "/codeuser/auth/auto_login"): legacy_login.auto_login,
+    ("POST", "/codeapi/chat"): chat_without_login,
+    ("GET", "/codeuser/click_count"): counters.count,
+    ("GET", "/codeuser/statistic_log"): counters.count,
+    ("POST", "/codeapi/chat/feedback"): counters.count,
+    ("GET", "/codeuser/pc_check_auth"): counters.pc_check_auth,
+    ("GET", "/codeuser/gray_test"): counters.gray_test,
 }
 
 # Those whose path has a part that varies.
@@ -123,6 +132,7 @@ class Emulator:
         """Listen."""
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._serve)
+        app.on_response_prepare.append(_allow_origin)
         self._stopping = False
         # Without handler_cancellation a client's departure shows only at the next write.
         self._runner = web.AppRunner(
@@ -205,6 +215,8 @@ class Emulator:
             call.closed.set()
 
     async def _respond(self, request: web.Request, call: WrittenCall) -> web.StreamResponse:
+        if call.method == "OPTIONS":
+            return _preflight(call)
         endpoint = _endpoint(call)
         if endpoint is None:
             return detail(404, "Not Found")
@@ -222,6 +234,21 @@ def _endpoint(call: WrittenCall) -> Endpoint | None:
         if method == call.method and pattern.fullmatch(call.path)
     )
     return fixed or next(varying, None)
+
+
+def _preflight(call: WrittenCall) -> web.Response:
+    """The answer to a browser that asks what another origin may send; the same for any path."""
+    headers = {
+        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Headers": call.headers.get("Access-Control-Request-Headers", "*"),
+        "Access-Control-Max-Age": "600",
+    }
+    return web.Response(headers=headers)
+
+
+async def _allow_origin(request: web.Request, response: web.StreamResponse) -> None:
+    if "Origin" in request.headers:
+        response.headers["Access-Control-Allow-Origin"] = "*"
 
 
 async def _send(request: web.Request, call: WrittenCall, response: web.StreamResponse) -> None:

@@ -21,8 +21,32 @@ from emulator.tokens import EXPIRED, TokenRefused
 async def chat(state: EmulatorState, request: web.Request, call: WrittenCall) -> web.StreamResponse:
     """Answer a chat: access token as bearer, `{inputs, ft_token, meta_datas}` in; a stream out."""
     account = state.bearer(call, "access")
-    if refusal := _account_refusal(state, account, call):
+    if refusal := _account_refusal(account):
         return refusal
+    named = call.query.get("ft_token") or call.query.get("apikey")
+    if state.match_user_id and named != account.user_id:
+        return detail(403, "user id does not match the token (made up)")
+    return await _chat(state, request, call)
+
+
+async def chat_without_login(
+    state: EmulatorState, request: web.Request, call: WrittenCall
+) -> web.StreamResponse:
+    """Answer a chat of a client without a bearer, which sends any `FT_` token, or none.
+
+    Whether the service checks that token is not known; the scenarios of its account count.
+    """
+    body = call.body if isinstance(call.body, dict) else {}
+    token = call.query.get("ft_token") or call.query.get("apikey") or body.get("ft_token")
+    account = state.accounts.identified(str(token))
+    if account is not None and (refusal := _account_refusal(account)):
+        return refusal
+    return await _chat(state, request, call)
+
+
+async def _chat(
+    state: EmulatorState, request: web.Request, call: WrittenCall
+) -> web.StreamResponse:
     body = call.body
     inputs = body.get("inputs") if isinstance(body, dict) else None
     if not isinstance(inputs, str):
@@ -56,9 +80,7 @@ async def _answer(turn: ScenarioTurn) -> web.StreamResponse:
     return response
 
 
-def _account_refusal(
-    state: EmulatorState, account: EmulatedAccount, call: WrittenCall
-) -> web.Response | None:
+def _account_refusal(account: EmulatedAccount) -> web.Response | None:
     if "chat_always_401" in account.scenarios:
         raise TokenRefused(EXPIRED)
     if "banned" in account.scenarios:
@@ -71,7 +93,4 @@ def _account_refusal(
         return server_error()
     if "chat_503" in account.scenarios:
         return web.Response(status=503, text=nginx_page(503), content_type="text/html")
-    named = call.query.get("ft_token") or call.query.get("apikey")
-    if state.match_user_id and named != account.user_id:
-        return detail(403, "user id does not match the token (made up)")
     return None

@@ -21,6 +21,12 @@ async def login(
     state: EmulatorState, request: web.Request, call: WrittenCall
 ) -> web.StreamResponse:
     """Log in: `{username, password}` in; tokens and `user_info` out, or a known failure."""
+    account = await authenticate(state, call)
+    return account if isinstance(account, web.Response) else logged_in(state, account)
+
+
+async def authenticate(state: EmulatorState, call: WrittenCall) -> EmulatedAccount | web.Response:
+    """Return the account whose name and password the body has, or the response of a failure."""
     body = call.body if isinstance(call.body, dict) else {}
     for name in ("username", "password"):
         if not isinstance(body.get(name), str):
@@ -32,11 +38,17 @@ async def login(
     if failure := _login_failure(scenarios):
         return failure
     if account is None or account.password != body["password"]:
-        return _refusal(WRONG_PASSWORD_CODE, WRONG_PASSWORD)
+        return refusal(WRONG_PASSWORD_CODE, WRONG_PASSWORD)
+    return account
+
+
+def logged_in(state: EmulatorState, account: EmulatedAccount) -> web.Response:
+    """Return the answer to a login that succeeded: new tokens and `user_info`."""
+    incomplete = "login_incomplete" in account.scenarios
     answer = {
         "access_token": state.accounts.issue(account, "access"),
         "refresh_token": state.accounts.issue(account, "refresh"),
-        "user_info": {} if "login_incomplete" in scenarios else _user_info(state, account),
+        "user_info": {} if incomplete else _user_info(state, account),
     }
     return web.json_response(answer)
 
@@ -68,7 +80,7 @@ async def refresh_refresh_token(
     try:
         account = state.accounts.check(token, "refresh")
     except TokenRefused:
-        return _refusal(401, "refresh token invalid (made up)")
+        return refusal(401, "refresh token invalid (made up)")
     if failure := await _refresh_failure(state, account):
         return failure
     keep = "refresh_not_expired" in account.scenarios
@@ -103,7 +115,7 @@ def duration(seconds: float) -> str:
 
 def _login_failure(scenarios: set[str]) -> web.Response | None:
     if "wrong_password_200" in scenarios:
-        return _refusal(WRONG_PASSWORD_CODE, WRONG_PASSWORD)
+        return refusal(WRONG_PASSWORD_CODE, WRONG_PASSWORD)
     if "wrong_password_401" in scenarios:
         return detail(401, "Incorrect username or password (made up)")
     if "login_422" in scenarios:
@@ -115,7 +127,7 @@ def _login_failure(scenarios: set[str]) -> web.Response | None:
     if "login_not_json" in scenarios:
         return web.Response(text="ok")
     if "banned" in scenarios:
-        return _refusal(403, "account banned (made up)")
+        return refusal(403, "account banned (made up)")
     return None
 
 
@@ -130,14 +142,14 @@ async def _refresh_failure(state: EmulatorState, account: EmulatedAccount) -> we
     if "refresh_500" in scenarios:
         return server_error()
     if "refresh_error_200" in scenarios:
-        return _refusal(401, "refresh token invalid (made up)")
+        return refusal(401, "refresh token invalid (made up)")
     if "banned" in scenarios:
         return detail(403, "account banned (made up)")
     return None
 
 
-def _refusal(status_code: int, text: str) -> web.Response:
-    # HTTP itself succeeds here; the failure is in the body.
+def refusal(status_code: int, text: str) -> web.Response:
+    """Return a failure that only the body tells; HTTP itself succeeds."""
     return web.json_response({"status_code": status_code, "msg": text, "data": ""})
 
 
