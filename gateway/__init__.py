@@ -22,6 +22,7 @@ __all__ = [
     "GatewayError",
     "Handler",
     "InvalidRequest",
+    "Outcome",
     "Principal",
     "RateLimited",
     "Secret",
@@ -39,6 +40,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from gateway.errors import GatewayError, InvalidRequest, RateLimited, Unauthorized
+    from gateway.generation.outcome import Outcome
     from gateway.middleware import (
         GENERATION,
         KEY_CHECKS,

@@ -7,7 +7,7 @@ that OpenAI's SDKs act on.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 # Every cause for which a request can fail: a closed list, so that counts by cause have a
 # bounded number of series. The list of causes and the codes of errors share their names.
@@ -56,6 +56,8 @@ class GatewayError(Exception):
     elsewhere: whether another account may be asked at once, because the failed request had
         no effect on its account.
     upstream_status: the status that Fitten reported; None when there was none.
+    detail: what failed below, such as the system's name of an error; for the log, never for
+        clients.
     default_cause: the cause of errors whose code is not in the list of causes.
     """
 
@@ -80,6 +82,7 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.upstream_status: int | None = None
+        self.detail: str | None = None
         if code is not None:
             self.code = code
         if retryable is not None:
@@ -91,6 +94,20 @@ class GatewayError(Exception):
     def cause(self) -> Cause:
         """Return the cause, for counts and logs: the code, if it is in the list of causes."""
         return _CAUSES.get(self.code) or _CAUSES.get(type(self).code) or self.default_cause
+
+    def because_of(self, other: GatewayError) -> Self:
+        """Take what the log says of another error, which caused this one; return this one."""
+        self.upstream_status, self.detail = other.upstream_status, other.detail
+        return self
+
+    def log_fields(self) -> dict[str, Any]:
+        """Return what the log says of this error: code and reason, and what is known besides."""
+        fields: dict[str, Any] = {"code": self.code, "reason": self.message}
+        if self.upstream_status is not None:
+            fields["upstream_status"] = self.upstream_status
+        if self.detail is not None:
+            fields["detail"] = self.detail
+        return fields
 
 
 class InternalError(GatewayError):

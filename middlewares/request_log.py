@@ -7,19 +7,41 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from gateway import GENERATION, OUTCOME, Handler, client_address, logged_method, principal_of
+from gateway import (
+    GENERATION,
+    OUTCOME,
+    Handler,
+    Outcome,
+    client_address,
+    logged_method,
+    principal_of,
+)
 
 _log = structlog.get_logger("request")
 
+_NOT_SERVED = ("no_account_available", "server_is_overloaded")
+
 
 class request_log:
-    """Logs `request` with status, end, cause, model, account, tokens, times and bytes."""
+    """Logs `request` with status, end, cause, model, account, tokens, times and bytes.
+
+    The line is an error for a bug, and a warning when Fitten failed or nothing could serve.
+    """
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         finally:
-            _log.info("request", **_fields(request))
+            cause = request[OUTCOME].cause
+            if cause is None:
+                log = _log.info
+            elif cause == "internal_error":
+                log = _log.error
+            elif cause in _NOT_SERVED or cause.startswith("upstream_"):
+                log = _log.warning
+            else:  # the client's mistake, or its own limit
+                log = _log.info
+            log("request", **_fields(request))
 
 
 def _fields(request: web.Request) -> dict[str, Any]:
@@ -36,9 +58,12 @@ def _fields(request: web.Request) -> dict[str, Any]:
         "cause": outcome.cause,
         "duration_ms": _milliseconds(started, outcome.finished),
         "bytes": outcome.bytes_sent,
+        # `log.client` decides which of the two the log keeps.
+        "address": client_address(request),
+        "user_agent": request.headers.get("User-Agent"),
     }
-    if principal is None:
-        fields["address"] = client_address(request)
+    if outcome.ended == "failed":
+        fields |= _failure(outcome)
     if generation is None:
         return fields
     usage = outcome.usage
@@ -54,6 +79,18 @@ def _fields(request: web.Request) -> dict[str, Any]:
         "first_piece_ms": _milliseconds(started, outcome.first_piece),
         "bytes": outcome.bytes_sent or 0,
     }
+
+
+def _failure(outcome: Outcome) -> dict[str, Any]:
+    """Return why a request failed; what is not known is left out."""
+    fields: dict[str, Any] = {
+        # The sentence about an unknown URL has its path.
+        "message": None if outcome.end == "refused" else outcome.message,
+        "param": outcome.param,
+        "upstream_status": outcome.upstream_status,
+        "detail": outcome.detail,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _milliseconds(begin: float, end: float | None) -> float | None:

@@ -334,7 +334,6 @@ def _log_change(account: Account[S]) -> None:
     log(
         "account_dead" if dead else "account_cooling",
         account=account.name,
-        code=reason.code,
-        reason=reason.message,
+        **reason.log_fields(),
         next_try_in=round(account.health.wait(), 1),
     )

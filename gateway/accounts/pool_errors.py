@@ -25,19 +25,28 @@ def no_account_error(accounts: Sequence[Account[Any]]) -> GatewayError | None:
     if soonest == math.inf:
         reason = account.reason
         message = reason.message if reason else "No account of the gateway can be used."
-        return AccountRefused(message)
+        return _because_of(AccountRefused(message), reason)
     if account.state == "dead":
         reason = account.reason
-        return AccountRefused(
+        refused = AccountRefused(
             reason.message if reason else "Fitten refuses the account.", retry_after=soonest
         )
+        return _because_of(refused, reason)
     later = soonest * random.uniform(1.0, 1.2)  # so that not all clients retry at once
     if isinstance(account.reason, RateLimited):
-        return RateLimited(account.reason.message, code="upstream_rate_limited", retry_after=later)
+        limited = RateLimited(
+            account.reason.message, code="upstream_rate_limited", retry_after=later
+        )
+        return limited.because_of(account.reason)
     why = account.reason.message if account.reason else "Fitten fails; please try again."
-    return Unavailable(
+    error = Unavailable(
         f"No account of the gateway can be used at the moment: {why}", retry_after=later
     )
+    return _because_of(error, account.reason)
+
+
+def _because_of(error: GatewayError, reason: GatewayError | None) -> GatewayError:
+    return error if reason is None else error.because_of(reason)
 
 
 def busy_error(why: str) -> Unavailable:
@@ -51,6 +60,7 @@ def busy_error(why: str) -> Unavailable:
 
 def copy_error(error: GatewayError) -> GatewayError:
     """Copy an error, since each waiter needs an exception with a traceback of its own."""
-    return type(error)(
+    copy = type(error)(
         error.message, code=error.code, retryable=error.retryable, retry_after=error.retry_after
     )
+    return copy.because_of(error)

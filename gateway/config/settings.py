@@ -157,6 +157,7 @@ class LogSettings:
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
     file: str | None = None
+    client: Literal["full", "family", "none"] = "family"
 
 
 @dataclass(frozen=True, slots=True)

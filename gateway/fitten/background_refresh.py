@@ -97,7 +97,7 @@ class BackgroundRefresh:
             except UpstreamUnauthorized:
                 _log.info("models_not_read", reason="the list wants another token")
             except GatewayError as error:
-                _log.info("models_not_read", reason=error.message)
+                _log.info("models_not_read", **error.log_fields())
             else:
                 _log.debug("models_read", count=len(models))
                 if models:

@@ -53,8 +53,9 @@ class FittenClient:
         self._models_base = settings.models_url.rstrip("/")
         self._http: aiohttp.ClientSession
         self._unpooled: aiohttp.ClientSession
+        self._proxied = settings.proxy is not None
         # Only ClientSession can use a proxy.
-        by_aiohttp = settings.chat_client == "aiohttp" or settings.proxy is not None
+        by_aiohttp = settings.chat_client == "aiohttp" or self._proxied
         self._chat_call: ChatTransport = (
             AiohttpTransport(self._base) if by_aiohttp else LeanTransport(self._base)
         )
@@ -184,7 +185,7 @@ class FittenClient:
         try:
             response = await self._post_chat(user_id, access_token, body, may_repeat)
         except (aiohttp.ClientError, OSError) as error:
-            raise connection_error(error) from None
+            raise connection_error(error, proxied=self._proxied) from None
         if response.status != 200:
             response.close()
             raise status_error(response.status, retry_after(response.header("Retry-After")))
@@ -257,7 +258,7 @@ class FittenClient:
                     raise status_means(response.status, wait)
                 return await _read(response)
         except (aiohttp.ClientError, OSError) as error:
-            raise connection_error(error) from None
+            raise connection_error(error, proxied=self._proxied) from None
 
     async def _response(
         self,

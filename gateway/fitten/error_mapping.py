@@ -14,6 +14,10 @@ from gateway.errors import (
 
 _MAX_RETRY_AFTER = 300.0  # seconds; a longer wait is not believed
 
+# Details of failed logins, for the log.
+_REFUSED = "user name or password refused"
+_WRONG_PLACE = "no answer of a login; wrong address or a proxy?"
+
 
 def login_status_error(status: int, retry_after: float | None = None) -> GatewayError:
     """Return the error for an HTTP status of the login.
@@ -31,6 +35,7 @@ def login_status_error(status: int, retry_after: float | None = None) -> Gateway
         else _unexpected_login_answer(f"status {status}")
     )
     refused.upstream_status = status
+    refused.detail = _REFUSED if isinstance(refused, UpstreamUnauthorized) else _WRONG_PLACE
     return refused
 
 
@@ -45,7 +50,7 @@ def login_object_error(error: GatewayError) -> GatewayError:
     if error.retryable:
         return error
     refused = UpstreamUnauthorized("Fitten refuses the login.")
-    refused.upstream_status = error.upstream_status
+    refused.upstream_status, refused.detail = error.upstream_status, _REFUSED
     return refused
 
 

@@ -140,7 +140,7 @@ class Failover:
         if attempts.count and not budget.spend():
             lease.release("unknown")
             raise error
-        _log.info("another_account_asked", code=error.code, failed=attempts.tried[-1])
+        _log.info("another_account_asked", failed=attempts.tried[-1], **error.log_fields())
         return lease
 
     async def _wait(

@@ -62,6 +62,7 @@ class Outcome:
     ended: how the request ended; None while it runs.
     cause: why it failed; None unless it did. code: what `end` returns of that.
     message, param: the error's sentence, and the field at fault.
+    detail: what failed below; see `GatewayError`. For logs, never for clients.
     usage, finish_reasons, stop_sequence, format_missed, format_unchecked, arguments_unchecked:
         see `AnswerResult`.
     prompt_tokens: an estimate that exists before the first piece; None without a prompt.
@@ -82,6 +83,7 @@ class Outcome:
     code: str | None = None
     message: str | None = None
     param: str | None = None
+    detail: str | None = None
     usage: Usage | None = None
     finish_reasons: tuple[FinishReason, ...] = ()
     stop_sequence: str | None = None
@@ -137,7 +139,7 @@ class Outcome:
         """Record that the whole answer was sent; `size` counts unless one was recorded."""
         self.ended, self.status = "complete", status
         self.finished = time.monotonic()
-        self.cause = self.code = self.message = self.param = None
+        self.cause = self.code = self.message = self.param = self.detail = None
         if self.bytes_sent is None:
             self.bytes_sent = size
 
@@ -151,7 +153,7 @@ class Outcome:
         self.ended, self.status = "failed", status or error.status
         self.finished = time.monotonic()
         self.cause, self.code = error.cause, end or error.code or "error"
-        self.message, self.param = error.message, error.param
+        self.message, self.param, self.detail = error.message, error.param, error.detail
         self.upstream_status = error.upstream_status or self.upstream_status
 
     def lose_client(self) -> None:
@@ -159,4 +161,4 @@ class Outcome:
         self.ended, self.status = "client_left", _CLIENT_GONE_STATUS
         self.finished = time.monotonic()
         self.cause = self.code = CLIENT_GONE
-        self.message = self.param = None
+        self.message = self.param = self.detail = None

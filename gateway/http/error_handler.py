@@ -17,7 +17,7 @@ from gateway.generation.outcome import Outcome
 from gateway.http.error_response import from_http_exception, render_error
 from gateway.http.in_flight import InFlightRequests
 from gateway.http.request_body import EXPECT, OTHER_CODING
-from gateway.middleware import OUTCOME, RESPONSE_HEADERS, Handler
+from gateway.middleware import OUTCOME, REQUEST_ID, RESPONSE_HEADERS, Handler
 
 _log = structlog.get_logger("error_handler")
 
@@ -62,7 +62,9 @@ class ErrorHandler:
         except (asyncio.CancelledError, ConnectionError):
             raise  # the client is gone: no answer can reach it
         except Exception:
-            _log.exception("bug")
+            # `request_id` is inside: its context has ended.
+            known = {"request_id": request[REQUEST_ID]} if REQUEST_ID in request else {}
+            _log.exception("bug", **known)
             return self._render(request, InternalError())
 
     def _refuse_version(self, request: web.Request) -> NoReturn:

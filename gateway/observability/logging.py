@@ -15,6 +15,7 @@ import structlog
 
 from gateway.config.settings import LogSettings
 from gateway.observability import tracebacks
+from gateway.observability.client_fields import client_processor
 from gateway.observability.log_sinks import FileTarget, LogSink, StreamTarget
 from gateway.redaction import Redactor, library_message, printable
 
@@ -141,6 +142,7 @@ def configure_logging(
         processors=[
             structlog.contextvars.merge_contextvars,
             *([labelled] if labels else []),
+            client_processor(settings.client),
             structlog.processors.add_log_level,
             structlog.stdlib.add_logger_name,
             stamp,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack, closing
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from emulator import EmulatedAccount, Emulator
+from gateway.config.settings import LogSettings
+from gateway.observability.logging import configure_logging
+from gateway.redaction import Redactor
 from tests import support
 from tests.integration.peer import Peer
 from tests.support import Gateway
 
 Connect = Callable[..., Awaitable[Peer]]
+WrittenLog = Callable[[LogSettings], Callable[[], str]]
 
 # What depends on how the bytes of an answer arrive is tested with both values of `chat_client`.
 _TWICE = {
@@ -52,6 +59,31 @@ def log_events() -> Iterator[list[Any]]:
     """Every log event of the gateway, as a dictionary."""
     with capture_logs() as events:
         yield events
+
+
+@pytest.fixture
+def written_log() -> Iterator[WrittenLog]:
+    """Begin to log as the gateway does: `read = written_log(settings)`; `read()` is the text."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    stream = io.StringIO()
+    with ExitStack() as stack:
+
+        def begin(settings: LogSettings) -> Callable[[], str]:
+            outputs = stack.enter_context(closing(configure_logging(settings, Redactor(), stream)))
+
+            def read() -> str:
+                outputs.flush()
+                return stream.getvalue()
+
+            return read
+
+        try:
+            yield begin
+        finally:
+            root.handlers = handlers
+            root.setLevel(level)
+            structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ OURS = [name for name in inside("gateway", "middlewares") if name != "gateway.re
 LITERALS = re.compile(r"sk-|eyJ|FT_|\*{4}")
 NAMES = re.compile(r"mask|redact|printable|censor|sanitiz|anonym|scrub", re.IGNORECASE)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-TEXTS = ("args", "filename", "message", "problem", "reason", "strerror")
+TEXTS = ("args", "filename", "log_fields", "message", "problem", "reason", "strerror")
 
 # Where the text of a caught exception is used, how often, and why it can quote nothing else.
 SHOWN = {
@@ -29,6 +29,7 @@ SHOWN = {
     "gateway.fitten.auth.session": (1, "a GatewayError"),
     "gateway.fitten.auth.token_saver": (1, "the system's name of an error"),
     "gateway.fitten.background_refresh": (1, "a GatewayError"),
+    "gateway.fitten.completion.completer": (1, "a GatewayError"),
     "gateway.fitten.http.connection": (1, "BadResponse is ours"),
     "gateway.fitten.json_mode.answer": (1, "msgspec names a position; the text goes to the model"),
     "gateway.generation.json_values": (1, "it is compared with msgspec's text, and not shown"),

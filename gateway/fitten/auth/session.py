@@ -206,7 +206,7 @@ class FittenSession:
                 if way == "ahead" and error.retryable:
                     raise  # the old tokens are still valid: there is time to try again
                 _log.info(
-                    "session_not_refreshed", account=self._account.username, reason=error.message
+                    "session_not_refreshed", account=self._account.username, **error.log_fields()
                 )
         tokens = _tokens_of_login(
             await self._client.login(self._account.username, self._account.password.value)
@@ -237,11 +237,12 @@ class FittenSession:
         refused = isinstance(error, UpstreamUnauthorized)
         if refused:
             self._tokens = None
-            error = AccountRefused(
+            refusal = AccountRefused(
                 "Fitten refuses the gateway's user name or password. Only the operator of "
                 "this gateway can help: an entry of fitten.accounts in its configuration is "
                 "wrong, or the account is locked. The log says which.",
             )
+            error = refusal.because_of(error)
         shortest, longest = (_REFUSED_PAUSE, 3600.0) if refused else (1.0, 60.0)
         seconds = shortest * 2.0 ** min(self._failures, 16) * random.uniform(1.0, 1.2)
         self._pause_after(error, max(min(seconds, longest), error.retry_after or 0.0))
@@ -254,8 +255,7 @@ class FittenSession:
             logging.WARNING if error.retryable else logging.ERROR,
             "session_failed" if error.retryable else "session_credentials_refused",
             account=self._account.username,
-            code=error.code,
-            reason=error.message,
+            **error.log_fields(),
             next_try_in=round(seconds, 1),
         )
 
@@ -270,6 +270,7 @@ def _with_wait(pause: SessionPause) -> GatewayError:
     """Return a copy of the error of the last try, with the seconds until the next one."""
     error = pause.reason
     repeated = type(error)(error.message, code=error.code, retryable=error.retryable)
+    repeated.because_of(error)
     repeated.retry_after = math.ceil(max(1.0, pause.until - time.monotonic()))
     return repeated
 

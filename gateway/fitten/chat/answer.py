@@ -21,7 +21,7 @@ from gateway.fitten.chat.usage_estimate import ModelCalibration
 from gateway.fitten.conversation import begun_answer
 from gateway.fitten.deadline import Deadline
 from gateway.fitten.error_mapping import truncated_error
-from gateway.fitten.http.connection_errors import connection_error
+from gateway.fitten.http.connection_errors import connection_detail, connection_error
 from gateway.fitten.http.response_body import ResponseBody
 from gateway.fitten.tools import prompt as tool_prompt
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
@@ -253,8 +253,10 @@ async def _read(body: ResponseBody) -> tuple[bytes, GatewayError | None]:
     """Read data of the body; return them, or b"" and why nothing more can be read."""
     try:
         return await body.read(), None
-    except aiohttp.ClientPayloadError:
-        return b"", truncated_error()
+    except aiohttp.ClientPayloadError as error:
+        truncated = truncated_error()
+        truncated.detail = connection_detail(error)
+        return b"", truncated
     except (aiohttp.ClientError, OSError) as error:
         return b"", connection_error(error)
     except GatewayError as error:

@@ -267,7 +267,7 @@ class CompletionAnswer:
         except TimeoutError:
             raise UpstreamTimeout("Fitten sent no completion in time.") from None
         except GatewayError as error:
-            _log.info("not_completed", code=error.code)
+            _log.info("not_completed", **error.log_fields())
             raise
 
 

@@ -20,6 +20,8 @@ class ErrorRecord(msgspec.Struct, frozen=True, array_like=True):
     retry_after: float | None
     retryable: bool
     elsewhere: bool
+    upstream_status: int | None
+    detail: str | None
 
 
 def error_record(error: GatewayError) -> ErrorRecord:
@@ -32,6 +34,8 @@ def error_record(error: GatewayError) -> ErrorRecord:
         error.retry_after,
         error.retryable,
         error.elsewhere,
+        error.upstream_status,
+        error.detail,
     )
 
 
@@ -50,4 +54,5 @@ def error_from_record(failure: ErrorRecord) -> GatewayError:
         elsewhere=failure.elsewhere,
     )
     error.code = failure.code
+    error.upstream_status, error.detail = failure.upstream_status, failure.detail
     return error

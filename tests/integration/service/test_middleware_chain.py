@@ -11,7 +11,9 @@ import aiohttp
 import pytest
 
 from emulator import Emulator
+from gateway.config.settings import LogSettings
 from tests.conftest import StartGateway
+from tests.integration.conftest import WrittenLog
 from tests.integration.peer import CHAT, UPSTREAM_CHAT
 from tests.support import KEY, Gateway
 
@@ -214,16 +216,27 @@ async def test_the_log_line_of_a_failure_names_its_code(
 
 
 async def test_no_log_line_holds_a_prompt_a_path_or_a_key(
-    gateway: Gateway, log_events: list[Any]
+    gateway: Gateway, written_log: WrittenLog
 ) -> None:
+    read = written_log(LogSettings(level="debug", format="json"))
     headers = {"X-Canary": "canary", "Cookie": "canary", "User-Agent": "canary"}
     for text in ("[[say text=canary]]", "[[reset]] canary", "[[status]] canary"):
         async with gateway.post_chat(text, headers, user="canary", stream=True) as response:
             await response.read()
     async with gateway.http.get(f"{gateway.url}/canary?canary=canary") as response:
         assert response.status == 404
-    async with gateway.http.get(f"{gateway.url}/v1/models/canary") as response:
-        assert response.status == 404
-    assert len(requests_in(log_events)) == 5
-    assert "canary" not in str(log_events)
-    assert KEY not in str(log_events)
+    assert read().count('"event":"request"') == 4
+    assert "canary" not in read()
+    assert KEY not in read()
+
+
+async def test_of_a_model_that_does_not_exist_the_log_has_a_name_and_no_text(
+    gateway: Gateway, written_log: WrittenLog
+) -> None:
+    read = written_log(LogSettings(level="debug", format="json"))
+    for name in ("gpt-9", "a%20canary", "sk-canary0123456789abcdef", "canary" * 20):
+        async with gateway.http.get(f"{gateway.url}/v1/models/{name}") as response:
+            assert response.status == 404
+    assert read().count("The model '...' does not exist") == 3
+    assert read().count("The model 'gpt-9' does not exist") == 1
+    assert "canary" not in read()

@@ -189,12 +189,12 @@ async def test_a_bug_of_a_plug_in_is_a_500_without_details(
         error = (await response.json())["error"]
         assert response.status == 500
         assert response.headers["x-should-retry"] == "true"
-        assert response.headers["x-request-id"]
+        name = response.headers["x-request-id"]
     assert (error["type"], error["code"]) == ("server_error", "internal_error")
     assert "canary" not in raw
     assert "Traceback" not in raw
     (bug,) = [event for event in log_events if event["event"] == "bug"]
-    assert bug["log_level"] == "error"
+    assert (bug["log_level"], bug["request_id"]) == ("error", name)
 
 
 async def test_a_bug_after_an_answer_was_sent_writes_no_second_one_into_it(

@@ -20,10 +20,12 @@ from gateway import (
     RateLimited,
     set_principal,
 )
-from gateway.errors import UpstreamError
+from gateway.errors import Unavailable, UpstreamError, UpstreamTimeout, overloaded
+from gateway.fitten.model_catalog import ModelCatalog
 from gateway.generation.model import Model
 from gateway.generation.outcome import AnswerResult, Usage
 from gateway.generation.request import Generation, GenerationRequest, Message
+from gateway.http.in_flight import draining_error
 from gateway.middleware import Handler
 from gateway.options import Secret
 from middlewares.api_key import Key, api_key
@@ -35,14 +37,19 @@ MODEL = Model("fitten-code", "Fitten Code", None, "chat")
 
 
 async def logged(
-    handler: Handler = ok, *, path: str = "/here", method: str = "POST", **headers: str
+    handler: Handler = ok,
+    *,
+    path: str = "/here",
+    method: str = "POST",
+    level: str = "info",
+    headers: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The one line that a request left."""
+    """The one line that a request left, at this level."""
     with structlog.testing.capture_logs() as lines:
         async with running(request_log(), handler=handler) as app:
-            await app.call(headers, path=path, method=method)
+            await app.call({"User-Agent": "curl/8"} | (headers or {}), path=path, method=method)
     (line,) = (line for line in lines if line["event"] == "request")
-    assert line["log_level"] == "info"
+    assert line["log_level"] == level
     return dict(line)
 
 
@@ -75,6 +82,7 @@ async def test_a_plain_request_leaves_one_line() -> None:
         "route": "/here",
         "key": None,
         "address": "127.0.0.1",
+        "user_agent": "curl/8",
         "status": 200,
         "end": "complete",
         "cause": None,
@@ -92,6 +100,7 @@ async def test_the_line_of_a_generation_has_model_tokens_times_and_bytes() -> No
         "route": "/here",
         "key": None,
         "address": "127.0.0.1",
+        "user_agent": "curl/8",
         "status": 200,
         "end": "complete",
         "cause": None,
@@ -130,29 +139,65 @@ async def test_a_generation_without_a_result_has_no_numbers() -> None:
 
 
 async def test_a_stream_that_failed_in_the_middle_is_logged_by_its_end() -> None:
-    line = await logged(generating(UpstreamError("broke off", code="upstream_truncated")))
+    line = await logged(
+        generating(UpstreamError("broke off", code="upstream_truncated")), level="warning"
+    )
     assert (line["status"], line["end"], line["cause"]) == (200, *["upstream_truncated"] * 2)
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "end", "cause"),
+    ("error", "status", "end", "cause", "level"),
     [
-        (RateLimited("no"), 429, "rate_limit_exceeded", "rate_limit_exceeded"),
-        (InvalidRequest("no", code="invalid_json"), 400, "invalid_json", "invalid_json"),
-        (InvalidRequest("no"), 400, "error", "invalid_request"),
-        (InvalidRequest("no", code="our_own"), 400, "our_own", "invalid_request"),
-        (RateLimited("no", code="our_own"), 429, "our_own", "rate_limit_exceeded"),
-        (ValueError("no"), 500, "internal_error", "internal_error"),
+        (RateLimited("no"), 429, "rate_limit_exceeded", "rate_limit_exceeded", "info"),
+        (InvalidRequest("no", code="invalid_json"), 400, "invalid_json", "invalid_json", "info"),
+        (InvalidRequest("no"), 400, "error", "invalid_request", "info"),
+        (InvalidRequest("no", code="our_own"), 400, "our_own", "invalid_request", "info"),
+        (RateLimited("no", code="our_own"), 429, "our_own", "rate_limit_exceeded", "info"),
+        (ValueError("no"), 500, "internal_error", "internal_error", "error"),
+        (UpstreamError("no"), 502, "upstream_error", "upstream_error", "warning"),
+        (UpstreamTimeout("no"), 504, "upstream_timeout", "upstream_timeout", "warning"),
+        (Unavailable("no"), 503, "no_account_available", "no_account_available", "warning"),
+        (overloaded(), 503, "server_is_overloaded", "server_is_overloaded", "warning"),
+        (draining_error(), 503, "draining", "draining", "info"),
+        (
+            RateLimited("no", code="upstream_rate_limited"),
+            *(429, "upstream_rate_limited", "upstream_rate_limited", "warning"),
+        ),
     ],
 )
-async def test_an_error_is_logged_with_status_code_and_cause(
-    error: Exception, status: int, end: str, cause: str
+async def test_an_error_is_logged_with_status_code_cause_and_level(
+    error: Exception, status: int, end: str, cause: str, level: str
 ) -> None:
     async def handler(_: web.Request) -> web.StreamResponse:
         raise error
 
-    line = await logged(handler)
+    line = await logged(handler, level=level)
     assert (line["status"], line["end"], line["cause"]) == (status, end, cause)
+
+
+async def test_the_line_of_a_failure_has_the_message_the_field_and_what_failed_below() -> None:
+    error = UpstreamError("Fitten cannot be reached.", param="messages[0]")
+    error.upstream_status, error.detail = 503, "Connection refused"
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        raise error
+
+    line = await logged(handler, level="warning")
+    assert {name: line[name] for name in ("message", "param", "upstream_status", "detail")} == {
+        "message": "Fitten cannot be reached.",
+        "param": "messages[0]",
+        "upstream_status": 503,
+        "detail": "Connection refused",
+    }
+
+
+async def test_the_line_of_a_model_that_does_not_exist_names_it() -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=ModelCatalog().resolve("gpt-9").id)
+
+    line = await logged(handler)
+    assert (line["end"], line["param"]) == ("model_not_found", "model")
+    assert "'gpt-9'" in line["message"]
 
 
 @pytest.mark.parametrize(

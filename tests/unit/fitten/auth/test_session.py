@@ -508,3 +508,45 @@ async def test_what_cannot_be_a_token_is_not_taken_for_one(tmp_path: Path, token
     old = await session.tokens()
     new = await session.replace(old, "refresh")
     assert (new.access_token, new.refresh_token) == ("a-2", "r-2")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "event", "fields"),
+    [
+        (
+            "wrong_password_200",
+            "session_credentials_refused",
+            {"detail": "user name or password refused"},
+        ),
+        (
+            "login_422",
+            "session_failed",
+            {"upstream_status": 422, "detail": "no answer of a login; wrong address or a proxy?"},
+        ),
+        ("login_500", "session_failed", {"upstream_status": 500}),
+        ("login_html_502", "session_failed", {"upstream_status": 502}),
+        ("login_not_json", "session_failed", {"code": "upstream_invalid_response"}),
+    ],
+)
+async def test_a_login_that_fails_says_which_of_its_causes_it_was(
+    bench: SessionBench, scenario: str, event: str, fields: dict[str, Any]
+) -> None:
+    bench.account.scenarios.add(scenario)
+    session = await bench.session()
+    with structlog.testing.capture_logs() as logged:
+        await fault(session)
+    (line,) = (line for line in logged if line["event"] == event)
+    assert line["account"] == NAME
+    assert {name: line.get(name) for name in fields} == fields
+
+
+async def test_a_login_that_cannot_connect_says_so_now_and_while_it_pauses(
+    bench: SessionBench,
+) -> None:
+    session = await bench.session(url="http://127.0.0.1:9")
+    with structlog.testing.capture_logs() as logged:
+        await fault(session)
+    assert [(line["event"], line["detail"]) for line in logged] == [
+        ("session_failed", "Connection refused")
+    ]
+    assert (await fault(session)).detail == "Connection refused"

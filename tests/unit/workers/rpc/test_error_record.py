@@ -39,6 +39,7 @@ def test_an_error_is_the_same_at_the_other_end(
     error = kind.__new__(kind)
     GatewayError.__init__(error, message, param="p", retry_after=retry_after)
     error.code, error.retryable, error.elsewhere = code, retryable, elsewhere
+    error.upstream_status, error.detail = 503, "Connection refused"
     sent = msgspec.msgpack.decode(msgspec.msgpack.encode(error_record(error)), type=ErrorRecord)
     found = error_from_record(sent)
     assert type(found) is kind
@@ -47,5 +48,5 @@ def test_an_error_is_the_same_at_the_other_end(
 
 
 def test_an_error_of_an_unknown_kind_is_still_an_error() -> None:
-    found = error_from_record(ErrorRecord("os", "m", "c", None, None, True, False))
+    found = error_from_record(ErrorRecord("os", "m", "c", None, None, True, False, None, None))
     assert type(found) is GatewayError
