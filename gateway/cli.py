@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m gateway",
         description="An OpenAI-compatible gateway in front of Fitten Code.",
     )
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="run the gateway")
     check = commands.add_parser(

@@ -323,6 +323,17 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def printable_json(line: str) -> str:
+    """Escape what is not printable in one line of JSON, as JSON does it; letters stay.
+
+    Escaped are control characters, line ends like U+0085 and U+2028, and halves of surrogate
+    pairs. So are characters that change the direction of a text.
+    """
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
+
+
 def _written(text: str) -> set[str]:
     return {
         printable(text),

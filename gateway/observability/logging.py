@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-import msgspec
 import structlog
 
 from gateway.config.settings import LogSettings
 from gateway.observability import tracebacks
 from gateway.observability.client_fields import client_processor
+from gateway.observability.console_lines import TIME_FORMAT, colored, console_line
+from gateway.observability.json_lines import json_line
 from gateway.observability.log_sinks import FileTarget, LogSink, StreamTarget
 from gateway.redaction import Redactor, library_message, printable
 
@@ -30,7 +31,9 @@ class LogOutputs:
     """
 
     def __init__(self, stream: TextIO | None = None, *, shared: bool = False) -> None:
-        self._stderr = LogSink(StreamTarget(stream or sys.stderr, shared=shared), self._lost)
+        stream = stream or sys.stderr
+        self._stderr = LogSink(StreamTarget(stream, shared=shared), self._lost)
+        self.takes_colors = _takes_colors(stream)
         self._sinks = [self._stderr]
         self._file: FileTarget | None = None
         self.render_loss: Callable[[int], str] = str
@@ -62,9 +65,10 @@ class LogOutputs:
         if self._file:
             self._file.reopen()
 
-    def put(self, line: str) -> None:
-        """Put a line into the queue of each sink."""
-        for sink in self._sinks:
+    def put(self, line: str, in_colors: str | None = None) -> None:
+        """Put a line into the queue of each sink. in_colors: the same line for a terminal."""
+        self._stderr.put(line if in_colors is None else in_colors)
+        for sink in self._sinks[1:]:
             sink.put(line)
 
     def flush(self, timeout: float = 1.0) -> None:
@@ -78,10 +82,17 @@ class LogOutputs:
             sink.close(timeout)
 
 
+def _takes_colors(stream: TextIO) -> bool:
+    """Return whether lines to a stream may have colours (see no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream is not None and not stream.closed and stream.isatty()
+
+
 class _LineLogger:
     """Takes the finished line from structlog's processors."""
 
-    def __init__(self, name: str, put: Callable[[str], None]) -> None:
+    def __init__(self, name: str, put: Callable[..., None]) -> None:
         self.name = name
         self.msg = self.debug = self.info = self.warning = self.error = self.critical = put
 
@@ -120,12 +131,17 @@ def configure_logging(
     if outputs.path != settings.file:
         outputs.also_to(file)
     level = getattr(logging, settings.level.upper())
-    renderer: Any = _json_line
-    if settings.format == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+    console = settings.format == "console"
+    in_colors = console and outputs.takes_colors
 
-    def rendered(logger: Any, name: str, event: structlog.typing.EventDict) -> str:
-        return redactor(renderer(logger, name, event))
+    def rendered(event: structlog.typing.EventDict) -> str:
+        return console_line(event, redactor) if console else json_line(event, redactor)
+
+    def finished(
+        _: Any, __: str, event: structlog.typing.EventDict
+    ) -> str | tuple[tuple[str, str], dict[str, Any]]:
+        line = rendered(event)
+        return ((line, colored(line, event)), {}) if in_colors else line
 
     def labelled(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         event.update(labels or {})
@@ -133,11 +149,11 @@ def configure_logging(
 
     def lost(count: int) -> str:
         event = {"event": "log_lines_lost", "count": count, "level": "warning", "logger": "log"}
-        return rendered(None, "", stamp(None, "", event))
+        return rendered(stamp(None, "", event))
 
     put = outputs.put
     outputs.render_loss = lost
-    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    stamp = structlog.processors.TimeStamper(fmt=TIME_FORMAT if console else "iso", utc=not console)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -148,7 +164,7 @@ def configure_logging(
             stamp,
             structlog.processors.ExceptionRenderer(tracebacks.render_for_structlog),
             _escape_values,
-            rendered,
+            finished,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda name="gateway": _LineLogger(name, put),
@@ -160,18 +176,6 @@ def configure_logging(
     root.handlers = [libraries]
     root.setLevel(max(level, logging.WARNING))
     return outputs
-
-
-_encode = msgspec.json.Encoder(enc_hook=repr).encode
-
-
-def _json_line(_: Any, __: str, event: structlog.typing.EventDict) -> str:
-    """Encode an event as one JSON object in ASCII; values of unknown types as their repr."""
-    try:
-        line = _encode(event)
-    except (TypeError, UnicodeEncodeError):  # a key that is not text, or a lone surrogate
-        line = b"\xff"
-    return line.decode("ascii") if line.isascii() else json.dumps(event, default=repr)
 
 
 def _escape_values(

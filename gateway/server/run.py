@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 import uvloop
 
+from gateway import __version__
 from gateway.server.reload import ConfigSource, reload_on_request
 from gateway.server.systemd import SystemdNotifier
 from gateway.server.watchdog import ServiceNumbers, StatusLine, extend_stop_timeout, keep_alive
@@ -92,6 +93,7 @@ async def serve_until_stopped(
     _install_stop_signals(stop_requested, notifier, on_second_signal)
     if source is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_requested.set)
+    _log.info("starting", version=__version__)
     try:
         url = await service.start()
         status = StatusLine(service)

@@ -1,4 +1,4 @@
-"""Whatever clients write, a line of the log is one JSON object in ASCII."""
+"""Whatever clients write, a line of the log is one JSON object without control characters."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ async def test_no_naughty_string_forges_a_line(
         heads.close()
     await eventually(lambda: service.raw.count("\n") > 1000)
     for line in service.raw.splitlines():
-        assert line.isascii()
-        assert isinstance(json.loads(line)["event"], str)
+        assert line.isprintable()
+        assert list(json.loads(line))[:3] == ["timestamp", "level", "event"]
     assert not [e for e in service.lines if e["level"] in ("warning", "error")]

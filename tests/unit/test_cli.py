@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gateway import __version__
 from tests.waiting import LONGEST_WAIT
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +67,13 @@ def test_help_names_every_command(run: Run) -> None:
     assert all(command in printed for command in ("serve", "check", "demo", "version"))
 
 
-@pytest.mark.parametrize("argument", ["--help", "version"])
+@pytest.mark.parametrize("argument", ["--version", "version"])
+def test_the_version_is_printed(run: Run, argument: str) -> None:
+    result = run(argument)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize("argument", ["--help", "version", "--version"])
 def test_help_and_version_import_none_of_the_libraries(argument: str) -> None:
     found = imported("-m", "gateway", argument)
     assert "argparse" in found
@@ -209,14 +216,15 @@ def test_a_plugin_with_an_error_in_it_exits_2(run: Run, tmp_path: Path, command:
     assert "Traceback" not in result.stderr
 
 
-def test_a_port_in_use_exits_1_with_one_line(run: Run) -> None:
+def test_a_port_in_use_exits_1_with_one_line_after_the_version(run: Run) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         result = run("serve", "--port", str(taken.getsockname()[1]), **ENVIRON)
     assert result.returncode == 1
     assert result.stdout == ""
-    (line,) = result.stderr.splitlines()  # and nothing was logged in to before
+    first, line = result.stderr.splitlines()  # and nothing was logged in to before
+    assert first.endswith(f" info    server: starting version={__version__}")
     assert line.startswith("Cannot start: ")
     assert "address already in use" in line.lower()
 
