@@ -197,7 +197,7 @@ def chain_cases(folder: Path) -> Iterator[Case]:
             {"api_key": {"keys": keys}},
             {"rate_limit": {"requests_per_minute": 100}},
         ]
-        mistakes: options.Mistakes = {}
+        mistakes = options.Mistakes()
         middlewares = read_middlewares(chain, "middlewares", mistakes)
         if mistakes:
             raise SystemExit(f"The chain is not understood: {mistakes}")

@@ -54,7 +54,9 @@ async def _run(port: int) -> None:
                     state_file=f"{folder}/fitten.json",
                 ),
                 server=config.ServerSettings(port=port, drain_timeout=3.0),
-                middlewares=read_middlewares(default_middlewares(KEY), "middlewares", {}),
+                middlewares=read_middlewares(
+                    default_middlewares(KEY), "middlewares", options.Mistakes()
+                ),
             )
             redactor = Redactor(settings.secrets())
             with contextlib.closing(log.configure_logging(settings.log, redactor)):

@@ -11,11 +11,23 @@ import inspect
 import types
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from urllib.parse import unquote, urlsplit
+
+import yarl
 
 from gateway.redaction import MASK, kind_of, masked_name, word
 from gateway.trusted_proxies import parse_network
 
-Mistakes = dict[str, str]
+
+class Mistakes(dict[str, str]):
+    """Holds what is wrong with the data, by path.
+
+    `warnings` holds by path what works, but is probably not what the operator wants.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: dict[str, str] = {}
 
 
 class Secret:
@@ -38,16 +50,23 @@ class Secret:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Between:
-    """Limits a number to the range from `low` to `high`, both included."""
+    """Limits a number to the range from `low` to `high`, both included.
+
+    unit: what is counted, such as "seconds". example: a usual number of them.
+    """
 
     low: float
     high: float
+    unit: str = ""
+    example: int | None = None
 
     def fault(self, value: Any) -> str | None:
         """Return what is wrong with a value, or None."""
         if self.low <= value <= self.high:
             return None
-        return f"{value!r} is out of bounds; allowed: {self.low} to {self.high}"
+        unit = f" {self.unit}" if self.unit else ""
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{shown} is out of bounds; allowed: {self.low} to {self.high}{unit}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,16 +84,39 @@ class IpNetwork:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HttpUrl:
-    """Requires an http or https address without a query."""
+    """Requires an http or https address without a query.
+
+    A user name and a password within it must fit HTTP's Basic authentication.
+    """
 
     def fault(self, value: Any) -> str | None:
         """Return what is wrong with a value, or None. A secret or other text is not shown."""
         text = value.value if isinstance(value, Secret) else value
         scheme, _, rest = text.partition("://")
-        if scheme in ("http", "https") and rest and not set(rest) & set(" ?#"):
-            return None
+        try:
+            parts = urlsplit(text)
+            good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            yarl.URL(text)  # the rules of the library that uses it
+        except ValueError:  # UnicodeError too
+            good = False
+        unfit = any(c in "?#" or c.isspace() or not c.isprintable() for c in rest)
+        if good and scheme in ("http", "https") and not unfit:
+            return _credentials_fault(parts.username or "", parts.password or "")
         shown = value if isinstance(value, Secret) else f"'{word(text)}'"
         return f"{shown} is not an address like https://example.org"
+
+
+def _credentials_fault(username: str, password: str) -> str | None:
+    """Return why Basic authentication cannot carry a name and a password from an address."""
+    if ":" in unquote(username):
+        return "the user name in the address has a colon, which Basic authentication forbids"
+    for what, written in (("user name", username), ("password", password)):
+        if any(ord(c) > 0xFF for c in unquote(written)):
+            return (
+                f"the {what} in the address has characters beyond Latin-1 (U+00FF), "
+                "which Basic authentication cannot carry"
+            )
+    return None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

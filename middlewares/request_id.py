@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
+from typing import Annotated
 
 import structlog
 from aiohttp import web
 
 from gateway import KEY_CHECKS, REQUEST_ID, RESPONSE_HEADERS, Handler, is_request_id
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+
+
+class _HeaderName:
+    """Requires a name that a header may have."""
+
+    def fault(self, value: str) -> str | None:
+        if _TOKEN.fullmatch(value):
+            return None
+        return "is not the name of a header: letters, digits and '-', such as x-request-id"
 
 
 class request_id:
@@ -18,7 +31,7 @@ class request_id:
     header: the header's name, in requests and answers.
     """
 
-    def __init__(self, *, header: str = "x-request-id") -> None:
+    def __init__(self, *, header: Annotated[str, _HeaderName()] = "x-request-id") -> None:
         self._header = header
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:

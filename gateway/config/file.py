@@ -39,7 +39,7 @@ class ConfigDocument:
     data: Any = None
     readable: bool = True
     lines: dict[str, int] = field(default_factory=dict)
-    mistakes: Mistakes = field(default_factory=dict)
+    mistakes: Mistakes = field(default_factory=Mistakes)
     without_secrets: bool = False
     secrets: set[str] = field(default_factory=set)
 
@@ -85,7 +85,7 @@ def _read_node(
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
+            key = join_surrogates(str(key_node.value)) or ""
             inner = f"{path}.{key}" if path else key
             if key in mapping:
                 place = f"{path}.{masked_name(key)}" if path else masked_name(key)
@@ -106,7 +106,31 @@ def _read_node(
         except (ValueError, yaml.YAMLError):
             document.mistakes[path] = "not a valid value"
             return UNSET
-    return substitute(value, path, document, environ) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    joined = join_surrogates(value)
+    if joined is None:
+        document.mistakes[path] = (
+            "has half of a character: an escape such as \\ud83d needs its second half, \\ude00"
+        )
+        return UNSET
+    return substitute(joined, path, document, environ)
+
+
+def join_surrogates(text: str) -> str | None:
+    """Return a text with each pair of surrogates as one character; None if one has no partner.
+
+    Libraries for JSON write a character beyond U+FFFF as such a pair of escapes.
+    """
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        return None
+
+
+def _not_unicode(text: str) -> bool:
+    """Return whether the system's bytes were no UTF-8: Python has surrogates in their place."""
+    return any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _line(node: yaml.Node) -> int:
@@ -139,6 +163,11 @@ def substitute(text: str, path: str, document: ConfigDocument, environ: Mapping[
         value = environ.get(name, "")
         if not value and not has_default:
             missing.append(name)
+        if _not_unicode(value):
+            faults.append(
+                f"the environment variable {name} is not text in UTF-8; "
+                "set it in a terminal that uses UTF-8, not GBK or Latin-1"
+            )
         return value or default or ""
 
     missing: list[str] = []
@@ -148,6 +177,8 @@ def substitute(text: str, path: str, document: ConfigDocument, environ: Mapping[
         faults.insert(
             0, f"the environment variable {names} is not set; set it, or write the value here"
         )
+    if not faults and "\0" in value:
+        faults.append("has a NUL character")
     if faults:
         document.mistakes[path] = "; ".join(faults)
         return UNSET

@@ -71,14 +71,14 @@ def install(folder: Path, entry_points: str) -> None:
 
 
 def good(data: Any) -> tuple[MiddlewareEntry, ...]:
-    mistakes: Mistakes = {}
+    mistakes = Mistakes()
     middlewares = read_middlewares(data, "middlewares", mistakes)
     assert mistakes == {}
     return middlewares
 
 
 def bad(data: Any) -> Mistakes:
-    mistakes: Mistakes = {}
+    mistakes = Mistakes()
     read_middlewares(data, "middlewares", mistakes)
     return mistakes
 

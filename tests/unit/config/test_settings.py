@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +135,73 @@ def test_the_password_within_a_proxys_address_is_a_secret_of_its_own(files: File
 
 
 @pytest.mark.parametrize(
+    ("credentials", "says"),
+    [
+        ("us%3Aer:hidden-word@", "the user name in the address has a colon"),
+        ("user:%E5%AF%86hidden-word@", "the password in the address has characters beyond Latin-1"),
+        ("密码:hidden-word@", "the user name in the address has characters beyond Latin-1"),
+        ("user:%C3%DChidden-word@", "the password in the address has characters beyond Latin-1"),
+    ],
+)
+@pytest.mark.parametrize("option", ["proxy", "base_url", "models_url"])
+def test_a_name_and_a_password_in_an_address_must_fit_a_header(
+    files: Files, option: str, credentials: str, says: str
+) -> None:
+    (mistake,) = files.mistakes(
+        "fitten:\n  accounts: [{username: ada, password: correct horse}]\n"
+        f"  {option}: http://{credentials}proxy.example:3128\n" + KEYS
+    )
+    assert mistake.startswith(f"config.yaml:3: fitten.{option}: {says}")
+    assert "hidden-word" not in mistake
+
+
+def test_a_password_in_latin_1_fits_a_header(files: Files) -> None:
+    config = files.load(
+        "fitten:\n  accounts: [{username: ada, password: correct horse}]\n"
+        "  proxy: http://ada:%C3%A9t%C3%A9@proxy.example:3128\n" + KEYS
+    )
+    assert "été" in config.secrets()
+
+
+def test_a_name_of_a_header_must_be_one(files: Files) -> None:
+    for name in ("x-请求", "x request", "x:y"):
+        text = f"middlewares: [{{request_id: {{header: '{name}'}}}}]\n"
+        (mistake,) = files.mistakes(FITTEN + text)
+        assert mistake.startswith("config.yaml:2: middlewares[0].request_id.header: is not the na")
+
+
+@pytest.mark.parametrize("name", ["username", "password"])
+def test_a_variable_that_is_not_utf8_is_a_mistake(files: Files, name: str) -> None:
+    in_gbk = os.fsdecode("密码".encode("gbk"))
+    account = {"username": "ada", "password": "correct horse", name: "${NAME}"}
+    text = "fitten: {accounts: [{username: '%(username)s', password: '%(password)s'}]}\n"
+    (mistake,) = files.mistakes(text % account + KEYS, NAME=in_gbk)
+    assert mistake.startswith(
+        f"config.yaml:1: fitten.accounts[0].{name}: the environment variable NAME is not text in "
+        "UTF-8"
+    )
+
+
+def test_a_file_written_by_a_json_library_is_read(files: Files) -> None:
+    """JSON escapes a character beyond U+FFFF as two: YAML has no such pairs."""
+    data = {
+        "fitten": {"accounts": [{"username": "密😀", "password": "correct \U0001f600"}]},
+        "middlewares": [{"api_key": {"keys": [{"name": "键", "key": "team-key-0123456789"}]}}],
+    }
+    assert r"\ud83d\ude00" in json.dumps(data)
+    config = files.load(json.dumps(data))
+    account = config.fitten.accounts[0]
+    assert (account.username, account.password.value) == ("密😀", "correct 😀")
+
+
+@pytest.mark.parametrize("half", [r"\ud83d", r"\ude00\ud83d", r"\ude00"])
+def test_half_a_character_is_a_mistake(files: Files, half: str) -> None:
+    text = f'fitten: {{accounts: [{{username: ada, password: "a{half}"}}]}}\n'
+    (mistake,) = files.mistakes(text + KEYS)
+    assert mistake.startswith("config.yaml:1: fitten.accounts[0].password: has half of a character")
+
+
+@pytest.mark.parametrize(
     ("written", "value"),
     [
         ('"${NAME}"', "ada"),
@@ -234,7 +303,7 @@ middlewares:
         "quotes if it is text)",
         "config.yaml:11: fitten.accounts[0].token: unknown option; known: username, password, "
         "max_concurrent",
-        "config.yaml:12: fitten.timeouts.connect: 0.0 is out of bounds; allowed: 0.01 to 86400",
+        "config.yaml:12: fitten.timeouts.connect: 0 is out of bounds; allowed: 0.01 to 86400",
         "config.yaml:12: fitten.timeouts.first: unknown option; known: connect, call, "
         "first_piece, between_pieces, answer",
         "config.yaml:13: log.level: 'loud' is not known; allowed: debug, info, warning, error",

@@ -160,7 +160,7 @@ async def test_without_configured_keys_every_request_is_refused() -> None:
     "key", ["sha256:", "sha256:12", f"sha256:{'g' * 64}", f"sha256:{'0' * 65}"]
 )
 def test_a_malformed_digest_stops_the_start(key: str) -> None:
-    mistakes: Mistakes = {}
+    mistakes = Mistakes()
     read_middlewares([{"api_key": {"keys": [{"name": "a", "key": key}]}}], "middlewares", mistakes)
     assert list(mistakes) == ["middlewares[0].api_key.keys[0].key"]
     assert "64 hexadecimal digits" in mistakes["middlewares[0].api_key.keys[0].key"]

@@ -6,7 +6,8 @@ import pytest
 from aiohttp import web
 
 from gateway import RateLimited
-from gateway.options import Secret
+from gateway.middleware import read_middlewares
+from gateway.options import Mistakes, Secret
 from middlewares.api_key import Key, api_key
 from middlewares.cors import cors
 from tests.unit.middlewares.support import running
@@ -69,6 +70,83 @@ async def test_a_preflight_gets_methods_headers_and_cache_time() -> None:
     assert reply.headers["Access-Control-Allow-Headers"] == "authorization, x-stainless-os"
     assert reply.headers["Access-Control-Max-Age"] == "60"
     assert reply.text == ""
+
+
+@pytest.mark.parametrize(
+    ("headers", "answer"),
+    [
+        ({"Access-Control-Request-Private-Network": "true"}, "true"),
+        ({"Access-Control-Request-Private-Network": "false"}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("allowed", [CHAT, "*"])
+async def test_a_page_of_the_internet_may_reach_a_private_network_if_it_asks(
+    allowed: str, headers: dict[str, str], answer: str | None
+) -> None:
+    preflight = {"Origin": CHAT, "Access-Control-Request-Method": "POST", **headers}
+    async with running(cors(allow_origins=[allowed])) as app:
+        reply = await app.call(preflight, method="OPTIONS")
+    assert reply.headers.get("Access-Control-Allow-Private-Network") == answer
+
+
+async def test_other_pages_get_no_access_to_the_private_network() -> None:
+    preflight = {
+        "Origin": "https://other.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    async with running(cors(allow_origins=[CHAT])) as app:
+        reply = await app.call(preflight, method="OPTIONS")
+    assert "Access-Control-Allow-Private-Network" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("origin", "says"),
+    [
+        ("https://*.example.org", "only '*' alone"),
+        ("http://localhost:*", "only '*' alone"),
+        ("example.org", "begin it with https:// or http://"),
+        ("https://a.example/path", "it has no path"),
+        ("https://a.example?a", "it has no path"),
+        ("https://ada:word@a.example", "it has no path, query, name or password"),
+        ("HTTPS://A.Example", "small letters"),
+        ("https://a.example:443", "remove :443"),
+        ("http://a.example:80", "remove :80"),
+        (" https://a.example", "remove the blanks"),
+        ("https://例子.example", "xn--"),
+        ("https://a.example:99999", "1 to 65535"),
+        ("https://a b.example", "is not an origin that browsers send"),
+        ("https://", "is not an origin that browsers send"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_a_mistake(origin: str, says: str) -> None:
+    mistakes = Mistakes()
+    read_middlewares([{"cors": {"allow_origins": [CHAT, origin]}}], "middlewares", mistakes)
+    assert list(mistakes) == ["middlewares[0].cors.allow_origins[1]"]
+    assert says in mistakes["middlewares[0].cors.allow_origins[1]"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "null",
+        "https://a.example",
+        "https://a.example/",
+        "http://localhost:3000",
+        "http://[::1]:3000",
+        "https://a.example:80",
+        "https://xn--fsqu00a.example",
+        "chrome-extension://abcdefghijklmnop",
+        "vscode-webview://0a1b",
+        "tauri://localhost",
+    ],
+)
+def test_origins_that_browsers_send_are_taken(origin: str) -> None:
+    mistakes = Mistakes()
+    read_middlewares([{"cors": {"allow_origins": [origin]}}], "middlewares", mistakes)
+    assert mistakes == {}
 
 
 async def test_a_preflight_needs_no_key() -> None:
