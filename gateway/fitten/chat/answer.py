@@ -113,7 +113,10 @@ class ChatAnswer:
             if self._decoder.has_parts:
                 await asyncio.sleep(0)  # others may run before more of a long line is read
             elif self._read is None:
-                self._read = await _read(body)
+                try:
+                    self._read = await body.read(), None
+                except (aiohttp.ClientError, OSError, GatewayError) as failure:
+                    self._read = b"", _why_no_more(failure)
             batch = self._next_batch(body)
             if batch:
                 self._timeouts.note_piece()
@@ -249,18 +252,15 @@ class ChatAnswer:
         return None
 
 
-async def _read(body: ResponseBody) -> tuple[bytes, GatewayError | None]:
-    """Read data of the body; return them, or b"" and why nothing more can be read."""
-    try:
-        return await body.read(), None
-    except aiohttp.ClientPayloadError as error:
+def _why_no_more(failure: Exception) -> GatewayError:
+    """Return the error of an answer whose body could not be read further."""
+    if isinstance(failure, GatewayError):
+        return failure
+    if isinstance(failure, aiohttp.ClientPayloadError):
         truncated = truncated_error()
-        truncated.detail = connection_detail(error)
-        return b"", truncated
-    except (aiohttp.ClientError, OSError) as error:
-        return b"", connection_error(error)
-    except GatewayError as error:
-        return b"", error
+        truncated.detail = connection_detail(failure)
+        return truncated
+    return connection_error(failure)
 
 
 def _stop_filter(request: GenerationRequest) -> StopSequenceFilter | ToolStopSequenceFilter:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +103,7 @@ class AnswerDecoder:
         self._last_invalid = False  # the last line was not JSON, such as a proxy's error page
         self._halves = SurrogateJoiner[Kind]()
         self._pieces: list[Piece] = []
-        self._parts: deque[list[Piece]] = deque()
+        self._parts: list[list[Piece]] = []
         self._error_behind: GatewayError | None = None  # to be set after the last part
         self.has_parts = False
         self.usage: UpstreamUsage | None = None
@@ -149,7 +148,7 @@ class AnswerDecoder:
 
     def next_part(self) -> list[Piece]:
         """Return the next part of a long line's text; with the last one, set its `error`."""
-        part = self._parts.popleft()
+        part = self._parts.pop(0)
         if not self._parts:
             self.has_parts = False
             self.error, self._error_behind = self._error_behind, None

@@ -130,7 +130,8 @@ class ChatConnection(asyncio.BufferedProtocol):
         parser = self._parser
         try:
             body = parser.feed(self._buffer[:nbytes].tobytes())
-            if body and self.take and self._reader_waits() and not parser.complete:
+            waiter = self._waiter
+            if body and self.take and waiter and not waiter.done() and not parser.complete:
                 self.take(body)
                 return
         except BadResponse as error:
@@ -177,6 +178,3 @@ class ChatConnection(asyncio.BufferedProtocol):
             await self._waiter
         finally:
             self._waiter = None
-
-    def _reader_waits(self) -> bool:
-        return self._waiter is not None and not self._waiter.done()
