@@ -28,6 +28,7 @@ from gateway.http.models import ModelRoutes
 from gateway.http.probes import Probes
 from gateway.http.request_body import RequestBodyReader
 from gateway.http.routing import DialectRoutes, Route
+from gateway.http.start_page import start_page
 from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits
 from gateway.middleware import KEY_CHECKS, TRUSTED_PROXIES, WINDOWS, Handler, Middleware
@@ -82,7 +83,7 @@ def build_app(
         app, default=OPENAI, absent={"anthropic": AnthropicErrors(), "ollama": OllamaErrors()}
     )
     error_handler = ErrorHandler(
-        routes.dialect_of, in_flight, frozenset({probes.health, probes.ready})
+        routes.dialect_of, in_flight, frozenset({probes.health, probes.ready, start_page})
     )
     app.middlewares.extend(aiohttp_chain(error_handler, middlewares))
     app[CONFIG] = config
@@ -113,6 +114,7 @@ def _add_routes(
         [Route("GET", "/health", probes.health), Route("GET", "/ready", probes.ready)],
         bases=("",),
     )
+    routes.add(OPENAI, [Route("GET", "", start_page)], bases=("",))
     routes.add(
         OPENAI,
         [

@@ -49,7 +49,8 @@ async def refused(
     ("method", "path", "headers", "data", "status", "code"),
     [
         pytest.param("POST", "/v1/x", JSON, GOOD, 404, None, id="unknown URL"),
-        pytest.param("GET", "/", {}, None, 404, None, id="root"),
+        pytest.param("GET", "/v1", {}, None, 404, None, id="base URL"),
+        pytest.param("POST", "/", JSON, GOOD, 405, "method_not_allowed", id="root"),
         pytest.param("GET", CHAT, {}, None, 405, "method_not_allowed", id="GET for POST"),
         pytest.param("POST", "/v1/models", JSON, b"{}", 405, "method_not_allowed", id="POST"),
         pytest.param("POST", CHAT, JSON, b"{", 400, "invalid_json", id="broken JSON"),
