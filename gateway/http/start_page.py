@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway import __version__
-
 _WHAT = "an OpenAI-compatible gateway in front of Fitten Code."
 _TEXT = f"""\
-fitten-gateway {__version__}: {_WHAT}
+fitten-gateway: {_WHAT}
 It has no page to chat on. Clients use the base URL /v1 and a key of this gateway.
 Whether it can serve now: /ready
 """
@@ -17,7 +15,7 @@ _HTML = f"""\
 <html lang="en">
 <head><meta charset="utf-8"><title>fitten-gateway</title></head>
 <body>
-<h1>fitten-gateway {__version__}</h1>
+<h1>fitten-gateway</h1>
 <p>This is {_WHAT}</p>
 <p>It has no page to chat on.
 Clients use the base URL <code>/v1</code> and a key of this gateway.</p>

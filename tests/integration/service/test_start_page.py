@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gateway import __version__
 from tests.integration.conftest import Connect
 from tests.support import Gateway
 
@@ -24,7 +23,7 @@ async def test_the_start_page_says_what_this_is_without_a_key(
     async with gateway.http.get(gateway.url + path, headers=headers) as response:
         text = await response.text()
         assert (response.status, response.content_type) == (200, kind)
-    assert f"fitten-gateway {__version__}" in text
+    assert "fitten-gateway" in text
     assert "OpenAI-compatible gateway" in text
     assert "/ready" in text
     assert ("<a href=" in text) == (kind == "text/html")
