@@ -41,10 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gateway.demo import run
 
         return run(port=arguments.port)
-    config = _load(arguments)
+    warnings: list[str] = []
+    config = _load(arguments, warnings.append)
     if config is None:
         return _USAGE_ERROR
-    return _check(config, arguments) if command == "check" else _serve(config, arguments)
+    if command == "check":
+        return _check(config, warnings, arguments)
+    return _serve(config, warnings, arguments)
 
 
 def _print_fatal_exception(kind: type[BaseException], error: BaseException, _: object) -> None:
@@ -86,22 +89,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(arguments: argparse.Namespace) -> Config | None:
+def _load(arguments: argparse.Namespace, on_warning: Callable[[str], None]) -> Config | None:
     from gateway.config.settings import ConfigError
 
     try:
-        return _settings(arguments)
+        return _settings(arguments, on_warning, starting=True)
     except ConfigError as error:
         _print_mistakes(error)
         return None
 
 
-def _settings(arguments: argparse.Namespace) -> Config:
-    from gateway.config.settings import load_config
+def _settings(
+    arguments: argparse.Namespace, on_warning: Callable[[str], None], *, starting: bool
+) -> Config:
+    """Read the settings, with the address of the command line.
 
-    without_secrets = getattr(arguments, "without_secrets", False)
-    config = load_config(arguments.config, without_secrets=without_secrets)
-    return config.listening_on(host=arguments.host, port=arguments.port)
+    starting: whether the address will be listened on, and so must be one of this machine.
+    Raises ConfigError.
+    """
+    from gateway.config.machine import address_fault
+    from gateway.config.settings import ConfigError, load_config
+
+    config = load_config(
+        arguments.config,
+        without_secrets=getattr(arguments, "without_secrets", False),
+        check_address=starting and arguments.host is None and "LISTEN_FDS" not in os.environ,
+        on_warning=on_warning,
+    )
+    config = config.listening_on(host=arguments.host, port=arguments.port)
+    if starting and arguments.host is not None and (fault := address_fault(arguments.host)):
+        raise ConfigError([f"--host: {arguments.host} {fault}"])
+    return config
 
 
 def _print_mistakes(error: ConfigError) -> None:
@@ -111,15 +129,17 @@ def _print_mistakes(error: ConfigError) -> None:
         print(f"  {mistake}", file=sys.stderr)
 
 
-def _check(config: Config, arguments: argparse.Namespace) -> int:
+def _check(config: Config, warnings: list[str], arguments: argparse.Namespace) -> int:
     import yaml
 
+    for warning in warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
     if not arguments.quiet:
         yaml.safe_dump(config.as_data(), sys.stdout, sort_keys=False, allow_unicode=True)
     return 0
 
 
-def _serve(config: Config, arguments: argparse.Namespace) -> int:
+def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -> int:
     from gateway.config.settings import ConfigError
     from gateway.observability import logging as log
     from gateway.observability import tracebacks
@@ -133,6 +153,8 @@ def _serve(config: Config, arguments: argparse.Namespace) -> int:
         sockets = systemd.inherited_sockets(os.environ)
         outputs = log.configure_logging(config.log, redactor)
         tracebacks.log_uncaught_exceptions()
+        for warning in warnings:
+            _log_warning(warning)
         with contextlib.closing(outputs), contextlib.closing(notifier):
             run.run_event_loop(
                 run.serve_until_stopped(
@@ -174,4 +196,13 @@ def _config_source(
         log.configure_logging(config.log, redactor, outputs=outputs)
         redactor.renew(config.secrets())
 
-    return ConfigSource(lambda: _settings(arguments), adopt, outputs.reopen, redactor.add)
+    def load() -> Config:
+        return _settings(arguments, _log_warning, starting=False)
+
+    return ConfigSource(load, adopt, outputs.reopen, redactor.add)
+
+
+def _log_warning(warning: str) -> None:
+    import structlog
+
+    structlog.get_logger("config").warning("config_warning", text=warning)

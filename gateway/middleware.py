@@ -13,8 +13,11 @@ request pass whose sender they do not know, whatever the options are. OPTIONS ma
 from __future__ import annotations
 
 import importlib
+import pickle
+import pkgutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -22,7 +25,7 @@ from multidict import CIMultiDict
 
 from gateway.generation.outcome import Outcome
 from gateway.generation.request import Generation
-from gateway.options import UNSET, Mistakes, read_arguments
+from gateway.options import UNSET, Mistakes, did_you_mean, read_arguments
 from gateway.principal import Principal
 from gateway.redaction import masked_name, shown_factory
 from gateway.store.rate_windows import RateWindows
@@ -114,12 +117,18 @@ class HasLifespan(Protocol):
 class MiddlewareEntry:
     """Holds one entry of the chain, checked but not built.
 
-    name: as in the configuration. options: keyword arguments of the factory.
+    name: as in the configuration. options: keyword arguments of the factory. folder: the
+    operator's own folder of middlewares, in which another process has to look too.
     """
 
     name: str
     factory: Callable[..., Middleware]
     options: dict[str, Any]
+    folder: Path | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        content = pickle.dumps((self.name, self.factory, self.options))
+        return _unpickled, (self.folder, content)
 
     @property
     def authenticates(self) -> bool:
@@ -133,17 +142,37 @@ class MiddlewareEntry:
         return self.factory(**self.options)
 
 
-def read_middlewares(data: Any, path: str, mistakes: Mistakes) -> tuple[MiddlewareEntry, ...]:
+def _unpickled(folder: Path | None, content: bytes) -> MiddlewareEntry:
+    search_also(folder)
+    name, factory, options = pickle.loads(content)
+    return MiddlewareEntry(name, factory, options, folder)
+
+
+def search_also(folder: Path | None) -> None:
+    """Look for middlewares in a folder too, after those that the gateway has itself."""
+    if folder is None or not folder.is_dir():
+        return
+    places = importlib.import_module("middlewares").__path__
+    if str(folder) not in places:
+        places.append(str(folder))
+        importlib.invalidate_caches()
+
+
+def read_middlewares(
+    data: Any, path: str, mistakes: Mistakes, *, folder: Path | None = None
+) -> tuple[MiddlewareEntry, ...]:
     """Read the list of middlewares, each a name or one name with its options.
 
     data: from the configuration; path: its place there. Wrong entries are noted in
     `mistakes` and left out.
+    folder: the operator's own middlewares, in files like those of the folder `middlewares`.
     """
     if data is UNSET:
         return ()
     if not isinstance(data, list):
-        mistakes[path] = "expected a list of middlewares"
+        mistakes[path] = "expected a list of middlewares; begin each with '- '"
         return ()
+    search_also(folder)
     entries = []
     for index, item in enumerate(data):
         here = f"{path}[{index}]"
@@ -154,23 +183,41 @@ def read_middlewares(data: Any, path: str, mistakes: Mistakes) -> tuple[Middlewa
         elif item is UNSET:
             continue
         else:
-            mistakes[here] = "expected a name, or one name with its options"
+            mistakes[here] = _item_fault(item)
             continue
         place = f"{here}.{shown_factory(name)}"
         try:
             factory = _find(name)
             if factory is None:
+                known = _known_names()
                 mistakes[place] = (
-                    f"no such middleware: neither middlewares/{masked_name(name)}.py nor an entry "
-                    f"point of the group {ENTRY_POINTS}; or write package.module:factory"
+                    f"no such middleware;{did_you_mean(name, known)} known: {', '.join(known)}. "
+                    f"Others are middlewares/{masked_name(name)}.py beside the configuration, an "
+                    f"entry point of the group {ENTRY_POINTS}, or package.module:factory"
                 )
                 continue
             arguments = read_arguments(factory, options, place, mistakes)
         except Exception as error:  # a middleware's own code may raise anything
             mistakes[place] = f"cannot be loaded: {type(error).__name__}: {error}"
             continue
-        entries.append(MiddlewareEntry(name, factory, arguments))
+        entries.append(MiddlewareEntry(name, factory, arguments, folder))
     return tuple(entries)
+
+
+def _item_fault(item: Any) -> str:
+    """Return what is wrong with an item that is neither a name nor one name with options."""
+    if isinstance(item, dict) and len(item) > 1:
+        name, *others = item
+        if item[name] is None:
+            options = ", ".join(masked_name(other) for other in others)
+            return f"indent {options} two more spaces, to be options of {masked_name(name)}"
+    return "expected a name, or one name with its options"
+
+
+def _known_names() -> list[str]:
+    """Return the names of all middlewares that are files."""
+    places = importlib.import_module("middlewares").__path__
+    return sorted({module.name for module in pkgutil.iter_modules(places)})
 
 
 def _find(name: str) -> Callable[..., Middleware] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import unquote, urlsplit
 
@@ -154,8 +154,10 @@ def read_value(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
     """Convert `data` to the type of the annotation `kind`; UNSET with a mistake noted if wrong.
 
     Known annotations: str (never empty), int, float, bool, Secret, Literal, `X | None`,
-    `list[X]`, `tuple[X, ...]`, dataclasses, `Any`, and Annotated. The rules of an Annotated
-    have a method `fault`, which returns what is wrong with a value, or None.
+    `list[X]`, `tuple[X, ...]`, dataclasses, `Any`, and Annotated. A dataclass of which nothing is
+    given has its defaults. The rules of an Annotated have a method `fault`, which returns what is
+    wrong with a value, or None. They may have two more: `item_faults` returns what is wrong within
+    a list, by path from there; `warning` returns what is probably not meant, or None.
     """
     if data is UNSET or kind is Any:
         return data
@@ -179,6 +181,7 @@ def read_value(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
             for name, f in fields.items()
             if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         }
+        data = {} if data is None else data
         given = _read_mapping({n: hints[n] for n in fields}, required, {}, data, path, mistakes)
         return UNSET if given is UNSET else kind(**given)
     return _read_scalar(kind, data, path, mistakes)
@@ -234,7 +237,9 @@ def _read_mapping(
     known = ", ".join(kinds) or "none"
     for name in data:
         if name not in kinds:
-            mistakes[f"{prefix}{masked_name(name)}"] = f"unknown option; known: {known}"
+            mistakes[f"{prefix}{masked_name(name)}"] = (
+                f"unknown option;{did_you_mean(name, kinds)} known: {known}"
+            )
     values = dict(defaults)
     for name, kind in kinds.items():
         if name in data:
@@ -251,27 +256,50 @@ def _read_annotated(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
     inner, *rules = get_args(kind)
     value = read_value(inner, data, path, mistakes)
     for rule in rules:
-        if value is not UNSET and value is not None and (fault := rule.fault(value)):
+        if value is UNSET and isinstance(rule, Between) and rule.unit and path in mistakes:
+            expected = f"expected {_NAMES[inner]}"
+            more = f"{expected} of {rule.unit}, e.g. {rule.example}"
+            mistakes[path] = mistakes[path].replace(expected, more)
+        if value is UNSET or value is None:
+            continue
+        if fault := rule.fault(value):
             mistakes[path] = fault
             return UNSET
+        found = rule.item_faults(value) if hasattr(rule, "item_faults") else {}
+        for place, fault in found.items():
+            mistakes[path + place] = fault
+        if hasattr(rule, "warning") and (warning := rule.warning(value)):
+            mistakes.warnings[path] = warning
     return value
+
+
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """Return a question with the known name that is most like another one, or ""."""
+    import difflib  # only for a mistake
+
+    found = difflib.get_close_matches(str(name).lower()[:64], known, n=1)
+    return f" did you mean {found[0]}?" if found else ""
 
 
 def _read_literal(allowed: tuple[Any, ...], data: Any, path: str, mistakes: Mistakes) -> Any:
     if data in allowed:
         return data
     shown = repr(data)
-    if isinstance(data, str):
+    if isinstance(data, bool):
+        shown = f"{str(data).lower()} (as yes, no, on and off are read without quotes)"
+    elif isinstance(data, str):
         shown = f"'{word(data, longest=12)}'"
     elif isinstance(data, (list, tuple, dict)):
         shown = kind_of(data)
-    mistakes[path] = f"{shown} is not known; allowed: {', '.join(map(str, allowed))}"
+    question = did_you_mean(data, map(str, allowed)) if isinstance(data, str) else ""
+    mistakes[path] = f"{shown} is not known;{question} allowed: {', '.join(map(str, allowed))}"
     return UNSET
 
 
 def _read_sequence(origin: type, item: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
     if not isinstance(data, (list, tuple)):
-        mistakes[path] = f"expected a list, not {kind_of(data)}"
+        hint = "; begin each item with '- '" if isinstance(data, (str, dict)) else ""
+        mistakes[path] = f"expected a list, not {kind_of(data)}{hint}"
         return UNSET
     values = [read_value(item, value, f"{path}[{i}]", mistakes) for i, value in enumerate(data)]
     return UNSET if any(value is UNSET for value in values) else origin(values)
@@ -296,7 +324,9 @@ def _read_scalar(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
             value = None
         if value is not None and (text is not None or value == data) and value == value:
             return value
-    mistakes[path] = f"expected {_NAMES.get(kind, kind)}, not {kind_of(data)}"
+    quotes = " (write it in quotes if it is text)"
+    hint = quotes if kind in (str, Secret) and isinstance(data, bool) else ""
+    mistakes[path] = f"expected {_NAMES.get(kind, kind)}, not {kind_of(data)}{hint}"
     return UNSET
 
 

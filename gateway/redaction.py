@@ -129,8 +129,6 @@ _MAX_FACTORY = 261
 _NAME = re.compile(_NO_KEY + r"[A-Za-z_.-]{0,40}[0-9]{0,2}")
 _NAME_START = re.compile(rf"(?!{_KEY_START})[A-Za-z_.-]{{0,40}}(?=[:=\s])|.{{0,3}}", re.DOTALL)
 _FACTORY = re.compile(_NO_KEY + r"[\w./]{0,200}:\w{0,60}")
-# The part of a YAML parser's message before it quotes the file.
-_QUOTED = re.compile(r"(alias|anchor|handle|directive) .*", re.DOTALL)
 
 
 def masked_name(name: Any) -> str:
@@ -166,11 +164,6 @@ def kind_of(data: Any) -> str:
         if isinstance(data, kinds):
             return name
     return type(data).__name__
-
-
-def parser_problem(problem: str) -> str:
-    """Return a YAML parser's message without the text that it quotes: `*abc` may be a password."""
-    return _QUOTED.sub(r"\1", problem)
 
 
 # Exceptions.

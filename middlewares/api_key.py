@@ -31,14 +31,51 @@ from gateway import (
 _log = structlog.get_logger("api_key")
 
 _HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}")
+_SHORTEST = 16  # characters; a shorter key is warned of
+_ADVICE = "make one with: openssl rand -hex 24"
+# Keys of examples, and the first ones that are tried. docs/middlewares.md has the same list.
+WELL_KNOWN_KEYS = frozenset(
+    (
+        *("fg-demo-key", "changeme", "change-me", "change_me", "secret", "password", "test"),
+        *("testing", "key", "mykey", "my-key", "api-key", "api_key", "apikey", "default"),
+        *("example", "demo", "admin", "none", "null", "token", "dummy", "empty", "placeholder"),
+        *("anything", "1234", "123456", "12345678", "123456789", "sk-test", "sk-1234", "sk-123456"),
+        "sk-no-key-required",
+    )
+)
+_PLACEHOLDER = re.compile(r"(sk-)?(.)\2*|<.*>|(sk-)?your[\w-]*key", re.DOTALL)
+_WELL_KNOWN_DIGESTS = frozenset(
+    hashlib.sha256(key.encode()).hexdigest() for key in (*WELL_KNOWN_KEYS, "")
+)
 
 
 class _KeyFormat:
-    """Requires a key in plain text, or `sha256:` with its digest in hexadecimal."""
+    """Requires a key that can be sent and is not public, or `sha256:` with a key's digest."""
 
     def fault(self, value: Secret) -> str | None:
-        if value.value.startswith("sha256:") and not _HASHED.fullmatch(value.value):
-            return "sha256: must be followed by the 64 hexadecimal digits of the key's digest"
+        key = value.value
+        if key.startswith("sha256:"):
+            if not _HASHED.fullmatch(key):
+                return "sha256: must be followed by the 64 hexadecimal digits of the key's digest"
+            digest = key.removeprefix("sha256:").lower()
+            if digest in _WELL_KNOWN_DIGESTS or len(set(digest)) == 1:
+                return f"is the digest of a well-known key, or an example; {_ADVICE}"
+            return None
+        if key != key.strip():
+            return "has a blank or a line end before or after it, which no client can send"
+        if any(c.isspace() or not c.isprintable() for c in key):
+            return "has a blank or a control character in it, which no client can send"
+        if key.lower() in WELL_KNOWN_KEYS or _PLACEHOLDER.fullmatch(key.lower()):
+            return f"is a placeholder or a well-known key, which others can guess; {_ADVICE}"
+        return None
+
+    def warning(self, value: Secret) -> str | None:
+        """Return why a key that works is no good key, or None."""
+        key = value.value
+        if not key.isascii():
+            return "has characters beyond ASCII, which many clients cannot send"
+        if len(key) < _SHORTEST:
+            return f"has only {len(key)} characters, so it can be guessed; {_ADVICE}"
         return None
 
 
@@ -48,6 +85,23 @@ class Key:
 
     name: str
     key: Annotated[Secret, _KeyFormat()]
+
+
+class _DistinctKeys:
+    """Requires that no two names have the same key: it would not tell who sends a request."""
+
+    def fault(self, _: list[Key]) -> str | None:
+        return None
+
+    def item_faults(self, keys: list[Key]) -> dict[str, str]:
+        """Return what is wrong with each item, by its path in the list."""
+        digests = [_digest_of(key.key.value) for key in keys]
+        return {
+            f"[{i}].key": f"is also the key of keys[{j}], which has another name"
+            for i, digest in enumerate(digests)
+            for j, other in enumerate(digests)
+            if digest == other and keys[i].name != keys[j].name
+        }
 
 
 class api_key:
@@ -62,7 +116,7 @@ class api_key:
 
     authenticates = True
 
-    def __init__(self, *, keys: list[Key]) -> None:
+    def __init__(self, *, keys: Annotated[list[Key], _DistinctKeys()]) -> None:
         # Keys of one name are one principal: a key can be replaced while the old one still works.
         principals = {
             key.name: Principal(id=key.name, name=key.name, source="config") for key in keys

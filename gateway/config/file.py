@@ -12,16 +12,20 @@ from typing import Any
 
 import yaml
 
-from gateway.config import secret_files
+from gateway.config import secret_files, yaml_errors
 from gateway.options import UNSET, Mistakes
-from gateway.redaction import masked_name, parser_problem
+from gateway.redaction import masked_name
 
 _VARIABLE = re.compile(
     r"\$\$\{|\$\{(?:(credential|file):([^}]*)|([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?)\}"
 )
+# What looks like a variable, but is none of the forms above.
+_UNKNOWN_FORM = re.compile(r"\$\{[^}]*\}")
+_SHELL_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%")
 
 # The types of values besides text; other types of YAML, such as dates, are read as text.
 _YAML = "tag:yaml.org,2002:"
+_MERGE = _YAML + "merge"
 _TYPED = {_YAML + kind for kind in ("bool", "int", "float", "null")}
 
 
@@ -70,11 +74,9 @@ def read_yaml(
         document.readable = False
         document.mistakes[""] = "not valid YAML: nested too deeply, or an alias contains itself"
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
         document.readable = False
-        document.lines[""] = mark.line + 1 if mark else 1
-        problem = str(getattr(error, "problem", None) or type(error).__name__)
-        document.mistakes[""] = f"not valid YAML: {parser_problem(problem)}"
+        document.lines[""], problem = yaml_errors.describe(error, text)
+        document.mistakes[""] = f"not valid YAML: {problem}"
     return document
 
 
@@ -84,7 +86,11 @@ def _read_node(
     document.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                merged |= _read_merged(value_node, path, document, environ)
+                continue
             key = join_surrogates(str(key_node.value)) or ""
             inner = f"{path}.{key}" if path else key
             if key in mapping:
@@ -92,7 +98,7 @@ def _read_node(
                 document.mistakes[place] = f"given twice, again in line {_line(key_node)}"
             document.lines[inner] = _line(key_node)
             mapping[key] = _read_node(value_node, inner, document, environ)
-        return mapping
+        return merged | mapping
     if isinstance(node, yaml.SequenceNode):
         return [
             _read_node(item, f"{path}[{i}]", document, environ) for i, item in enumerate(node.value)
@@ -100,7 +106,7 @@ def _read_node(
     if not node.tag.startswith(_YAML) or "/" in node.tag:
         raise yaml.MarkedYAMLError(problem="a tag that is not known", problem_mark=node.start_mark)
     value = node.value
-    if node.tag in _TYPED:
+    if node.tag in _TYPED and ":" not in value:  # YAML 1.1 reads 5:00 as 300
         try:
             value = yaml.safe_load(value)
         except (ValueError, yaml.YAMLError):
@@ -115,6 +121,20 @@ def _read_node(
         )
         return UNSET
     return substitute(joined, path, document, environ)
+
+
+def _read_merged(
+    node: yaml.Node, path: str, document: ConfigDocument, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Read what `<<` merges: a mapping, or a list of them, of which the first one counts most."""
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    merged: dict[str, Any] = {}
+    for each in reversed(nodes):
+        if not isinstance(each, yaml.MappingNode):
+            document.mistakes[path] = "<< needs a mapping, such as *name"
+            continue
+        merged |= _read_node(each, path, document, environ)
+    return merged
 
 
 def join_surrogates(text: str) -> str | None:
@@ -171,6 +191,17 @@ def substitute(text: str, path: str, document: ConfigDocument, environ: Mapping[
         return value or default or ""
 
     missing: list[str] = []
+    if _SHELL_VARIABLE.fullmatch(text):
+        document.mistakes[path] = (
+            "looks like a variable of the shell, which is not replaced; write ${NAME}, "
+            "or ${NONE:-$NAME} for the text $NAME itself"
+        )
+        return UNSET
+    if _UNKNOWN_FORM.search(_VARIABLE.sub("\n", text)):
+        faults.append(
+            "${...} must be ${NAME}, ${NAME:-default}, ${credential:NAME} or ${file:/path}; "
+            "write $${ for the characters ${"
+        )
     value = _VARIABLE.sub(replacement, text)
     if missing:
         names = " and ".join(missing)

@@ -8,20 +8,52 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from gateway import options
-from gateway.config import file
+from gateway.config import chain_order, decoding, file, machine
 from gateway.middleware import MiddlewareEntry, read_middlewares
 from gateway.options import Between, Distinct, HttpUrl, IpNetwork, Mistakes, Secret
-from gateway.redaction import Redactor, masked_name
+from gateway.redaction import MASK, Redactor, masked_name
 
-Seconds = Annotated[float, Between(0.01, 86_400)]
+Seconds = Annotated[float, Between(0.01, 86_400, "seconds", 30)]
 Concurrency = Annotated[int, Between(1, 100_000)]
+
+
+# Of examples in documents, also those of the original program.
+_PLACEHOLDER = re.compile(
+    r"\.{3,}|…|x{3,12}|<[^<>]*(name|word|your)[^<>]*>|change[-_ ]?me"
+    r"|your[\w-]*(user[-_]?name|pass[-_]?word)",
+    re.IGNORECASE,
+)
+
+
+class _NoPlaceholder:
+    """Requires a name or a password that is not one of an example."""
+
+    def fault(self, value: Any) -> str | None:
+        text = value.value if isinstance(value, Secret) else value
+        if not _PLACEHOLDER.fullmatch(text):
+            return None
+        return "is the placeholder of an example; write your own, or ${NAME} for a variable"
+
+
+class _HostAddress:
+    """Requires an address or a name without brackets, a port or a scheme."""
+
+    def fault(self, value: str) -> str | None:
+        if value.startswith("[") and value.endswith("]"):
+            return "write an IPv6 address without brackets, such as '::1'"
+        if "/" in value or value.count(":") == 1:
+            return "expected an address such as 127.0.0.1; the port is server.port"
+        if value != value.strip():
+            return "has blanks around it"
+        return None
 
 
 class ConfigError(Exception):
@@ -36,16 +68,16 @@ class ConfigError(Exception):
 class ServerSettings:
     """Sets where the gateway listens, with how many processes, and the limits of a client."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, _HostAddress()] = "127.0.0.1"
     port: Annotated[int, Between(0, 65_535)] = 5000
     workers: Annotated[int, Between(1, 256)] = 1
     allow_open: bool = False
-    max_body_bytes: Annotated[int, Between(1024, 2**31)] = 20 * 1024 * 1024
+    max_body_bytes: Annotated[int, Between(1024, 2**31, "bytes", 20_971_520)] = 20 * 1024 * 1024
     large_bodies: Annotated[int, Between(1, 10_000)] = 4
     header_timeout: Seconds = 10.0
     body_timeout: Seconds = 30.0
     max_connections: Annotated[int, Between(1, 1_000_000)] | None = None
-    send_buffer: Annotated[int, Between(4096, 2**24)] = 128 * 1024
+    send_buffer: Annotated[int, Between(4096, 2**24, "bytes", 131_072)] = 128 * 1024
     drain_timeout: Seconds = 30.0
     trusted_proxies: tuple[Annotated[str, IpNetwork()], ...] = ()
 
@@ -63,8 +95,8 @@ class StreamSettings:
 class AccountSettings:
     """Describes a Fitten account. `max_concurrent` is that of the pool unless set."""
 
-    username: str
-    password: Secret
+    username: Annotated[str, _NoPlaceholder()]
+    password: Annotated[Secret, _NoPlaceholder()]
     max_concurrent: Concurrency | None = None
 
 
@@ -126,7 +158,7 @@ class FittenSettings:
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
     completion: CompletionSettings = field(default_factory=CompletionSettings)
-    max_answer_bytes: Annotated[int, Between(1024, 2**31)] = 64 * 1024 * 1024
+    max_answer_bytes: Annotated[int, Between(1024, 2**31, "bytes", 67_108_864)] = 64 * 1024 * 1024
     stop_repetition: bool = False
     accept_unproven_end: bool = False
     chat_client: Literal["lean", "aiohttp"] = "lean"
@@ -143,7 +175,7 @@ class ImageSettings:
     timeout: the longest fetch, in seconds.
     """
 
-    max_bytes: Annotated[int, Between(1, 64 * 1024 * 1024)] = 5 * 1024 * 1024
+    max_bytes: Annotated[int, Between(1, 64 * 1024 * 1024, "bytes", 5_242_880)] = 5 * 1024 * 1024
     max_pixels: Annotated[int, Between(1, 1_000_000_000)] = 50_000_000
     remote: bool = False
     remote_http: bool = False
@@ -206,6 +238,8 @@ class Config:
             for name in ("server", "stream", "fitten", "images", "log")
         }
         data["fitten"]["state_file"] = str(self.state_file)
+        for name in ("base_url", "models_url"):
+            data["fitten"][name] = _without_password(data["fitten"][name])
         data["middlewares"] = [
             {entry.name: options.as_plain_data(entry.options)} if entry.options else entry.name
             for entry in self.middlewares
@@ -217,38 +251,59 @@ class Config:
         found = [
             s.value for s in _find_secrets((self.fitten, [m.options for m in self.middlewares]))
         ]
-        return found + [part for secret in found for part in _passwords_in(secret)]
+        addresses = [*found, self.fitten.base_url, self.fitten.models_url]
+        return found + [part for address in addresses for part in _passwords_in(address)]
 
 
 def load_config(
-    path: Path, environ: Mapping[str, str] | None = None, *, without_secrets: bool = False
+    path: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    without_secrets: bool = False,
+    check_address: bool = False,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> Config:
     """Read the settings from a file: `.ini` as the original program's INI, others as YAML.
 
     environ: the values of `${NAME}`; the process's environment unless given.
     without_secrets: whether the secrets of `${credential:NAME}` and `${file:PATH}` are not
-        read; placeholders take their place.
+        read; placeholders take their place. The settings are those of another user's service
+        then, so files are not checked.
+    check_address: whether `server.host` must be an address of this machine.
+    on_warning: called with each line about what works, but is probably not meant.
     Raises ConfigError with all mistakes.
     """
     environ = os.environ if environ is None else environ
     try:
-        text = path.read_text("utf-8-sig")
+        text = decoding.decode(path.read_bytes(), path.name)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{path}: is not text in UTF-8"]) from None
+    except decoding.NotUtf8 as error:
+        raise ConfigError([f"{path}:{error.line}: {error}"]) from None
     if path.suffix == ".ini":
         from gateway.config.ini_file import read_ini as read
     else:
         read = file.read_yaml
     document = read(text, environ, without_secrets=without_secrets)
     mistakes = document.mistakes
-    config = _settings(document.data, mistakes) if document.readable else None
+    config = None
+    if document.readable:
+        config = _settings(document.data, mistakes, folder=path.absolute().parent / "middlewares")
+    if config is not None and not without_secrets:
+        machine.check_files(config, mistakes)
+        host = config.server.host
+        if check_address and (fault := machine.address_fault(host)):
+            mistakes["server.host"] = f"{host} {fault}"
+    redactor = Redactor(document.secrets)
+
+    def lines(found: Mapping[str, str]) -> list[str]:
+        return [redactor(_location(path, document, where) + found[where]) for where in found]
+
     if mistakes:
-        lines = [_location(path, document, where) + mistakes[where] for where in mistakes]
-        redactor = Redactor(document.secrets)
-        raise ConfigError([redactor(line) for line in lines])
+        raise ConfigError(lines(mistakes))
     assert config is not None
+    for line in lines(mistakes.warnings):
+        on_warning(line)
     return config
 
 
@@ -261,29 +316,44 @@ _SECTIONS = {
 }
 
 
-def _settings(data: Any, mistakes: Mistakes) -> Config | None:
+def _settings(data: Any, mistakes: Mistakes, *, folder: Path | None = None) -> Config | None:
     """Return the settings, or None when there are mistakes.
 
     All sections are read, also after a mistake, so that all mistakes are reported.
+    folder: the operator's own middlewares.
     """
     data = {} if data is None else data
     known = (*_SECTIONS, "middlewares")
     if not isinstance(data, dict):
         mistakes[""] = f"expected a mapping with {', '.join(known)}"
         return None
-    for name in data.keys() - set(known):
-        mistakes[masked_name(name)] = f"unknown option; known: {', '.join(known)}"
+    for name in data:
+        if name not in known:
+            mistakes[masked_name(name)] = _unknown_section(name, known)
     values = {
         name: options.read_value(kind, data.get(name, {}), name, mistakes)
         for name, kind in _SECTIONS.items()
     }
     if data.get("middlewares") is None:
         mistakes["middlewares"] = "is missing; see config.yaml for the usual list"
-    chain = read_middlewares(data.get("middlewares") or [], "middlewares", mistakes)
+    chain = read_middlewares(data.get("middlewares") or [], "middlewares", mistakes, folder=folder)
+    names = [entry.name for entry in chain]
+    if not any(where.startswith("middlewares") for where in mistakes):
+        mistakes.warnings |= chain_order.order_warnings(names, "middlewares")
     server = values["server"]
     if server is not options.UNSET and (fault := _exposure(server, chain)):
         mistakes.setdefault("server.host", fault)
     return None if mistakes else Config(middlewares=chain, **values)
+
+
+def _unknown_section(name: str, known: tuple[str, ...]) -> str:
+    """Return what is wrong with a name at the outermost level."""
+    inside = [
+        section for section, kind in _SECTIONS.items() if name in {f.name for f in fields(kind)}
+    ]
+    if inside:
+        return f"is an option of {' or '.join(inside)}; indent it under {inside[0]}:"
+    return f"unknown option;{options.did_you_mean(name, known)} known: {', '.join(known)}"
 
 
 def _exposure(server: ServerSettings, chain: tuple[MiddlewareEntry, ...]) -> str | None:
@@ -315,6 +385,13 @@ def _passwords_in(secret: str) -> list[str]:
     except ValueError:
         return []
     return [form for form in {written, unquote(written)} if form]
+
+
+def _without_password(address: str) -> str:
+    """Return an address with its password masked."""
+    for password in _passwords_in(address):
+        address = address.replace(f":{password}@", f":{MASK}@")
+    return address
 
 
 def _find_secrets(value: Any) -> list[Secret]:

@@ -29,7 +29,7 @@ middlewares:
 ENVIRON = {
     "FITTEN_USERNAME": "ada",
     "FITTEN_PASSWORD": "correct horse",
-    "GATEWAY_API_KEY": "team-key-1234",
+    "GATEWAY_API_KEY": "team-key-0123456789",
 }
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -116,7 +116,7 @@ def test_check_prints_the_effective_configuration_with_secrets_masked(run: Run) 
     assert (account["username"], account["password"]) == ("ada", "****")
     assert effective["server"]["host"] == "127.0.0.1"
     assert "correct horse" not in result.stdout
-    assert "team-key-1234" not in result.stdout
+    assert "team-key-0123456789" not in result.stdout
 
 
 def test_check_shows_the_address_of_the_command_line(run: Run) -> None:
@@ -127,7 +127,10 @@ def test_check_shows_the_address_of_the_command_line(run: Run) -> None:
 
 def test_what_check_prints_can_be_loaded_again(run: Run, tmp_path: Path) -> None:
     printed = run("check", **ENVIRON).stdout
-    (tmp_path / "again.yaml").write_text(printed)
+    masked = yaml.safe_load(printed)
+    masked["fitten"]["accounts"][0]["password"] = ENVIRON["FITTEN_PASSWORD"]
+    masked["middlewares"][0]["api_key"]["keys"][0]["key"] = ENVIRON["GATEWAY_API_KEY"]
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(masked))
     assert run("check", "--config", "again.yaml").stdout == printed
 
 
@@ -229,20 +232,54 @@ def test_a_port_in_use_exits_1_with_one_line_after_the_version(run: Run) -> None
     assert "address already in use" in line.lower()
 
 
-def test_a_log_file_that_cannot_be_opened_exits_1_with_one_line(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_log_file_that_cannot_be_opened_exits_2_with_its_line(
+    run: Run, tmp_path: Path, command: str
+) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG + "log: {file: none/gateway.log}\n")
-    result = run("serve", **ENVIRON)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("Cannot start: ")
+    result = run(command, **ENVIRON)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[1:] == [
+        "  config.yaml:8: log.file: cannot be written: there is no folder none"
+    ]
 
 
-@pytest.mark.parametrize("ca_file", ["none.pem", "config.yaml"])
-def test_a_ca_file_that_cannot_be_used_exits_with_one_line(
-    run: Run, tmp_path: Path, ca_file: str
+@pytest.mark.parametrize("command", ["check", "serve"])
+@pytest.mark.parametrize(
+    ("ca_file", "says"),
+    [
+        ("none.pem", "cannot be read: No such file or directory"),
+        ("config.yaml", "has no certificates in PEM form"),
+    ],
+)
+def test_a_ca_file_that_cannot_be_used_exits_2_with_its_line(
+    run: Run, tmp_path: Path, ca_file: str, says: str, command: str
 ) -> None:
     changed = CONFIG.replace("  base_url:", f"  ca_file: {ca_file}\n  base_url:")
     (tmp_path / "config.yaml").write_text(changed)
-    result = run("serve", **ENVIRON)
-    assert result.returncode in (1, 2)
-    assert "Traceback" not in result.stderr
+    result = run(command, **ENVIRON)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[1:] == [f"  config.yaml:3: fitten.ca_file: {says}"]
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_host_that_is_not_this_machines_exits_2_with_its_line(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG.replace("port: 0", "host: 198.51.100.7"))
+    result = run(command, **ENVIRON)
+    assert result.returncode == 2
+    says = "config.yaml:1: server.host: 198.51.100.7 is not an address of this machine"
+    assert says in result.stderr
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    result = run(command, "--host", "198.51.100.8", **ENVIRON)
+    assert result.returncode == 2
+    assert "--host: 198.51.100.8 is not an address of this machine" in result.stderr
+
+
+def test_check_prints_warnings_and_exits_0(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    result = run("check", "--quiet", **{**ENVIRON, "GATEWAY_API_KEY": "team-key-1"})
+    assert (result.returncode, result.stdout) == (0, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Warning: config.yaml:7: middlewares[0].api_key.keys[0].key: has only ")

@@ -138,8 +138,9 @@ def test_an_entry_point_of_another_group_is_not_taken(plugins: Path) -> None:
 
 def test_an_unknown_name_is_reported_with_the_places_that_were_looked_at() -> None:
     assert bad(["request_id", {"requestid": None}]) == {
-        "middlewares[1].requestid": "no such middleware: neither middlewares/requestid.py nor an "
-        "entry point of the group gateway.middlewares; or write package.module:factory"
+        "middlewares[1].requestid": "no such middleware; did you mean request_id? known: api_key, "
+        "cors, rate_limit, request_id, request_log. Others are middlewares/requestid.py beside the "
+        "configuration, an entry point of the group gateway.middlewares, or package.module:factory"
     }
 
 
@@ -189,7 +190,7 @@ def test_all_mistaken_options_are_reported_at_once() -> None:
 
 @pytest.mark.parametrize("data", [{}, "request_id", 5, {"request_id": None}])
 def test_the_chain_must_be_a_list(data: Any) -> None:
-    assert bad(data) == {"middlewares": "expected a list of middlewares"}
+    assert bad(data) == {"middlewares": "expected a list of middlewares; begin each with '- '"}
 
 
 @pytest.mark.parametrize("item", [5, None, [], {}, {"cors": {}, "request_id": {}}, True])

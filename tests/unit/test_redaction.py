@@ -12,7 +12,6 @@ from functools import partial
 from urllib.parse import quote, quote_plus
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +28,6 @@ from gateway.redaction import (
     masked_name,
     os_error_and_file,
     os_error_text,
-    parser_problem,
     printable,
     shown_factory,
     shown_method,
@@ -207,15 +205,6 @@ def test_of_a_value_in_the_wrong_place_the_kind_is_shown() -> None:
         "a mapping",
         "bytes",
     ]
-
-
-@pytest.mark.parametrize("text", ["a: *hunter2", "a: &hunter2 &hunter2 x", "a: !hunter2! x"])
-def test_a_message_of_the_yaml_parser_quotes_nothing(text: str) -> None:
-    with pytest.raises(yaml.YAMLError) as error:
-        yaml.compose(text, yaml.SafeLoader)
-    problem = str(getattr(error.value, "problem", ""))
-    assert problem
-    assert "hunter2" not in parser_problem(problem)
 
 
 def test_a_system_error_is_shown_by_the_name_of_its_number() -> None:

@@ -131,7 +131,7 @@ def test_the_exception_that_ends_the_process_is_logged_without_its_text(
 ) -> None:
     from gateway import cli
 
-    def fails(_: object) -> None:
+    def fails(*_: object) -> None:
         raise RuntimeError("canary of a crash")
 
     monkeypatch.setattr(cli, "_load", fails)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +17,7 @@ from aiohttp import web
 from gateway import KEY_NAME, PRINCIPAL, Principal
 from gateway.middleware import Handler, read_middlewares
 from gateway.options import Mistakes, Secret
-from middlewares.api_key import Key, api_key
+from middlewares.api_key import WELL_KNOWN_KEYS, Key, api_key
 from tests.unit.middlewares.support import App, running
 
 PLAIN, HASHED, CHINESE = "team-key-plain-0001", "team-key-hashed-0002", "密钥-0003"
@@ -164,6 +166,23 @@ def test_a_malformed_digest_stops_the_start(key: str) -> None:
     read_middlewares([{"api_key": {"keys": [{"name": "a", "key": key}]}}], "middlewares", mistakes)
     assert list(mistakes) == ["middlewares[0].api_key.keys[0].key"]
     assert "64 hexadecimal digits" in mistakes["middlewares[0].api_key.keys[0].key"]
+
+
+def test_the_document_lists_every_well_known_key() -> None:
+    text = (Path(__file__).parents[3] / "docs/middlewares.md").read_text("utf-8")
+    (listed,) = re.findall(r"```text\n(fg-demo-key.*?)```", text, re.DOTALL)
+    assert set(listed.split()) == WELL_KNOWN_KEYS
+
+
+@pytest.mark.parametrize("key", [*sorted(WELL_KNOWN_KEYS), "CHANGEME", "sk-xxxx", "<your-key>"])
+def test_a_key_that_everybody_knows_stops_the_start_also_as_a_digest(key: str) -> None:
+    digest = f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+    for written in (key, digest) if key in WELL_KNOWN_KEYS else (key,):
+        mistakes = Mistakes()
+        chain = [{"api_key": {"keys": [{"name": "a", "key": written}]}}]
+        read_middlewares(chain, "middlewares", mistakes)
+        assert list(mistakes) == ["middlewares[0].api_key.keys[0].key"]
+        assert "openssl rand -hex 24" in mistakes["middlewares[0].api_key.keys[0].key"]
 
 
 async def test_requests_of_one_name_share_one_principal() -> None:

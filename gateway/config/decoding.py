@@ -1,0 +1,59 @@
+"""Decodes the bytes of a configuration file, and says which encoding a file has instead."""
+
+from __future__ import annotations
+
+import codecs
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_COMMON_CHINESE = ("\u4e00", "\u9fff")  # the first and the last character of the usual block
+
+
+class NotUtf8(Exception):
+    """Reports that a file is not text in UTF-8; `line` is the first line that is not."""
+
+    def __init__(self, text: str, line: int) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+def decode(raw: bytes, name: str) -> str:
+    """Return the text of a file, without a byte order mark. Raises NotUtf8.
+
+    name: the file's name, for the command that converts the file.
+    """
+    if raw.startswith(_UTF_16) or _looks_like_utf_16(raw):
+        raise NotUtf8(_says("UTF-16", "UTF-16", name), 1)
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+    if _looks_like_gbk(raw):
+        raise NotUtf8(_says("GBK", "GB18030", name), line)
+    raise NotUtf8(f"is not text in UTF-8; convert it: {_command('LATIN1', name)}", line)
+
+
+def _says(encoding: str, iconv_name: str, name: str) -> str:
+    return f"is text in {encoding}, not in UTF-8; convert it: {_command(iconv_name, name)}"
+
+
+def _command(encoding: str, name: str) -> str:
+    return f"iconv -f {encoding} -t UTF-8 {name} > new-{name}"
+
+
+def _looks_like_utf_16(raw: bytes) -> bool:
+    """Return whether every second byte of the beginning is NUL, as in ASCII text in UTF-16."""
+    start = raw[:64]
+    return len(start) >= 4 and (not any(start[0::2]) or not any(start[1::2]))
+
+
+def _looks_like_gbk(raw: bytes) -> bool:
+    """Return whether the bytes decode as GBK, and all that is not ASCII is usual Chinese."""
+    try:
+        text = raw.decode("gb18030")
+    except UnicodeDecodeError:
+        return False
+    first, last = _COMMON_CHINESE
+    others = [c for c in text if not c.isascii()]
+    return any(first <= c <= last for c in others) and all(
+        first <= c <= last or "\u3000" <= c <= "\u303f" or "\uff00" <= c <= "\uffef" for c in others
+    )
