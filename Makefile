@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PORT   ?= 5000
+CONFIG ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
@@ -20,8 +21,11 @@ install: $(VENV)/.runtime  ## build .venv from the lock; quick when nothing chan
 demo: install  ## the gateway before the bundled Fitten emulator; no account needed
 	@exec $(BIN)/python -m gateway demo --port $(PORT)
 
-run: install  ## the real thing: config.yaml, credentials from the environment
-	@exec $(BIN)/python -m gateway serve --config config.yaml
+# server.port counts unless somebody asks for another one.
+GIVEN_PORT := $(if $(filter-out file,$(origin PORT)),--port '$(PORT)')
+
+run: install  ## the real thing; CONFIG=config.ini PORT=5001, else config.local.yaml or config.yaml
+	@exec $(BIN)/python -m gateway serve $(if $(CONFIG),--config '$(CONFIG)') $(GIVEN_PORT)
 
 # Each part is run although one before it has failed. The tests run as four parts at the same
 # time, since they wait more than they work.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.server.reload import ConfigSource
     from gateway.server.run import Service
 
+_LARGEST_PORT = 65_535
 _USAGE_ERROR = 2  # exit status of a wrong configuration; argparse uses it for a wrong command line
 
 
@@ -71,12 +72,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--config",
             metavar="PATH",
-            default="config.yaml",
+            default=_default_config(),
             type=Path,
-            help="the configuration file; config.yaml unless given",
+            help="the configuration file; unless given, config.local.yaml if there is one, "
+            "else config.yaml",
         )
         command.add_argument("--host", help="address to listen on instead of server.host")
-        command.add_argument("--port", type=int, help="port to listen on instead of server.port")
+        command.add_argument("--port", type=_port, help="port to listen on instead of server.port")
     check.add_argument("--quiet", action="store_true", help="print mistakes only")
     check.add_argument(
         "--without-secrets",
@@ -84,9 +86,28 @@ def _parser() -> argparse.ArgumentParser:
         help="do not read the secrets of ${credential:NAME} and ${file:PATH}",
     )
     demo = commands.add_parser("demo", help="run the gateway with the bundled Fitten emulator")
-    demo.add_argument("--port", type=int, default=5000, help="port to listen on; 5000 unless given")
+    demo.add_argument(
+        "--port", type=_port, default=5000, help="port to listen on; 5000 unless given"
+    )
     commands.add_parser("version", help="print the version")
     return parser
+
+
+def _default_config() -> Path:
+    """Return the file of this machine alone, which is not under version control, if it exists."""
+    local = Path("config.local.yaml")
+    return local if local.exists() else Path("config.yaml")
+
+
+def _port(text: str) -> int:
+    """Return the port that is written on the command line."""
+    try:
+        port = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("expected a port, such as 5000") from None
+    if not 0 <= port <= _LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"{port} is no port; allowed: 0 to {_LARGEST_PORT}")
+    return port
 
 
 def _load(arguments: argparse.Namespace, on_warning: Callable[[str], None]) -> Config | None:

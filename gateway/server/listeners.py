@@ -41,9 +41,14 @@ def limits_of(config: Config) -> ListenerLimits:
 def open_listeners(host: str, port: int) -> list[socket.socket]:
     """Open a listening socket for every address of a host, all on one port. Raises OSError.
 
-    port: 0 chooses a free one.
+    host: `::` is every address of IPv6, and of IPv4 too. port: 0 chooses a free one.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # Two sockets: with one for both families, clients of IPv4 would have addresses of IPv6.
+    found = [
+        info
+        for name in ((host, "0.0.0.0") if host == "::" else (host,))
+        for info in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    ]
     sockets: list[socket.socket] = []
     try:
         for family, _, _, _, where in dict.fromkeys(found):

@@ -159,11 +159,48 @@ def test_a_missing_file_exits_2(run: Run) -> None:
     ]
 
 
-@pytest.mark.parametrize("port", ["-1", "70000"])
-def test_a_port_that_is_none_exits_2(run: Run, port: str) -> None:
-    result = run("serve", f"--port={port}", **ENVIRON)
+@pytest.mark.parametrize("port", ["-1", "70000", "99999"])
+@pytest.mark.parametrize("command", ["serve", "check", "demo"])
+def test_a_port_that_is_none_exits_2(run: Run, command: str, port: str) -> None:
+    result = run(command, f"--port={port}", **ENVIRON)
     assert result.returncode == 2
+    assert f"argument --port: {port} is no port; allowed: 0 to 65535" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_local_configuration_is_the_default_when_there_is_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.local.yaml").write_text(CONFIG.replace("port: 0", "port: 5123"))
+    assert yaml.safe_load(run("check", **ENVIRON).stdout)["server"]["port"] == 5123
+    other = run("check", "--config", "config.yaml", **ENVIRON).stdout
+    assert yaml.safe_load(other)["server"]["port"] == 0
+    (tmp_path / "config.local.yaml").unlink()
+    assert yaml.safe_load(run("check", **ENVIRON).stdout)["server"]["port"] == 0
+
+
+OWN_MIDDLEWARE = """\
+class audit:
+    def __init__(self, *, word: str = "x") -> None:
+        self.word = word
+
+    async def __call__(self, request, handler):
+        return await handler(request)
+"""
+
+
+def test_a_folder_middlewares_beside_the_configuration_is_searched(
+    run: Run, tmp_path: Path
+) -> None:
+    own = tmp_path / "etc" / "middlewares"
+    own.mkdir(parents=True)
+    (own / "audit.py").write_text(OWN_MIDDLEWARE)
+    config = tmp_path / "etc" / "config.yaml"
+    config.write_text(CONFIG + "  - audit: {word: hello}\n")
+    result = run("check", "--config", "etc/config.yaml", **ENVIRON)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert yaml.safe_load(result.stdout)["middlewares"][1] == {"audit": {"word": "hello"}}
+    config.write_text(CONFIG + "  - audti\n")
+    result = run("check", "--config", "etc/config.yaml", **ENVIRON)
+    assert "no such middleware; did you mean audit? known: api_key, audit, cors," in result.stderr
 
 
 def test_an_open_address_without_a_key_exits_2(run: Run, tmp_path: Path) -> None:

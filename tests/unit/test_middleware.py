@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import pickle
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -405,3 +407,25 @@ def test_a_name_becomes_one_principal_and_not_one_per_reader() -> None:
     request = make_mocked_request("POST", "/")
     request[KEY_NAME] = "carol"
     assert principal_of(request) is principal_of(request)
+
+
+def test_a_middleware_beside_the_configuration_reaches_another_process(tmp_path: Path) -> None:
+    """The settings are pickled for the workers, which have not read the configuration."""
+    (tmp_path / "acme_own.py").write_text(MODULE.replace("Audit", "acme_own"))
+    mistakes = Mistakes()
+    chain = [{"acme_own": {"path": "/x", "word": "hidden"}}]
+    entries = read_middlewares(chain, "middlewares", mistakes, folder=tmp_path)
+    assert mistakes == {}
+    code = (
+        "import pickle, sys\n"
+        "(entry,) = pickle.load(sys.stdin.buffer)\n"
+        "print(entry.name, entry.build().options)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        input=pickle.dumps(entries),
+        capture_output=True,
+        check=True,
+    )
+    assert result.stdout.decode().strip() == "acme_own ('/x', ****, 3)"

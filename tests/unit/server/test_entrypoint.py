@@ -237,3 +237,17 @@ def listens(url: str) -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_the_host_of_all_addresses_takes_both_families(address: str) -> None:
+    sockets = listeners.open_listeners("::", 0)
+    try:
+        port = sockets[0].getsockname()[1]
+        families = {sock.family for sock in sockets}
+        assert families == {socket.AF_INET, socket.AF_INET6}
+        assert {sock.getsockname()[1] for sock in sockets} == {port}
+        with socket.create_connection((address, port), timeout=LONGEST_WAIT) as connection:
+            assert connection.getpeername()[0] == address
+    finally:
+        listeners.close_listeners(sockets)
