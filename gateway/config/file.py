@@ -35,6 +35,7 @@ class ConfigDocument:
 
     readable: whether the file could be parsed, so that `data` is valid.
     lines: the line of each path.
+    names: what the file calls a path, where that is something else.
     mistakes: what is wrong so far, by path.
     without_secrets: whether files of secrets are not read.
     secrets: the secrets that were read from files.
@@ -43,6 +44,7 @@ class ConfigDocument:
     data: Any = None
     readable: bool = True
     lines: dict[str, int] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     mistakes: Mistakes = field(default_factory=Mistakes)
     without_secrets: bool = False
     secrets: set[str] = field(default_factory=set)

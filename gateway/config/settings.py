@@ -281,10 +281,13 @@ def load_config(
     except decoding.NotUtf8 as error:
         raise ConfigError([f"{path}:{error.line}: {error}"]) from None
     if path.suffix == ".ini":
-        from gateway.config.ini_file import read_ini as read
+        from gateway.config.ini_file import read_ini
+
+        document = read_ini(
+            text, environ, folder=path.absolute().parent, without_secrets=without_secrets
+        )
     else:
-        read = file.read_yaml
-    document = read(text, environ, without_secrets=without_secrets)
+        document = file.read_yaml(text, environ, without_secrets=without_secrets)
     mistakes = document.mistakes
     config = None
     if document.readable:
@@ -373,7 +376,8 @@ def _exposure(server: ServerSettings, chain: tuple[MiddlewareEntry, ...]) -> str
 def _location(path: Path, document: file.ConfigDocument, where: str) -> str:
     line = document.line(where)
     place = f"{path}:{line}: " if line else f"{path}: "
-    return f"{place}{where}: " if where else place
+    name = document.names.get(where, where)
+    return f"{place}{name}: " if name else place
 
 
 def _passwords_in(secret: str) -> list[str]:

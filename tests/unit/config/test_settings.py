@@ -642,22 +642,75 @@ class TestTheIniForm:
             (
                 "[Main]\nusername =\npassword = ${WORD}\nport = 1\n",
                 [
-                    "[Main] api_key: is missing",
-                    "[Main] password: the environment variable WORD is not set; set it, or write "
-                    "the value here",
-                    "[Main] port: unknown option; known: username, password, api_key",
-                    "[Main] username: is missing",
+                    "1: [Main] api_key: is missing",
+                    "2: [Main] username: is missing",
+                    "3: [Main] password: the environment variable WORD is not set; set it, or "
+                    "write the value here",
+                    "4: [Main] port: unknown option; known: username, password, api_key",
                 ],
             ),
-            ("[Other]\na = 1\n", ["[Main]: is missing; it has username, password and api_key"]),
-            ("", ["[Main]: is missing; it has username, password and api_key"]),
+            (
+                "[Other]\na = 1\n",
+                [
+                    " [Main]: is missing; it has username, password and api_key",
+                    "1: [Other]: unknown section; known: [Main], [log]",
+                ],
+            ),
+            ("", [" [Main]: is missing; it has username, password and api_key"]),
+            (INI + "[server]\nport = 1\n", ["5: [server]: unknown section; known: [Main], [log]"]),
+            (INI + "[DEFAULT]\na = 1\n", ["5: [DEFAULT]: unknown section; known: [Main], [log]"]),
+            (INI + "[main]\n", ["5: [main]: is there twice, also as [Main]"]),
+            (
+                INI + "; a comment\n[log]\nlevel = loud\nfiel = x\n",
+                [
+                    "7: [log] level: 'loud' is not known; allowed: debug, info, warning, error",
+                    "8: [log] fiel: unknown option; did you mean file? known: level, format, file",
+                ],
+            ),
+            (
+                INI.replace("team-key-1234", "your_custom_api_key"),
+                [
+                    "4: [Main] api_key: is a placeholder or a well-known key, which others can "
+                    "guess; make one with: openssl rand -hex 24"
+                ],
+            ),
+            (
+                INI.replace("ada", "your_fittentech_username"),
+                [
+                    "2: [Main] username: is the placeholder of an example; write your own, or "
+                    "${NAME} for a variable"
+                ],
+            ),
+            (
+                "[Main]\nusername: ada\nPassWord = x y\nkey = a\n",
+                [
+                    "1: [Main] api_key: is missing",
+                    "4: [Main] key: unknown option; did you mean api_key? known: username, "
+                    "password, api_key",
+                ],
+            ),
         ],
     )
     def test_has_all_its_mistakes_reported_at_once(
         self, files: Files, text: str, mistakes: list[str]
     ) -> None:
         found = sorted(files.mistakes(text, "config.ini"))
-        assert found == [f"config.ini: {mistake}" for mistake in mistakes]
+        assert found == [f"config.ini:{mistake}" for mistake in mistakes]
+
+    @pytest.mark.parametrize("header", ["[Main]", "[main]", "[MAIN]"])
+    def test_has_its_section_in_small_or_capital_letters(self, files: Files, header: str) -> None:
+        config = files.load(INI.replace("[Main]", header), "config.ini")
+        assert config.fitten.accounts[0].username == "ada"
+
+    def test_logs_to_a_file_beside_it_unless_it_says_otherwise(self, files: Files) -> None:
+        beside = files.load(INI, "config.ini").log
+        assert beside.file == str(files.folder / "fitten_api.log")
+        assert (beside.level, beside.format) == ("info", "console")
+        other = files.folder / "other.log"
+        text = f"{INI}[log]\nlevel = debug\nformat = json\nfile = {other}\n"
+        log = files.load(text, "config.ini").log
+        assert (log.level, log.format, log.file) == ("debug", "json", str(other))
+        assert files.load(INI + "[Log]\nfile =\n", "config.ini").log.file is None
 
     @pytest.mark.parametrize("text", ["username = ada\n", "[Main]\na = 1\na = 2\n", "[Main\n"])
     def test_must_be_an_ini_file(self, files: Files, text: str) -> None:
@@ -668,16 +721,19 @@ class TestTheIniForm:
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("canary = a\n", "line 1 is before the first [section]"),
-            ("[Main]\ncanary\n", "line 2 is neither a [section] nor name = value"),
-            ("[Main]\ncanary = 1\ncanary = 2\n", "an option is given twice, again in line 3"),
-            ("[canary]\n[canary]\n", "a section is there twice, again in line 2"),
+            ("canary = a\n", "1: not a valid INI file: text before the first [section]"),
+            ("[Main]\ncanary\n", "2: not a valid INI file: neither a [section] nor name = value"),
+            (
+                "[Main]\ncanary = 1\ncanary = 2\n",
+                "3: not a valid INI file: an option is given a second time",
+            ),
+            ("[canary]\n[canary]\n", "2: not a valid INI file: a section is there a second time"),
         ],
     )
     def test_has_its_broken_line_named_and_not_quoted(
         self, files: Files, text: str, says: str
     ) -> None:
-        assert files.mistakes(text, "config.ini") == [f"config.ini: not a valid INI file: {says}"]
+        assert files.mistakes(text, "config.ini") == [f"config.ini:{says}"]
 
 
 @pytest.mark.parametrize(
