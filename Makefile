@@ -9,8 +9,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
 .PHONY: help install demo run test test-all test-slow lint types check check-processes \
-        check-faults check-integration check-unit sdk install-service deploy-check boot-test \
-        confined errors-doc corpora restarts chaos soak bench bench-quick bench-peers \
+        check-faults check-integration check-unit sdk install-service uninstall-service deploy-check \
+        boot-test confined errors-doc corpora restarts chaos soak bench bench-quick bench-peers \
         bench-compare lock audit dist clean
 
 help:  ## this list
@@ -93,8 +93,17 @@ $(VENV)/%/.done: requirements/%.txt $(VENV)/.python
 	$(@D)/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
 
+# Empty unless the command line or the environment names one: an update keeps the interpreter.
+NAMED_PYTHON = $(if $(filter file,$(origin PYTHON)),,$(PYTHON))
+NAME ?=
+PURGE ?=
+SERVICE = NAME='$(NAME)' PORT='$(if $(filter command,$(origin PORT)),$(PORT))'
+
 install-service:  ## put it under /opt and /etc as a service of systemd; as root
-	@PYTHON="$(PYTHON)" sh deploy/install.sh
+	@PYTHON="$(NAMED_PYTHON)" $(SERVICE) sh deploy/install.sh
+
+uninstall-service:  ## remove the service; settings and state stay, unless PURGE=yes; as root
+	@$(SERVICE) PURGE='$(PURGE)' sh deploy/uninstall.sh
 
 deploy-check: $(VENV)/.dev  ## the units by systemd-analyze; needs Debian's package systemd
 	@command -v systemd-analyze > /dev/null || { \

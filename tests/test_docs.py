@@ -130,6 +130,18 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
             assert (here / target).exists(), target
 
 
+def test_no_document_has_a_digest_that_a_reader_could_paste() -> None:
+    """The digest of an example would let the example's key in."""
+    digest = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+    examples = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("*.yaml"),
+        *ROOT.glob("deploy/*.yaml"),
+    ]
+    assert [file for file in examples if digest.search(file.read_text("utf-8"))] == []
+
+
 def test_the_changelog_has_this_version_or_what_comes_next() -> None:
     changes = text_of("CHANGELOG.md")
     assert __version__ in changes or "Unreleased" in changes

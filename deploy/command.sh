@@ -1,0 +1,34 @@
+#!/bin/sh
+# The gateway's command line with the configuration and the credentials of the service
+# fitten-gateway. A --config of your own, and all other arguments, are passed on.
+program=/opt/fitten-gateway
+settings=/etc/fitten-gateway
+export PYTHONPATH="$program${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
+
+case ${1:-} in
+check | serve)
+    order=$1
+    shift
+    own=
+    for argument; do
+        case $argument in --c*) own=yes ;; esac
+    done
+    if [ -z "$own" ]; then
+        set -- --config "$settings/config.yaml" "$@"
+        if [ -z "${CREDENTIALS_DIRECTORY:-}" ]; then
+            if [ -r "$settings/credentials" ]; then
+                export CREDENTIALS_DIRECTORY="$settings/credentials"
+            elif [ "$order" = check ]; then
+                echo "Only root can read the credentials: checking without secrets." >&2
+                set -- --without-secrets "$@"
+            fi
+        fi
+    fi
+    if [ -w "/var/lib/fitten-gateway" ]; then
+        export STATE_DIRECTORY="${STATE_DIRECTORY:-/var/lib/fitten-gateway}"
+    fi
+    set -- "$order" "$@"
+    ;;
+esac
+# -P: a folder `gateway` in the current one is not the program.
+exec "$program/.venv/bin/python" -P -m gateway "$@"
