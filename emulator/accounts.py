@@ -114,6 +114,10 @@ class AccountBook:
         """Return the account of that user name, if there is one."""
         return self._by_name.get(username)
 
+    def first(self) -> EmulatedAccount | None:
+        """Return the account that was given first, if there is one."""
+        return next(iter(self._by_name.values()), None)
+
     def identified(self, token: str) -> EmulatedAccount | None:
         """Return the account whose user id or `FT_` token this is, if there is one."""
         accounts = self._by_name.values()

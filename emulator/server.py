@@ -13,7 +13,7 @@ from aiohttp import web
 from emulator.accounts import AccountBook, EmulatedAccount, TokenKind
 from emulator.calls import CallLog, WrittenCall
 from emulator.control import PREFIX, control
-from emulator.endpoints import completion, counters, legacy_login, simple_completion
+from emulator.endpoints import completion, counters, legacy_login, simple_completion, third_party
 from emulator.endpoints.chat import chat, chat_without_login
 from emulator.endpoints.login import (
     get_notifications,
@@ -40,6 +40,8 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("POST", "/codeuser/login"): legacy_login.login,
     ("GET", "/codeuser/get_ft_token"): legacy_login.get_ft_token,
     ("POST", "/codeuser/auth/auto_login"): legacy_login.auto_login,
+    ("GET", "/codeuser/fb_sign_in"): third_party.sign_in,
+    ("GET", "/codeuser/fb_check_login_auth"): third_party.check_sign_in,
     ("POST", "/codeapi/chat"): chat_without_login,
     ("GET", "/codeuser/click_count"): counters.count,
     ("GET", "/codeuser/statistic_log"): counters.count,

@@ -35,6 +35,7 @@ class EmulatorState:
     completion_version: str = "1"
     unknown_text: str = "error"
     completions: int = 0
+    sign_ins: dict[str, int] = field(default_factory=dict)  # by client token: how often asked for
     texts: dict[tuple[str, str], str] = field(default_factory=dict)
     released: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -79,6 +79,26 @@ async def test_a_token_that_may_not_log_in_is_refused_inside_a_200(
     assert (reply.status, reply.json["status_code"]) == (200, code)
 
 
+async def test_a_login_by_another_site_is_pending_and_then_gives_tokens(
+    client: EmulatorClient,
+) -> None:
+    check = "/codeuser/fb_check_login_auth?client_token="
+    assert (await client.request("GET", f"{check}a")).json["status_code"] == 202
+    created = []
+    for token in ("a", "b"):
+        path = f"/codeuser/fb_sign_in?source=github&client_token={token}"
+        page = await client.request("GET", path)
+        assert page.headers["Content-Type"].startswith("text/html")
+        assert "access_token" not in (await client.request("GET", check + token)).json
+        done = (await client.request("GET", check + token)).json
+        assert done["user_info"]["user_id"] == "u_demo_user"
+        client.access = done["access_token"]
+        assert (await client.chat("hi")).status == 200
+        created.append(done["create"])
+    assert created == [True, False]
+    assert (await client.request("GET", "/codeuser/fb_sign_in")).status == 422
+
+
 @pytest.mark.parametrize("query", ["", "?ft_token=FT_demo_user", "?no_login=1&ide=webview&apikey="])
 @pytest.mark.parametrize("token", ["FT_demo_user", "FT_NOAPIKEY", ""])
 async def test_a_chat_without_a_login_is_answered(
