@@ -664,7 +664,8 @@ class TestTheIniForm:
                 INI + "; a comment\n[log]\nlevel = loud\nfiel = x\n",
                 [
                     "7: [log] level: 'loud' is not known; allowed: debug, info, warning, error",
-                    "8: [log] fiel: unknown option; did you mean file? known: level, format, file, client",
+                    "8: [log] fiel: unknown option; did you mean file? "
+                    "known: level, format, file, client",
                 ],
             ),
             (
