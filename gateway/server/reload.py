@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.app import ACCOUNTS, SHARED_STATE, build_app, copy_sessions, hand_over
+from gateway.app import ACCOUNTS, CONFIG, SHARED_STATE, build_app, copy_sessions, hand_over
+from gateway.config.difference import changed_options, options_for_restart
 from gateway.config.settings import Config, ConfigError
 from gateway.redaction import os_error_and_file, os_error_text
 from gateway.server.entrypoint import Entrypoint
@@ -20,6 +21,7 @@ from gateway.server.watchdog import StatusLine
 
 _log = structlog.get_logger("reload")
 
+_SHOWN_OPTIONS = 20  # changed options that the log names
 _UPSTREAM_WAIT = 5.0  # seconds to wait for the upstream before requests are accepted
 
 
@@ -91,13 +93,30 @@ async def reload_entrypoint(entrypoint: Entrypoint, source: ConfigSource) -> Con
     """
     source.reopen()
     started = time.monotonic()
+    former = entrypoint.app[CONFIG]
     with refuse_on_failure():
         config = await asyncio.to_thread(source.load)
         check_exposure(config, entrypoint.addresses)
         await _swap(entrypoint, config, source)
-    seconds = round(time.monotonic() - started, 3)
-    _log.info("reloaded", seconds=seconds, leaving=entrypoint.draining_apps)
+    log_reload(former, config, time.monotonic() - started, leaving=entrypoint.draining_apps)
     return config
+
+
+def log_reload(former: Config, config: Config, seconds: float, *, leaving: int) -> None:
+    """Log what a reload has changed, and which changes have no effect before a restart.
+
+    leaving: how many former applications have open requests.
+    """
+    changed = changed_options(former, config)
+    _log.info(
+        "reloaded",
+        seconds=round(seconds, 3),
+        leaving=leaving,
+        changed=changed[:_SHOWN_OPTIONS],
+        changes=len(changed),
+    )
+    if waiting := options_for_restart(former, config):
+        _log.warning("restart_needed", options=waiting)
 
 
 async def _swap(entrypoint: Entrypoint, config: Config, source: ConfigSource) -> None:

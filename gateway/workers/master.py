@@ -14,7 +14,7 @@ import structlog
 
 from gateway.config.settings import Config, ConfigError
 from gateway.server import listeners
-from gateway.server.reload import ConfigSource, refuse_on_failure, wait_for_upstream
+from gateway.server.reload import ConfigSource, log_reload, refuse_on_failure, wait_for_upstream
 from gateway.workers.services.accounts import MasterAccounts
 from gateway.workers.services.composition import MasterState
 from gateway.workers.supervisor import WorkerSupervisor
@@ -71,8 +71,9 @@ class Master:
             config = await asyncio.to_thread(source.load)
             self._check(config)
             await self._switch_to(config, source)
-        seconds = round(time.monotonic() - started, 3)
-        _log.info("reloaded", seconds=seconds, leaving=len(self._lifetimes) - 1)
+        former, self._config = self._config, config
+        seconds = time.monotonic() - started
+        log_reload(former, config, seconds, leaving=len(self._lifetimes) - 1)
 
     async def _switch_to(self, config: Config, source: ConfigSource) -> None:
         """Prepare the new settings everywhere, then switch all workers to them."""

@@ -45,6 +45,30 @@ async def test_keys_are_reloaded(fake_systemd: FakeSystemd, configure: Configure
     assert (await ask(fake_systemd, KEY)).status == 401
 
 
+async def test_a_reload_says_what_changed_and_what_takes_a_restart(
+    fake_systemd: FakeSystemd, configure: Configure
+) -> None:
+    configure(middlewares=[keys(KEY), limit(60)], log={"level": "info"})
+    service = await fake_systemd.start()
+    configure(
+        middlewares=[keys(OTHER), limit(70)],
+        log={"level": "debug"},
+        server={"port": 5999, "body_timeout": 31},
+    )
+    await fake_systemd.reload(service)
+    line = await service.event("reloaded")
+    assert {
+        "server.port",
+        "server.body_timeout",
+        "log.level",
+        "middlewares[0].api_key.keys[0].key",
+        "middlewares[1].rate_limit.requests_per_minute",
+    } <= set(line["changed"])
+    assert line["changes"] == len(line["changed"])
+    assert (await service.event("restart_needed"))["options"] == ["server.port"]
+    assert OTHER not in service.raw
+
+
 async def test_limits_are_reloaded_and_what_was_used_still_counts(
     fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
