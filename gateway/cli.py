@@ -226,4 +226,5 @@ def _config_source(
 def _log_warning(warning: str) -> None:
     import structlog
 
-    structlog.get_logger("config").warning("config_warning", text=warning)
+    _log = structlog.get_logger("config")
+    _log.warning("config_warning", text=warning)
