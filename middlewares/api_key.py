@@ -33,19 +33,22 @@ _log = structlog.get_logger("api_key")
 _HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _SHORTEST = 16  # characters; a shorter key is warned of
 _ADVICE = "make one with: openssl rand -hex 24"
-# Keys of examples, and the first ones that are tried. docs/middlewares.md has the same list.
+# Keys of examples, and the first ones that are tried, each also after two letters and a dash.
+# docs/middlewares.md has the same list.
 WELL_KNOWN_KEYS = frozenset(
     (
         *("fg-demo-key", "changeme", "change-me", "change_me", "secret", "password", "test"),
         *("testing", "key", "mykey", "my-key", "api-key", "api_key", "apikey", "default"),
         *("example", "demo", "admin", "none", "null", "token", "dummy", "empty", "placeholder"),
-        *("anything", "1234", "123456", "12345678", "123456789", "sk-test", "sk-1234", "sk-123456"),
-        "sk-no-key-required",
+        *("anything", "1234", "123456", "12345678", "123456789", "no-key-required"),
     )
 )
-_PLACEHOLDER = re.compile(r"(sk-)?(.)\2*|<.*>|(sk-)?your[\w-]*key", re.DOTALL)
+_LETTERS = re.compile(r"[a-z]{2}-")  # OpenAI's keys begin so
+_PLACEHOLDER = re.compile(r"(.)\1*|<.*>|your[\w-]*key", re.DOTALL)
 _WELL_KNOWN_DIGESTS = frozenset(
-    hashlib.sha256(key.encode()).hexdigest() for key in (*WELL_KNOWN_KEYS, "")
+    hashlib.sha256(key.encode()).hexdigest()
+    for known in (*WELL_KNOWN_KEYS, "")
+    for key in (known, "-".join(("sk", known)))
 )
 
 
@@ -65,7 +68,9 @@ class _KeyFormat:
             return "has a blank or a line end before or after it, which no client can send"
         if any(c.isspace() or not c.isprintable() for c in key):
             return "has a blank or a control character in it, which no client can send"
-        if key.lower() in WELL_KNOWN_KEYS or _PLACEHOLDER.fullmatch(key.lower()):
+        small = key.lower()
+        forms = (small, _LETTERS.sub("", small, count=1))
+        if any(form in WELL_KNOWN_KEYS or _PLACEHOLDER.fullmatch(form) for form in forms):
             return f"is a placeholder or a well-known key, which others can guess; {_ADVICE}"
         return None
 

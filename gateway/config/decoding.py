@@ -9,11 +9,14 @@ _COMMON_CHINESE = ("\u4e00", "\u9fff")  # the first and the last character of th
 
 
 class NotUtf8(Exception):
-    """Reports that a file is not text in UTF-8; `line` is the first line that is not."""
+    """Reports that a file is not text in UTF-8.
 
-    def __init__(self, text: str, line: int) -> None:
-        super().__init__(text)
-        self.line = line
+    line: the first line that is not. problem: what the file is instead, and what to do.
+    """
+
+    def __init__(self, problem: str, line: int) -> None:
+        super().__init__(problem)
+        self.line, self.problem = line, problem
 
 
 def decode(raw: bytes, name: str) -> str:

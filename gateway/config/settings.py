@@ -279,7 +279,7 @@ def load_config(
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     except decoding.NotUtf8 as error:
-        raise ConfigError([f"{path}:{error.line}: {error}"]) from None
+        raise ConfigError([f"{path}:{error.line}: {error.problem}"]) from None
     if path.suffix == ".ini":
         from gateway.config.ini_file import read_ini
 
@@ -297,7 +297,7 @@ def load_config(
         host = config.server.host
         if check_address and (fault := machine.address_fault(host)):
             mistakes["server.host"] = f"{host} {fault}"
-    redactor = Redactor(document.secrets)
+    redactor = Redactor([*document.secrets, *(config.secrets() if config is not None else ())])
 
     def lines(found: Mapping[str, str]) -> list[str]:
         return [redactor(_location(path, document, where) + found[where]) for where in found]

@@ -24,7 +24,7 @@ SHOWN = {
     "gateway.cli": (1, "for the operator at the terminal: the file or address in question"),
     "gateway.config.file": (1, "SecretUnreadable is ours"),
     "gateway.config.secret_files": (1, "the system's name of an error"),
-    "gateway.config.settings": (1, "the system's name of an error"),
+    "gateway.config.settings": (2, "the system's name of an error; NotUtf8 is ours"),
     "gateway.demo": (1, "for the operator at the terminal: the address in question"),
     "gateway.fitten.auth.session": (1, "a GatewayError"),
     "gateway.fitten.auth.token_saver": (1, "the system's name of an error"),

@@ -174,10 +174,12 @@ def test_the_document_lists_every_well_known_key() -> None:
     assert set(listed.split()) == WELL_KNOWN_KEYS
 
 
-@pytest.mark.parametrize("key", [*sorted(WELL_KNOWN_KEYS), "CHANGEME", "sk-xxxx", "<your-key>"])
+@pytest.mark.parametrize(
+    "key", [*sorted(WELL_KNOWN_KEYS), "CHANGEME", "sk-test", "sk-xxxx", "<your-key>"]
+)
 def test_a_key_that_everybody_knows_stops_the_start_also_as_a_digest(key: str) -> None:
     digest = f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
-    for written in (key, digest) if key in WELL_KNOWN_KEYS else (key,):
+    for written in (key, digest) if key in {*WELL_KNOWN_KEYS, "sk-test"} else (key,):
         mistakes = Mistakes()
         chain = [{"api_key": {"keys": [{"name": "a", "key": written}]}}]
         read_middlewares(chain, "middlewares", mistakes)
