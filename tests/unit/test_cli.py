@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -320,3 +321,17 @@ def test_check_prints_warnings_and_exits_0(run: Run, tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (0, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("Warning: config.yaml:7: middlewares[0].api_key.keys[0].key: has only ")
+
+
+def test_the_service_logs_warnings_in_the_format_of_the_log(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG + "log: {format: json}\n")
+    with socket.socket() as taken:  # so that it ends at once
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = run("serve", "--port", port, **{**ENVIRON, "GATEWAY_API_KEY": "team-key-1"})
+    assert result.returncode == 1
+    line = json.loads(next(li for li in result.stderr.splitlines() if li.startswith("{")))
+    assert (line["event"], line["level"]) == ("config_warning", "warning")
+    assert "config.yaml:7: middlewares[0].api_key.keys[0].key: has only 10 char" in line["text"]
+    assert "team-key-1" not in result.stderr
