@@ -156,7 +156,11 @@ def _check(config: Config, warnings: list[str], arguments: argparse.Namespace) -
     for warning in warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     if not arguments.quiet:
-        yaml.safe_dump(config.as_data(), sys.stdout, sort_keys=False, allow_unicode=True)
+        try:
+            yaml.safe_dump(config.as_data(), sys.stdout, sort_keys=False, allow_unicode=True)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `check | head`: nobody reads the rest
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

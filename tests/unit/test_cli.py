@@ -120,6 +120,24 @@ def test_check_prints_the_effective_configuration_with_secrets_masked(run: Run) 
     assert "team-key-0123456789" not in result.stdout
 
 
+def test_check_into_a_pipe_that_nobody_reads_is_silent(run: Run, tmp_path: Path) -> None:
+    assert run("check", **ENVIRON).returncode == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as output:
+        result = subprocess.run(
+            [sys.executable, "-m", "gateway", "check"],
+            cwd=tmp_path,
+            env={**os.environ, **ENVIRON, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=LONGEST_WAIT,
+            check=False,
+        )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_check_shows_the_address_of_the_command_line(run: Run) -> None:
     result = run("check", "--host", "::1", "--port", "8080", **ENVIRON)
     server = yaml.safe_load(result.stdout)["server"]
