@@ -128,8 +128,9 @@ def _settings(
     starting: whether the address will be listened on, and so must be one of this machine.
     Raises ConfigError.
     """
+    from gateway.config.loading import load_config
     from gateway.config.machine import address_fault
-    from gateway.config.settings import ConfigError, load_config
+    from gateway.config.settings import ConfigError
 
     config = load_config(
         arguments.config,

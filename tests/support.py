@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from gateway.config import settings as config
+from gateway.config.loading import load_config
 from gateway.server import single_process
 from gateway.server.entrypoint import Entrypoint
 from tests.waiting import LONGEST_WAIT, NEVER
@@ -140,7 +141,7 @@ async def running_gateway(fitten_url: str, folder: Path, **sections: Any) -> Asy
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(data), "utf-8")
-    loaded = config.load_config(path, {})
+    loaded = load_config(path, {})
     entrypoint = await single_process.start_entrypoint(loaded)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(headers=headers) as http:

@@ -1,4 +1,4 @@
-"""Defines the typed settings and reads them from a file; reports all mistakes with their lines.
+"""Defines the typed settings.
 
 The names of the fields are the names of the options. docs/configuration.md describes each
 option; a test compares it with this file.
@@ -9,17 +9,15 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from gateway import options
-from gateway.config import chain_order, decoding, file, machine
-from gateway.middleware import MiddlewareEntry, read_middlewares
-from gateway.options import Between, Distinct, HttpUrl, IpNetwork, Mistakes, Secret
-from gateway.redaction import MASK, Redactor, masked_name
+from gateway.middleware import MiddlewareEntry
+from gateway.options import Between, Distinct, HttpUrl, IpNetwork, Secret
+from gateway.redaction import MASK
 
 Seconds = Annotated[float, Between(0.01, 86_400, "seconds", 30)]
 Concurrency = Annotated[int, Between(1, 100_000)]
@@ -227,7 +225,7 @@ class Config:
             port=self.server.port if port is None else port,
         )
         changed = replace(self, server=server)
-        if fault := _exposure(server, self.middlewares):
+        if fault := exposure_fault(server, self.middlewares):
             raise ConfigError([f"--host: {fault}"])
         return changed
 
@@ -255,111 +253,7 @@ class Config:
         return found + [part for address in addresses for part in _passwords_in(address)]
 
 
-def load_config(
-    path: Path,
-    environ: Mapping[str, str] | None = None,
-    *,
-    without_secrets: bool = False,
-    check_address: bool = False,
-    on_warning: Callable[[str], None] = lambda _: None,
-) -> Config:
-    """Read the settings from a file: `.ini` as the original program's INI, others as YAML.
-
-    environ: the values of `${NAME}`; the process's environment unless given.
-    without_secrets: whether the secrets of `${credential:NAME}` and `${file:PATH}` are not
-        read; placeholders take their place. The settings are those of another user's service
-        then, so files are not checked.
-    check_address: whether `server.host` must be an address of this machine.
-    on_warning: called with each line about what works, but is probably not meant.
-    Raises ConfigError with all mistakes.
-    """
-    environ = os.environ if environ is None else environ
-    try:
-        text = decoding.decode(path.read_bytes(), path.name)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except decoding.NotUtf8 as error:
-        raise ConfigError([f"{path}:{error.line}: {error.problem}"]) from None
-    if path.suffix == ".ini":
-        from gateway.config.ini_file import read_ini
-
-        document = read_ini(
-            text, environ, folder=path.absolute().parent, without_secrets=without_secrets
-        )
-    else:
-        document = file.read_yaml(text, environ, without_secrets=without_secrets)
-    mistakes = document.mistakes
-    config = None
-    if document.readable:
-        config = _settings(document.data, mistakes, folder=path.absolute().parent / "middlewares")
-    if config is not None and not without_secrets:
-        machine.check_files(config, mistakes)
-        host = config.server.host
-        if check_address and (fault := machine.address_fault(host)):
-            mistakes["server.host"] = f"{host} {fault}"
-    redactor = Redactor([*document.secrets, *(config.secrets() if config is not None else ())])
-
-    def lines(found: Mapping[str, str]) -> list[str]:
-        return [redactor(_location(path, document, where) + found[where]) for where in found]
-
-    if mistakes:
-        raise ConfigError(lines(mistakes))
-    assert config is not None
-    for line in lines(mistakes.warnings):
-        on_warning(line)
-    return config
-
-
-_SECTIONS = {
-    "server": ServerSettings,
-    "stream": StreamSettings,
-    "fitten": FittenSettings,
-    "images": ImageSettings,
-    "log": LogSettings,
-}
-
-
-def _settings(data: Any, mistakes: Mistakes, *, folder: Path | None = None) -> Config | None:
-    """Return the settings, or None when there are mistakes.
-
-    All sections are read, also after a mistake, so that all mistakes are reported.
-    folder: the operator's own middlewares.
-    """
-    data = {} if data is None else data
-    known = (*_SECTIONS, "middlewares")
-    if not isinstance(data, dict):
-        mistakes[""] = f"expected a mapping with {', '.join(known)}"
-        return None
-    for name in data:
-        if name not in known:
-            mistakes[masked_name(name)] = _unknown_section(name, known)
-    values = {
-        name: options.read_value(kind, data.get(name, {}), name, mistakes)
-        for name, kind in _SECTIONS.items()
-    }
-    if data.get("middlewares") is None:
-        mistakes["middlewares"] = "is missing; see config.yaml for the usual list"
-    chain = read_middlewares(data.get("middlewares") or [], "middlewares", mistakes, folder=folder)
-    names = [entry.name for entry in chain]
-    if not any(where.startswith("middlewares") for where in mistakes):
-        mistakes.warnings |= chain_order.order_warnings(names, "middlewares")
-    server = values["server"]
-    if server is not options.UNSET and (fault := _exposure(server, chain)):
-        mistakes.setdefault("server.host", fault)
-    return None if mistakes else Config(middlewares=chain, **values)
-
-
-def _unknown_section(name: str, known: tuple[str, ...]) -> str:
-    """Return what is wrong with a name at the outermost level."""
-    inside = [
-        section for section, kind in _SECTIONS.items() if name in {f.name for f in fields(kind)}
-    ]
-    if inside:
-        return f"is an option of {' or '.join(inside)}; indent it under {inside[0]}:"
-    return f"unknown option;{options.did_you_mean(name, known)} known: {', '.join(known)}"
-
-
-def _exposure(server: ServerSettings, chain: tuple[MiddlewareEntry, ...]) -> str | None:
+def exposure_fault(server: ServerSettings, chain: tuple[MiddlewareEntry, ...]) -> str | None:
     """Return why the gateway must not listen on its address; None when it may."""
     try:
         loopback = ipaddress.ip_address(server.host).is_loopback
@@ -371,13 +265,6 @@ def _exposure(server: ServerSettings, chain: tuple[MiddlewareEntry, ...]) -> str
         f"{server.host} can be reached from other machines, and no middleware authenticates "
         "requests. Add api_key, or listen on 127.0.0.1, or set server.allow_open: true"
     )
-
-
-def _location(path: Path, document: file.ConfigDocument, where: str) -> str:
-    line = document.line(where)
-    place = f"{path}:{line}: " if line else f"{path}: "
-    name = document.names.get(where, where)
-    return f"{place}{name}: " if name else place
 
 
 def _passwords_in(secret: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from emulator import EmulatedAccount, Emulator
-from gateway.config import settings as config
+from gateway.config.loading import load_config
 from gateway.redaction import Redactor
 from gateway.server import single_process
 from tests.integration.canaries.net import (
@@ -33,7 +33,7 @@ from tests.integration.peer import CHAT, Peer, PeerAnswer
 @asynccontextmanager
 async def listening(net: Net, place: str, path: Path) -> AsyncIterator[str]:
     """Run a gateway with that configuration; return its URL. Every log line is put into the net."""
-    settings = config.load_config(path, {})
+    settings = load_config(path, {})
     net.put("settings", repr(settings))
     redactor = Redactor(settings.secrets())
     with everything_logged(net, place, redactor):

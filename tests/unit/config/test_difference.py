@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.config.difference import changed_options, options_for_restart
-from gateway.config.settings import Config, load_config
+from gateway.config.loading import load_config
+from gateway.config.settings import Config
 
 FITTEN = "fitten: {accounts: [{username: ada, password: %s}]}\n"
 CHAIN = "middlewares: [request_id, {api_key: {keys: [{name: a, key: %s}]}}]\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import settings as config
+from gateway.config.loading import load_config
 from gateway.config.settings import Config, ConfigError
 
 FILE = """\
@@ -21,7 +21,7 @@ def load(folder: Path, password: str, *, without_secrets: bool = False) -> Confi
     path = folder / "config.yaml"
     path.write_text(FILE % password)
     environ = {"CREDENTIALS_DIRECTORY": str(folder / "credentials")}
-    return config.load_config(path, environ, without_secrets=without_secrets)
+    return load_config(path, environ, without_secrets=without_secrets)
 
 
 def password(folder: Path, written: str) -> str:
@@ -79,7 +79,7 @@ def test_without_systemd_it_is_said_where_credentials_come_from(tmp_path: Path) 
     path = tmp_path / "config.yaml"
     path.write_text(FILE % "${credential:x}")
     with pytest.raises(ConfigError, match="LoadCredential=x"):
-        config.load_config(path, {})
+        load_config(path, {})
 
 
 @pytest.mark.parametrize(

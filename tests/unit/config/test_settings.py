@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config.settings import Config, ConfigError, load_config
+from gateway.config.loading import load_config
+from gateway.config.settings import Config, ConfigError
 from gateway.options import Secret
 
 GOLDEN = Path(__file__).parent / "golden"
