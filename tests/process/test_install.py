@@ -21,13 +21,13 @@ UNITS = "etc/systemd/system"
 
 
 def install(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    result = run("make", "install-service", *words, DESTDIR=str(root))
+    result = run("make", "--no-print-directory", "install-service", *words, DESTDIR=str(root))
     assert result.returncode == 0, result.stderr
     return result
 
 
 def uninstall(root: Path, *words: str) -> list[str]:
-    result = run("make", "uninstall-service", *words, DESTDIR=str(root))
+    result = run("make", "--no-print-directory", "uninstall-service", *words, DESTDIR=str(root))
     assert (result.returncode, result.stderr) == (0, "")
     return [line.removeprefix(f"kept: {root}/") for line in result.stdout.splitlines()]
 
@@ -272,7 +272,7 @@ def test_an_update_that_fails_leaves_the_former_venv(program: Path) -> None:
 
 
 def test_make_names_the_interpreter_only_if_the_operator_does() -> None:
-    dry = ("make", "--dry-run", "install-service")
+    dry = ("make", "--no-print-directory", "--dry-run", "install-service")
     assert 'PYTHON="" ' in run(*dry).stdout
     assert 'PYTHON="/usr/bin/python9" ' in run(*dry, "PYTHON=/usr/bin/python9").stdout
 

@@ -32,7 +32,8 @@ def answers(raw: bytes) -> list[tuple[int, Any]]:
         if status >= 200:
             assert len(raw) >= length
             body, raw = raw[:length], raw[length:]
-            found.append((status, json.loads(body) if body else None))
+            is_json = body and not body.startswith(b"fitten-gateway:")  # the page at the root
+            found.append((status, json.loads(body) if is_json else None))
     return found
 
 
