@@ -177,7 +177,11 @@ def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -
     notifier = systemd.SystemdNotifier.from_environ(os.environ)
     try:
         sockets = systemd.inherited_sockets(os.environ)
-        outputs = log.configure_logging(config.log, redactor)
+        try:
+            outputs = log.configure_logging(config.log, redactor)
+        except OSError as error:  # only the file system knew, as with a full or odd one
+            problem = f"log.file: cannot be written: {error.strerror}"
+            raise ConfigError([f"{arguments.config}: {problem}"]) from None
         tracebacks.log_uncaught_exceptions()
         for warning in warnings:
             _log_warning(warning)

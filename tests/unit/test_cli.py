@@ -288,6 +288,13 @@ def test_a_port_in_use_exits_1_with_one_line_after_the_version(run: Run) -> None
     assert "address already in use" in line.lower()
 
 
+def test_a_log_file_that_the_file_system_refuses_exits_2(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG + "log: {file: /proc/no-such-file}\n")
+    result = run("serve", **ENVIRON)
+    assert result.returncode == 2
+    assert "config.yaml: log.file: cannot be written: No such file or directory" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["check", "serve"])
 def test_a_log_file_that_cannot_be_opened_exits_2_with_its_line(
     run: Run, tmp_path: Path, command: str
