@@ -21,10 +21,10 @@ TEXTS = ("args", "filename", "log_fields", "message", "problem", "reason", "stre
 SHOWN = {
     "gateway.apis.json_body": (1, "msgspec names fields and kinds; its text is taken apart"),
     "gateway.app": (1, "the Redactor masks it; a factory has seen the configuration only"),
-    "gateway.cli": (1, "for the operator at the terminal: the file or address in question"),
+    "gateway.cli": (2, "for the operator at the terminal: the file or address in question"),
     "gateway.config.file": (1, "SecretUnreadable is ours"),
+    "gateway.config.loading": (2, "the system's name of an error; NotUtf8 is ours"),
     "gateway.config.secret_files": (1, "the system's name of an error"),
-    "gateway.config.settings": (2, "the system's name of an error; NotUtf8 is ours"),
     "gateway.demo": (1, "for the operator at the terminal: the address in question"),
     "gateway.fitten.auth.session": (1, "a GatewayError"),
     "gateway.fitten.auth.token_saver": (1, "the system's name of an error"),
