@@ -56,9 +56,8 @@ def connection_detail(error: Exception, *, proxied: bool = False) -> str:
         return f"proxy: {_connector_detail(error.os_error)}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _connector_detail(error.certificate_error)
-    if isinstance(
-        error, aiohttp.ClientConnectorDNSError
-    ):  # with a proxy, only its name is looked up
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        # With a proxy, only its name is looked up.
         return f"{'proxy: ' if proxied else ''}{_name_detail(error.os_error)}"
     if isinstance(error, aiohttp.ClientConnectorError):
         return _connector_detail(error.os_error)
