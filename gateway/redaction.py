@@ -12,7 +12,6 @@ import re
 import traceback
 from collections import OrderedDict
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -76,43 +75,6 @@ def shown_method(method: str) -> str:
 def logged_method(method: str) -> str:
     """Return a method as the log shows it; other methods than the known ones are client text."""
     return method if method in _METHODS else "(other)"
-
-
-# Names of programs that clients use; the first that a User-Agent begins with counts.
-_PRODUCTS = (
-    *("OpenAI/Python", "AsyncOpenAI/Python", "OpenAI/JS", "OpenAI/Go", "OpenAI/Java"),
-    *("ai-sdk", "litellm", "langchain", "RooCode", "Cline", "Zed", "Continue", "aider", "twinny"),
-    *("ProxyAI", "JetBrains", "llama.vscode", "Code", "CherryStudio", "Chatbox", "Open-WebUI"),
-    *("axios", "node-fetch", "node", "undici", "Bun", "Deno", "Electron"),
-    *("python-requests", "python-httpx", "Python-urllib", "curl", "Wget", "HTTPie"),
-    *("Go-http-client", "okhttp", "Java-http-client", "Apache-HttpClient", "Dart", "reqwest"),
-    *("Ruby", "GuzzleHttp", "PostmanRuntime", "insomnia", "Prometheus", "kube-probe"),
-)
-_BY_PRODUCT = {name.lower(): name for name in _PRODUCTS}
-_PRODUCT = re.compile(rf"(?:{'|'.join(map(re.escape, _PRODUCTS))})(?![\w-])", re.IGNORECASE)
-# Browsers and aiohttp begin with another name. Chrome is also in Edge's, Safari in Chrome's.
-_LATER_PRODUCTS = {"mozilla/": ("Edg", "Firefox", "Chrome", "Safari"), "python/": ("aiohttp",)}
-_MAX_USER_AGENT = 200  # characters
-
-
-@lru_cache(maxsize=256)
-def user_agent_family(text: str) -> str:
-    """Return the program that a User-Agent names, without version; "other" if it is not known.
-
-    Other names than the known ones are client text, perhaps of one person.
-    """
-    text = text[:_MAX_USER_AGENT]
-    if found := _PRODUCT.match(text):
-        return _BY_PRODUCT[found[0].lower()]
-    for beginning, names in _LATER_PRODUCTS.items():
-        if text.lower().startswith(beginning):
-            return next((name for name in names if f" {name}/" in text), "other")
-    return "other"
-
-
-def shown_user_agent(text: str) -> str:
-    """Return a User-Agent as the log shows it when the operator asks for the whole of it."""
-    return text if len(text) <= _MAX_USER_AGENT else text[:_MAX_USER_AGENT] + HIDDEN
 
 
 def masked_key(key: str) -> str:

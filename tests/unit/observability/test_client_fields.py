@@ -12,8 +12,9 @@ import pytest
 import structlog
 
 from gateway.config.settings import LogSettings
+from gateway.observability.client_fields import user_agent_family
 from gateway.observability.logging import configure_logging
-from gateway.redaction import Redactor, user_agent_family
+from gateway.redaction import Redactor
 
 CLIENT = {"address": "198.51.100.7", "user_agent": "curl/8.5.0 (alice's laptop)"}
 SERVED: dict[str, Any] = {**CLIENT, "cause": None}
