@@ -60,7 +60,7 @@ def build_app(
     """
     client = FittenClient(config.fitten)
     accounts = shared.accounts(config, client, on_secret)
-    upstream = FittenUpstream(client, accounts, config.fitten)
+    upstream = FittenUpstream(client, accounts, config.fitten, config.tools)
 
     images = ImageFetcher(config.images)
     image_limits = ImageLimits(config.images.max_bytes, config.images.max_pixels)

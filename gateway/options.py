@@ -154,10 +154,11 @@ def read_value(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
     """Convert `data` to the type of the annotation `kind`; UNSET with a mistake noted if wrong.
 
     Known annotations: str (never empty), int, float, bool, Secret, Literal, `X | None`,
-    `list[X]`, `tuple[X, ...]`, dataclasses, `Any`, and Annotated. A dataclass of which nothing is
-    given has its defaults. The rules of an Annotated have a method `fault`, which returns what is
-    wrong with a value, or None. They may have two more: `item_faults` returns what is wrong within
-    a list, by path from there; `warning` returns what is probably not meant, or None.
+    `list[X]`, `tuple[X, ...]`, `dict[str, X]`, dataclasses, `Any`, and Annotated.
+    A dataclass of which nothing is given has its defaults. The rules of an Annotated have a
+    method `fault`, which returns what is wrong with a value, or None. They may have two
+    more: `item_faults` returns what is wrong within a list, by path from there; `warning` returns
+    what is probably not meant, or None.
     """
     if data is UNSET or kind is Any:
         return data
@@ -173,6 +174,8 @@ def read_value(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
         return _read_literal(get_args(kind), data, path, mistakes)
     if origin in (list, tuple):
         return _read_sequence(origin, get_args(kind)[0], data, path, mistakes)
+    if origin is dict:
+        return _read_names(get_args(kind)[1], data, path, mistakes)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         fields = {f.name: f for f in dataclasses.fields(kind)}
         hints = get_type_hints(kind, include_extras=True)
@@ -303,6 +306,15 @@ def _read_sequence(origin: type, item: Any, data: Any, path: str, mistakes: Mist
         return UNSET
     values = [read_value(item, value, f"{path}[{i}]", mistakes) for i, value in enumerate(data)]
     return UNSET if any(value is UNSET for value in values) else origin(values)
+
+
+def _read_names(item: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
+    """Read a mapping whose names the operator chooses."""
+    if not isinstance(data, dict):
+        mistakes[path] = f"expected a mapping, not {kind_of(data)}"
+        return UNSET
+    values = {str(n): read_value(item, value, f"{path}.{n}", mistakes) for n, value in data.items()}
+    return UNSET if any(value is UNSET for value in values.values()) else values
 
 
 def _read_scalar(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:

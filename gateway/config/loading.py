@@ -18,6 +18,7 @@ from gateway.config.settings import (
     LogSettings,
     ServerSettings,
     StreamSettings,
+    ToolSettings,
     exposure_fault,
 )
 from gateway.middleware import read_middlewares
@@ -85,6 +86,7 @@ _SECTIONS = {
     "stream": StreamSettings,
     "fitten": FittenSettings,
     "images": ImageSettings,
+    "tools": ToolSettings,
     "log": LogSettings,
 }
 

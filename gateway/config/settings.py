@@ -6,6 +6,7 @@ option; a test compares it with this file.
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
 import os
 import re
@@ -180,6 +181,29 @@ class ImageSettings:
     timeout: Seconds = 10.0
 
 
+Notation = Literal["auto", "hybrid", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSettings:
+    """Sets how tools are offered to models, which know text only.
+
+    notation: by pattern of the model's name, the notation that the prompt asks for.
+    repair: whether a broken or an empty answer is asked for once more.
+    """
+
+    notation: dict[str, Notation] = field(default_factory=lambda: {"*": "auto"})
+    repair: bool = True
+
+    def notation_of(self, model: str) -> Notation:
+        """Return the notation for a model: that of the longest pattern which its name fits.
+
+        Without such a pattern it is `auto`.
+        """
+        fitting = [pattern for pattern in self.notation if fnmatch.fnmatchcase(model, pattern)]
+        return self.notation[max(fitting, key=len)] if fitting else "auto"
+
+
 @dataclass(frozen=True, slots=True)
 class LogSettings:
     """Sets where log lines go and their format."""
@@ -198,6 +222,7 @@ class Config:
     server: ServerSettings = field(default_factory=ServerSettings)
     stream: StreamSettings = field(default_factory=StreamSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
+    tools: ToolSettings = field(default_factory=ToolSettings)
     log: LogSettings = field(default_factory=LogSettings)
     middlewares: tuple[MiddlewareEntry, ...] = ()
 
@@ -233,7 +258,7 @@ class Config:
         """Return the effective settings as plain data, secrets masked."""
         data = {
             name: options.as_plain_data(getattr(self, name))
-            for name in ("server", "stream", "fitten", "images", "log")
+            for name in ("server", "stream", "fitten", "images", "tools", "log")
         }
         data["fitten"]["state_file"] = str(self.state_file)
         for name in ("base_url", "models_url"):

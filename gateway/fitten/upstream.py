@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from gateway.config.settings import FittenSettings
+from gateway.config.settings import FittenSettings, ToolSettings
 from gateway.fitten.account_registry import AccountRegistry
 from gateway.fitten.answer import Answer
 from gateway.fitten.chat.answer import ChatAnswer
@@ -36,10 +36,15 @@ class FittenUpstream:
     """
 
     def __init__(
-        self, client: FittenClient, accounts: AccountRegistry, settings: FittenSettings
+        self,
+        client: FittenClient,
+        accounts: AccountRegistry,
+        settings: FittenSettings,
+        tools: ToolSettings,
     ) -> None:
         self._pool = pool = accounts.pool
         self._settings = settings
+        self._tools = tools
         self._catalog = ModelCatalog()
         digest_key = _digest_key(settings)
         failover = Failover(pool, settings.pool)

@@ -69,6 +69,7 @@ class Message:
     call_id: the id of the tool call that a message of a tool answers.
     images: they come before the text. Remote ones are fetched before the upstream is asked.
     calls: the tool calls that an assistant made after its text.
+    failed: whether a message of a tool reports that the tool failed.
     """
 
     role: Role
@@ -76,6 +77,7 @@ class Message:
     call_id: str | None = None
     images: tuple[Image | RemoteImage, ...] = ()
     calls: tuple[ToolCall, ...] = ()
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ class ContentPart(msgspec.Struct, gc=False):
     input: Any = None
     tool_use_id: str | None = None
     content: str | list[ContentPart | str] | None = None
+    is_error: Any = None
 
 
 @dataclass(slots=True)
@@ -163,5 +164,8 @@ def _result(part: ContentPart, here: str, limits: ImageLimits) -> Message:
     content = part.content
     if isinstance(content, list):
         read = read_parts(content, "result", f"{here}.content", limits)
-        return Message("tool", read.text, part.tool_use_id, images=tuple(read.images))
-    return Message("tool", content or "", part.tool_use_id)
+        text, images = read.text, tuple(read.images)
+    else:
+        text, images = content or "", ()
+    failed = part.is_error is True
+    return Message("tool", text, part.tool_use_id, images=images, failed=failed)

@@ -23,8 +23,8 @@ from gateway.fitten.deadline import Deadline
 from gateway.fitten.error_mapping import truncated_error
 from gateway.fitten.http.connection_errors import connection_detail, connection_error
 from gateway.fitten.http.response_body import ResponseBody
-from gateway.fitten.tools import prompt as tool_prompt
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
+from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation import token_estimate
 from gateway.generation.outcome import AnswerResult
 from gateway.generation.pieces import FinishReason, Piece, Sink, merge

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.fitten.tools.parser import ToolParser
+from gateway.fitten.tools.reading.parser import ToolParser
 from gateway.generation import token_estimate
 from gateway.generation.pieces import FinishReason, Piece, merge
 from gateway.generation.request import Tool

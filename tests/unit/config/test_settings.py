@@ -325,7 +325,7 @@ def test_an_unknown_section_is_reported_with_all_that_are_known(files: Files) ->
     (mistake,) = files.mistakes(FITTEN + KEYS + "streams: {}\n")
     says = "config.yaml:3: streams: unknown option; did you mean stream? known: "
     known = mistake.removeprefix(says).split(", ")
-    assert sorted(known) == ["fitten", "images", "log", "middlewares", "server", "stream"]
+    assert sorted(known) == ["fitten", "images", "log", "middlewares", "server", "stream", "tools"]
 
 
 @pytest.mark.parametrize(
@@ -556,7 +556,8 @@ def test_a_key_given_twice_is_a_mistake(files: Files, text: str, says: str) -> N
 @pytest.mark.parametrize("text", ["[]", "text", "1"])
 def test_a_file_must_be_a_mapping(files: Files, text: str) -> None:
     assert files.mistakes(text) == [
-        "config.yaml:1: expected a mapping with server, stream, fitten, images, log, middlewares"
+        "config.yaml:1: expected a mapping with server, stream, fitten, images, tools, log, "
+        "middlewares"
     ]
 
 
@@ -749,3 +750,26 @@ def test_tokens_are_kept_in_the_state_directory(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert files.load(FITTEN + KEYS).state_file == Path(path)
+
+
+def test_the_longest_pattern_that_fits_decides_the_notation(files: Files) -> None:
+    notation = '{"deepseek-*": hybrid, "deepseek-v3": json}'
+    tools = files.load(FITTEN + KEYS + f"tools: {{notation: {notation}}}\n").tools
+    found = [tools.notation_of(model) for model in ("fitten-code", "deepseek-r1", "deepseek-v3")]
+    assert found == ["auto", "hybrid", "json"]
+
+
+@pytest.mark.parametrize(
+    ("notation", "mistake"),
+    [
+        (
+            '{"*": xml}',
+            "tools.notation.*: 'xml' is not known; allowed: auto, hybrid, json",
+        ),
+        ("[auto]", "tools.notation: expected a mapping, not a list"),
+    ],
+)
+def test_a_wrong_notation_is_named(files: Files, notation: str, mistake: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        files.load(FITTEN + KEYS + f"tools: {{notation: {notation}}}\n")
+    assert any(mistake in line for line in error.value.mistakes), error.value.mistakes

@@ -98,7 +98,12 @@ TABLE: list[tuple[str, str, int, str]] = [
     ("a control character", GOOD + "log: {file: \x07}\n", 3, NOT_YAML + "a control character"),
     ("a brace too many", GOOD + "log: {}}\n", 3, NOT_YAML + INDENTED),
     ("half a character", account('"a\\ud83d"'), 3, "fitten.accounts[0].username: has half of a c"),
-    ("no mapping", "- server\n", 1, "expected a mapping with server, stream, fitten, images, log,"),
+    (
+        "no mapping",
+        "- server\n",
+        1,
+        "expected a mapping with server, stream, fitten, images, tools,",
+    ),
     ("a merge of nothing", GOOD + "server: {<<: 5}\n", 3, "server: << needs a mapping, such as *n"),
     (
         "a merged mistake",

@@ -15,7 +15,7 @@ from gateway.fitten.json_schema import (
     StepCounter,
     StepsExceeded,
 )
-from gateway.fitten.tools.argument_coercion import ArgumentCoercion
+from gateway.fitten.tools.reading.argument_coercion import ArgumentCoercion
 from tests.counting import calls_of
 
 Bomb = tuple[Any, dict[str, Any]]  # a value and a schema

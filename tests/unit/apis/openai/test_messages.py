@@ -172,7 +172,7 @@ def test_results_of_tools_in_parts_are_messages_of_their_own() -> None:
     nothing = {"type": "tool_result", "tool_use_id": "e"}
     results = [
         Message("tool", "sunny", "c"),
-        Message("tool", "a", "d", (PNG,)),
+        Message("tool", "a", "d", (PNG,), failed=True),
         Message("tool", "", "e"),
     ]
     assert parse(user(result, parts, nothing)) == results

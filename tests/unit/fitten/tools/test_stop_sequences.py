@@ -14,7 +14,7 @@ from gateway.fitten.chat.prompt import OPENING, ROLE_MARKERS
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.generation.pieces import FinishReason, Piece
 from gateway.generation.request import Tool
-from tests.unit.fitten.tools.test_parser import cut, said
+from tests.unit.fitten.tools.reading.test_parser import cut, said
 
 TOOLS = (Tool("clock"), Tool("find", "", {"properties": {"a": {"type": "string"}}}))
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from gateway.fitten.conversation import add_to_system_block
 from gateway.fitten.prompt_limit import MAX_CHARS, too_long_error
-from gateway.fitten.tools.interpretation import NO_PARAMETERS
+from gateway.fitten.tools.reading.interpretation import NO_PARAMETERS
 from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall
 from gateway.generation.surrogates import replace_halves
 

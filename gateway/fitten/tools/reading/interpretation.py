@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gateway.fitten.json_schema import StepCounter
-from gateway.fitten.tools import markup
-from gateway.fitten.tools.argument_coercion import ArgumentCoercion
-from gateway.fitten.tools.text_reader import MAX_DEPTH, NotFoundHere
+from gateway.fitten.tools.reading import markup
+from gateway.fitten.tools.reading.argument_coercion import ArgumentCoercion
+from gateway.fitten.tools.reading.text_reader import MAX_DEPTH, NotFoundHere
 from gateway.generation import json_values
 from gateway.generation.request import Tool
 

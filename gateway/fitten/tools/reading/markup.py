@@ -11,7 +11,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.fitten.tools.text_reader import NotFoundHere, Reading, TextReader, TooLongToHold
+from gateway.fitten.tools.reading.text_reader import (
+    NotFoundHere,
+    Reading,
+    TextReader,
+    TooLongToHold,
+)
 
 _T = TypeVar("_T")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.fitten.json_schema import MAX_STEPS
-from gateway.fitten.tools.argument_coercion import ArgumentCoercion
+from gateway.fitten.tools.reading.argument_coercion import ArgumentCoercion
 from tests.counting import calls_of
 
 JSON = st.recursive(

@@ -10,9 +10,9 @@ import json
 import re
 from collections.abc import Sequence
 
-from gateway.fitten.tools.grammar import CallGrammar
-from gateway.fitten.tools.interpretation import ParsedCall, ToolInterpreter
-from gateway.fitten.tools.text_reader import (
+from gateway.fitten.tools.reading.grammar import CallGrammar
+from gateway.fitten.tools.reading.interpretation import ParsedCall, ToolInterpreter
+from gateway.fitten.tools.reading.text_reader import (
     ATTEMPT,
     MAX_HELD,
     NotFoundHere,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from emulator.prompt import parse_prompt
 from emulator.scenarios import tool_use
 from gateway.fitten.chat import prompt
-from gateway.fitten.tools import prompt as tool_prompt
-from gateway.fitten.tools.parser import ToolParser
+from gateway.fitten.tools.reading.parser import ToolParser
+from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall, ToolChoice
 
 SYSTEM = "Reply same language as the user's input."

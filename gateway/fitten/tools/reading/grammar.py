@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from gateway.fitten.tools import markup
-from gateway.fitten.tools.interpretation import (
+from gateway.fitten.tools.reading import markup
+from gateway.fitten.tools.reading.interpretation import (
     ARGUMENTS,
     CALLS,
     MEMBERS,
@@ -22,7 +22,12 @@ from gateway.fitten.tools.interpretation import (
     ToolInterpreter,
     load_lenient_json,
 )
-from gateway.fitten.tools.text_reader import NotFoundHere, Reading, TextReader, TooLongToHold
+from gateway.fitten.tools.reading.text_reader import (
+    NotFoundHere,
+    Reading,
+    TextReader,
+    TooLongToHold,
+)
 
 MAX_CALLS = 128
 

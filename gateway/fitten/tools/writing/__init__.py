@@ -1,0 +1,1 @@
+"""Writes tools, calls and results into the prompt."""
