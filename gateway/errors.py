@@ -34,6 +34,7 @@ Cause = Literal[
     "superseded",
     "unsupported_media_type",
     "unsupported_value",
+    "upstream_empty",
     "upstream_error",
     "upstream_invalid_response",
     "upstream_rate_limited",

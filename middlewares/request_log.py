@@ -73,6 +73,7 @@ def _fields(request: web.Request) -> dict[str, Any]:
         "queued_ms": round(outcome.queued * 1000, 1),
         "stream": generation.request.stream,
         "finish_reason": outcome.finish_reasons[0] if outcome.finish_reasons else None,
+        "repaired": outcome.repaired,
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
         "tokens_estimated": usage.estimated if usage else None,

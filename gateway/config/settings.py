@@ -129,6 +129,11 @@ class TimeoutSettings:
     between_pieces: Seconds = 120.0
     answer: Seconds = 600.0
 
+    def within(self, seconds: float) -> TimeoutSettings:
+        """Return the limits for an answer that has only so many seconds left."""
+        first, answer = min(self.first_piece, seconds), min(self.answer, seconds)
+        return replace(self, first_piece=first, answer=answer)
+
 
 @dataclass(frozen=True, slots=True)
 class CompletionSettings:

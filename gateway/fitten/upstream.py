@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -22,9 +23,14 @@ from gateway.fitten.json_mode.answer import (
     add_json_instructions,
 )
 from gateway.fitten.model_catalog import ModelCatalog
+from gateway.fitten.tool_answer import ToolAnswer
+from gateway.fitten.tools.quotations import Quotations
+from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
+from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation.model import Model
 from gateway.generation.pieces import Sink
 from gateway.generation.request import Generation, GenerationRequest
+from gateway.generation.stop_sequences import StopSequenceFilter
 
 _log = structlog.get_logger("fitten")
 
@@ -46,7 +52,7 @@ class FittenUpstream:
         self._settings = settings
         self._tools = tools
         self._catalog = ModelCatalog()
-        digest_key = _digest_key(settings)
+        digest_key = self._digest_key = _digest_key(settings)
         failover = Failover(pool, settings.pool)
         self._open = ChatOpener(client, failover, pool, digest_key).open
         diff = settings.completion.diff and not accounts.shared
@@ -103,19 +109,55 @@ class FittenUpstream:
     def _answer(self, generation: Generation, sink: Sink) -> Answer:
         """Return the answer that the request needs, not yet begun."""
 
-        def chat(request: GenerationRequest, sink: Sink) -> ChatAnswer:
-            calibration = self.calibration.of(generation.model.id)
-            return ChatAnswer(self._open, calibration, generation, sink, self._settings, request)
+        def chat(request: GenerationRequest, sink: Sink) -> Answer:
+            return self._chat(generation, request, sink)
 
         request, default_system = generation.request, self._settings.default_system
         if request.fills:
             return self._completer.answer(generation, sink)
         if request.response_format is None:
-            return chat(request, sink)
+            return self._chat(generation, request, sink)
         if request.stream:
             asked = add_json_instructions(request, default_system=default_system)
             return StreamedJsonAnswer(lambda inner: chat(asked, inner), sink)
         return WholeJsonAnswer(generation, chat, sink, default_system=default_system)
+
+    def _chat(self, generation: Generation, request: GenerationRequest, sink: Sink) -> Answer:
+        """Return the answer of a chat; with tools, it may be one of two chats."""
+        settings = self._settings
+        calibration = self.calibration.of(generation.model.id)
+        messages = request.messages
+        if not tool_prompt.needs_tools(request):
+            return ChatAnswer(
+                self._open, calibration, generation, sink, settings, messages, StopSequenceFilter
+            )
+        open_chat = partial(ChatAnswer, self._open, calibration, generation)
+        written = tool_prompt.write_tools(
+            request,
+            self._tools.notation_of(generation.model.id),
+            default_system=settings.default_system,
+            key=self._digest_key,
+        )
+        if not request.offered:
+            return open_chat(sink, settings, written.messages, StopSequenceFilter)
+        make_filter = partial(
+            ToolStopSequenceFilter,
+            request.offered,
+            parallel=request.parallel_tool_calls,
+            value=written.value,
+            quoted=Quotations(messages).has,
+        )
+
+        return ToolAnswer(
+            written.messages,
+            sink,
+            lambda messages, make, to, seconds: open_chat(
+                to, settings, messages, make, seconds=seconds
+            ),
+            make_filter,
+            seconds=settings.timeouts.answer,
+            repair=self._tools.repair,
+        )
 
 
 def _digest_key(settings: FittenSettings) -> bytes:

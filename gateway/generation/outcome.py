@@ -41,6 +41,8 @@ class AnswerResult:
     format_missed: the answer is whole, but does not fit the wanted response format.
     format_unchecked: whether it fits was not checked, since that would take too long.
     arguments_unchecked: a call's arguments were not converted, for the same reason.
+    repaired: what was wrong with an answer with tools that was asked for once more: it was "cut"
+        within a call, had a call that cannot be read ("form"), or was "empty".
     """
 
     usage: Usage | None = None
@@ -49,6 +51,7 @@ class AnswerResult:
     format_missed: bool = False
     format_unchecked: bool = False
     arguments_unchecked: bool = False
+    repaired: Literal["cut", "form", "empty"] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -63,8 +66,8 @@ class Outcome:
     cause: why it failed; None unless it did. code: what `end` returns of that.
     message, param: the error's sentence, and the field at fault.
     detail: what failed below; see `GatewayError`. For logs, never for clients.
-    usage, finish_reasons, stop_sequence, format_missed, format_unchecked, arguments_unchecked:
-        see `AnswerResult`.
+    usage, finish_reasons, stop_sequence, format_missed, format_unchecked, arguments_unchecked,
+    repaired: see `AnswerResult`.
     prompt_tokens: an estimate that exists before the first piece; None without a prompt.
     account: the upstream's account that served it last; for logs, never for clients.
     tries: how many accounts it was given to.
@@ -90,6 +93,7 @@ class Outcome:
     format_missed: bool = False
     format_unchecked: bool = False
     arguments_unchecked: bool = False
+    repaired: Literal["cut", "form", "empty"] | None = None
     prompt_tokens: int | None = None
     account: str | None = None
     tries: int = 0
@@ -130,6 +134,7 @@ class Outcome:
         self.stop_sequence, self.format_missed = result.stop_sequence, result.format_missed
         self.format_unchecked = result.format_unchecked
         self.arguments_unchecked = result.arguments_unchecked
+        self.repaired = result.repaired
 
     def send(self, size: int) -> None:
         """Record how many bytes of the body were sent."""

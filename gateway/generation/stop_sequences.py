@@ -61,6 +61,11 @@ class StopSequenceFilter:
         """Return the finish reason of an answer that was not cut."""
         return "stop"
 
+    @property
+    def holds_text(self) -> bool:
+        """Return whether text is held back that the end of a whole answer would release."""
+        return bool(self._held and self._strip_turn_end(self._held).strip())
+
     def feed(self, pieces: list[Piece]) -> list[Piece]:
         """Take pieces of the answer and return those that may be sent now."""
         if self._unbounded and not self._held and not self.finish_reason:

@@ -22,7 +22,15 @@ _REQUEST_FIELDS = frozenset(
         *("account", "address", "bytes", "cause", "completion_tokens", "detail", "duration_ms"),
         *("end", "event", "exception", "finish_reason", "first_piece_ms", "key", "level", "logger"),
         *("message", "method", "model", "param", "prompt_tokens", "queued_ms", "request_id"),
-        *("route", "status", "stream", "timestamp", "tokens_estimated", "upstream_status"),
+        *(
+            "repaired",
+            "route",
+            "status",
+            "stream",
+            "timestamp",
+            "tokens_estimated",
+            "upstream_status",
+        ),
         "user_agent",
     )
 )

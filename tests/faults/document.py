@@ -17,6 +17,8 @@ CODES = {
     "upstream_too_long": "Fitten's answer was longer than `fitten.max_answer_bytes`.",
     "upstream_repetition": "Fitten's answer was the same loop for a long time "
     "(`fitten.stop_repetition`).",
+    "upstream_empty": "The request offered tools, and the model wrote neither text nor a call, "
+    "twice.",
     "upstream_rate_limited": "Fitten answered 429. Its `Retry-After` is passed on.",
     "no_account_available": "Without `x-should-retry: false`: every account pauses after "
     "failures. The message says how the last one failed, `Retry-After` says for how long. With "
@@ -69,7 +71,11 @@ pause, and when another account is asked.
   made once more. Most often it was an idle connection that Fitten had just closed. Chats and
   completions are repeated only as long as `fitten.pool.retry_ratio` allows. Apart from this, only
   a renewed token leads to a repeat with the same account. Once a client has had a piece, nothing
-  is repeated.
+  is repeated. The one exception is the repair of an answer with tools (`tools.repair`), which the
+  retry ratio does not limit. If such an answer ends within a call, the model is asked to continue
+  it; what the client has had stays as it is. If a call cannot be read, the model is asked to write
+  it again, but only while nothing of it has been sent. If the answer is empty, the model is asked
+  once more. There is at most one repair for an answer, within `fitten.timeouts.answer`.
 - **Leftovers.** A connection that failed is closed and carries no other request. No task, no
   socket and no slot of an account is left.
 - **Secrecy.** Words, addresses and names from Fitten are never passed on.

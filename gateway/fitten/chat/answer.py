@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 import structlog
@@ -24,11 +23,14 @@ from gateway.fitten.error_mapping import truncated_error
 from gateway.fitten.http.connection_errors import connection_detail, connection_error
 from gateway.fitten.http.response_body import ResponseBody
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
-from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation import token_estimate
 from gateway.generation.outcome import AnswerResult
 from gateway.generation.pieces import FinishReason, Piece, Sink, merge
-from gateway.generation.request import Generation, GenerationRequest, inline_images
+from gateway.generation.request import (
+    Generation,
+    Message,
+    inline_images,
+)
 from gateway.generation.stop_sequences import StopSequenceFilter
 
 _log = structlog.get_logger("fitten")
@@ -38,12 +40,16 @@ OpenResponse = Callable[
     [str, Generation, Deadline], Awaitable[tuple[ResponseBody, Lease[TokenSource]]]
 ]
 
+AnswerFilter = StopSequenceFilter | ToolStopSequenceFilter
+
 
 class ChatAnswer:
     """Sends the pieces of one response to a sink; an `Answer`.
 
-    request: what Fitten is asked. It may differ from `generation.request`, which the client
-        sent: the JSON mode adds instructions.
+    messages: what Fitten is asked. They may differ from `generation.request`, which the client
+        sent: the JSON mode adds instructions, and tools are written as text.
+    make_filter: makes the filter that ends the answer, of the arguments of `StopSequenceFilter`.
+    seconds: the longest time of the answer, if it is less than the settings allow.
     calibration: estimates the usage; learns from the usage that Fitten reports.
 
     The end of the body may arrive together with the last pieces. Then the sink holds their
@@ -57,25 +63,34 @@ class ChatAnswer:
         generation: Generation,
         sink: Sink,
         settings: FittenSettings,
-        request: GenerationRequest,
+        messages: Sequence[Message],
+        make_filter: Callable[..., AnswerFilter],
+        *,
+        seconds: float | None = None,
     ) -> None:
         self._open = open_response
         self._calibration = calibration
         self._generation = generation
         self._sink = sink
         self._settings = settings
-        system = settings.default_system
-        messages = request.messages
-        if tool_prompt.needs_tools(request):
-            messages = tool_prompt.write_tools_as_text(request, system)
-        self._prompt = prompt.render(messages, default_system=system)
+        self._limits = settings.timeouts
+        if seconds is not None:
+            self._limits = self._limits.within(seconds)
+        self._prompt = prompt.render(messages, default_system=settings.default_system)
         # Images are left out, since it is not known how Fitten counts them.
         self._prompt_bytes = token_estimate.size_of_prompt(self._prompt)
         if images := inline_images(messages):
             self._prompt_bytes -= sum(len(image.data) for image in images)
         generation.outcome.estimate_prompt(calibration.prompt.estimate(self._prompt_bytes))
         self._decoder = AnswerDecoder(clock=asyncio.get_running_loop().time)
-        self._stop_filter = _stop_filter(request)
+        begun = begun_answer(messages)
+        self.stop_filter = self._stop_filter = make_filter(
+            stop=generation.request.stop,
+            markers=prompt.ROLE_MARKERS,
+            opening=prompt.OPENING,
+            begun="" if begun is None else begun.text,
+            max_tokens=generation.request.max_tokens,
+        )
         self._runaway = RunawayDetector(
             settings.max_answer_bytes, repetition=settings.stop_repetition
         )
@@ -91,7 +106,7 @@ class ChatAnswer:
 
     async def run(self) -> None:
         """Open the response, send its pieces, and close it; see `Answer`."""
-        self._timeouts = AnswerTimeouts(self._settings.timeouts, self._sink, self._on_timeout)
+        self._timeouts = AnswerTimeouts(self._limits, self._sink, self._on_timeout)
         deadline = self._timeouts.deadline
         try:
             self._body, lease = await self._open(self._prompt, self._generation, deadline)
@@ -187,6 +202,8 @@ class ChatAnswer:
         ):
             self._timeouts.note_held_text()
         self._ended = self._stop_filter.finish_reason is not None
+        if self._ended and isinstance(self._stop_filter, ToolStopSequenceFilter):
+            self._stop_filter.needs_repair()
         if self._decoder.error is not None and not self._ended:
             self._ended = True
             batch += self._stop_filter.flush(whole=False)
@@ -200,8 +217,16 @@ class ChatAnswer:
         batch = self._stop_filter.feed(self._decoder.finish(whole=whole))
         if self._decoder.has_parts:
             return batch
-        batch += self._stop_filter.flush(whole=self._decoder.error is None)
         self._ended = True
+        whole = self._decoder.error is None
+        if (
+            (whole or self._decoder.empty)
+            and isinstance(self._stop_filter, ToolStopSequenceFilter)
+            and self._stop_filter.needs_repair()
+        ):
+            self._decoder.error = None
+            return batch  # what is held back belongs to the answer that follows
+        batch += self._stop_filter.flush(whole=whole)
         if self._stop_filter.finish_reason is not None:
             self._decoder.error = None
         return batch
@@ -261,22 +286,3 @@ def _why_no_more(failure: Exception) -> GatewayError:
         truncated.detail = connection_detail(failure)
         return truncated
     return connection_error(failure)
-
-
-def _stop_filter(request: GenerationRequest) -> StopSequenceFilter | ToolStopSequenceFilter:
-    """Return the filter that ends the answer; with tools, it also finds the calls."""
-    begun = begun_answer(request.messages)
-    limits: dict[str, Any] = {
-        "stop": request.stop,
-        "markers": prompt.ROLE_MARKERS,
-        "opening": prompt.OPENING,
-        "begun": "" if begun is None else begun.text,
-    }
-    if offered := request.offered:
-        return ToolStopSequenceFilter(
-            offered,
-            parallel=request.parallel_tool_calls,
-            max_tokens=request.max_tokens,
-            **limits,
-        )
-    return StopSequenceFilter(max_tokens=request.max_tokens, **limits)

@@ -84,7 +84,7 @@ class AnswerDecoder:
     usage: the last token counts that Fitten reported.
     complete: whether Fitten sent counts or a finish reason, which it does at the end only.
     trace: the trace id of Fitten.
-    has_text: whether any text came.
+    has_text: whether any text came. empty: whether the error is that none came.
     skipped: how many lines were not JSON objects.
     """
 
@@ -112,6 +112,7 @@ class AnswerDecoder:
         self.skipped = 0
         self.has_text = False
         self.error: GatewayError | None = None
+        self.empty = False
 
     def feed(self, data: bytes) -> list[Piece]:
         """Decode data that arrived; return the pieces of all lines that are complete now.
@@ -216,6 +217,7 @@ class AnswerDecoder:
             self._pieces.append(half)
             self.has_text = True
         if self.error is None and not (self.has_text or self.complete):
+            self.empty = True
             self.error = UpstreamError(
                 "Fitten's answer has no text; please try again.",
                 code="upstream_invalid_response",

@@ -6,8 +6,12 @@ the text that the client gets, not to the notation or the arguments of a call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
 
+from gateway.fitten.prompt_limit import MAX_CHARS
+from gateway.fitten.tools.overlap import OverlapRemover, SentCall
 from gateway.fitten.tools.reading.parser import ToolParser
 from gateway.generation import token_estimate
 from gateway.generation.pieces import FinishReason, Piece, merge
@@ -15,12 +19,19 @@ from gateway.generation.request import Tool
 from gateway.generation.stop_sequences import StopSequenceFilter
 from gateway.generation.turn_end import MAX_BLANKS
 
+Fault = Literal["cut", "form", "empty"]
+
 
 class ToolStopSequenceFilter:
     """Ends an answer with tools like `StopSequenceFilter`, and parses its calls.
 
-    A call that `max_tokens` cuts off is passed on as text. After a stop sequence nothing is
-    part of the answer, not even a call.
+    A call that `max_tokens` cuts off is passed on as text, unless its beginning has been passed
+    on. After a stop sequence nothing is part of the answer, not even a call.
+
+    value, quoted, repairable: see `ToolParser`.
+
+    fault: why the answer needs a repair. "cut", "form": see `ToolParser.fault`. "empty": it has
+        neither text nor a call.
     """
 
     def __init__(
@@ -33,9 +44,13 @@ class ToolStopSequenceFilter:
         opening: str,
         begun: str = "",
         max_tokens: int | None,
+        value: str | None = None,
+        quoted: Callable[[str], bool] = lambda _: False,
+        repairable: bool = False,
     ) -> None:
         self._raw_filter = StopSequenceFilter(max_tokens=max_tokens)
-        self._parser = ToolParser(tools, parallel=parallel)
+        self._new_parser = partial(ToolParser, tools, parallel=parallel, value=value, quoted=quoted)
+        self._parser = self._new_parser(repairable=repairable)
         self._text_filter = StopSequenceFilter(
             stop=stop, markers=markers, opening=opening, begun=begun
         )
@@ -44,18 +59,36 @@ class ToolStopSequenceFilter:
         self._has_calls = False
         self._call_bytes = 0
         self._reported_bytes = 0
+        self._repairable = repairable
+        self._raw: list[str] = []  # what the model wrote, for a repair
+        self._raw_size = 0
+        self._overlap: OverlapRemover | None = None
+        self._sent_call: list[str] = []  # of the last call: its name and arguments, for a repair
+        self._sent = SentCall()
+        self._counted = (0, 0)  # bytes of an earlier answer that this one continues
+        self.fault: Fault | None = None
         self.finish_reason: FinishReason | None = None
 
     def feed(self, pieces: list[Piece]) -> list[Piece]:
         """Return what can be sent now, of these pieces and of the text held back."""
         if self.finish_reason:
             return []
+        if self._overlap is not None:
+            pieces = self._overlap.feed(pieces)
+            if self._overlap.restarted:
+                self._restart()
+        text = "".join([text for kind, text in pieces if kind == "content"])
+        if self._repairable and self._raw_size <= MAX_CHARS:
+            self._raw.append(text)
+            self._raw_size += len(text)
         out = self._apply_stop(self._parser.feed(self._raw_filter.feed(merge(pieces))))
         if self._raw_filter.finish_reason and not self.finish_reason:
             out += self.flush(whole=False)
             self.finish_reason = self.finish_reason or self._final_reason(
                 self._raw_filter.finish_reason
             )
+        elif self._parser.answered and not self.finish_reason:
+            self.finish_reason = self.natural_reason
         return out
 
     def flush(self, *, whole: bool = True) -> list[Piece]:
@@ -65,7 +98,13 @@ class ToolStopSequenceFilter:
         """
         if self.finish_reason:
             return []
-        rest = self._parser.flush()
+        if self._overlap is not None:
+            late = self._overlap.flush()
+            if self._overlap is not None and self._overlap.restarted:
+                self._restart()
+            self._overlap = None
+            return (self.feed(late) if late else []) + self.flush(whole=whole)
+        rest = self._parser.flush(whole=whole)
         out: list[Piece] = []
         if any(kind == "content" and not text.isspace() for kind, text in rest):
             # It began like a call and did not end. In doubt its markers are in arguments.
@@ -74,7 +113,53 @@ class ToolStopSequenceFilter:
             out += self._apply_stop(rest)
         if not self.finish_reason:
             out += self._without_blanks(self._text_filter.flush(whole=whole))
+        if self.cut and whole:
+            self.finish_reason = "length"
         return out
+
+    def needs_repair(self) -> bool:
+        """Return whether the answer, which has ended by itself, needs a repair; set `fault`."""
+        self.fault = self._find_fault() if self._repairable else None
+        return self.fault is not None
+
+    def continue_answer(self) -> None:
+        """Prepare for a second answer that continues the first one, which ended within a call.
+
+        Its reasoning is left out, and a beginning that repeats the end of the first one. The
+        counts of bytes begin anew.
+        """
+        self._repairable = False
+        self._overlap = OverlapRemover(self.raw_text or "", self._parser.open_block)
+        self._counted = (self.content_bytes, self.reasoning_bytes)
+
+    @property
+    def raw_text(self) -> str | None:
+        """Return the text that the model wrote; None when it is too long for a prompt."""
+        return None if self._raw_size > MAX_CHARS else "".join(self._raw)
+
+    @property
+    def cut(self) -> bool:
+        """Return whether a call has been passed on in part only."""
+        return self._parser.cut or not self._sent.complete
+
+    def _restart(self) -> None:
+        """Read the call anew that the first answer ended within; leave out what was sent of it."""
+        self._overlap = None
+        if self._parser.begun:
+            self._sent = SentCall(self._sent_call[0], "".join(self._sent_call[1:]))
+        self._parser = self._new_parser()
+
+    def _find_fault(self) -> Fault | None:
+        """Return what keeps the answer from being whole; None if nothing does."""
+        if self.stop_sequence is not None or self.finish_reason == "length":
+            return None
+        if self._raw_size > MAX_CHARS:
+            return None
+        if fault := self._parser.fault:
+            return fault
+        written = self._has_calls or self._text_filter.content_bytes
+        held = self._parser.holds_text or self._text_filter.holds_text
+        return None if written or held else "empty"
 
     def advanced(self) -> bool:
         """Return whether the model has written anything since the last call of this method."""
@@ -103,13 +188,13 @@ class ToolStopSequenceFilter:
         They include the notation of the calls, unless a stop sequence ended the answer.
         """
         if self._text_filter.finish_reason is None:
-            return self._raw_filter.content_bytes
-        return self._text_filter.content_bytes + self._call_bytes
+            return self._raw_filter.content_bytes - self._counted[0]
+        return self._text_filter.content_bytes + self._call_bytes - self._counted[0]
 
     @property
     def reasoning_bytes(self) -> int:
         """Return the bytes of the reasoning."""
-        return self._text_filter.reasoning_bytes
+        return self._text_filter.reasoning_bytes - self._counted[1]
 
     @property
     def completion_tokens(self) -> int:
@@ -129,6 +214,18 @@ class ToolStopSequenceFilter:
             if self.finish_reason:
                 break
             if not is_text:
+                if self._repairable:
+                    if piece[0] == "call":
+                        self._sent_call.clear()
+                    self._sent_call.append(piece[1])
+                elif not self._sent.complete:
+                    rest = self._sent.without_sent(piece)
+                    if rest is None:
+                        self.finish_reason = "length"
+                        break
+                    if not rest[1]:
+                        continue
+                    piece = rest
                 self._has_calls = True
                 self._call_bytes += token_estimate.size(piece[1])
                 out.append(piece)

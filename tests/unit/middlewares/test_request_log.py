@@ -109,6 +109,7 @@ async def test_the_line_of_a_generation_has_model_tokens_times_and_bytes() -> No
         "queued_ms": 0.0,
         "stream": True,
         "finish_reason": "stop",
+        "repaired": None,
         "prompt_tokens": 9,
         "completion_tokens": 2,
         "tokens_estimated": True,

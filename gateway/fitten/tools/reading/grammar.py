@@ -49,12 +49,15 @@ class CallGrammar:
     """Reads calls of the offered tools.
 
     interpreter: knows the tools and makes calls of what was read.
+    value: what marks the blocks of the hybrid notation, which another reader reads.
     """
 
-    def __init__(self, interpreter: ToolInterpreter) -> None:
+    def __init__(self, interpreter: ToolInterpreter, value: str | None = None) -> None:
         self._interpreter = interpreter
         self._words = frozenset((*WRAPPERS, *CALLS, *RESULTS))
         self._all_words = self._words | interpreter.tags
+        blocks = () if value is None else (f"call-{value.lower()}", f"result-{value.lower()}")
+        self._beginnings = self._all_words.union(blocks)
 
     def may_begin(self, text: str, at: int) -> bool:
         """Return whether a block may begin at a `<`, `[` or `{`, as far as the text has come.
@@ -67,8 +70,8 @@ class CallGrammar:
         assert match is not None
         word = match[0].lower()
         if match.end() < len(text):
-            return word in self._all_words
-        return any(one.startswith(word) for one in self._all_words)
+            return word in self._beginnings
+        return any(one.startswith(word) for one in self._beginnings)
 
     def read_block(
         self,

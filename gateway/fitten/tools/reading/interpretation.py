@@ -7,7 +7,7 @@ Defines the words of each notation and what JSON and elements with these words m
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -15,6 +15,7 @@ from gateway.fitten.json_schema import StepCounter
 from gateway.fitten.tools.reading import markup
 from gateway.fitten.tools.reading.argument_coercion import ArgumentCoercion
 from gateway.fitten.tools.reading.text_reader import MAX_DEPTH, NotFoundHere
+from gateway.fitten.tools.writing.written_tools import NO_PARAMETERS
 from gateway.generation import json_values
 from gateway.generation.request import Tool
 
@@ -27,9 +28,6 @@ ARGUMENTS = ("arguments", "args", "parameters", "params", "input")
 LABELS = ("id", "type", "index", "call_id", "tool_call_id")
 NESTED = ("tool_calls", "function_call", "tool_call")
 MEMBERS = frozenset((*NAMES, *ARGUMENTS, *LABELS, *NESTED))
-
-NO_PARAMETERS: Mapping[str, object] = {"type": "object", "properties": {}}
-"""Describes the arguments of a tool that has no JSON schema."""
 
 MAX_VALUES = 30_000
 """The most values of a call, counted as in `json_values`."""
@@ -106,12 +104,40 @@ class ToolInterpreter:
             raise NotFoundHere  # the model repeats the list of tools in the prompt
         try:
             coerced = self._coercions[tool].coerce_arguments(arguments)
-            text = json.dumps(coerced, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        except (ValueError, RecursionError):
+        except RecursionError:
             raise NotFoundHere from None
-        if not text.isascii():  # may have a lone surrogate, written as an escape
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return ParsedCall(tool, text)
+        return ParsedCall(tool, _json_text(coerced))
+
+    def object_of(self, text: str) -> dict[str, object]:
+        """Return the JSON object that a text is. Raises NotFoundHere for anything else."""
+        value = _object(text)
+        if not isinstance(value, dict) or not _is_shallow(value):
+            raise NotFoundHere
+        return value
+
+    def encoded(self, tool: str, arguments: Mapping[str, object]) -> list[tuple[str, str]]:
+        """Return arguments of an offered tool by name, converted, each as JSON text."""
+        coerced = self._coercions[tool].coerce_arguments(self._with_schema_names(tool, arguments))
+        return [(name, _json_text(value)) for name, value in coerced.items()]
+
+    def argument_name(self, tool: str, name: str) -> str:
+        """Return the schema's name of an argument; models may change upper and lower case."""
+        (found,) = self._with_schema_names(tool, {name: None})
+        return found
+
+    def takes_text(self, tool: str, name: str) -> bool:
+        """Return whether the text of an argument is its value, as far as the schema says."""
+        types = self._coercions[tool].argument_types(name)
+        return not types or "string" in types
+
+    def required(self, tool: str) -> frozenset[str]:
+        """Return the names of the arguments that a tool requires."""
+        return self._argument_names(tool).required
+
+    def has_arguments(self, tool: str, names: Collection[str]) -> bool:
+        """Return whether the schema of a tool has all these arguments."""
+        properties = self._argument_names(tool).properties
+        return properties is not None and properties.issuperset(names)
 
     def from_json(self, value: object, *, bare: bool = False) -> list[ParsedCall]:
         """Return the calls in a JSON value.
@@ -190,7 +216,7 @@ class ToolInterpreter:
             self._names[tool] = _argument_names(self._tools[tool].parameters)
         return self._names[tool]
 
-    def _with_schema_names(self, tool: str, arguments: dict[str, object]) -> dict[str, object]:
+    def _with_schema_names(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object]:
         """Return the arguments under the schema's names; models may change upper and lower case."""
         names = self._argument_names(tool)
         properties = names.properties or frozenset()
@@ -245,6 +271,17 @@ def load_lenient_json(text: str) -> Any:
         except (ValueError, RecursionError):
             continue
     raise NotFoundHere
+
+
+def _json_text(value: object) -> str:
+    """Return a value as JSON text. Raises NotFoundHere for one that JSON does not have."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        raise NotFoundHere from None
+    if not text.isascii():  # may have a lone surrogate, written as an escape
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _is_shallow(value: object) -> bool:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-from gateway.fitten.tools.reading.grammar import CallGrammar
+from gateway.fitten.tools.reading.grammar import MAX_CALLS, CallGrammar
+from gateway.fitten.tools.reading.hybrid_reader import HybridCallReader, Malformed
 from gateway.fitten.tools.reading.interpretation import ParsedCall, ToolInterpreter
 from gateway.fitten.tools.reading.text_reader import (
     ATTEMPT,
@@ -20,7 +22,7 @@ from gateway.fitten.tools.reading.text_reader import (
     TextReader,
     TooLongToHold,
 )
-from gateway.generation.pieces import Piece
+from gateway.generation.pieces import Kind, Piece
 from gateway.generation.request import Tool
 
 PIECE = 128
@@ -35,6 +37,12 @@ _FENCE_LINES = re.compile(r"\n[^\S\n]*+`")
 _LEADING = re.compile(r"\s*+[\[{]")
 _LEADING_TICK = re.compile(r"[^\S\n]*+`")
 _TICKS = re.compile("`+")
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
+_CALL_OPENING = re.compile(
+    r"<[|｜]?(?!\w+_(?:result|response))(?:tool|function|invoke)[^\n]{0,40}[>=｜|]", re.IGNORECASE
+)
+_LONGEST_OPENING = 16
+_QUOTED = 500  # what it costs to look for a call in the request, besides the length of that
 _DOCUMENTS = ("<?xml", "<!doctype", "<html")
 
 
@@ -53,17 +61,35 @@ class ToolParser:
     """Converts pieces of text into pieces of text and calls, for a request with tools.
 
     parallel: whether an answer may have several calls. If not, only the first is passed on.
+    value: what marks the blocks of the hybrid notation, if the prompt asks for that one.
+    quoted: returns whether a text stands in what the client sent. Such a text is no call: the
+        model may quote a file or a page.
+    repairable: whether a call of ours that cannot be read is withheld, with all text behind it.
+        Then it can be asked for once more.
 
     Left out are: a call that repeats an earlier one, tool results that the model made up, and
     white space between calls. A Markdown fence counts as calls only if it holds nothing else.
-    Inline code never counts as calls.
+    Inline code never counts as calls. Calls in the hybrid notation are passed on as they come.
+
+    cut: whether a call has begun, and is not whole. answered: whether the model has written a
+    result, so that nothing behind that is part of the answer.
     """
 
-    def __init__(self, tools: Sequence[Tool], *, parallel: bool = True) -> None:
-        interpreter = ToolInterpreter(tools)
-        self._steps = interpreter.steps
-        self._grammar = CallGrammar(interpreter)
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        *,
+        parallel: bool = True,
+        value: str | None = None,
+        quoted: Callable[[str], bool] = lambda _: False,
+        repairable: bool = False,
+    ) -> None:
+        self._tools = tools
+        self._interpreter = ToolInterpreter(tools)
+        self._grammar = CallGrammar(self._interpreter, value)
         self._parallel = parallel
+        self._value = value
+        self._is_quoted = quoted
         self._source = TextReader()
         self._reading = self._read()
         self._out: list[Piece] = []
@@ -78,16 +104,66 @@ class ToolParser:
         self._fence = 0  # backticks of the open Markdown fence; 0 outside
         self._lone_tags = True  # whether the tag of a tool's name alone counts as a call
         self._seen: set[tuple[str, str]] = set()
+        self._calls = 0
+        self._call: HybridCallReader | None = None  # the call that is being read
+        self._attempt: int | None = None  # where the block begins that is being read
+        self._may_withhold = repairable
+        self._withholds = False
+        self.cut = False
+        self.answered = False
 
     @property
     def called(self) -> bool:
         """Return whether the answer has had a call so far."""
-        return bool(self._seen)
+        return self._calls > 0
+
+    @property
+    def fault(self) -> Literal["cut", "form"] | None:
+        """Return what keeps the answer from being whole if it ends here; None if nothing does.
+
+        "cut": it would end within a call. "form": a call cannot be read, and is withheld. After a
+        whole call it is None, since the client may run that call.
+        """
+        if self._calls > self.begun:
+            return None
+        if self._withholds:
+            return "form"
+        if self._call is not None:
+            return None if self._call.may_end else "cut"
+        held = self._held_block
+        return "cut" if _CALL_OPENING.match(held) and not self._is_whole(held) else None
+
+    @property
+    def begun(self) -> bool:
+        """Return whether a call has been passed on whose end has not come."""
+        return self._call is not None and self._call.begun
+
+    @property
+    def open_block(self) -> str:
+        """Return how the block begins within which the answer would end."""
+        if self._call is not None:
+            return f"<call-{self._value}"
+        return self._held_block[:_LONGEST_OPENING]
+
+    @property
+    def _held_block(self) -> str:
+        return "" if self._attempt is None else self._source.text[self._attempt :]
+
+    def _is_whole(self, block: str) -> bool:
+        """Return whether a block is a call if the answer ends behind it."""
+        parser = ToolParser(self._tools)
+        pieces = parser.feed([("content", block)]) + parser.flush()
+        return any(kind == "call" for kind, _ in pieces)
 
     @property
     def unchecked(self) -> bool:
         """Return whether a call's arguments were not converted, since it takes too many steps."""
-        return self._steps.exceeded
+        return self._interpreter.steps.exceeded
+
+    @property
+    def holds_text(self) -> bool:
+        """Return whether text is held back that may be a call."""
+        return self._attempt is not None
 
     def feed(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Return what can be passed on now, of these pieces and of the text held back."""
@@ -100,11 +176,14 @@ class ToolParser:
                 self._out.append((kind, text))
         return self._take_output()
 
-    def flush(self) -> list[Piece]:
-        """Return what is still held back, at the end of the answer."""
-        self._source.ended = True
+    def flush(self, *, whole: bool = True) -> list[Piece]:
+        """Return what is still held back, at the end of the answer.
+
+        whole: whether nothing is missing, so that a call may lack its end.
+        """
+        self._source.ended, self._source.cut = True, not whole
         next(self._reading, None)
-        if self._blank and not self._seen:
+        if self._blank and not self.called:
             self._text.append(self._blank)
         self._blank = None
         return self._take_output()
@@ -184,6 +263,11 @@ class ToolParser:
         return not self._fence and self._ticks % 2 == 0
 
     @property
+    def _at_sentence(self) -> bool:
+        """Return whether a line or a sentence begins here."""
+        return not self._line.strip() or self._line in _SENTENCE_ENDS
+
+    @property
     def _at_margin(self) -> bool:
         """Return whether this is the beginning of a line, apart from white space in `_blank`."""
         return not self._line or self._blank is not None
@@ -191,10 +275,12 @@ class ToolParser:
     def _try_read(self, character: str) -> Reading[bool]:
         """Read what starts here; return whether it was passed on, as calls or as text."""
         source = self._source
-        start = source.begin()
+        start = self._attempt = source.begin()
         try:
             if character == "`":
                 yield from self._read_fence_line(start)
+            elif character == "<" and (yield from self._read_hybrid()):
+                return True
             else:
                 if character == "<":
                     yield from self._check_for_document()
@@ -205,22 +291,88 @@ class ToolParser:
         except NotFoundHere:
             source.rewind(start)
             return False
+        finally:
+            self._attempt = None
         return True
+
+    def _read_hybrid(self) -> Reading[bool]:
+        """Read a call in the hybrid notation; return False if there is none."""
+        source, value = self._source, self._value
+        if value is None or not self._at_sentence:
+            return False
+        if (yield from source.follows_exactly(f"<result-{value}")):
+            yield from self._skip_rest()
+            return True
+        opening = f"<call-{value}"
+        if self._calls >= MAX_CALLS or not (yield from source.follows_exactly(opening)):
+            return False
+        start = source.at
+        source.at += len(opening)
+        self._call = HybridCallReader(source, self._interpreter, value, self._emit_part)
+        try:
+            self.cut = not (yield from self._call.read())
+        except Malformed:
+            self.cut = True
+        except NotFoundHere:
+            source.rewind(start)
+            yield from self._withhold()
+            return False
+        finally:
+            self._call = None
+        self._start_line()
+        return True
+
+    def _emit_part(self, kind: Kind, text: str) -> None:
+        """Pass on a part of a call in the hybrid notation."""
+        if kind == "call":
+            self._calls += 1
+            self._may_withhold = False
+            self._flush_text()
+        if self._calls == 1 or self._parallel:
+            self._out.append((kind, text))
+
+    def _withhold(self) -> Reading[None]:
+        """Wait for the end of the answer before a call that cannot be read is passed on as text."""
+        source = self._source
+        if self._may_withhold:
+            self._withholds = True
+            while not source.ended and len(source.text) - source.at < MAX_HELD:
+                yield
+            self._may_withhold = self._withholds = False
+
+    def _skip_rest(self) -> Reading[None]:
+        """Leave out the rest of the answer."""
+        source = self._source
+        self.answered = True
+        while not source.ended:
+            source.at = len(source.text)
+            source.begin()
+            yield
+        source.at = len(source.text)
 
     def _read_calls_or_results(self, start: int) -> Reading[list[ParsedCall]]:
         source = self._source
         # A lone tag that is indented, or stands behind another tag, is part of a document.
         lone = self._lone_tags and (self._at_margin or bool(self._line.strip(" \t>")))
         try:
-            return (yield from self._grammar.read_block(source, lone=lone, json=self._at_margin))
+            calls = yield from self._grammar.read_block(source, lone=lone, json=self._at_margin)
+            self._refuse_quoted(start)
+            return calls
         except TooLongToHold:
             raise
         except NotFoundHere:
             source.backtrack(start)
         finished = yield from self._grammar.skip_results(source)
-        if not finished and not self._seen:
+        if not finished and not self.called:
             raise NotFoundHere
         return []
+
+    def _refuse_quoted(self, start: int) -> None:
+        """Raise NotFoundHere if the block that begins here is a quotation of the request."""
+        source = self._source
+        if self._is_quoted(source.text[start : source.at]):
+            source.charge(_QUOTED)
+            raise NotFoundHere
 
     def _check_for_document(self) -> Reading[None]:
         """Note the start of an XML or HTML document: in it, the tag of a tool's name is no call."""
@@ -237,7 +389,9 @@ class ToolParser:
             self._fence = 0 if closes else self._fence
         elif ticks >= 3:
             try:
-                self._emit_calls((yield from self._grammar.read_fenced(source, ticks)))
+                calls = yield from self._grammar.read_fenced(source, ticks)
+                self._refuse_quoted(start)
+                self._emit_calls(calls)
                 return
             except NotFoundHere as failure:
                 self._fence = ticks
@@ -273,13 +427,19 @@ class ToolParser:
         for call in calls:
             self._source.charge(_CALL)
             canonical = json.dumps(json.loads(call.arguments), sort_keys=True)
-            if (call.name, canonical) in self._seen or (self._seen and not self._parallel):
+            if (call.name, canonical) in self._seen or (self._calls and not self._parallel):
                 continue
             self._seen.add((call.name, canonical))
+            self._calls += 1
+            self._may_withhold = False
             self._flush_text()
             self._out.append(("call", call.name))
             for start in range(0, len(call.arguments), PIECE):
                 self._out.append(("arguments", call.arguments[start : start + PIECE]))
+        self._start_line()
+
+    def _start_line(self) -> None:
+        """Begin a line, behind calls."""
         self._blank, self._line, self._ticks, self._in_ticks = "", "", 0, False
 
 

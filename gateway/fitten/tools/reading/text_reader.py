@@ -49,7 +49,7 @@ class TextReader:
     """Holds the text, the position in it, and how far it may be read.
 
     text, at: the text without what was forgotten, and the position in it.
-    ended: whether no more text will come.
+    ended: whether no more text will come. cut: whether it ended too early.
     limit: the position up to which text may be held back.
     credit: what may be spent on attempts; see `spend`.
     """
@@ -58,6 +58,7 @@ class TextReader:
         self.text = ""
         self.at = 0
         self.ended = False
+        self.cut = False
         self.limit = MAX_HELD
         self.credit = MAX_CREDIT
         self._counted = 0  # the position up to which text has earned credit
@@ -142,6 +143,15 @@ class TextReader:
             if (yield from self.peek(ahead)).lower() != wanted:
                 return False
         return True
+
+    def follows_exactly(self, word: str) -> Reading[bool]:
+        """Return whether this word follows as it is written."""
+        while len(self.text) - self.at < len(word):
+            if not word.startswith(self.text[self.at :]):
+                return False
+            if not (yield from self.wait_for_text()):
+                return False
+        return self.text.startswith(word, self.at)
 
     def expect(self, word: str) -> Reading[None]:
         """Skip this word, given in lower case. Raises NotFoundHere when it does not follow."""

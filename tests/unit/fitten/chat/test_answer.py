@@ -21,6 +21,7 @@ from gateway.fitten.model_catalog import DEFAULT_MODEL
 from gateway.generation.outcome import Outcome
 from gateway.generation.pieces import Piece, PieceCollector
 from gateway.generation.request import Generation, GenerationRequest, Message
+from gateway.generation.stop_sequences import StopSequenceFilter
 from gateway.options import Secret
 from tests import virtualtime
 
@@ -124,7 +125,13 @@ class Bench:
         request = GenerationRequest((Message("user", "hi"),))
         self.generation = Generation(request, DEFAULT_MODEL, Outcome())
         self.answer = ChatAnswer(
-            self._open, ModelCalibration(), self.generation, self.sink, SETTINGS, request
+            self._open,
+            ModelCalibration(),
+            self.generation,
+            self.sink,
+            SETTINGS,
+            request.messages,
+            StopSequenceFilter,
         )
 
     async def _open(self, *_: Any) -> Any:

@@ -34,7 +34,8 @@ OURS = re.compile(r"</?tool(s|_call|_calls|_result|_results)\b", re.IGNORECASE)
 
 
 def rendered(request: GenerationRequest) -> str:
-    return prompt.render(tool_prompt.write_tools_as_text(request, SYSTEM), default_system=SYSTEM)
+    written = tool_prompt.write_tools(request, "json", default_system=SYSTEM, key=b"key")
+    return prompt.render(written.messages, default_system=SYSTEM)
 
 
 def test_the_whole_schema_reaches_the_model() -> None:
