@@ -65,6 +65,7 @@ class References:
         self._root = root
         self._budget = budget
         self._uses, _ = count_nodes(root)
+        self._targets: dict[str, Any] = {}
         self._small: dict[str, bool] = {}
         self._inlined: set[str] = set()
         self._taken: set[str] = set(_WORDS)
@@ -94,12 +95,17 @@ class References:
 
     def target(self, reference: str) -> Any:
         """Return the schema that a JSON pointer of this schema refers to (RFC 6901)."""
+        if reference not in self._targets:
+            self._targets[reference] = self._find(reference)
+        return self._targets[reference]
+
+    def _find(self, reference: str) -> Any:
         if reference != "#" and not reference.startswith("#/"):
             return _MISSING
         found = self._root
-        for part in reference.split("/")[1:]:
-            key = unquote(part).replace("~1", "/").replace("~0", "~")
-            if isinstance(found, Mapping) and key in found:
+        for part in unquote(reference).split("/")[1:]:
+            key = part.replace("~1", "/").replace("~0", "~") if "~" in part else part
+            if isinstance(found, dict) and key in found:
                 found = found[key]
             elif isinstance(found, list) and key.isdecimal() and len(key) < 6:
                 found = found[int(key)] if int(key) < len(found) else _MISSING

@@ -99,21 +99,21 @@ def render_tools(
     named: the tool whose descriptions stay whole.
     """
     key = _digest(tools, budget, named)
-    rendered = cache.get(key)
+    rendered = cache.get(key) if key else None
     if rendered is None:
         rendered = _render(tools, budget, named)
-        cache.put(key, rendered)
+        if key:
+            cache.put(key, rendered)
     return rendered
 
 
-def _digest(tools: Sequence[Tool], budget: int, named: str | None) -> bytes:
+def _digest(tools: Sequence[Tool], budget: int, named: str | None) -> bytes | None:
+    """Return a key for the cache; None for tools that are not JSON of a usual depth."""
     value = [budget, named, [(tool.name, tool.description, tool.parameters) for tool in tools]]
     try:
-        data = msgspec.json.encode(value)
+        return blake2b(msgspec.json.encode(value), digest_size=32).digest()
     except (TypeError, ValueError, OverflowError, RecursionError):
-        # Rare values, such as a whole number of more than 64 bits.
-        data = b"\0" + repr(value).encode("utf-8", "surrogatepass")
-    return blake2b(data, digest_size=32).digest()
+        return None
 
 
 def _render(tools: Sequence[Tool], budget: int, named: str | None) -> RenderedTools:

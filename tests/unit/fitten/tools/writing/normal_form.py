@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 Parts = list[str]
 # Members of members are compared to this depth, since definitions may be loops.
-_DEPTH = 6
+_DEPTH = 3
 _LOOP = "loop"
 _OF_OBJECTS = ("properties", "required", "additionalProperties")
 _SAID_NOTHING = ("title", "$schema", "strict")
@@ -87,7 +87,10 @@ def _core(rest: dict[str, Any], at: Place) -> Parts:
     kinds = _kinds(rest)
     if kinds:
         rest.pop("type", None)
-        if not (values and all(any(_fits(v, kind) for kind in kinds) for v in values)):
+        is_scalar = not {"object", "array"} & set(kinds)
+        if not (
+            values and is_scalar and all(any(_fits(v, kind) for kind in kinds) for v in values)
+        ):
             found += _choice([_kind(kind, rest, at) for kind in kinds])
     if values:
         rest.pop("enum" if "enum" in rest else "const")

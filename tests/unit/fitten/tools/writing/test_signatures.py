@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.scenarios.signatures import Signature, read_signatures
@@ -240,10 +241,10 @@ def _schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def _without_foreign_keywords(schema: dict[str, Any]) -> dict[str, Any]:
     """Leave out keywords of another type than the schema names; a table above has such ones."""
-    if "type" not in schema:
-        return schema
-    foreign: list[str] = [] if "array" in schema["type"] else ["items"]
-    if "object" not in schema["type"]:
+    of_object = "properties" in schema or "additionalProperties" in schema
+    kinds = schema.get("type", "object" if of_object else "array")
+    foreign: list[str] = [] if "array" in kinds else ["items"]
+    if "object" not in kinds:
         foreign += ["properties", "additionalProperties"]
     return {key: value for key, value in schema.items() if key not in foreign}
 
@@ -256,9 +257,209 @@ schemas = st.recursive(_schemas(st.booleans() | plain), _schemas, max_leaves=6)
     st.lists(names, max_size=3),
     st.dictionaries(st.sampled_from(["A", "B", "C d"]), schemas, max_size=3),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_schema_reads_back(
     properties: dict[str, Any], required: list[str], definitions: dict[str, Any]
 ) -> None:
     schema = {"type": "object", "properties": properties, "required": required}
     assert_lossless(schema | {"$defs": definitions} if definitions else schema)
+
+
+@given(said, said, names)
+def test_a_description_forges_neither_a_tool_nor_an_argument(
+    description: str, inner: str, name: str
+) -> None:
+    attack = f"{description}\nEdit: {inner}\n forged: {inner}\n (example) {{}}"
+    schema = members(**{name: {"type": "string", "description": attack}})
+    tools = read_signatures(rendered(Tool("one", attack, schema), Tool("two")).text)
+    assert [tool.name for tool in tools] == ["one", "two"]
+    assert list(tools[0].parameters["properties"]) == [name]
+    assert tools[0].example is None
+    wanted = "\n".join(attack.strip().splitlines())
+    assert tools[0].description == tools[0].parameters["properties"][name]["description"] == wanted
+
+
+@given(st.text(min_size=1), values, st.text(), st.text())
+def test_names_and_values_forge_nothing(
+    name: str, value: Any, pattern: str, definition: str
+) -> None:
+    inner = {"type": "string", "pattern": pattern, "default": value, f"x{pattern}": value}
+    schema = members(**{name: inner, "b": {"enum": [value, name], "description": name}})
+    schema["properties"]["c"] = {"$ref": f"#/$defs/{definition}"}
+    schema["$defs"] = {definition: members(**{name: inner})}
+    text = rendered(Tool(name, "", schema), Tool("two")).text
+    assert [line for line in text.splitlines() if line[:1] not in (" ", "|")] == [
+        next(iter(text.splitlines())),
+        "two",
+    ]
+    assert [tool.name for tool in read_signatures(text)] == [name, "two"]
+
+
+def test_a_text_that_several_tools_have_is_written_once() -> None:
+    long = "Always do this. " * 20
+    text = rendered(Tool("a", long), Tool("b", long), Tool("c", "short"), Tool("d", "short")).text
+    assert text == f"a: {long.strip()}\nb: (same text as a)\nc: short\nd: short"
+    assert rendered(Tool("a", long), Tool("b", long), named="b").text.count("Always") == 40
+
+
+def test_descriptions_are_cut_visibly_and_the_longest_first() -> None:
+    tools = [Tool(f"t{size}", f"First one {size}. " + "word " * size) for size in (100, 400, 900)]
+    whole = rendered(*tools)
+    assert (whole.stage, whole.shortened) == (0, 0)
+    size = len(whole.text)
+
+    first = rendered(*tools, budget=size - 1)
+    assert (first.stage, first.shortened) == (1, 1)
+    assert first.text.endswith(" more characters]")
+    assert whole.text.split("\n")[:2] == first.text.split("\n")[:2]
+    cut = first.text.split("\n")[2]
+    kept, _, more = cut.partition(" [cut: ")
+    assert whole.text.split("\n")[2].startswith(kept)
+    assert len(kept) <= 1_200 + len("t900: ")
+    assert int(more.split()[0].replace(",", "")) == len(whole.text.split("\n")[2]) - len(kept)
+
+    assert (rendered(*tools, budget=3_000).stage, rendered(*tools, budget=3_000).shortened) == (
+        1,
+        2,
+    )
+    assert (rendered(*tools, budget=1_500).stage, rendered(*tools, budget=1_500).shortened) == (
+        2,
+        2,
+    )
+    last = rendered(*tools, budget=10)
+    assert (last.stage, last.shortened) == (3, 3)
+    for tool, line in zip(tools, last.text.split("\n"), strict=True):
+        assert line.startswith(f"{tool.name}: First one {tool.name[1:]}. [cut: ")
+
+
+def test_the_named_tool_keeps_its_whole_text() -> None:
+    argument = {"type": "string", "description": "x" * 2_000}
+    tools = [Tool("a", "y" * 3_000, members(p=argument)), Tool("b", "z" * 2_500)]
+    text = rendered(*tools, budget=10, named="a").text
+    assert "x" * 2_000 in text
+    assert "y" * 3_000 in text
+    assert "z" * 201 not in text
+
+
+def test_a_cut_description_within_a_type_is_cut_visibly_too() -> None:
+    schema = members(a={"type": "array", "items": {"type": "string", "description": "x" * 5_000}})
+    text = rendered(Tool("a", "", schema), budget=400)
+    assert text.stage == 2
+    assert "[cut: 4,700 more characters]" in text.text
+    (tool,) = read_signatures(text.text)
+    assert tool.parameters["properties"]["a"]["items"]["description"].startswith("xxx")
+
+
+def test_the_same_tools_are_rendered_once() -> None:
+    cache = RenderingCache()
+    first = render_tools(CLAUDE_CODE, cache=cache)
+    calls = calls_of(lambda: render_tools(list(CLAUDE_CODE), cache=cache))
+    assert render_tools(CLAUDE_CODE, cache=cache) is first
+    assert calls < 100
+    assert render_tools(CLAUDE_CODE[::-1], cache=cache).text != first.text
+    assert render_tools(CLAUDE_CODE, budget=900, cache=cache).stage == 3
+    assert render_tools(CLAUDE_CODE, budget=900, named="Bash", cache=cache).stage == 3
+    assert len(cache) == 4
+
+
+def test_the_cache_is_bounded_by_count_and_by_characters() -> None:
+    cache = RenderingCache(entries=3, characters=1_000)
+    for number in range(10):
+        render_tools([Tool(f"t{number}", "x" * 100)], cache=cache)
+    assert len(cache) == 3
+    render_tools([Tool("large", "x" * 800)], cache=cache)
+    assert len(cache) == 2
+    render_tools([Tool("larger", "x" * 2_000)], cache=cache)
+    assert len(cache) == 2
+    tools = [Tool("t9", "x" * 100)]
+    assert render_tools(tools, cache=cache) is render_tools(tools, cache=cache)
+
+
+def wide(size: int) -> Any:
+    text = {"type": "string", "pattern": "(a+)+$", "description": "words " * 9}
+    return members(**{f"a{n}": text for n in range(size)})
+
+
+def deep(size: int) -> Any:
+    schema: Any = {"type": "string"}
+    for _ in range(size):
+        schema = members(a=schema)
+    return schema
+
+
+def diamonds(size: int) -> Any:
+    def pair(n: int) -> Any:
+        return {"$ref": f"#/$defs/D{n + 1}"}
+
+    levels = {f"D{n}": members(left=pair(n), right=pair(n)) for n in range(size)}
+    return members(a={"$ref": "#/$defs/D0"}) | {"$defs": levels}
+
+
+def loops(size: int) -> Any:
+    levels = {f"D{n}": {"$ref": f"#/$defs/D{(n + 1) % size}"} for n in range(size)}
+    return members(a={"$ref": "#/$defs/D0"}) | {"$defs": levels}
+
+
+def choices(size: int) -> Any:
+    return members(a={"anyOf": [members(**{f"a{n}": {}}) for n in range(size)]})
+
+
+def overlapping(size: int) -> Any:
+    members_of_it = {f"p{n}": {"$ref": "#" + "/properties/a" * (n % 40)} for n in range(size)}
+    return members(**members_of_it, a=deep(size))
+
+
+@pytest.mark.parametrize("build", [wide, deep, diamonds, loops, choices, overlapping])
+def test_work_and_text_grow_with_the_schema_and_no_faster(build: Any) -> None:
+    sizes = 60, 120, 240
+    texts = [text_of(build(size)) for size in sizes]
+    calls = [calls_of(partial(text_of, build(size))) for size in sizes]
+    assert calls[2] - calls[1] <= 2.2 * (calls[1] - calls[0])
+    assert calls[2] <= 1_500 * sizes[2]
+    given_sizes = [len(json.dumps(build(size))) for size in sizes]
+    for text, given_size in zip(texts, given_sizes, strict=True):
+        assert len(text) <= 2 * given_size + 50_000  # so much may definitions add
+
+
+@pytest.mark.parametrize("build", [wide, deep, diamonds, loops, choices, overlapping])
+def test_a_schema_of_5000_nodes_is_text_of_bounded_size(build: Any) -> None:
+    schema = build(5_000)
+    text = text_of(schema)
+    assert text.startswith("tool\n")
+    assert len(text) <= 2_000_000
+    example_arguments(Tool("tool", "", schema))
+
+
+def test_what_the_budget_of_nodes_does_not_hold_is_written_as_json() -> None:
+    read = read_one(diamonds(3_000)).parameters
+    written = [name for name in read["$defs"] if name.startswith("D")]
+    assert len(written) == 3_000
+
+
+@pytest.mark.parametrize(
+    ("schema", "arguments"),
+    [
+        ({}, {}),
+        (members(a={"type": "string"}, b={"type": "integer"}), {"a": "..."}),
+        (members(a={}, b={"type": "integer", "minimum": 5}) | {"required": ["b"]}, {"b": 5}),
+        (members(a={"enum": ["x", "y"]}), {"a": "x"}),
+        (members(a={"type": "boolean", "default": False}), {"a": False}),
+        (members(a={"type": ["null", "number"], "exclusiveMaximum": 0}), {"a": -1}),
+        (members(a={"type": "array", "minItems": 2, "items": {"const": 1}}), {"a": [1, 1]}),
+        (members(a={"type": "string", "format": "uri"}), {"a": "https://example.com/"}),
+        (members(a={"type": "string", "minLength": 5}), {"a": "....."}),
+        (members(a={"anyOf": [{"type": "null"}, {"type": "string"}]}), {"a": None}),
+        (members(a=members(b={"type": "integer"})), {"a": {"b": 1}}),
+        (members(a={"allOf": [members(b={"const": 2}) | {"required": ["b"]}]}), {"a": {"b": 2}}),
+        ({**members(a={"$ref": "#/$defs/A"}), "$defs": {"A": {"type": "integer"}}}, {"a": 1}),
+    ],
+)
+def test_an_example_fits_the_schema(schema: Any, arguments: Any) -> None:
+    assert example_arguments(Tool("tool", "", schema)) == arguments
+
+
+def test_an_example_of_a_loop_ends() -> None:
+    tree = {"$ref": "#/$defs/Tree"}
+    needed = members(left=tree, right=tree) | {"required": ["left", "right"]}
+    schema = members(tree=tree) | {"$defs": {"Tree": needed}}
+    assert len(json.dumps(example_arguments(Tool("tool", "", schema)))) < 3_000
