@@ -66,7 +66,7 @@ def clean(text: object) -> str:
 
 
 def shorten_all(descriptions: Sequence[Description], excess: int) -> int:
-    """Shorten descriptions, the longest first, until their texts are `excess` characters less.
+    """Cut descriptions, the longest first, until their texts are `excess` characters less.
 
     Returns the stage: 0 when nothing was shortened, else 1, 2 or 3 by `LIMITS`.
     """

@@ -49,7 +49,8 @@ it, and gives you their results in the next message.
 {tools}
 </tools-{value}>
 
-A call is a block like this:
+An indented line of the list is an argument: a string unless a type follows its name. Arguments \
+with ? may be left out. A call is a block like this:
 
 {example}
 

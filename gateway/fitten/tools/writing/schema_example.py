@@ -82,9 +82,9 @@ class _Maker:
         required = schema.get("required")
         names = [n for n in required if isinstance(n, str)] if isinstance(required, list) else []
         wanted = [name for name in members if name in set(names)]
-        if depth == 0 and members:  # more than the required ones, for a useful example
-            if nested and not any(self._has_members(members[name]) for name in wanted):
-                wanted += [name for name in members if self._has_members(members[name])][:1]
+        # More than the required ones, for a useful example.
+        if depth == 0 and nested and not any(self._has_members(members[name]) for name in wanted):
+            wanted += [name for name in members if self._has_members(members[name])][:1]
         if depth <= 1:
             wanted = wanted or list(members)[:1]
         values = {name: self.value(members[name], depth + 1) for name in wanted}

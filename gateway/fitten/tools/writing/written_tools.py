@@ -23,13 +23,6 @@ class WrittenTools:
     value: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedTools:
-    """Holds the description of all tools."""
-
-    text: str
-
-
 def refuse_excess(size: int, messages: Sequence[Message]) -> None:
     """Raise the error for a prompt that is too long, before it is processed.
 

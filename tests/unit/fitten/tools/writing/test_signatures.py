@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.scenarios.signatures import Signature, read_signatures
-from gateway.fitten.tools.writing.prompt import _describe_tool
+from gateway.fitten.tools.writing.json_notation import describe_tool
 from gateway.fitten.tools.writing.signatures import (
     RenderedTools,
     RenderingCache,
@@ -23,7 +23,8 @@ from gateway.generation.request import Tool
 from tests.counting import calls_of
 from tests.unit.fitten.tools.writing.normal_form import normal_form
 
-# The tools that Claude Code 2.1 offers; descriptions are cut in the middle.
+# Names and schemas are those of the tools of Claude Code 2.1. The descriptions are ours, of about
+# the same length.
 CLAUDE_CODE = [
     Tool(tool["name"], tool["description"], tool["parameters"])
     for tool in json.loads(Path(__file__).with_name("claude_code_tools.json").read_text("utf-8"))
@@ -61,7 +62,7 @@ def members(**properties: Any) -> dict[str, Any]:
 def test_27_tools_take_at_most_half_of_the_characters_and_lose_nothing() -> None:
     text = rendered(*CLAUDE_CODE, budget=40_000)
     assert (text.stage, text.shortened) == (0, 0)
-    assert len(text.text) * 2 <= len("\n".join(map(_describe_tool, CLAUDE_CODE)))
+    assert len(text.text) * 2 <= len("\n".join(map(describe_tool, CLAUDE_CODE)))
     read = read_signatures(text.text)
     assert [tool.name for tool in read] == [tool.name for tool in CLAUDE_CODE]
     for given_tool, found in zip(CLAUDE_CODE, read, strict=True):
