@@ -20,20 +20,20 @@ _SAID_NOTHING = ("title", "$schema", "strict")
 
 
 @dataclass(frozen=True)
-class SignatureLine:
+class SchemaPlace:
     """Says where a schema stands: how deep, and what was followed since the last step down."""
 
     root: Any
     depth: int = 0
     followed: frozenset[str] = frozenset()
 
-    def inner(self) -> SignatureLine:
-        return SignatureLine(self.root, self.depth + 1)
+    def inner(self) -> SchemaPlace:
+        return SchemaPlace(self.root, self.depth + 1)
 
 
 def normal_form(schema: Any, root: Any) -> Parts:
     """Return what a schema demands, as a sorted list."""
-    return sorted(set(_parts(_bare(schema), SignatureLine(root))))
+    return sorted(set(_parts(_bare(schema), SchemaPlace(root))))
 
 
 def _bare(schema: Any) -> Any:
@@ -46,7 +46,7 @@ def _bare(schema: Any) -> Any:
     }
 
 
-def _parts(schema: Any, at: SignatureLine) -> Parts:
+def _parts(schema: Any, at: SchemaPlace) -> Parts:
     if at.depth > _DEPTH:
         return [_LOOP]
     if schema is True:
@@ -71,7 +71,7 @@ def _parts(schema: Any, at: SignatureLine) -> Parts:
     return [*core, *(_shown(key, value) for key, value in rest.items())]
 
 
-def _core(rest: dict[str, Any], at: SignatureLine) -> Parts:
+def _core(rest: dict[str, Any], at: SchemaPlace) -> Parts:
     found: Parts = []
     reference = rest.get("$ref")
     if isinstance(reference, str):
@@ -123,7 +123,7 @@ def _choice(branches: list[Parts]) -> Parts:
     return [_shown("anyOf", flat)]
 
 
-def _kind(kind: str, rest: dict[str, Any], at: SignatureLine) -> Parts:
+def _kind(kind: str, rest: dict[str, Any], at: SchemaPlace) -> Parts:
     if kind == "null":
         return _null()
     found = [_shown("type", kind)]
