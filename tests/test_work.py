@@ -17,6 +17,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import aiohttp
+import pytest
 
 import gateway as package
 from tests.support import Gateway, running_gateway
@@ -92,23 +93,25 @@ class CountedFitten:
 
 
 @asynccontextmanager
-async def running(tmp_path: Path) -> AsyncIterator[tuple[CountedFitten, Gateway]]:
+async def running(tmp_path: Path, **sections: Any) -> AsyncIterator[tuple[CountedFitten, Gateway]]:
     fitten = CountedFitten()
     server = await asyncio.start_server(fitten.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        async with running_gateway(url, tmp_path, fitten={"models_refresh": 3600}) as gateway:
+        async with running_gateway(
+            url, tmp_path, fitten={"models_refresh": 3600}, **sections
+        ) as gateway:
             await ask(gateway)
             yield fitten, gateway
     finally:
         server.close()
 
 
-async def ask(gateway: Gateway) -> bytes:
-    async with gateway.post_chat("hi", stream=True) as response:
-        body: bytes = await response.read()
-        assert body.endswith(b"data: [DONE]\n\n"), body
-        return body
+async def ask(gateway: Gateway, **body: Any) -> bytes:
+    async with gateway.post_chat("hi", stream=True, **body) as response:
+        answer: bytes = await response.read()
+        assert answer.endswith(b"data: [DONE]\n\n"), answer
+        return answer
 
 
 async def test_a_small_request_is_no_more_work_than_it_was(tmp_path: Path) -> None:
@@ -131,6 +134,35 @@ async def test_a_piece_of_a_burst_is_no_more_work_than_it_was(tmp_path: Path) ->
             assert body.count(b" word") == fitten.pieces
             costs.append(counter.calls)
     assert (costs[1] - costs[0]) / 1000 < 4.5, costs
+
+
+@pytest.mark.parametrize("notation", ["hybrid", "json"])
+async def test_a_piece_while_tools_are_offered_is_at_most_a_third_more_work(
+    tmp_path: Path, notation: str
+) -> None:
+    """Of a burst, and paced: most text cannot be part of a call, and one search shows it."""
+    bodies: list[dict[str, Any]] = [
+        {},
+        {"tools": [{"type": "function", "function": {"name": "ls"}}]},
+    ]
+    async with running(tmp_path, tools={"notation": {"*": notation}}) as (fitten, gateway):
+        costs: dict[int, list[int]] = {}
+        for fitten.pieces in (100, 1100):
+            for body in bodies:
+                with Counter() as counter:
+                    answer = await ask(gateway, **body)
+                assert answer.count(b" word") == fitten.pieces
+                costs.setdefault(len(body), []).append(counter.calls)
+        fitten.paced, fitten.pieces = True, 103
+        paced = []
+        for body in bodies:
+            async with gateway.post_chat("hi", stream=True, **body) as response:
+                at_once = [await piece(fitten, response) for _ in range(103)]
+                assert (await response.read()).endswith(b"data: [DONE]\n\n")
+            paced.append(sorted(at_once)[50])
+    plain, with_tools = (many - few for few, many in costs.values())
+    assert with_tools <= 1.3 * plain, costs
+    assert paced[1] <= 1.3 * paced[0], paced
 
 
 async def test_a_paced_piece_is_no_more_work_than_it_was(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ class ToolAnswer:
     async def _continue(self) -> None:
         """Let the model continue an answer that ended within a call."""
         stop_filter = self._filter
-        more = (Message("assistant", stop_filter.raw_text or ""), Message("user", _CONTINUE))
+        more = (Message("assistant", stop_filter.raw_text), Message("user", _CONTINUE))
         stop_filter.continue_answer()
         try:
             await self._ask(more, lambda **_: stop_filter, self._sink)
@@ -138,7 +138,7 @@ class ToolAnswer:
 
     async def _restate(self) -> None:
         """Let the model write a call again that cannot be read."""
-        more = (Message("assistant", self._filter.raw_text or ""), Message("user", _RESTATE))
+        more = (Message("assistant", self._filter.raw_text), Message("user", _RESTATE))
         calls = _CallsOnly(self._sink)
         try:
             await self._ask(more, self._new_filter(False), calls)

@@ -6,6 +6,7 @@ the text that the client gets, not to the notation or the arguments of a call.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
@@ -18,6 +19,9 @@ from gateway.generation.pieces import FinishReason, Piece, merge
 from gateway.generation.request import Tool
 from gateway.generation.stop_sequences import StopSequenceFilter
 from gateway.generation.turn_end import MAX_BLANKS
+
+_MAY_START = re.compile(r"[<\[{`]")
+_MOST_UNREAD = 8192
 
 Fault = Literal["cut", "form", "empty"]
 
@@ -59,6 +63,11 @@ class ToolStopSequenceFilter:
         self._has_calls = False
         self._call_bytes = 0
         self._reported_bytes = 0
+        # Most text cannot be part of a call. It does not pass through the parser, which reads it
+        # later only to know its line and whether it is code.
+        self._unbounded = not stop and max_tokens is None
+        self._plain = False
+        self._unread = ""
         self._repairable = repairable
         self._raw: list[str] = []  # what the model wrote, for a repair
         self._raw_size = 0
@@ -73,14 +82,18 @@ class ToolStopSequenceFilter:
         """Return what can be sent now, of these pieces and of the text held back."""
         if self.finish_reason:
             return []
+        if self._plain and (out := self._feed_plain(pieces)) is not None:
+            return out
+        if self._unread:
+            self._parser.read_past(self._unread)
+            self._unread = ""
         if self._overlap is not None:
             pieces = self._overlap.feed(pieces)
             if self._overlap.restarted:
                 self._restart()
         text = "".join([text for kind, text in pieces if kind == "content"])
-        if self._repairable and self._raw_size <= MAX_CHARS:
-            self._raw.append(text)
-            self._raw_size += len(text)
+        if self._repairable:
+            self._keep_raw(text)
         out = self._apply_stop(self._parser.feed(self._raw_filter.feed(merge(pieces))))
         if self._raw_filter.finish_reason and not self.finish_reason:
             out += self.flush(whole=False)
@@ -89,7 +102,34 @@ class ToolStopSequenceFilter:
             )
         elif self._parser.answered and not self.finish_reason:
             self.finish_reason = self.natural_reason
+        self._plain = self._unbounded and self._blank is None and self._parser.at_rest
         return out
+
+    def _feed_plain(self, pieces: list[Piece]) -> list[Piece] | None:
+        """Return pieces that can be no part of a call, as nearly all; None if they may be."""
+        text = "".join([text for _, text in pieces])
+        if _MAY_START.search(text) or len(self._unread) > _MOST_UNREAD:
+            return None
+        text_filter, raw_filter = self._text_filter, self._raw_filter
+        content, reasoning = text_filter.content_bytes, text_filter.reasoning_bytes
+        out = text_filter.feed(pieces)
+        raw_filter.content_bytes += text_filter.content_bytes - content
+        if text_filter.reasoning_bytes != reasoning:
+            raw_filter.reasoning_bytes += text_filter.reasoning_bytes - reasoning
+            text = "".join([text for kind, text in pieces if kind == "content"])
+        self._unread += text
+        if self._repairable:
+            self._keep_raw(text)
+        return out
+
+    def _keep_raw(self, text: str) -> None:
+        """Keep what the model wrote for a repair, unless it is too long for a prompt."""
+        self._raw.append(text)
+        self._raw_size += len(text)
+        if self._raw_size > MAX_CHARS:
+            self._repairable = False
+            self._raw.clear()
+            self._sent_call.clear()
 
     def flush(self, *, whole: bool = True) -> list[Piece]:
         """Return what is still held back, at the end of the answer.
@@ -104,6 +144,9 @@ class ToolStopSequenceFilter:
                 self._restart()
             self._overlap = None
             return (self.feed(late) if late else []) + self.flush(whole=whole)
+        if self._unread:
+            self._parser.read_past(self._unread)
+            self._unread = ""
         rest = self._parser.flush(whole=whole)
         out: list[Piece] = []
         if any(kind == "content" and not text.isspace() for kind, text in rest):
@@ -129,13 +172,13 @@ class ToolStopSequenceFilter:
         counts of bytes begin anew.
         """
         self._repairable = False
-        self._overlap = OverlapRemover(self.raw_text or "", self._parser.open_block)
+        self._overlap = OverlapRemover(self.raw_text, self._parser.open_block)
         self._counted = (self.content_bytes, self.reasoning_bytes)
 
     @property
-    def raw_text(self) -> str | None:
-        """Return the text that the model wrote; None when it is too long for a prompt."""
-        return None if self._raw_size > MAX_CHARS else "".join(self._raw)
+    def raw_text(self) -> str:
+        """Return the text that the model wrote, of an answer that may be repaired."""
+        return "".join(self._raw)
 
     @property
     def cut(self) -> bool:
@@ -152,8 +195,6 @@ class ToolStopSequenceFilter:
     def _find_fault(self) -> Fault | None:
         """Return what keeps the answer from being whole; None if nothing does."""
         if self.stop_sequence is not None or self.finish_reason == "length":
-            return None
-        if self._raw_size > MAX_CHARS:
             return None
         if fault := self._parser.fault:
             return fault

@@ -176,6 +176,19 @@ class ToolParser:
                 self._out.append((kind, text))
         return self._take_output()
 
+    @property
+    def at_rest(self) -> bool:
+        """Return whether nothing is held back, and text without a sign of a call is only text."""
+        source = self._source
+        return self._blank is None and self._attempt is None and source.at == len(source.text)
+
+    def read_past(self, text: str) -> None:
+        """Read text that was passed on already, at a time when the parser was at rest."""
+        self._source.text += text
+        self._emit_text(len(text))
+        self._source.begin()
+        self._text = []
+
     def flush(self, *, whole: bool = True) -> list[Piece]:
         """Return what is still held back, at the end of the answer.
 
