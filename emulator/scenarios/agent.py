@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from emulator.scenarios import tool_use
-from emulator.scenarios.call_notations import Notation, Quirk, written
+from emulator.scenarios.call_notations import CallNotation, Quirk, written
 from emulator.scenarios.registry import ScenarioTurn, scenario
 from emulator.scenarios.tool_use import MadeCall
 
@@ -14,7 +14,7 @@ from emulator.scenarios.tool_use import MadeCall
 async def call(
     turn: ScenarioTurn,
     *,
-    notation: Notation = "tool_call",
+    notation: CallNotation = "auto",
     quirk: Quirk = "none",
     tool: str = "",
     arguments: str = "",
@@ -23,7 +23,8 @@ async def call(
 ) -> None:
     """Call an offered tool, or any `tool` with URL-quoted JSON `arguments`, in a notation.
 
-    `n` calls tools in the order in which they are offered, each once.
+    `auto` is the notation that the prompt asks for. `n` calls tools in the order in which they are
+    offered, each once.
     """
     offered = tool_use.offered(turn.prompt)
     text = turn.prompt.last_user.partition("[[")[0]
@@ -33,7 +34,9 @@ async def call(
         made = [tool_use.made_up(one, text) for one in offered[:n]]
     else:
         made = [tool_use.made_up(tool_use.choose(offered, text), text)] if offered else []
-    await _send(turn, written(made, notation, quirk) if made else "I have no tools.\n", piece)
+    value = turn.prompt.block_value
+    answer = written(made, notation, quirk, value) if made else "I have no tools.\n"
+    await _send(turn, answer, piece)
 
 
 @scenario
@@ -54,7 +57,8 @@ def use_tools(turn: ScenarioTurn) -> str | None:
         return tool_use.answer(given)
     if offered := tool_use.offered(turn.prompt):
         text = turn.prompt.last_user
-        return written([tool_use.made_up(tool_use.choose(offered, text), text)], "tool_call")
+        made = tool_use.made_up(tool_use.choose(offered, text), text)
+        return written([made], "auto", value=turn.prompt.block_value)
     return None
 
 

@@ -30,6 +30,9 @@ Notation = Literal[
     "fenced",
     "lone",
 ]
+# `hybrid` has the prompt's block value in its tags. `auto` is `hybrid` if the prompt has such a
+# value, else `tool_call`.
+CallNotation = Literal["auto", "hybrid", Notation]
 Quirk = Literal[
     "none",
     "upper_case",
@@ -51,19 +54,28 @@ Quirk = Literal[
 NOTATIONS: tuple[Notation, ...] = get_args(Notation)
 QUIRKS: tuple[Quirk, ...] = get_args(Quirk)
 
+# A model that was not given a block value makes one up.
+_MADE_UP_VALUE = "ABCD"
 _XML = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "'": "&apos;"}
 
 
-def written(calls: Sequence[MadeCall], notation: Notation, quirk: Quirk = "none") -> str:
-    """Return the text of an answer that makes these calls."""
-    text = _BLOCKS[notation](calls, quirk)
+def written(
+    calls: Sequence[MadeCall], notation: CallNotation, quirk: Quirk = "none", value: str = ""
+) -> str:
+    """Return the text of an answer that makes these calls. value: the prompt's block value."""
+    blocks: Callable[[Sequence[MadeCall], Quirk], str]
+    if notation == "hybrid" or (notation == "auto" and value):
+        blocks = _each(lambda call, _: _hybrid(call, value or _MADE_UP_VALUE))
+    else:
+        blocks = _BLOCKS["tool_call" if notation == "auto" else notation]
+    text = blocks(calls, quirk)
     match quirk:
         case "never_closed":
             return text[: text.rstrip().rfind("\n")] if "\n" in text else text
         case "twice":
             return f"{text}\n{text}"
         case "several_blocks":
-            return "\n\n".join(_BLOCKS[notation]([call], quirk) for call in calls)
+            return "\n\n".join(blocks([call], quirk) for call in calls)
         case "prose":
             return f"Let me look that up.\n\n{text}"
         case "prose_after":
@@ -73,6 +85,21 @@ def written(calls: Sequence[MadeCall], notation: Notation, quirk: Quirk = "none"
         case "broken":
             return text[: len(text) * 2 // 3]
     return text
+
+
+def _hybrid(call: MadeCall, value: str) -> str:
+    """A block whose strings of several lines, or with quotes, are raw."""
+    raw: dict[str, str] = {}
+    short: dict[str, Any] = {}
+    for name, given in call.arguments.items():
+        if isinstance(given, str) and ("\n" in given or '"' in given):
+            raw[name] = given
+        else:
+            short[name] = given
+    lines = [f"<call-{value} {call.tool}>", json.dumps(short, ensure_ascii=False)]
+    for name, text in raw.items():
+        lines += [f"<arg {name}>", text, f"</arg-{value}>"]
+    return "\n".join([*lines, f"</call-{value}>"])
 
 
 def _text(value: Any) -> str:

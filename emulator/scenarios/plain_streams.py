@@ -34,9 +34,19 @@ async def echo(turn: ScenarioTurn) -> None:
 
 @scenario
 async def say(
-    turn: ScenarioTurn, *, text: str = "Hello", piece: int = 4, pace: float | None = None
+    turn: ScenarioTurn,
+    *,
+    text: str = "Hello",
+    piece: int = 4,
+    pace: float | None = None,
+    value: str = "",
 ) -> None:
-    """The URL-quoted `text`, in deltas of `piece` characters, `pace` seconds apart."""
+    """The URL-quoted `text`, in deltas of `piece` characters, `pace` seconds apart.
+
+    `value`: what stands in `text` for the block value of the prompt's hybrid notation.
+    """
+    if value and turn.prompt.block_value:
+        text = text.replace(value, turn.prompt.block_value)
     wait = turn.state.pace if pace is None else pace
     step = max(1, piece)
     for start in range(0, len(text), step):

@@ -1,7 +1,8 @@
 """Reads what a prompt says about tools, and decides what an assistant does with it.
 
-It reads the text alone, as a model would: a list of JSON lines in `<tools>`, calls in `<tool_call>`
-and results in `<tool_result>` blocks.
+It reads the text alone, as a model would. There are two forms. JSON: a list of JSON lines in
+`<tools>`, and results in `<tool_result>` blocks. Hybrid: signatures in `<tools-V>`, and results in
+`<result-V tool id ok>` blocks, several in one turn. V is the block value of the conversation.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.prompt import Prompt
+from emulator.scenarios.signatures import read_signatures
 
 _LIST = re.compile(r"<tools>\n(.*?)\n</tools>", re.DOTALL)
 _RESULT = re.compile(r'<tool_result((?: [a-z]+="[^"]*")*)>\n(.*)\n</tool_result>', re.DOTALL)
+_HYBRID_RESULT = re.compile(
+    r"<result-([A-Z0-9]{4}) ([^\n]+) (\S+) (?:ok|error)>\n(.*?)\n</result-\1>(?:\n|\Z)", re.DOTALL
+)
 _ATTRIBUTE = re.compile(r'([a-z]+)="([^"]*)"')
 _NUMBER = re.compile(r"-?\d+")
 _WORD = re.compile(r"\w+")
@@ -51,6 +56,12 @@ class MadeCall:
 
 def offered(prompt: Prompt) -> list[Offered]:
     """Return the tools that the system block lists; lines that are no tools are passed over."""
+    if prompt.block_value:
+        return [
+            Offered(tool.name, tool.description, tool.parameters)
+            for tool in read_signatures(prompt.signatures)
+            if isinstance(tool.parameters, dict)
+        ]
     listed = _LIST.findall(prompt.system)
     tools = []
     for line in listed[-1].split("\n") if listed else ():
@@ -66,12 +77,24 @@ def results(prompt: Prompt) -> list[ToolResult]:
     """Return the results that the conversation ends with, in order."""
     found: list[ToolResult] = []
     for block in reversed(prompt.blocks):
+        if block.role == "user" and (several := _hybrid_results(prompt, block.text)):
+            return several + found[::-1]
         match = _RESULT.fullmatch(block.text) if block.role == "user" else None
         if match is None:
             break
         attributes = {key: html.unescape(value) for key, value in _ATTRIBUTE.findall(match[1])}
         found.append(ToolResult(attributes.get("id", ""), attributes.get("name", ""), match[2]))
     return found[::-1]
+
+
+def _hybrid_results(prompt: Prompt, text: str) -> list[ToolResult]:
+    """Return the results in a text that consists of results, else nothing."""
+    text = prompt.without_reminder(text)
+    found, at = [], 0
+    while match := _HYBRID_RESULT.match(text, at):
+        found.append(ToolResult(match[3], match[2], match[4]))
+        at = match.end()
+    return found if at == len(text) else []
 
 
 def answer(given: list[ToolResult]) -> str:
