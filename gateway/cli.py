@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.redaction import Redactor
     from gateway.server.reload import ConfigSource
     from gateway.server.run import Service
+    from gateway.store.state_lock import StateLock
 
 _LARGEST_PORT = 65_535
 _USAGE_ERROR = 2  # exit status of a wrong configuration; argparse uses it for a wrong command line
@@ -171,6 +172,7 @@ def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -
     from gateway.observability import tracebacks
     from gateway.redaction import Redactor
     from gateway.server import run, systemd
+    from gateway.store.state_lock import StateLock
 
     redactor = Redactor(config.secrets())
     # Before anything starts a child process: a child must not see these variables.
@@ -185,11 +187,12 @@ def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -
         tracebacks.log_uncaught_exceptions()
         for warning in warnings:
             _log_warning(warning)
-        with contextlib.closing(outputs), contextlib.closing(notifier):
+        with contextlib.closing(outputs), contextlib.closing(notifier), StateLock() as lock:
+            _show_use_of_accounts(lock, config)
             run.run_event_loop(
                 run.serve_until_stopped(
                     _service(config, sockets, redactor.add),
-                    source=_config_source(arguments, redactor, outputs),
+                    source=_config_source(arguments, redactor, outputs, lock),
                     notifier=notifier,
                     before_exit=outputs.flush,
                 )
@@ -215,8 +218,26 @@ def _service(
     return SingleProcess(config, sockets=sockets, on_secret=on_secret)
 
 
+def _show_use_of_accounts(lock: StateLock, config: Config) -> None:
+    """Hold the lock of the state file; log a warning if another process uses the accounts.
+
+    Nothing that goes wrong here keeps the gateway from serving.
+    """
+    import structlog
+
+    from gateway.redaction import os_error_text
+
+    _log = structlog.get_logger("session")
+    file = str(config.state_file)
+    try:
+        if not lock.take(config.state_file):
+            _log.warning("state_file_in_use", file=file)
+    except OSError as error:
+        _log.info("state_file_not_locked", file=file, reason=os_error_text(error))
+
+
 def _config_source(
-    arguments: argparse.Namespace, redactor: Redactor, outputs: LogOutputs
+    arguments: argparse.Namespace, redactor: Redactor, outputs: LogOutputs, lock: StateLock
 ) -> ConfigSource:
     """Return a source that reads the configuration file again at a reload."""
     from gateway.observability import logging as log
@@ -225,6 +246,7 @@ def _config_source(
     def adopt(config: Config) -> None:
         log.configure_logging(config.log, redactor, outputs=outputs)
         redactor.renew(config.secrets())
+        _show_use_of_accounts(lock, config)
 
     def load() -> Config:
         return _settings(arguments, _log_warning, starting=False)

@@ -118,7 +118,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("http", "observability", "redaction", "server", "store"),
     ),
     "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
-    "cli": ("config", "demo", "observability", "redaction", "server", "workers"),
+    "cli": ("config", "demo", "observability", "redaction", "server", "store", "workers"),
     "__main__": ("cli",),
 }
 
