@@ -1,4 +1,4 @@
-"""Runs the commands serve, check, demo and version.
+"""Runs the commands serve, check, doctor, demo and version.
 
 A command imports what it needs when it runs, so that `--help` is instant.
 """
@@ -43,12 +43,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gateway.demo import run
 
         return run(port=arguments.port)
+    if command == "doctor" and not arguments.tools:
+        print(
+            "doctor: name a check: --tools, which costs chats. There is no other.", file=sys.stderr
+        )
+        return _USAGE_ERROR
     warnings: list[str] = []
     config = _load(arguments, warnings.append)
     if config is None:
         return _USAGE_ERROR
     if command == "check":
         return _check(config, warnings, arguments)
+    if command == "doctor":
+        return _doctor(config, arguments)
     return _serve(config, warnings, arguments)
 
 
@@ -69,7 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check", help="print the effective configuration, secrets masked; exit 0 or 2"
     )
-    for command in (serve, check):
+    doctor = commands.add_parser(
+        "doctor", help="run checks that need a login at Fitten; no gateway may run meanwhile"
+    )
+    for command in (serve, check, doctor):
         command.add_argument(
             "--config",
             metavar="PATH",
@@ -78,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
             help="the configuration file; unless given, config.local.yaml if there is one, "
             "else config.yaml",
         )
+    for command in (serve, check):
         command.add_argument("--host", help="address to listen on instead of server.host")
         command.add_argument("--port", type=_port, help="port to listen on instead of server.port")
     check.add_argument("--quiet", action="store_true", help="print mistakes only")
@@ -86,12 +97,32 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="do not read the secrets of ${credential:NAME} and ${file:PATH}",
     )
+    _add_doctor_options(doctor)
     demo = commands.add_parser("demo", help="run the gateway with the bundled Fitten emulator")
     demo.add_argument(
         "--port", type=_port, default=5000, help="port to listen on; 5000 unless given"
     )
     commands.add_parser("version", help="print the version")
     return parser
+
+
+def _add_doctor_options(doctor: argparse.ArgumentParser) -> None:
+    doctor.set_defaults(host=None, port=None)
+    doctor.add_argument(
+        "--tools",
+        action="store_true",
+        help="send about 20 chats per notation of tool calls; say which fits the model best",
+    )
+    doctor.add_argument("--model", metavar="NAME", help="the model; Fitten's default unless given")
+    doctor.add_argument(
+        "--notation",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="measure this notation only; may be repeated",
+    )
+    doctor.add_argument("--json", action="store_true", help="print the result as JSON")
+    doctor.add_argument("--yes", action="store_true", help="do not ask before chats are sent")
 
 
 def _default_config() -> Path:
@@ -115,7 +146,7 @@ def _load(arguments: argparse.Namespace, on_warning: Callable[[str], None]) -> C
     from gateway.config.settings import ConfigError
 
     try:
-        return _settings(arguments, on_warning, starting=True)
+        return _settings(arguments, on_warning, starting=arguments.command != "doctor")
     except ConfigError as error:
         _print_mistakes(error)
         return None
@@ -164,6 +195,18 @@ def _check(config: Config, warnings: list[str], arguments: argparse.Namespace) -
         except BrokenPipeError:  # `check | head`: nobody reads the rest
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _doctor(config: Config, arguments: argparse.Namespace) -> int:
+    from gateway.doctor.command import DoctorOptions, check_tools
+
+    options = DoctorOptions(
+        model=arguments.model,
+        notations=tuple(arguments.notation),
+        as_json=arguments.json,
+        confirmed=arguments.yes,
+    )
+    return check_tools(config, options)
 
 
 def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -> int:
