@@ -10,7 +10,6 @@ import json
 import re
 from typing import Any
 
-from emulator.prompt import Prompt
 from emulator.scenarios.call_notations import written
 from emulator.scenarios.registry import ScenarioTurn, scenario
 from emulator.scenarios.tool_use import MadeCall
@@ -30,17 +29,12 @@ async def obey(turn: ScenarioTurn, *, calls: str = "[]", say: str = "", piece: i
         MadeCall(tool, {name: _filled(value, texts) for name, value in arguments.items()})
         for tool, arguments in json.loads(calls)
     ]
-    answer = as_asked(turn.prompt, made) if made else f"{say}\n"
+    answer = written(made, "tool_call") if made else f"{say}\n"
     step = max(1, piece)
     for start in range(0, len(answer), step):
         await turn.answer.delta(answer[start : start + step], turn.state.pace)
     counts = {"input_tokens": len(turn.inputs) // 3 + 1, "output_tokens": -(-len(answer) // step)}
     await turn.answer.usage({**counts, "status": "ok"})
-
-
-def as_asked(_: Prompt, made: list[MadeCall]) -> str:
-    """Return an answer that makes these calls in the notation that the prompt asks for."""
-    return written(made, "tool_call")
 
 
 def _filled(value: Any, texts: dict[int, str]) -> Any:

@@ -1,5 +1,5 @@
-"""Runs the checks of the command `doctor`.
+"""Runs the checks of the command "doctor".
 
-`tool_cases` has the turns of `--tools` and `grading` compares answers with them; neither does
-I/O. `tool_turns` runs them on Fitten, `report` prints what came out, `command` is the command.
+`tool_cases` has the turns that measure tools, and `grading` compares answers with them; neither
+does I/O. `tool_turns` runs them on Fitten, `report` sums them up, `command` is the command.
 """

@@ -13,7 +13,7 @@ from gateway.fitten.http.response_body import ResponseBody
 from gateway.generation.pieces import Piece
 
 
-class _ChatBody(msgspec.Struct):
+class _PromptBody(msgspec.Struct):
     inputs: str
 
 
@@ -56,7 +56,7 @@ class MeasuredClient(FittenClient):
     ) -> ResponseBody:
         """See `FittenClient`."""
         response = await super().chat(user_id, access_token, body, may_repeat=may_repeat)
-        chat = MeasuredChat(len(msgspec.json.decode(body, type=_ChatBody).inputs))
+        chat = MeasuredChat(len(msgspec.json.decode(body, type=_PromptBody).inputs))
         self.chats.append(chat)
         return _MeasuredBody(response, chat.received)
 

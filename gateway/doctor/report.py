@@ -49,7 +49,7 @@ class TurnResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ToolSummary:
     """Counts over all turns of one notation; `label` is its name."""
 
     label: str
@@ -81,10 +81,10 @@ class Summary:
         return (self.exact, self.valid, -others, -self.characters_in - self.characters_out)
 
 
-def summarize(label: str, results: Sequence[TurnResult]) -> Summary:
+def summarize(label: str, results: Sequence[TurnResult]) -> ToolSummary:
     """Sum up the turns of a notation."""
     grades = [result.grade for result in results]
-    return Summary(
+    return ToolSummary(
         label=label,
         turns=len(results),
         call_turns=sum(bool(result.case.calls) for result in results),
@@ -100,7 +100,7 @@ def summarize(label: str, results: Sequence[TurnResult]) -> Summary:
     )
 
 
-def best(summaries: Sequence[Summary]) -> Summary | None:
+def best(summaries: Sequence[ToolSummary]) -> ToolSummary | None:
     """Return the best notation; None when none had a valid call."""
     return max((s for s in summaries if s.worked), key=lambda s: s.rank, default=None)
 
@@ -111,7 +111,7 @@ _HEAD = (
 )
 
 
-def table(summaries: Sequence[Summary]) -> str:
+def table(summaries: Sequence[ToolSummary]) -> str:
     """Return the table of all notations."""
     rows = [_HEAD, *map(_row, summaries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
@@ -123,7 +123,7 @@ def table(summaries: Sequence[Summary]) -> str:
     return "\n".join(lines)
 
 
-def _row(summary: Summary) -> tuple[str, ...]:
+def _row(summary: ToolSummary) -> tuple[str, ...]:
     text_turns = summary.turns - summary.call_turns
     return (
         summary.label,

@@ -1,7 +1,7 @@
 """Defines the turns that measure how well a model calls tools, and what each should lead to.
 
-Every exact text of a call stands in the last message of the user, so that a byte that is lost on
-its way to the model or back is seen. Long texts stand between two lines, `--- text 1 ---` and
+Every exact text of a call stands in the last message of the user. So a byte that is lost on the
+way to the model, or back, is seen. Long texts stand between two lines, `--- text 1 ---` and
 `--- end 1 ---`. All arguments are required: no default could make two right answers of one turn.
 """
 
