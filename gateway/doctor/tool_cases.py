@@ -147,6 +147,12 @@ x < 1 && y > 2
 
 </tool_call></arguments></function>"""
 
+TEMPLATE = """{%- for message in messages %}
+<|{{ message.role }}|>
+{{ message["content"] | trim }}<|end|>
+{%- endfor %}
+<|assistant|>{# <|user|> ends the answer #}"""
+
 OLD_TEXT = """    if not items:
         return {"total": 0, "text": ""}
     for item in items:
@@ -219,6 +225,11 @@ CASES: tuple[ToolCase, ...] = (
         _user("Write the file notes.md. Its content is text 1.", _texts(TAGS)),
         (ExpectedCall("write_file", {"path": "notes.md", "content": TAGS}),),
         runs=2,
+    ),
+    ToolCase(
+        "chat template",
+        _user("Write the file chat.jinja. Its content is text 1.", _texts(TEMPLATE)),
+        (ExpectedCall("write_file", {"path": "chat.jinja", "content": TEMPLATE}),),
     ),
     ToolCase(
         "edit",

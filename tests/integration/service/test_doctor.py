@@ -71,8 +71,8 @@ async def test_a_model_that_does_as_it_is_told_makes_every_call(
     data: Any = json.loads(capsys.readouterr().out)
     for found in data["notations"]:
         missed = {run["case"] for run in found["runs"] if run["verdict"] not in GOOD}
-        # Today's notation changes tags of its own in texts, and this is what it shows.
-        assert missed <= {"closing tags"}
+        # The notation `json` changes its own tags and Fitten's role markers in texts.
+        assert missed <= {"closing tags", "chat template"}
         assert found["valid"] == found["call_turns"]
         assert (found["false_calls"], found["failures"], found["repairs"]) == (0, 0, 0)
     assert data["winner"] in ("hybrid", "json")

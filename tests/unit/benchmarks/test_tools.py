@@ -131,9 +131,9 @@ def test_a_text_between_lines_is_not_in_the_marker() -> None:
 async def test_over_the_emulator_every_call_is_made(notation: Any, tmp_path: Path) -> None:
     async with emulated_turns(notation, tmp_path) as turns:
         results = {case.name: (await turns.run(case))[0] for case in CASES}
-    # The notation `json` changes tags of its own in texts.
+    # The notation `json` changes its own tags and Fitten's role markers in texts.
     missed = {name for name, result in results.items() if not result.good}
-    assert missed <= {"closing tags"}
+    assert missed <= {"closing tags", "chat template"}
     assert all(result.grade.valid == bool(result.case.calls) for result in results.values())
     sizes = [result.characters_in for result in results.values()]
     assert min(sizes) > len(json.dumps(tools())) / 2

@@ -61,17 +61,8 @@ def test_every_wanted_text_stands_in_the_message_as_it_is_wanted(case: ToolCase)
 
 def test_the_texts_have_what_breaks_notations() -> None:
     everything = "\n".join(message.text for case in CASES for message in case.messages)
-    for hard in (
-        "</arg>",
-        "</call>",
-        "</tool_call>",
-        "```",
-        "\\",
-        '"',
-        "'",
-        "C:\\Users\\n",
-        "👩‍💻",
-    ):
+    tags = ("</arg>", "</call>", "</tool_call>", "```", "<|end|>", "<|assistant|>")
+    for hard in (*tags, "\\", '"', "'", "C:\\Users\\n", "👩\u200d💻"):
         assert hard in everything
 
 
