@@ -32,7 +32,7 @@ _INTERRUPTED = 130  # as of a process that SIGINT ended
 _INSTRUCTIONS = 1500  # about the characters by which a notation makes a prompt longer
 _HEALTH_TIMEOUT = 2.0  # seconds
 _MAX_FAILURES = 3  # turns in a row; then Fitten fails, not the notation
-_FEW = 0.8  # of the calls: with fewer valid ones a model hardly suits agents
+_FEW = 0.8  # of the calls: with fewer exact ones a model hardly suits agents
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +233,8 @@ def _print_result(
     if winner is None:
         print("No notation worked." if complete else "The turns were not run to the end.")
         return _FAILED
-    if winner.valid < _FEW * winner.call_turns:
-        print(f"Only {winner.valid} of {winner.call_turns} calls were valid: for agents, this "
-              "model is hardly usable.")  # fmt: skip
+    if winner.exact < _FEW * winner.call_turns:
+        print(f"Even with {winner.label}, only {winner.exact} of {winner.call_turns} were exact.")
     print(f"\nThe best notation, for config.yaml:\n\n{line}", flush=True)
     return 0
 

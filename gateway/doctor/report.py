@@ -140,10 +140,10 @@ def _row(summary: ToolSummary) -> tuple[str, ...]:
 
 
 def missed(label: str, results: Sequence[TurnResult]) -> str:
-    """Return a line about the turns that did not go as they should; empty without any."""
+    """Return a line per case whose turns did not go as they should; empty without any."""
     counts = Counter((r.case.name, r.verdict) for r in results if not r.good)
-    parts = [f"{name}: {verdict} ({count})" for (name, verdict), count in counts.items()]
-    return f"{label} missed {'; '.join(parts)}" if parts else ""
+    lines = [f"  {name}: {verdict} ({count})" for (name, verdict), count in counts.items()]
+    return "\n".join([f"{label} missed:", *lines]) if lines else ""
 
 
 def as_data(label: str, results: Sequence[TurnResult]) -> dict[str, Any]:

@@ -78,6 +78,7 @@ async def test_the_doctor_prints_a_table_and_a_line_that_check_accepts(
     assert status == 0, stderr
     rows = [re.split(r"  +", line) for line in stdout.splitlines() if re.match("hybrid|json", line)]
     assert [row[0] for row in rows if len(row) == 10] == ["hybrid", "json"]
+    assert re.search(r"(?m)^Even with (hybrid|json), only 0 of \d+ were exact\.$", stdout)
     line = stdout.splitlines()[-1]
     assert re.fullmatch(r'tools: \{notation: \{"fitten-code": (hybrid|json)\}\}', line)
     with (tmp_path / "config.yaml").open("a") as config:

@@ -85,7 +85,7 @@ def test_the_table_has_a_row_per_notation() -> None:
 def test_what_was_missed_is_named_and_counted() -> None:
     turns = [turn(VALID), turn(VALID), turn(EXACT), turn(NOTHING, case=TEXT)]
     assert report.missed("json", turns) == (
-        "json missed one call: not exact (2); no tool needed: wrong answer (1)"
+        "json missed:\n  one call: not exact (2)\n  no tool needed: wrong answer (1)"
     )
     assert report.missed("json", [turn(EXACT)]) == ""
 
