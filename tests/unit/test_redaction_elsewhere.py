@@ -26,6 +26,8 @@ SHOWN = {
     "gateway.config.loading": (2, "the system's name of an error; NotUtf8 is ours"),
     "gateway.config.secret_files": (1, "the system's name of an error"),
     "gateway.demo": (1, "for the operator at the terminal: the address in question"),
+    "gateway.doctor.command": (1, "a GatewayError"),
+    "gateway.doctor.tool_turns": (1, "a GatewayError"),
     "gateway.fitten.auth.session": (1, "a GatewayError"),
     "gateway.fitten.auth.token_saver": (1, "the system's name of an error"),
     "gateway.fitten.background_refresh": (1, "a GatewayError"),
