@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
 
 import structlog
 
@@ -11,6 +13,7 @@ from gateway.config.settings import FittenSettings, ToolSettings
 from gateway.fitten.account_registry import AccountRegistry
 from gateway.fitten.answer import Answer
 from gateway.fitten.chat.answer import ChatAnswer
+from gateway.fitten.chat.record_writer import RecordWriter
 from gateway.fitten.chat.request import ChatOpener
 from gateway.fitten.chat.usage_estimate import UsageCalibration
 from gateway.fitten.client import FittenClient
@@ -25,6 +28,8 @@ from gateway.fitten.model_catalog import ModelCatalog
 from gateway.generation.model import Model
 from gateway.generation.pieces import Sink
 from gateway.generation.request import Generation, GenerationRequest
+from gateway.redaction import Redactor
+from gateway.store.record_files import RecordFolder
 
 _log = structlog.get_logger("fitten")
 
@@ -33,6 +38,7 @@ class FittenUpstream:
     """Answers generations with Fitten Code.
 
     client: makes the calls. accounts: provides the accounts and their tokens.
+    redactor: masks the secrets in what is kept of answers.
     """
 
     def __init__(
@@ -41,6 +47,7 @@ class FittenUpstream:
         accounts: AccountRegistry,
         settings: FittenSettings,
         tools: ToolSettings,
+        redactor: Redactor,
     ) -> None:
         self._pool = pool = accounts.pool
         self._settings = settings
@@ -58,11 +65,26 @@ class FittenUpstream:
             diff=diff,
             digest_key=digest_key,
         )
+        self._redactor = redactor
+        self._records: RecordWriter | None = None
+        if tools.recorder.folder is not None:
+            rules = tools.recorder
+            path = Path(tools.recorder.folder)
+            folder = RecordFolder(path, days=rules.days, max_bytes=rules.max_bytes)
+            self._records = RecordWriter(folder, redactor)
         self.calibration = UsageCalibration()
         self._listed = False  # whether the models come from Fitten, not from the fallback
 
+    def recording(self) -> AbstractAsyncContextManager[None]:
+        """Return the context in which answers can be recorded."""
+        return nullcontext() if self._records is None else self._records.opened()
+
     def take_over(self, former: FittenUpstream) -> None:
-        """Take over the calibration and the models of the former upstream of the same address."""
+        """Take over what the former upstream knows.
+
+        These are its secrets and, of the same address, the calibration and the models.
+        """
+        self._redactor.learn_from(former._redactor)
         if former._settings.base_url == self._settings.base_url:
             self.calibration = former.calibration
         if former._settings.models_url == self._settings.models_url and not self._listed:
@@ -104,8 +126,14 @@ class FittenUpstream:
         """Return the answer that the request needs, not yet begun."""
 
         def chat(request: GenerationRequest, sink: Sink) -> ChatAnswer:
-            calibration = self.calibration.of(generation.model.id)
-            return ChatAnswer(self._open, calibration, generation, sink, self._settings, request)
+            model, recorder = generation.model.id, None
+            if self._records is not None:
+                notation = self._tools.notation_of(model)
+                recorder = self._records.recorder(generation, request, notation)
+            calibration = self.calibration.of(model)
+            return ChatAnswer(
+                self._open, calibration, generation, sink, self._settings, request, recorder
+            )
 
         request, default_system = generation.request, self._settings.default_system
         if request.fills:

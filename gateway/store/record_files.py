@@ -23,7 +23,7 @@ _UNFINISHED = 3600.0  # seconds after which a file that is not complete has no w
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _RecordFile:
     """Describes a file of ours."""
 
     name: str
@@ -72,7 +72,7 @@ class RecordFolder:
     def _remove_old(self, folder: int, needed: int) -> None:
         """Remove records until a new one of so many bytes has room."""
         now = time.time()
-        kept: list[_Entry] = []
+        kept: list[_RecordFile] = []
         for entry in list(_entries(folder)):
             longest = _UNFINISHED if entry.name.endswith(".new") else self._seconds
             if now - entry.written > longest:
@@ -111,7 +111,7 @@ def _write(folder: int, name: str, raw: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _entries(folder: int) -> Iterator[_Entry]:
+def _entries(folder: int) -> Iterator[_RecordFile]:
     """Return the files of ours among the first entries of the folder."""
     with os.scandir(folder) as found:
         for count, entry in enumerate(found):
@@ -122,7 +122,7 @@ def _entries(folder: int) -> Iterator[_Entry]:
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile, by a person
                 state = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(state.st_mode):
-                    yield _Entry(entry.name, state.st_mtime, state.st_size)
+                    yield _RecordFile(entry.name, state.st_mtime, state.st_size)
 
 
 def _unlink(folder: int, name: str) -> None:

@@ -32,6 +32,7 @@ SHOWN = {
     "gateway.fitten.completion.completer": (1, "a GatewayError"),
     "gateway.fitten.http.connection": (1, "BadResponse is ours"),
     "gateway.fitten.json_mode.answer": (1, "msgspec names a position; the text goes to the model"),
+    "gateway.fitten.tools.record": (1, "msgspec names fields and kinds of a record's members"),
     "gateway.generation.json_values": (1, "it is compared with msgspec's text, and not shown"),
     "gateway.middleware": (1, "settings mask it; an import has seen the configuration only"),
     "gateway.server.reload": (1, "ReloadRefused is ours"),
