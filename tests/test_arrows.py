@@ -118,7 +118,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("http", "observability", "redaction", "server", "store"),
     ),
     "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
-    "cli": ("config", "demo", "observability", "redaction", "server", "workers"),
+    "replay": ("fitten", "generation", "redaction", "store"),
+    "cli": ("config", "demo", "observability", "redaction", "replay", "server", "workers"),
     "__main__": ("cli",),
 }
 

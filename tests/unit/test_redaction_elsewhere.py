@@ -35,6 +35,7 @@ SHOWN = {
     "gateway.fitten.tools.record": (1, "msgspec names fields and kinds of a record's members"),
     "gateway.generation.json_values": (1, "it is compared with msgspec's text, and not shown"),
     "gateway.middleware": (1, "settings mask it; an import has seen the configuration only"),
+    "gateway.replay.command": (1, "BadRecord is ours; for the operator at the terminal"),
     "gateway.server.reload": (1, "ReloadRefused is ours"),
     "gateway.store.token_file": (1, "the system's name of an error"),
     "gateway.workers.master": (1, "pickle names a function; for the operator at the start"),

@@ -17,7 +17,7 @@ from gateway.store.record_files import RecordFolder
 
 _log = structlog.get_logger("recorder")
 
-_MOST_AT_ONCE = 8  # each may hold twice `recorder.MAX_TEXT`
+_MOST_AT_ONCE = 8  # each may hold twice `recorder.MAX_TEXT` bytes
 _BETWEEN_WARNINGS = 60.0  # seconds
 _LONGEST_END = 3.0  # seconds that the end of the gateway waits for the disk
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -46,6 +46,8 @@ _VALUES = frozenset(
 
 Hide = Callable[[str], str]
 
+RawKind = Literal["content", "reasoning", "cut"]
+
 
 class RecordedTool(msgspec.Struct):
     """Describes a tool that was offered; `parameters` is its schema without descriptions."""
@@ -81,7 +83,7 @@ class AnswerRecord(msgspec.Struct, kw_only=True):
     reasons: list[str]
     error: str | None = None
     finish_reason: str | None
-    raw: list[tuple[str, str]]
+    raw: list[tuple[RawKind, str]]
     masked: bool
     tools: list[RecordedTool]
     schemas_left_out: bool

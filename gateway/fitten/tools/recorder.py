@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from gateway import __version__
 from gateway.errors import Cause, GatewayError
 from gateway.fitten.tools.reading.interpretation import CALLS, RESULTS, WRAPPERS
-from gateway.fitten.tools.record import FORMAT, AnswerRecord, Hide, record_tools
+from gateway.fitten.tools.record import FORMAT, AnswerRecord, Hide, RawKind, record_tools
 from gateway.generation import token_estimate
 from gateway.generation.markdown import MarkdownState
 from gateway.generation.pieces import FinishReason, Piece
@@ -21,6 +21,9 @@ from gateway.generation.request import GenerationRequest
 
 MAX_TEXT = 256 * 1024
 """The most bytes of an answer's text that are kept: of a longer one, beginning and end."""
+
+REASONS = ("unreadable", "marker_leaked", "empty", "loop", "error")
+"""Why an answer is kept."""
 
 _PART = 1024  # characters; a longer piece is kept in parts
 _MARGIN = 4096  # characters beside a cut that are dropped: a secret there is not whole
@@ -90,6 +93,27 @@ class BoundedPieces:
         return _join(self._first), _join(last)
 
 
+class DeliveredPieces:
+    """Describes what a client got; `entries` has the form of `AnswerRecord.came_out`.
+
+    has_answer: whether there has been a call, or text that is not blank.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, str | int]] = []
+        self.has_answer = False
+
+    def add(self, pieces: Sequence[Piece]) -> None:
+        """Add pieces behind the others."""
+        for kind, text in pieces:
+            self.has_answer = self.has_answer or (kind != "reasoning" and not text.isspace())
+            last, size = self.entries[-1] if self.entries else ("", 0)
+            if kind == last and isinstance(size, int):
+                self.entries[-1] = (kind, size + len(text))
+            elif len(self.entries) < _MAX_CAME_OUT:
+                self.entries.append((kind, text if kind == "call" else len(text)))
+
+
 class AnswerRecorder:
     """Collects an answer; a record of it is made only if there is a reason.
 
@@ -119,8 +143,7 @@ class AnswerRecorder:
         self._block, self._request_id = block, request_id
         self._raw = BoundedPieces()
         self._sent = BoundedPieces()
-        self._came_out: list[tuple[str, str | int]] = []
-        self._has_answer = False
+        self._delivered = DeliveredPieces()
         self._reasons: list[str] = []
         self._error: str | None = None
         self._finish_reason: FinishReason | None = None
@@ -133,18 +156,7 @@ class AnswerRecorder:
     def deliver(self, pieces: Sequence[Piece]) -> None:
         """Take pieces that the client gets."""
         self._sent.add([piece for piece in pieces if piece[0] == "content"])
-        for kind, text in pieces:
-            self._has_answer = self._has_answer or (kind != "reasoning" and not text.isspace())
-            if kind == "call":
-                self._note((kind, text))
-            elif self._came_out and self._came_out[-1][0] == kind:
-                self._came_out[-1] = (kind, int(self._came_out[-1][1]) + len(text))
-            else:
-                self._note((kind, len(text)))
-
-    def _note(self, entry: tuple[str, str | int]) -> None:
-        if len(self._came_out) < _MAX_CAME_OUT:
-            self._came_out.append(entry)
+        self._delivered.add(pieces)
 
     def close(
         self,
@@ -166,7 +178,7 @@ class AnswerRecorder:
         self._finish_reason = finish_reason
         if unreadable:
             self._reasons.append("unreadable")
-        if finish_reason == "stop" and not stopped and not self._has_answer:
+        if finish_reason == "stop" and not stopped and not self._delivered.has_answer:
             self._reasons.append("empty")
         if loop:
             self._reasons.append("loop")
@@ -194,7 +206,10 @@ class AnswerRecorder:
 
         tools, schemas_left_out = record_tools(self._tools, hidden)
         raw = self._hidden_raw(hidden)
-        came_out = [(k, hidden(v) if isinstance(v, str) else v) for k, v in self._came_out]
+        came_out = [
+            (kind, hidden(value) if isinstance(value, str) else value)
+            for kind, value in self._delivered.entries
+        ]
         return AnswerRecord(
             format=FORMAT,
             gateway=__version__,
@@ -232,10 +247,11 @@ class AnswerRecorder:
                     found.add("unreadable")
         return sorted(found, reverse=True)
 
-    def _hidden_raw(self, hide: Hide) -> list[tuple[str, str]]:
+    def _hidden_raw(self, hide: Hide) -> list[tuple[RawKind, str]]:
         """Return what the model wrote, without secrets and in its bounds."""
-        parts: list[list[tuple[str, str]]] = [
-            [(kind, hide(text)) for kind, text in part] for part in self._raw.joined()
+        parts: list[list[tuple[RawKind, str]]] = [
+            [("reasoning" if kind == "reasoning" else "content", hide(text)) for kind, text in part]
+            for part in self._raw.joined()
         ]
         before, behind = parts
         if not behind:
