@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +15,9 @@ from urllib.parse import quote
 import pytest
 
 from emulator import Emulator
+from gateway.config.settings import RecorderSettings, ToolSettings
 from gateway.fitten.tools.record import AnswerRecord, decode_record
+from gateway.server.reload import ConfigSource, reload_entrypoint
 from gateway.store.record_files import RecordFolder
 from tests.support import KEY, Gateway, content, running_gateway
 
@@ -226,12 +229,26 @@ async def test_an_answer_that_broke_off_is_kept(recording: Recording, records: R
 
 async def test_secrets_are_masked(recording: Recording, records: Records) -> None:
     token = "FT_" + "0123456789abcdef" * 2
-    secrets = ("correct horse", KEY, token, "sk-0123456789abcdef0123")
+    # The user id at Fitten becomes known with the login.
+    secrets = ("correct horse", "u_demo_user", KEY, token, "sk-0123456789abcdef0123")
     async with recording() as gateway:
         await gateway.whole(say(BROKEN + " ".join(secrets)), tools=TOOLS)
     raw = records.text()
     assert not [secret for secret in secrets if secret in raw]
     assert decode_record(raw.encode()).masked
+
+
+async def test_a_reload_turns_it_on_and_forgets_no_secret(
+    recording: Recording, records: Records
+) -> None:
+    async with recording(on=False) as gateway:
+        recorder = RecorderSettings(folder=str(records.path))
+        config = replace(gateway.config, tools=ToolSettings(repair=False, recorder=recorder))
+        source = ConfigSource(lambda: config, lambda _: None, lambda: None, lambda _: None)
+        await reload_entrypoint(gateway.entrypoint, source)
+        await gateway.whole(say(BROKEN + "u_demo_user"), tools=TOOLS)
+    assert records.one().masked
+    assert "u_demo_user" not in records.text()
 
 
 async def test_old_records_are_removed_at_the_start(recording: Recording, records: Records) -> None:
