@@ -31,7 +31,7 @@ _KEY = r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+|FT_[\w-]{16,}|(?<![\w-])sk-[\w-]{16,}"
 # Text that looks like a secret is masked even if it is not known as one.
 _LOOKS_SECRET = re.compile(rf"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+|{_KEY}")
 # In a longer word, a search for tokens would read the rest of the word at each `eyJ`.
-_LONG_WORD = re.compile(r"(?<![\w-])[\w-]{2048,}+")
+_LONG_WORD = re.compile(r"(?<![\w-])[\w-]{512,}+")
 # Before a pattern of short texts: what begins like a key may be a part of one.
 _NO_KEY = rf"(?!{_KEY_START})(?!.*(?:{_KEY}))"
 

@@ -244,6 +244,6 @@ def test_another_redactor_can_learn_what_one_knows() -> None:
 
 def test_beginnings_of_tokens_without_end_take_little_time() -> None:
     """Each of them would read the rest of the text, which takes minutes."""
-    text = "eyJ" * 85_000 + " " + "eyJ" * 600 + " and eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOi.c2ln"
+    text = "eyJ" * 85_000 + " " + "eyJ" * 170 + " and eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOi.c2ln"
     masked = Redactor()(text)
-    assert masked == f"{MASK} {'eyJ' * 600} and {MASK}"
+    assert masked == f"{MASK} {'eyJ' * 170} and {MASK}"

@@ -48,11 +48,16 @@ class RecordWriter:
                 task.cancel()
 
     def recorder(
-        self, generation: Generation, request: GenerationRequest, notation: str
+        self,
+        generation: Generation,
+        request: GenerationRequest,
+        notation: str,
+        block: str | None = None,
     ) -> AnswerRecorder | None:
         """Return a recorder for an answer; None if the key does not allow it.
 
         request: what Fitten is asked. notation: how the prompt asks for calls.
+        block: the value in the marks of the hybrid notation.
         """
         principal = generation.principal
         if principal is None or not principal.record:
@@ -63,6 +68,7 @@ class RecordWriter:
             model=generation.model.id,
             key=principal.name,
             notation=notation,
+            block=block,
             request_id=structlog.contextvars.get_contextvars().get("request_id"),
         )
 
