@@ -1,4 +1,4 @@
-"""Runs the commands serve, check, doctor, demo and version.
+"""Runs the commands serve, check, doctor, demo, replay and version.
 
 A command imports what it needs when it runs, so that `--help` is instant.
 """
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gateway.demo import run
 
         return run(port=arguments.port)
+    if command == "replay":
+        return _replay(arguments)
     if command == "doctor" and not arguments.tools:
         print(
             "doctor: name a check: --tools, which costs chats. There is no other.", file=sys.stderr
@@ -57,6 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "doctor":
         return _doctor(config, arguments)
     return _serve(config, warnings, arguments)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from gateway.replay.command import run
+
+    try:
+        status = run(arguments.file, arguments.form)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `replay | head`: nobody reads the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 def _print_fatal_exception(kind: type[BaseException], error: BaseException, _: object) -> None:
@@ -102,6 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--port", type=_port, default=5000, help="port to listen on; 5000 unless given"
     )
+    replay = commands.add_parser(
+        "replay", help="read an answer again that the flight recorder kept; exit 0, 1 or 2"
+    )
+    replay.add_argument("file", metavar="FILE", type=Path, help="the file of the record")
+    forms = replay.add_mutually_exclusive_group()
+    for form, what in (("json", "print JSON"), ("test", "print a test case for pytest")):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
+    replay.set_defaults(form="text")
     commands.add_parser("version", help="print the version")
     return parser
 

@@ -121,8 +121,9 @@ ROWS: dict[str, tuple[str, ...]] = {
     "doctor": (
         *("config", "errors", "fitten", "generation", "observability", "redaction", "store"),
     ),
+    "replay": ("fitten", "generation", "redaction", "store"),
     "cli": (
-        *("config", "demo", "doctor", "observability", "redaction", "server", "store"),
+        *("config", "demo", "doctor", "observability", "redaction", "replay", "server", "store"),
         "workers",
     ),
     "__main__": ("cli",),

@@ -67,7 +67,16 @@ def test_help_is_given_and_the_exit_is_0(run: Run, arguments: list[str]) -> None
 
 def test_help_names_every_command(run: Run) -> None:
     printed = run("--help").stdout
-    assert all(command in printed for command in ("serve", "check", "doctor", "demo", "version"))
+    commands = ("serve", "check", "doctor", "demo", "replay", "version")
+    assert all(command in printed for command in commands)
+
+
+def test_replay_needs_no_configuration_and_refuses_what_is_no_record(run: Run) -> None:
+    result = run("replay", "config.yaml")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "config.yaml is not JSON\n"
+    assert run("replay", "config.yaml", "--json", "--test").returncode == 2
+    assert run("replay", "--help").stdout.startswith("usage: python -m gateway replay")
 
 
 @pytest.mark.parametrize("argument", ["--version", "version"])
