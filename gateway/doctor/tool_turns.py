@@ -20,6 +20,7 @@ from gateway.generation.model import Model
 from gateway.generation.outcome import Outcome
 from gateway.generation.pieces import Piece, PieceCollector
 from gateway.generation.request import Generation, GenerationRequest
+from gateway.redaction import Redactor
 
 
 class ToolTurns:
@@ -103,7 +104,11 @@ async def open_turns(
     )
     upstreams = {
         notation: FittenUpstream(
-            client, accounts, fitten, replace(config.tools, notation={"*": notation})
+            client,
+            accounts,
+            fitten,
+            replace(config.tools, notation={"*": notation}),
+            Redactor(config.secrets()),
         )
         for notation in notations
     }

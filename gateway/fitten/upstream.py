@@ -193,7 +193,6 @@ class FittenUpstream:
             repair=self._tools.repair,
         )
 
-
     def _recorder(
         self, generation: Generation, request: GenerationRequest, value: str | None = None
     ) -> AnswerRecorder | None:
