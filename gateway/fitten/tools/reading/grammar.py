@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.fitten.tools.reading import markup
+from gateway.fitten.tools.reading import markup, native_reader
 from gateway.fitten.tools.reading.interpretation import (
     ARGUMENTS,
     CALLS,
@@ -22,14 +22,13 @@ from gateway.fitten.tools.reading.interpretation import (
     ToolInterpreter,
     load_lenient_json,
 )
+from gateway.fitten.tools.reading.native_reader import MAX_CALLS, NativeReader
 from gateway.fitten.tools.reading.text_reader import (
     NotFoundHere,
     Reading,
     TextReader,
     TooLongToHold,
 )
-
-MAX_CALLS = 128
 
 _MAX_NESTING = 3
 _DATA_FENCES = ("", "json", "xml", "text", "tool", "tools", "tool_code", *WRAPPERS, *CALLS)
@@ -55,12 +54,15 @@ class CallGrammar:
         self._interpreter = interpreter
         self._words = frozenset((*WRAPPERS, *CALLS, *RESULTS))
         self._all_words = self._words | interpreter.tags
+        self._native = NativeReader(interpreter, self._read_objects)
 
     def may_begin(self, text: str, at: int) -> bool:
         """Return whether a block may begin at a `<`, `[` or `{`, as far as the text has come.
 
         This is a quick check, and nearly all other text does not pass it.
         """
+        if text[at] != "{" and native_reader.may_begin(text, at):
+            return True
         if text[at] != "<":
             return _BRACKET_START.match(text, at) is not None
         match = _NAME.match(text, at + 1)
@@ -97,6 +99,14 @@ class CallGrammar:
             return self._interpreter.from_json(load_lenient_json(text), bare=bare)
         raise NotFoundHere
 
+    def begins_native(self, source: TextReader) -> Reading[bool]:
+        """Return whether a block in a native notation begins here, without moving."""
+        return (yield from self._native.begins(source))
+
+    def read_native(self, source: TextReader) -> Reading[list[ParsedCall]]:
+        """Read blocks in native notations, up to the end of the line or of the turn."""
+        return (yield from self._native.read_line(source))
+
     def skip_results(self, source: TextReader) -> Reading[bool]:
         """Skip a block of tool results, which the model made up: only the client has results.
 
@@ -124,10 +134,10 @@ class CallGrammar:
             return False
         return True
 
-    def read_fenced(self, source: TextReader, ticks: int) -> Reading[list[ParsedCall]]:
-        """Read what follows the backticks of a fence, if it holds only calls.
+    def read_fenced(self, source: TextReader, marks: str) -> Reading[list[ParsedCall]]:
+        """Read what follows the opening marks of a fence, if it holds only calls.
 
-        ticks: how many backticks open the fence.
+        marks: the backticks or tildes that open the fence.
         The tag of a tool's name alone is no call there. A fence of a programming language
         holds no calls, since it is code to show.
         """
@@ -142,12 +152,12 @@ class CallGrammar:
             yield from source.skip_white_space()
             if calls and (yield from source.at_turn_end()):
                 return calls
-            if calls and (yield from source.peek()) == "`":
+            if calls and (yield from source.peek()) == marks[0]:
                 break
             calls += yield from self.read_block(source, lone=False)
             if len(calls) > MAX_CALLS:
                 raise NotFoundHere
-        if len((yield from source.read_while("`".__eq__, 64))) < ticks:
+        if len((yield from source.read_while(marks[0].__eq__, 64))) < len(marks):
             raise NotFoundHere
         yield from source.read_while(" \t\r".__contains__, 64)
         if (yield from source.peek()) not in ("\n", ""):
@@ -289,6 +299,13 @@ class CallGrammar:
         except NotFoundHere:
             source.spend(0)  # the text ended, unless the credit did
         return source.text[start : source.at].strip().strip("\"'`")
+
+    def _read_objects(self, source: TextReader) -> Reading[list[ParsedCall]]:
+        """Read the calls in a JSON object, or in a list of such objects."""
+        if (yield from source.peek()) not in ("{", "["):
+            raise NotFoundHere
+        text = yield from self._read_json(source, 0)
+        return self._interpreter.from_json(load_lenient_json(text))
 
     def _read_json(self, source: TextReader, depth: int) -> Reading[str]:
         """Read the JSON object of a call, or a list of them.

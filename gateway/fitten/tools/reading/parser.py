@@ -28,14 +28,22 @@ PIECE = 128
 
 _MAX_BLANK = 4096
 _CALL = 200  # what a call costs, besides what it reads; see `TextReader.spend`
-# What may start a block: a tag, brackets with a word, JSON at the beginning of a line, backticks
-# at the beginning of a line. JSON and backticks may also follow at once; see `_LEADING`.
-_STARTS = re.compile(r"<(?=\w|\?[xX]|![dD]|[?!]?\Z)|\[(?=[A-Za-z_]|\Z)|\n(?:[\[{]|[^\S\n]*+`)")
-_FENCE_LINES = re.compile(r"\n[^\S\n]*+`")
+# What may start a block: a tag or a special token, brackets with a word, JSON at the beginning of
+# a line, a fence at the beginning of a line. JSON and fences may also follow at once; see
+# `_LEADING`.
+_STARTS = re.compile(
+    r"<(?=[\w|｜]|\?[xX]|![dD]|[?!]?\Z)"
+    r"|\[(?=[A-Za-z_]|\Z)|\n(?:[\[{]|[^\S\n]*+[`~])"
+)
+_FENCE_LINES = re.compile(r"\n[^\S\n]*+[`~]")
 _LEADING = re.compile(r"\s*+[\[{]")
-_LEADING_TICK = re.compile(r"[^\S\n]*+`")
+_LEADING_FENCE = re.compile(r"[^\S\n]*+[`~]")
 _TICKS = re.compile("`+")
 _DOCUMENTS = ("<?xml", "<!doctype", "<html")
+_THOUGHTS = ("<think>", "<thinking>", "<thought>")
+_THOUGHTS_END = re.compile("</(?:think|thinking|thought)>", re.ASCII | re.IGNORECASE)
+_LONGEST_END = len("</thinking>")
+_SENTENCE_ENDS = frozenset(".!?:…。！？：")
 
 
 def _beginning(word: str) -> str:
@@ -46,7 +54,7 @@ def _beginning(word: str) -> str:
     return pattern
 
 
-_DOCUMENT_START = re.compile("|".join(map(_beginning, _DOCUMENTS)), re.IGNORECASE)
+_PART_START = re.compile("|".join(map(_beginning, (*_DOCUMENTS, *_THOUGHTS))), re.IGNORECASE)
 
 
 class ToolParser:
@@ -56,7 +64,7 @@ class ToolParser:
 
     Left out are: a call that repeats an earlier one, tool results that the model made up, and
     white space between calls. A Markdown fence counts as calls only if it holds nothing else.
-    Inline code never counts as calls.
+    Inline code never counts as calls, nor does what the model thinks in `<think>`.
     """
 
     def __init__(self, tools: Sequence[Tool], *, parallel: bool = True) -> None:
@@ -73,9 +81,11 @@ class ToolParser:
         self._blank: str | None = ""
         # Of the current line: its last character that is not blank, else a blank or "".
         self._line = ""
+        self._last = ""  # the last character of the text so far; "" behind a call
         self._ticks = 0  # runs of backticks in the line; after an odd number is inline code
         self._in_ticks = False  # whether the line ends with a backtick so far
-        self._fence = 0  # backticks of the open Markdown fence; 0 outside
+        self._fence = ""  # the backticks or tildes that opened the Markdown fence; "" outside
+        self._thinks = False  # whether the text is within `<think>`
         self._lone_tags = True  # whether the tag of a tool's name alone counts as a call
         self._seen: set[tuple[str, str]] = set()
 
@@ -123,6 +133,8 @@ class ToolParser:
         """Read the whole answer: pass on text up to the next possible start, then try to parse."""
         source = self._source
         while True:
+            if self._thinks:
+                yield from self._pass_thoughts()
             start = self._next_start()
             self._emit_text(start - source.at)
             if start < len(source.text):
@@ -159,7 +171,7 @@ class ToolParser:
     def _leading_start(self, text: str) -> int | None:
         """Return where JSON or backticks start, if only white space is before them."""
         at = self._source.at
-        if not self._line.strip() and (match := _LEADING_TICK.match(text, at)):
+        if not self._line.strip() and (match := _LEADING_FENCE.match(text, at)):
             return match.end() - 1
         if self._at_margin and not self._fence and (match := _LEADING.match(text, at)):
             start = match.end() - 1
@@ -171,15 +183,15 @@ class ToolParser:
     def _is_plausible(self, text: str, start: int) -> bool:
         """Return whether an attempt to read a block may have a result."""
         return (
-            text[start] == "`"
+            text[start] in "`~"
             or self._grammar.may_begin(text, start)
-            or _DOCUMENT_START.match(text, start) is not None
+            or _PART_START.match(text, start) is not None
         )
 
     def _may_start(self, character: str) -> bool:
         """Return whether a call, a result or a fence may start with this character here."""
         self._source.charge(ATTEMPT)
-        if character == "`":
+        if character in "`~":
             return not self._line.strip()
         return not self._fence and self._ticks % 2 == 0
 
@@ -192,18 +204,21 @@ class ToolParser:
         """Read what starts here; return whether it was passed on, as calls or as text."""
         source = self._source
         start = source.begin()
+        thinks = False
         try:
-            if character == "`":
-                yield from self._read_fence_line(start)
+            if character in "`~":
+                yield from self._read_fence_line(start, character)
             else:
                 if character == "<":
                     yield from self._check_for_document()
+                    thinks = yield from self._begins_thoughts()
                 self._emit_calls((yield from self._read_calls_or_results(start)))
         except TooLongToHold:
             source.at = start
             self._emit_text(MAX_HELD)
         except NotFoundHere:
             source.rewind(start)
+            self._thinks = thinks
             return False
         return True
 
@@ -211,12 +226,20 @@ class ToolParser:
         source = self._source
         # A lone tag that is indented, or stands behind another tag, is part of a document.
         lone = self._lone_tags and (self._at_margin or bool(self._line.strip(" \t>")))
+        native = yield from self._grammar.begins_native(source)
         try:
             return (yield from self._grammar.read_block(source, lone=lone, json=self._at_margin))
         except TooLongToHold:
             raise
         except NotFoundHere:
             source.backtrack(start)
+        if native and (not self._line.strip() or self._last in _SENTENCE_ENDS):
+            try:
+                return (yield from self._grammar.read_native(source))
+            except TooLongToHold:
+                raise
+            except NotFoundHere:
+                source.backtrack(start)
         finished = yield from self._grammar.skip_results(source)
         if not finished and not self._seen:
             raise NotFoundHere
@@ -228,23 +251,49 @@ class ToolParser:
             if (yield from self._source.follows(word)):
                 self._lone_tags = False
 
-    def _read_fence_line(self, start: int) -> Reading[None]:
-        """Read backticks at the beginning of a line: a fence opens, closes, or holds only calls."""
+    def _begins_thoughts(self) -> Reading[bool]:
+        """Return whether the tag here begins thoughts, which only one at the margin does."""
+        for word in _THOUGHTS:
+            if (yield from self._source.follows(word)):
+                return not self._line.strip()
+        return False
+
+    def _pass_thoughts(self) -> Reading[None]:
+        """Pass on thoughts as text, up to the tag that ends them. No call is in them."""
         source = self._source
-        ticks = len((yield from source.read_while("`".__eq__, MAX_HELD)))
+        while True:
+            source.begin()
+            if match := _THOUGHTS_END.search(source.text, source.at):
+                self._emit_text(match.end() - source.at)
+                self._start_line()
+                self._thinks = False
+                return
+            part = source.text.rfind("<", max(source.at, len(source.text) - _LONGEST_END + 1))
+            end = len(source.text) if part < 0 or source.ended else part
+            self._emit_text(end - source.at)
+            if source.ended:
+                return
+            source.begin()
+            yield
+
+    def _read_fence_line(self, start: int, mark: str) -> Reading[None]:
+        """Read marks at the beginning of a line: a fence opens, closes, or holds only calls."""
+        source = self._source
+        marks = yield from source.read_while(mark.__eq__, MAX_HELD)
         if self._fence:
-            closes = ticks >= self._fence and (yield from source.peek()) in ("", *" \t\r\n")
-            self._fence = 0 if closes else self._fence
-        elif ticks >= 3:
+            closes = marks.startswith(self._fence)
+            if closes and (yield from source.peek()) in ("", *" \t\r\n"):
+                self._fence = ""
+        elif len(marks) >= 3:
             try:
-                self._emit_calls((yield from self._grammar.read_fenced(source, ticks)))
+                self._emit_calls((yield from self._grammar.read_fenced(source, marks)))
                 return
             except NotFoundHere as failure:
-                self._fence = ticks
+                self._fence = marks
                 if isinstance(failure, TooLongToHold):
                     raise
         source.rewind(start)
-        self._emit_text(ticks)
+        self._emit_text(len(marks))
 
     def _emit_text(self, count: int) -> None:
         """Pass on so many characters as text."""
@@ -261,6 +310,7 @@ class ToolParser:
         self._ticks, self._in_ticks = runs, line[-1:] == "`"
         if line_end or line:
             self._line = _last_character(line if line_end else self._line + line)
+        self._last = text[-1]
         if self._blank is not None:
             self._blank += text
             if text.isspace() and len(self._blank) <= _MAX_BLANK:
@@ -280,7 +330,12 @@ class ToolParser:
             self._out.append(("call", call.name))
             for start in range(0, len(call.arguments), PIECE):
                 self._out.append(("arguments", call.arguments[start : start + PIECE]))
-        self._blank, self._line, self._ticks, self._in_ticks = "", "", 0, False
+        self._blank = ""
+        self._start_line()
+
+    def _start_line(self) -> None:
+        """Treat what follows as the beginning of a line."""
+        self._line, self._last, self._ticks, self._in_ticks = "", "", 0, False
 
 
 def _last_character(line: str) -> str:
