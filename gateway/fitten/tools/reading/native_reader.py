@@ -276,8 +276,9 @@ def _read_value(source: TextReader, notation: NativeNotation, form: ParameterFor
 
 def _without_padding(text: str) -> str:
     """Return the text without a line end at both ends."""
-    if text[:1] in ("\n", "\r"):
-        text = text.removeprefix("\r").removeprefix("\n").removesuffix("\n").removesuffix("\r")
+    for line_end in ("\n", "\r\n"):
+        if text.startswith(line_end):
+            return text.removeprefix(line_end).removesuffix(line_end)
     return text
 
 

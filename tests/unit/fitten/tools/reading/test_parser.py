@@ -221,7 +221,10 @@ shards = st.sampled_from(
     ["\n", " ", "text", "<", ">", "/", "{", "}", "[", "]", '"', "`", "```", "```json\n", "\n```\n",
      "<tool_call>", "</tool_call>", "<function_calls>", "</function_calls>", "[tool_calls]",
      "<get_weather ", "city=", "“", "&quot;", "<function_results>", "</function_results>",
-     '{"name": ', '"clock"', '"arguments": {}', ",", "- name: clock\n", "\\", "<?xml ", "é好"]
+     '{"name": ', '"clock"', '"arguments": {}', ",", "- name: clock\n", "\\", "<?xml ", "é好",
+     "~~~", "<think>", "\n<think>", "</think>", ".", "：", "<function=", "clock", "<parameter=a>",
+     "</parameter>", "</function>", "<arg_key>a</arg_key>", "<arg_value>", "</arg_value>", "<|",
+     "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<|tool_call_end|>", "[TOOL_CALLS]", "[ARGS]", "{}"]
 )  # fmt: skip
 answers = st.lists(blocks | shards, max_size=8).map("".join)
 places = st.lists(st.integers(0, 3000), max_size=30)
@@ -411,6 +414,23 @@ def test_a_block_beyond_the_limit_is_text() -> None:
         '<tool_call>{"name":"clock","arguments":{"a":[[],[]]}}</tool_call>',
         '<tool_call>{"name":"clock","arguments":{"a":[',
         '<tool_call>{"name":"clock","arguments":"{\\"a\\":',
+        "<｜tool▁calls▁begin｜>",
+        "\n<|tool_call_begin|>clock<|tool_sep|>{",
+        "<|tool_call_begin|>clock<|tool_sep|>{}<|tool_call_end|>",
+        "\n<tool_call>\n<function=clock>",
+        "\n<function=clock>\n<parameter=a>\n</parameter>",
+        "\n<function=clock></function>",
+        "\n<function=clock>\n<parameter=a></parameter> <",
+        "\n<tool_call>clock<arg_key>a</arg_key><arg_value>",
+        '\n[TOOL_CALLS]clock[ARGS]{"a":[',
+        '\n<|python_tag|>{"name":"clock"};',
+        ".<|tool_call",
+        '\n<｜DSML｜invoke name="clock">',
+        "\n<think>",
+        "</think",
+        "\n<think></think>",
+        "\n~~~\n",
+        "\n~~~~",
     ],
 )
 def test_an_answer_full_of_beginnings_costs_little(shard: str) -> None:
