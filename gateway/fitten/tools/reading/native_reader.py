@@ -47,8 +47,20 @@ def _by_beginning() -> dict[str, tuple[NativeNotation, ...]]:
 
 def _pattern(words: Sequence[str]) -> re.Pattern[str]:
     """Return a pattern for any of these words, whatever the signs of special tokens."""
-    any_of = "|".join("".join(_LETTERS.get(c) or re.escape(c) for c in word) for word in words)
+    any_of = "|".join("".join(map(_letter_pattern, word)) for word in words)
     return re.compile(any_of, re.ASCII | re.IGNORECASE)
+
+
+def _part_pattern(word: str) -> str:
+    """Return a pattern for a word, or for as much of it as the text has come."""
+    pattern = ""
+    for character in reversed(word):
+        pattern = _letter_pattern(character) + (f"(?:{pattern}|\\Z)" if pattern else "")
+    return pattern
+
+
+def _letter_pattern(character: str) -> str:
+    return _LETTERS.get(character) or re.escape(character)
 
 
 _VALUE_ENDS = {
@@ -58,7 +70,9 @@ _VALUE_ENDS = {
 }
 _BY_BEGINNING = _by_beginning()
 _BEGINNING = _pattern(tuple(_BY_BEGINNING))
-_LONGEST = max(map(len, _BY_BEGINNING))
+_POSSIBLE_BEGINNING = re.compile(
+    "|".join(map(_part_pattern, _BY_BEGINNING)), re.ASCII | re.IGNORECASE
+)
 
 
 def _fold(text: str) -> str:
@@ -67,12 +81,7 @@ def _fold(text: str) -> str:
 
 def may_begin(text: str, at: int) -> bool:
     """Return whether a block may begin here, as far as the text has come. This is cheap."""
-    if _BEGINNING.match(text, at):
-        return True
-    if len(text) - at >= _LONGEST:
-        return False
-    rest = _fold(text[at:])
-    return any(word.startswith(rest) for word in _BY_BEGINNING)
+    return _POSSIBLE_BEGINNING.match(text, at) is not None
 
 
 class NativeReader:
