@@ -118,8 +118,8 @@ class NativeReader:
         raise NotFoundHere
 
     def _notations_here(self, source: TextReader) -> Reading[tuple[NativeNotation, ...]]:
-        while may_begin(source.text, source.at):
-            if match := _BEGINNING.match(source.text, source.at):
+        while _POSSIBLE_BEGINNING.match(source.text, source.at, source.limit):
+            if match := _BEGINNING.match(source.text, source.at, source.limit):
                 return _BY_BEGINNING[_fold(match[0])]
             if not (yield from source.wait_for_text()):
                 break

@@ -43,7 +43,7 @@ _DOCUMENTS = ("<?xml", "<!doctype", "<html")
 _THOUGHTS = ("<think>", "<thinking>", "<thought>")
 _THOUGHTS_END = re.compile("</(?:think|thinking|thought)>", re.ASCII | re.IGNORECASE)
 _LONGEST_END = len("</thinking>")
-_SENTENCE_ENDS = frozenset(".!?:…。！？：")
+_NATIVE_FOLLOWS = (*".!?:…。！？：", "</think>", "</thinking>", "</thought>")
 
 
 def _beginning(word: str) -> str:
@@ -81,7 +81,7 @@ class ToolParser:
         self._blank: str | None = ""
         # Of the current line: its last character that is not blank, else a blank or "".
         self._line = ""
-        self._last = ""  # the last character of the text so far; "" behind a call
+        self._tail = ""  # the last characters of the text since the last call
         self._ticks = 0  # runs of backticks in the line; after an odd number is inline code
         self._in_ticks = False  # whether the line ends with a backtick so far
         self._fence = ""  # the backticks or tildes that opened the Markdown fence; "" outside
@@ -200,6 +200,15 @@ class ToolParser:
         """Return whether this is the beginning of a line, apart from white space in `_blank`."""
         return not self._line or self._blank is not None
 
+    @property
+    def _may_be_native(self) -> bool:
+        """Return whether a block of a native notation may begin here.
+
+        That is at the beginning of a line, and directly behind the end of a sentence or of
+        thoughts; the beginning of the thoughts may be missing.
+        """
+        return not self._line.strip() or self._tail.lower().endswith(_NATIVE_FOLLOWS)
+
     def _try_read(self, character: str) -> Reading[bool]:
         """Read what starts here; return whether it was passed on, as calls or as text."""
         source = self._source
@@ -233,7 +242,7 @@ class ToolParser:
             raise
         except NotFoundHere:
             source.backtrack(start)
-        if native and (not self._line.strip() or self._last in _SENTENCE_ENDS):
+        if native and self._may_be_native:
             try:
                 return (yield from self._grammar.read_native(source))
             except TooLongToHold:
@@ -310,7 +319,7 @@ class ToolParser:
         self._ticks, self._in_ticks = runs, line[-1:] == "`"
         if line_end or line:
             self._line = _last_character(line if line_end else self._line + line)
-        self._last = text[-1]
+        self._tail = (self._tail + text)[-_LONGEST_END:]
         if self._blank is not None:
             self._blank += text
             if text.isspace() and len(self._blank) <= _MAX_BLANK:
@@ -335,7 +344,7 @@ class ToolParser:
 
     def _start_line(self) -> None:
         """Treat what follows as the beginning of a line."""
-        self._line, self._last, self._ticks, self._in_ticks = "", "", 0, False
+        self._line, self._tail, self._ticks, self._in_ticks = "", "", 0, False
 
 
 def _last_character(line: str) -> str:

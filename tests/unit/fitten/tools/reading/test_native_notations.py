@@ -342,3 +342,14 @@ def test_a_megabyte_without_an_end_is_text_and_little_of_it_is_held(
         calls_of(partial(parsed, [opened, *in_pieces(value, size)])) for size in (20_000, 200_000)
     ]
     assert work[1] < 15 * work[0] + 1000
+
+
+@pytest.mark.parametrize("before", range(MAX_HELD - 40, MAX_HELD + 3, 7))
+def test_cuts_change_nothing_where_as_much_is_held_as_may_be(before: int) -> None:
+    head = "<function=clock>\n<parameter=a>\n"
+    body = "x" * (before - len(head) - len("\n</parameter>\n</function>"))
+    text = f"{head}{body}\n</parameter>\n</function><function=clock></function>\nDone."
+    whole = parsed([text])
+    assert parsed([text[:before], text[before:]]) == whole
+    assert parsed([text[: before - 1], *text[before - 1 :]]) == whole
+    assert "Done." in text_of(whole)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.scenarios.call_notations import NOTATIONS, Notation, written
+from emulator.scenarios.native_notations import NATIVE_NOTATIONS, NativeNotation, written_native
 from emulator.scenarios.tool_use import MadeCall
 from gateway.fitten.tools.reading.parser import ToolParser
 from gateway.generation.request import Tool
@@ -75,6 +76,15 @@ def test_a_fence_or_tick_in_thoughts_does_not_hide_what_is_behind_them() -> None
 def test_thoughts_without_an_end_go_on_to_the_end_of_the_answer() -> None:
     text = f"<think>\nhm\n{CALL}\n</thin\n{CLOCK}"
     assert read_all(text) == [("content", text)]
+
+
+@pytest.mark.parametrize("notation", NATIVE_NOTATIONS)
+def test_a_call_may_follow_thoughts_whose_beginning_is_missing(notation: NativeNotation) -> None:
+    text = f"I look it up</think>{written_native([PLAIN], notation)}"
+    assert read_all(text) == [
+        ("content", "I look it up</think>"),
+        ("get_weather", PLAIN.arguments),
+    ]
 
 
 def test_thoughts_may_come_more_than_once() -> None:
