@@ -37,10 +37,9 @@ _LIST_VALUE_END = re.compile(r"[\n<\[]")
 _WORD = re.compile(r"[a-z_]+\Z")
 
 _KEY = rf'["“](?:[a-z_]*\Z|(?:{"|".join(sorted(MEMBERS))})["”]|[a-z_]*\\)'
+_JSON_START = re.compile(rf"(?:\[\s*+(?:\Z|(?=\{{)))?+(?:\Z|\{{\s*+(?:\Z|{_KEY}))")
 _BRACKET_START = re.compile(
-    rf"\{{\s*+(?:\Z|{_KEY})"
-    rf"|\[\s*+(?:\Z|\{{\s*+(?:\Z|{_KEY}))"
-    rf"|\[(?i:[a-z_]*\Z|(?:{'|'.join((*WRAPPERS, *RESULTS))})\])"
+    rf"\[(?:[a-z_]*\Z|(?:{'|'.join((*WRAPPERS, *RESULTS))})\])", re.IGNORECASE
 )
 
 
@@ -56,15 +55,16 @@ class CallGrammar:
         self._all_words = self._words | interpreter.tags
         self._native = NativeReader(interpreter, self._read_objects)
 
-    def may_begin(self, text: str, at: int) -> bool:
+    def may_begin(self, text: str, at: int, *, json: bool = True) -> bool:
         """Return whether a block may begin at a `<`, `[` or `{`, as far as the text has come.
 
+        json: whether JSON alone may begin here.
         This is a quick check, and nearly all other text does not pass it.
         """
-        if text[at] != "{" and native_reader.may_begin(text, at):
-            return True
         if text[at] != "<":
-            return _BRACKET_START.match(text, at) is not None
+            return bool(_BRACKET_START.match(text, at) or (json and _JSON_START.match(text, at)))
+        if native_reader.may_begin(text, at):
+            return True
         match = _NAME.match(text, at + 1)
         assert match is not None
         word = match[0].lower()

@@ -42,6 +42,7 @@ _TICKS = re.compile("`+")
 _DOCUMENTS = ("<?xml", "<!doctype", "<html")
 _THOUGHTS = ("<think>", "<thinking>", "<thought>")
 _THOUGHTS_END = re.compile("</(?:think|thinking|thought)>", re.ASCII | re.IGNORECASE)
+_LONGEST_START = 256  # characters that decide whether a block may begin
 _LONGEST_END = len("</thinking>")
 _NATIVE_FOLLOWS = (*".!?:…。！？：", "</think>", "</thinking>", "</thought>")
 
@@ -140,7 +141,12 @@ class ToolParser:
             if start < len(source.text):
                 source.begin()
                 character, credit = source.text[source.at], source.credit
-                if not (self._may_start(character) and (yield from self._try_read(character))):
+                if self._may_start(character):
+                    passed = yield from self._try_read(character)
+                else:
+                    passed = False
+                    yield from self._wait_until_decided()
+                if not passed:
                     if not self._is_plausible(source.text, source.at):
                         # Only the end of what had arrived looked like a start. With more text,
                         # there would have been no attempt, so it costs nothing.
@@ -180,11 +186,22 @@ class ToolParser:
                 return start
         return None
 
+    def _wait_until_decided(self) -> Reading[None]:
+        """Wait for as much text as decides whether a block might begin here."""
+        source = self._source
+        while len(start := source.text[source.at : source.at + _LONGEST_START]) < _LONGEST_START:
+            if not self._is_plausible(start, 0) or self._is_plausible(start + "\0", 0):
+                break
+            if source.ended:
+                break
+            yield
+
     def _is_plausible(self, text: str, start: int) -> bool:
         """Return whether an attempt to read a block may have a result."""
+        json = text[start - 1] == "\n" if start > self._source.at else self._at_margin
         return (
             text[start] in "`~"
-            or self._grammar.may_begin(text, start)
+            or self._grammar.may_begin(text, start, json=json)
             or _PART_START.match(text, start) is not None
         )
 
