@@ -186,6 +186,7 @@ class CallGrammar:
         Raises NotFoundHere at the first wrong character.
         """
         start = source.at
+        source.spend(10)  # at once, so that it is the same however much of the word has come
         while True:
             match = _NAME.match(source.text, start, source.limit)
             assert match is not None
@@ -194,13 +195,11 @@ class CallGrammar:
                 break
             if not any(one.startswith(word) for one in words):
                 raise NotFoundHere
-            source.at = match.end()
             if not (yield from source.wait_for_text()):
                 break
-        source.at = match.end()
-        source.spend(10)
         if word not in words:
             raise NotFoundHere
+        source.at = match.end()
         return word
 
     def _is_bracketed(self, source: TextReader) -> Reading[bool]:
