@@ -39,7 +39,8 @@ _WORD = re.compile(r"[a-z_]+\Z")
 _KEY = rf'["“](?:[a-z_]*\Z|(?:{"|".join(sorted(MEMBERS))})["”]|[a-z_]*\\)'
 _JSON_START = re.compile(rf"(?:\[\s*+(?:\Z|(?=\{{)))?+(?:\Z|\{{\s*+(?:\Z|{_KEY}))")
 _BRACKET_START = re.compile(
-    rf"\[(?:[a-z_]*\Z|(?:{'|'.join((*WRAPPERS, *RESULTS))})\])", re.IGNORECASE
+    "|".join(native_reader.part_pattern(f"[{word}]") for word in (*WRAPPERS, *RESULTS)),
+    re.ASCII | re.IGNORECASE,
 )
 
 

@@ -51,7 +51,7 @@ def _pattern(words: Sequence[str]) -> re.Pattern[str]:
     return re.compile(any_of, re.ASCII | re.IGNORECASE)
 
 
-def _part_pattern(word: str) -> str:
+def part_pattern(word: str) -> str:
     """Return a pattern for a word, or for as much of it as the text has come."""
     pattern = ""
     for character in reversed(word):
@@ -71,7 +71,7 @@ _VALUE_ENDS = {
 _BY_BEGINNING = _by_beginning()
 _BEGINNING = _pattern(tuple(_BY_BEGINNING))
 _POSSIBLE_BEGINNING = re.compile(
-    "|".join(map(_part_pattern, _BY_BEGINNING)), re.ASCII | re.IGNORECASE
+    "|".join(map(part_pattern, _BY_BEGINNING)), re.ASCII | re.IGNORECASE
 )
 
 
