@@ -88,8 +88,8 @@ class ToolInterpreter:
         """Return the offered tool that a name stands for, or None.
 
         Upper and lower case may differ if only one tool has such a name. If no tool has the
-        name, models may have written a namespace before it and the number of the call behind it,
-        such as `functions.T:0` for T. Then the rest must be exactly the name of a tool.
+        name, a namespace before it and the number of the call behind it are left out, as in
+        `functions.T:0`. The rest must be exactly the name of a tool.
         """
         if not isinstance(name, str):
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -311,6 +312,13 @@ def test_every_row_of_the_table_has_a_test() -> None:
     for row in ROWS:
         words = (*row.opens, *row.closes, *row.separators)
         assert any(all(word in text for word in words) for text in folded), row
+
+
+def test_the_documentation_names_the_models_of_every_row() -> None:
+    text = (Path(__file__).parents[5] / "docs" / "tools.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+    named = {name.strip() for row in rows for name in row.split(",")}
+    assert {name for row in ROWS for name in row.models.split(", ")} <= named
 
 
 @pytest.mark.parametrize(
