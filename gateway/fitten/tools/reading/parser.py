@@ -140,17 +140,7 @@ class ToolParser:
             self._emit_text(start - source.at)
             if start < len(source.text):
                 source.begin()
-                character, credit = source.text[source.at], source.credit
-                if self._may_start(character):
-                    passed = yield from self._try_read(character)
-                else:
-                    passed = False
-                    yield from self._wait_until_decided()
-                if not passed:
-                    if not self._is_plausible(source.text, source.at):
-                        # Only the end of what had arrived looked like a start. With more text,
-                        # there would have been no attempt, so it costs nothing.
-                        source.credit = credit
+                if not ((yield from self._is_start()) and (yield from self._try_read())):
                     self._emit_text(1)
             elif source.ended:
                 return
@@ -182,27 +172,33 @@ class ToolParser:
         if self._at_margin and not self._fence and (match := _LEADING.match(text, at)):
             start = match.end() - 1
             alone = start == at or self._blank is not None
-            if alone and self._grammar.may_begin(text, start):
+            if alone and self._grammar.may_begin(text[start : start + _LONGEST_START], 0):
                 return start
         return None
 
-    def _wait_until_decided(self) -> Reading[None]:
-        """Wait for as much text as decides whether a block might begin here."""
+    def _is_start(self) -> Reading[bool]:
+        """Wait for as much text as decides it; return whether to attempt to read a block here.
+
+        Only the end of what has arrived may look like a start. With more text, there would be no
+        attempt, so it costs nothing.
+        """
         source = self._source
-        while len(start := source.text[source.at : source.at + _LONGEST_START]) < _LONGEST_START:
-            if not self._is_plausible(start, 0) or self._is_plausible(start + "\0", 0):
-                break
-            if source.ended:
-                break
+        while True:
+            head = source.text[source.at : source.at + _LONGEST_START]
+            if not self._is_plausible(head, 0):
+                return False
+            if len(head) == _LONGEST_START or source.ended or self._is_plausible(head + "\0", 0):
+                return self._may_start(head[0])
             yield
 
     def _is_plausible(self, text: str, start: int) -> bool:
         """Return whether an attempt to read a block may have a result."""
+        head = text[start : start + _LONGEST_START]
         json = text[start - 1] == "\n" if start > self._source.at else self._at_margin
         return (
-            text[start] in "`~"
-            or self._grammar.may_begin(text, start, json=json)
-            or _PART_START.match(text, start) is not None
+            head[0] in "`~"
+            or self._grammar.may_begin(head, 0, json=json)
+            or _PART_START.match(head) is not None
         )
 
     def _may_start(self, character: str) -> bool:
@@ -226,10 +222,11 @@ class ToolParser:
         """
         return not self._line.strip() or self._tail.lower().endswith(_NATIVE_FOLLOWS)
 
-    def _try_read(self, character: str) -> Reading[bool]:
+    def _try_read(self) -> Reading[bool]:
         """Read what starts here; return whether it was passed on, as calls or as text."""
         source = self._source
         start = source.begin()
+        character = source.text[start]
         thinks = False
         try:
             if character in "`~":

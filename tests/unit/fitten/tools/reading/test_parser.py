@@ -296,6 +296,13 @@ def test_text_and_calls_keep_their_order() -> None:
     ]
 
 
+@pytest.mark.parametrize("between", ["", " ", "  \t", "\n  ", "\n"])
+def test_json_may_follow_a_call_after_white_space(between: str) -> None:
+    text = f"{written([PLAIN], 'tool_call')}{between}{written([FILE], 'json')}"
+    expected = [("get_weather", PLAIN.arguments), ("write_file", FILE.arguments)]
+    assert parsed([text]) == parsed(list(text)) == expected
+
+
 def test_the_list_of_tools_repeated_from_the_prompt_is_no_call() -> None:
     lines = [json.dumps({"name": tool.name, "parameters": tool.parameters}) for tool in TOOLS]
     text = "\n".join(["<tools>", *lines, "</tools>"])
