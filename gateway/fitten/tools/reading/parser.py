@@ -43,6 +43,7 @@ _DOCUMENTS = ("<?xml", "<!doctype", "<html")
 _THOUGHTS = ("<think>", "<thinking>", "<thought>")
 _THOUGHTS_END = re.compile("</(?:think|thinking|thought)>", re.ASCII | re.IGNORECASE)
 _LONGEST_START = 256  # characters that decide whether a block may begin
+_ANY_CHARACTERS = "\0\u0298"  # in no word of a notation; only the second may be in a name
 _LONGEST_END = len("</thinking>")
 _NATIVE_FOLLOWS = (*".!?:…。！？：", "</think>", "</thinking>", "</thought>")
 
@@ -187,9 +188,12 @@ class ToolParser:
             head = source.text[source.at : source.at + _LONGEST_START]
             if not self._is_plausible(head, 0):
                 return False
-            if len(head) == _LONGEST_START or source.ended or self._is_plausible(head + "\0", 0):
-                return self._may_start(head[0])
+            if len(head) == _LONGEST_START or source.ended:
+                break
+            if all(self._is_plausible(head + character, 0) for character in _ANY_CHARACTERS):
+                break
             yield
+        return self._may_start(head[0])
 
     def _is_plausible(self, text: str, start: int) -> bool:
         """Return whether an attempt to read a block may have a result."""

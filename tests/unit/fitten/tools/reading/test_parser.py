@@ -58,6 +58,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 PLAIN = MadeCall("get_weather", {"city": "Paris", "days": 3})
 RICH = MadeCall("get_weather", ARGUMENTS)
+OTHER = MadeCall("not_offered", {"a": "b"})
 FILE = MadeCall("write_file", {"path": "a.c", "content": 'if (a < b && c) { puts("hi"); }\n'})
 
 
@@ -462,11 +463,13 @@ def test_a_call_is_found_after_any_amount_of_beginnings() -> None:
         assert calls(parsed(pieces)) == [("get_weather", PLAIN.arguments)]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 def test_cuts_change_nothing_when_the_credit_is_used_up(seed: int) -> None:
     chance = random.Random(seed)
     shards = ["<tool_call>", '\n{"name": "clock", "arguments": {', "\n```\n", "<", "  `x", "prose "]
     shards += [written([PLAIN], "tool_call"), written([FILE], "tag"), "<tool_c", "\n[{"]
+    shards += ["`<function_c", "[ARGS]", "<tool_sep><clock />\n", " [{", "<|tool_call_end|>", "\n"]
+    shards += [written([FILE, PLAIN], "glm"), written([OTHER], "kimi_k2"), "[/tool_calls]<clock"]
     text = "".join(chance.choice(shards) * chance.choice((1, 2, 30, 400)) for _ in range(12))
     whole = parsed([text])
     for longest in (2, 15, 1000):
