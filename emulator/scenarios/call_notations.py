@@ -10,6 +10,13 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
+from emulator.scenarios.native_notations import (
+    NATIVE_NOTATIONS,
+    NativeNotation,
+    is_native,
+    without_end,
+    written_native,
+)
 from emulator.scenarios.tool_use import MadeCall
 
 Notation = Literal[
@@ -29,6 +36,7 @@ Notation = Literal[
     "json_list",
     "fenced",
     "lone",
+    NativeNotation,
 ]
 # `hybrid` has the prompt's block value in its tags. `auto` is `hybrid` if the prompt has such a
 # value, else `tool_call`.
@@ -70,6 +78,8 @@ def written(
         blocks = _BLOCKS["tool_call" if notation == "auto" else notation]
     text = blocks(calls, quirk)
     match quirk:
+        case "never_closed" if is_native(notation):
+            return without_end(text, notation)
         case "never_closed":
             return text[: text.rstrip().rfind("\n")] if "\n" in text else text
         case "twice":
@@ -241,6 +251,10 @@ def _inside(write: Callable[[MadeCall, Quirk], str]) -> Callable[[Sequence[MadeC
     return lambda calls, quirk: _wrapped([write(call, quirk) for call in calls], quirk)
 
 
+def _native(name: NativeNotation) -> Callable[[Sequence[MadeCall], Quirk], str]:
+    return lambda calls, quirk: written_native(calls, name, literals=quirk == "literals")
+
+
 _BLOCKS: dict[Notation, Callable[[Sequence[MadeCall], Quirk], str]] = {
     "tool_call": _each(_tool_call),
     "tool_call_children": _each(lambda c, q: _named("tool_call", c, q, children=True)),
@@ -264,4 +278,5 @@ _BLOCKS: dict[Notation, Callable[[Sequence[MadeCall], Quirk], str]] = {
     "json_list": _list,
     "fenced": _each(lambda c, q: f"```json\n{_object(c, q)}\n```"),
     "lone": _each(_empty_tag),
+    **{name: _native(name) for name in NATIVE_NOTATIONS},
 }

@@ -20,7 +20,7 @@ from gateway.generation.request import Tool
 from gateway.generation.stop_sequences import StopSequenceFilter
 from gateway.generation.turn_end import MAX_BLANKS
 
-_MAY_START = re.compile(r"[<\[{`]")
+_MAY_START = re.compile(r"[<\[{`~]")
 _MOST_UNREAD = 8192
 
 Fault = Literal["cut", "form", "empty"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.fitten.tools.reading import markup
+from gateway.fitten.tools.reading import markup, native_reader
 from gateway.fitten.tools.reading.interpretation import (
     ARGUMENTS,
     CALLS,
@@ -22,14 +22,13 @@ from gateway.fitten.tools.reading.interpretation import (
     ToolInterpreter,
     load_lenient_json,
 )
+from gateway.fitten.tools.reading.native_reader import MAX_CALLS, NativeReader
 from gateway.fitten.tools.reading.text_reader import (
     NotFoundHere,
     Reading,
     TextReader,
     TooLongToHold,
 )
-
-MAX_CALLS = 128
 
 _MAX_NESTING = 3
 _DATA_FENCES = ("", "json", "xml", "text", "tool", "tools", "tool_code", *WRAPPERS, *CALLS)
@@ -38,10 +37,10 @@ _LIST_VALUE_END = re.compile(r"[\n<\[]")
 _WORD = re.compile(r"[a-z_]+\Z")
 
 _KEY = rf'["“](?:[a-z_]*\Z|(?:{"|".join(sorted(MEMBERS))})["”]|[a-z_]*\\)'
+_JSON_START = re.compile(rf"(?:\[\s*+(?:\Z|(?=\{{)))?+(?:\Z|\{{\s*+(?:\Z|{_KEY}))")
 _BRACKET_START = re.compile(
-    rf"\{{\s*+(?:\Z|{_KEY})"
-    rf"|\[\s*+(?:\Z|\{{\s*+(?:\Z|{_KEY}))"
-    rf"|\[(?i:[a-z_]*\Z|(?:{'|'.join((*WRAPPERS, *RESULTS))})\])"
+    "|".join(native_reader.part_pattern(f"[{word}]") for word in (*WRAPPERS, *RESULTS)),
+    re.ASCII | re.IGNORECASE,
 )
 
 
@@ -58,14 +57,18 @@ class CallGrammar:
         self._all_words = self._words | interpreter.tags
         blocks = () if value is None else (f"call-{value.lower()}", f"result-{value.lower()}")
         self._beginnings = self._all_words.union(blocks)
+        self._native = NativeReader(interpreter, self._read_objects)
 
-    def may_begin(self, text: str, at: int) -> bool:
+    def may_begin(self, text: str, at: int, *, json: bool = True) -> bool:
         """Return whether a block may begin at a `<`, `[` or `{`, as far as the text has come.
 
+        json: whether JSON alone may begin here.
         This is a quick check, and nearly all other text does not pass it.
         """
         if text[at] != "<":
-            return _BRACKET_START.match(text, at) is not None
+            return bool(_BRACKET_START.match(text, at) or (json and _JSON_START.match(text, at)))
+        if native_reader.may_begin(text, at):
+            return True
         match = _NAME.match(text, at + 1)
         assert match is not None
         word = match[0].lower()
@@ -100,6 +103,14 @@ class CallGrammar:
             return self._interpreter.from_json(load_lenient_json(text), bare=bare)
         raise NotFoundHere
 
+    def begins_native(self, source: TextReader) -> Reading[bool]:
+        """Return whether a block in a native notation begins here, without moving."""
+        return (yield from self._native.begins(source))
+
+    def read_native(self, source: TextReader) -> Reading[list[ParsedCall]]:
+        """Read blocks in native notations, up to the end of the line or of the turn."""
+        return (yield from self._native.read_line(source))
+
     def skip_results(self, source: TextReader) -> Reading[bool]:
         """Skip a block of tool results, which the model made up: only the client has results.
 
@@ -127,10 +138,10 @@ class CallGrammar:
             return False
         return True
 
-    def read_fenced(self, source: TextReader, ticks: int) -> Reading[list[ParsedCall]]:
-        """Read what follows the backticks of a fence, if it holds only calls.
+    def read_fenced(self, source: TextReader, marks: str) -> Reading[list[ParsedCall]]:
+        """Read what follows the opening marks of a fence, if it holds only calls.
 
-        ticks: how many backticks open the fence.
+        marks: the backticks or tildes that open the fence.
         The tag of a tool's name alone is no call there. A fence of a programming language
         holds no calls, since it is code to show.
         """
@@ -145,12 +156,12 @@ class CallGrammar:
             yield from source.skip_white_space()
             if calls and (yield from source.at_turn_end()):
                 return calls
-            if calls and (yield from source.peek()) == "`":
+            if calls and (yield from source.peek()) == marks[0]:
                 break
             calls += yield from self.read_block(source, lone=False)
             if len(calls) > MAX_CALLS:
                 raise NotFoundHere
-        if len((yield from source.read_while("`".__eq__, 64))) < ticks:
+        if len((yield from source.read_while(marks[0].__eq__, 64))) < len(marks):
             raise NotFoundHere
         yield from source.read_while(" \t\r".__contains__, 64)
         if (yield from source.peek()) not in ("\n", ""):
@@ -179,6 +190,7 @@ class CallGrammar:
         Raises NotFoundHere at the first wrong character.
         """
         start = source.at
+        source.spend(10)  # at once, so that it is the same however much of the word has come
         while True:
             match = _NAME.match(source.text, start, source.limit)
             assert match is not None
@@ -187,13 +199,11 @@ class CallGrammar:
                 break
             if not any(one.startswith(word) for one in words):
                 raise NotFoundHere
-            source.at = match.end()
             if not (yield from source.wait_for_text()):
                 break
-        source.at = match.end()
-        source.spend(10)
         if word not in words:
             raise NotFoundHere
+        source.at = match.end()
         return word
 
     def _is_bracketed(self, source: TextReader) -> Reading[bool]:
@@ -292,6 +302,13 @@ class CallGrammar:
         except NotFoundHere:
             source.spend(0)  # the text ended, unless the credit did
         return source.text[start : source.at].strip().strip("\"'`")
+
+    def _read_objects(self, source: TextReader) -> Reading[list[ParsedCall]]:
+        """Read the calls in a JSON object, or in a list of such objects."""
+        if (yield from source.peek()) not in ("{", "["):
+            raise NotFoundHere
+        text = yield from self._read_json(source, 0)
+        return self._interpreter.from_json(load_lenient_json(text))
 
     def _read_json(self, source: TextReader, depth: int) -> Reading[str]:
         """Read the JSON object of a call, or a list of them.

@@ -7,6 +7,7 @@ Defines the words of each notation and what JSON and elements with these words m
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -32,6 +33,8 @@ MEMBERS = frozenset((*NAMES, *ARGUMENTS, *LABELS, *NESTED))
 MAX_VALUES = 30_000
 """The most values of a call, counted as in `json_values`."""
 
+_NAMESPACES = ("functions.", "functions::", "function.", "default_api.", "tools.", "tool.")
+_NUMBER_OF_CALL = re.compile(r":\d{1,6}\Z", re.ASCII)
 _USE_TOOL = ("use_tool", "call_tool")
 _STRAIGHT_QUOTES = str.maketrans("“”＂", '"""')
 
@@ -82,12 +85,25 @@ class ToolInterpreter:
     def tool_name(self, name: object) -> str | None:
         """Return the offered tool that a name stands for, or None.
 
-        Upper and lower case may differ if only one tool has such a name.
+        Upper and lower case may differ if only one tool has such a name. If no tool has the
+        name, a namespace before it and the number of the call behind it are left out, as in
+        `functions.T:0`. The rest must be exactly the name of a tool.
         """
         if not isinstance(name, str):
             return None
         name = name.strip()
-        return name if name in self._tools else self._folded.get(name.lower())
+        if name in self._tools:
+            return name
+        return self._folded.get(name.lower()) or self._without_additions(name)
+
+    def _without_additions(self, name: str) -> str | None:
+        for namespace in ("", *_NAMESPACES):
+            if name.startswith(namespace):
+                rest = name[len(namespace) :]
+                for found in (rest, _NUMBER_OF_CALL.sub("", rest)):
+                    if found in self._tools:
+                        return found
+        return None
 
     def call(self, name: object, arguments: object) -> ParsedCall:
         """Return the call of a tool; `arguments` is an object or its JSON text."""

@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from gateway.fitten.tools.reading.grammar import MAX_CALLS, CallGrammar
+from gateway.fitten.tools.reading.grammar import CallGrammar
 from gateway.fitten.tools.reading.hybrid_reader import HybridCallReader, Malformed
 from gateway.fitten.tools.reading.interpretation import ParsedCall, ToolInterpreter
+from gateway.fitten.tools.reading.native_reader import MAX_CALLS
 from gateway.fitten.tools.reading.text_reader import (
     ATTEMPT,
     MAX_HELD,
@@ -30,20 +31,31 @@ PIECE = 128
 
 _MAX_BLANK = 4096
 _CALL = 200  # what a call costs, besides what it reads; see `TextReader.spend`
-# What may start a block: a tag, brackets with a word, JSON at the beginning of a line, backticks
-# at the beginning of a line. JSON and backticks may also follow at once; see `_LEADING`.
-_STARTS = re.compile(r"<(?=\w|\?[xX]|![dD]|[?!]?\Z)|\[(?=[A-Za-z_]|\Z)|\n(?:[\[{]|[^\S\n]*+`)")
-_FENCE_LINES = re.compile(r"\n[^\S\n]*+`")
+# What may start a block: a tag or a special token, brackets with a word, JSON at the beginning of
+# a line, a fence at the beginning of a line. JSON and fences may also follow at once; see
+# `_LEADING`.
+_STARTS = re.compile(
+    r"<(?=[\w|｜]|\?[xX]|![dD]|[?!]?\Z)"
+    r"|\[(?=[A-Za-z_]|\Z)|\n(?:[\[{]|[^\S\n]*+[`~])"
+)
+_FENCE_LINES = re.compile(r"\n[^\S\n]*+[`~]")
 _LEADING = re.compile(r"\s*+[\[{]")
-_LEADING_TICK = re.compile(r"[^\S\n]*+`")
+_LEADING_FENCE = re.compile(r"[^\S\n]*+[`~]")
 _TICKS = re.compile("`+")
 _SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
 _CALL_OPENING = re.compile(
     r"<[|｜]?(?!\w+_(?:result|response))(?:tool|function|invoke)[^\n]{0,40}[>=｜|]", re.IGNORECASE
 )
 _LONGEST_OPENING = 16
+_SHORTEST_OPENING = len("<call")
 _QUOTED = 500  # what it costs to look for a call in the request, besides the length of that
 _DOCUMENTS = ("<?xml", "<!doctype", "<html")
+_THOUGHTS = ("<think>", "<thinking>", "<thought>")
+_THOUGHTS_END = re.compile("</(?:think|thinking|thought)>", re.ASCII | re.IGNORECASE)
+_LONGEST_START = 256  # characters that decide whether a block may begin
+_ANY_CHARACTERS = "\0\u0298"  # in no word of a notation; only the second may be in a name
+_LONGEST_END = len("</thinking>")
+_NATIVE_FOLLOWS = (*".!?:…。！？：", "</think>", "</thinking>", "</thought>")
 
 
 def _beginning(word: str) -> str:
@@ -54,7 +66,7 @@ def _beginning(word: str) -> str:
     return pattern
 
 
-_DOCUMENT_START = re.compile("|".join(map(_beginning, _DOCUMENTS)), re.IGNORECASE)
+_PART_START = re.compile("|".join(map(_beginning, (*_DOCUMENTS, *_THOUGHTS))), re.IGNORECASE)
 
 
 class ToolParser:
@@ -69,7 +81,8 @@ class ToolParser:
 
     Left out are: a call that repeats an earlier one, tool results that the model made up, and
     white space between calls. A Markdown fence counts as calls only if it holds nothing else.
-    Inline code never counts as calls. Calls in the hybrid notation are passed on as they come.
+    Inline code never counts as calls, nor does what the model thinks in `<think>`. Calls in the
+    hybrid notation are passed on as they come.
 
     cut: whether a call has begun, and is not whole. answered: whether the model has written a
     result, so that nothing behind that is part of the answer.
@@ -99,9 +112,11 @@ class ToolParser:
         self._blank: str | None = ""
         # Of the current line: its last character that is not blank, else a blank or "".
         self._line = ""
+        self._tail = ""  # the last characters of the text since the last call
         self._ticks = 0  # runs of backticks in the line; after an odd number is inline code
         self._in_ticks = False  # whether the line ends with a backtick so far
-        self._fence = 0  # backticks of the open Markdown fence; 0 outside
+        self._fence = ""  # the backticks or tildes that opened the Markdown fence; "" outside
+        self._thinks = False  # whether the text is within `<think>`
         self._lone_tags = True  # whether the tag of a tool's name alone counts as a call
         self._seen: set[tuple[str, str]] = set()
         self._calls = 0
@@ -131,7 +146,10 @@ class ToolParser:
         if self._call is not None:
             return None if self._call.may_end else "cut"
         held = self._held_block
-        return "cut" if _CALL_OPENING.match(held) and not self._is_whole(held) else None
+        begins = _CALL_OPENING.match(held) or (
+            len(held) > _SHORTEST_OPENING and f"<call-{self._value}".startswith(held)
+        )
+        return "cut" if begins and not self._is_whole(held) else None
 
     @property
     def begun(self) -> bool:
@@ -215,16 +233,15 @@ class ToolParser:
         """Read the whole answer: pass on text up to the next possible start, then try to parse."""
         source = self._source
         while True:
+            if self._thinks:
+                yield from self._pass_thoughts()
             start = self._next_start()
             self._emit_text(start - source.at)
             if start < len(source.text):
-                source.begin()
-                character, credit = source.text[source.at], source.credit
-                if not (self._may_start(character) and (yield from self._try_read(character))):
-                    if not self._is_plausible(source.text, source.at):
-                        # Only the end of what had arrived looked like a start. With more text,
-                        # there would have been no attempt, so it costs nothing.
-                        source.credit = credit
+                self._attempt = source.begin()
+                found = (yield from self._is_start()) and (yield from self._try_read())
+                self._attempt = None
+                if not found:
                     self._emit_text(1)
             elif source.ended:
                 return
@@ -251,27 +268,47 @@ class ToolParser:
     def _leading_start(self, text: str) -> int | None:
         """Return where JSON or backticks start, if only white space is before them."""
         at = self._source.at
-        if not self._line.strip() and (match := _LEADING_TICK.match(text, at)):
+        if not self._line.strip() and (match := _LEADING_FENCE.match(text, at)):
             return match.end() - 1
         if self._at_margin and not self._fence and (match := _LEADING.match(text, at)):
             start = match.end() - 1
             alone = start == at or self._blank is not None
-            if alone and self._grammar.may_begin(text, start):
+            if alone and self._grammar.may_begin(text[start : start + _LONGEST_START], 0):
                 return start
         return None
 
+    def _is_start(self) -> Reading[bool]:
+        """Wait for as much text as decides it; return whether to attempt to read a block here.
+
+        Only the end of what has arrived may look like a start. With more text, there would be no
+        attempt, so it costs nothing.
+        """
+        source = self._source
+        while True:
+            head = source.text[source.at : source.at + _LONGEST_START]
+            if not self._is_plausible(head, 0):
+                return False
+            if len(head) == _LONGEST_START or source.ended:
+                break
+            if all(self._is_plausible(head + character, 0) for character in _ANY_CHARACTERS):
+                break
+            yield
+        return self._may_start(head[0])
+
     def _is_plausible(self, text: str, start: int) -> bool:
         """Return whether an attempt to read a block may have a result."""
+        head = text[start : start + _LONGEST_START]
+        json = text[start - 1] == "\n" if start > self._source.at else self._at_margin
         return (
-            text[start] == "`"
-            or self._grammar.may_begin(text, start)
-            or _DOCUMENT_START.match(text, start) is not None
+            head[0] in "`~"
+            or self._grammar.may_begin(head, 0, json=json)
+            or _PART_START.match(head) is not None
         )
 
     def _may_start(self, character: str) -> bool:
         """Return whether a call, a result or a fence may start with this character here."""
         self._source.charge(ATTEMPT)
-        if character == "`":
+        if character in "`~":
             return not self._line.strip()
         return not self._fence and self._ticks % 2 == 0
 
@@ -285,27 +322,38 @@ class ToolParser:
         """Return whether this is the beginning of a line, apart from white space in `_blank`."""
         return not self._line or self._blank is not None
 
-    def _try_read(self, character: str) -> Reading[bool]:
+    @property
+    def _may_be_native(self) -> bool:
+        """Return whether a block of a native notation may begin here.
+
+        That is at the beginning of a line, and directly behind the end of a sentence or of
+        thoughts; the beginning of the thoughts may be missing.
+        """
+        return not self._line.strip() or self._tail.lower().endswith(_NATIVE_FOLLOWS)
+
+    def _try_read(self) -> Reading[bool]:
         """Read what starts here; return whether it was passed on, as calls or as text."""
         source = self._source
-        start = self._attempt = source.begin()
+        start = source.begin()
+        character = source.text[start]
+        thinks = False
         try:
-            if character == "`":
-                yield from self._read_fence_line(start)
+            if character in "`~":
+                yield from self._read_fence_line(start, character)
             elif character == "<" and (yield from self._read_hybrid()):
                 return True
             else:
                 if character == "<":
                     yield from self._check_for_document()
+                    thinks = yield from self._begins_thoughts()
                 self._emit_calls((yield from self._read_calls_or_results(start)))
         except TooLongToHold:
             source.at = start
             self._emit_text(MAX_HELD)
         except NotFoundHere:
             source.rewind(start)
+            self._thinks = thinks
             return False
-        finally:
-            self._attempt = None
         return True
 
     def _read_hybrid(self) -> Reading[bool]:
@@ -332,6 +380,7 @@ class ToolParser:
             return False
         finally:
             self._call = None
+        self._blank = ""
         self._start_line()
         return True
 
@@ -367,6 +416,7 @@ class ToolParser:
         source = self._source
         # A lone tag that is indented, or stands behind another tag, is part of a document.
         lone = self._lone_tags and (self._at_margin or bool(self._line.strip(" \t>")))
+        native = yield from self._grammar.begins_native(source)
         try:
             calls = yield from self._grammar.read_block(source, lone=lone, json=self._at_margin)
             self._refuse_quoted(start)
@@ -375,6 +425,15 @@ class ToolParser:
             raise
         except NotFoundHere:
             source.backtrack(start)
+        if native and self._may_be_native:
+            try:
+                calls = yield from self._grammar.read_native(source)
+                self._refuse_quoted(start)
+                return calls
+            except TooLongToHold:
+                raise
+            except NotFoundHere:
+                source.backtrack(start)
         finished = yield from self._grammar.skip_results(source)
         if not finished and not self.called:
             raise NotFoundHere
@@ -393,25 +452,51 @@ class ToolParser:
             if (yield from self._source.follows(word)):
                 self._lone_tags = False
 
-    def _read_fence_line(self, start: int) -> Reading[None]:
-        """Read backticks at the beginning of a line: a fence opens, closes, or holds only calls."""
+    def _begins_thoughts(self) -> Reading[bool]:
+        """Return whether the tag here begins thoughts, which only one at the margin does."""
+        for word in _THOUGHTS:
+            if (yield from self._source.follows(word)):
+                return not self._line.strip()
+        return False
+
+    def _pass_thoughts(self) -> Reading[None]:
+        """Pass on thoughts as text, up to the tag that ends them. No call is in them."""
         source = self._source
-        ticks = len((yield from source.read_while("`".__eq__, MAX_HELD)))
+        while True:
+            source.begin()
+            if match := _THOUGHTS_END.search(source.text, source.at):
+                self._emit_text(match.end() - source.at)
+                self._start_line()
+                self._thinks = False
+                return
+            part = source.text.rfind("<", max(source.at, len(source.text) - _LONGEST_END + 1))
+            end = len(source.text) if part < 0 or source.ended else part
+            self._emit_text(end - source.at)
+            if source.ended:
+                return
+            source.begin()
+            yield
+
+    def _read_fence_line(self, start: int, mark: str) -> Reading[None]:
+        """Read marks at the beginning of a line: a fence opens, closes, or holds only calls."""
+        source = self._source
+        marks = yield from source.read_while(mark.__eq__, MAX_HELD)
         if self._fence:
-            closes = ticks >= self._fence and (yield from source.peek()) in ("", *" \t\r\n")
-            self._fence = 0 if closes else self._fence
-        elif ticks >= 3:
+            closes = marks.startswith(self._fence)
+            if closes and (yield from source.peek()) in ("", *" \t\r\n"):
+                self._fence = ""
+        elif len(marks) >= 3:
             try:
-                calls = yield from self._grammar.read_fenced(source, ticks)
+                calls = yield from self._grammar.read_fenced(source, marks)
                 self._refuse_quoted(start)
                 self._emit_calls(calls)
                 return
             except NotFoundHere as failure:
-                self._fence = ticks
+                self._fence = marks
                 if isinstance(failure, TooLongToHold):
                     raise
         source.rewind(start)
-        self._emit_text(ticks)
+        self._emit_text(len(marks))
 
     def _emit_text(self, count: int) -> None:
         """Pass on so many characters as text."""
@@ -428,6 +513,7 @@ class ToolParser:
         self._ticks, self._in_ticks = runs, line[-1:] == "`"
         if line_end or line:
             self._line = _last_character(line if line_end else self._line + line)
+        self._tail = (self._tail + text)[-_LONGEST_END:]
         if self._blank is not None:
             self._blank += text
             if text.isspace() and len(self._blank) <= _MAX_BLANK:
@@ -449,11 +535,12 @@ class ToolParser:
             self._out.append(("call", call.name))
             for start in range(0, len(call.arguments), PIECE):
                 self._out.append(("arguments", call.arguments[start : start + PIECE]))
+        self._blank = ""
         self._start_line()
 
     def _start_line(self) -> None:
-        """Begin a line, behind calls."""
-        self._blank, self._line, self._ticks, self._in_ticks = "", "", 0, False
+        """Treat what follows as the beginning of a line."""
+        self._line, self._tail, self._ticks, self._in_ticks = "", "", 0, False
 
 
 def _last_character(line: str) -> str:

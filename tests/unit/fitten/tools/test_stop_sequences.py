@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.scenarios.call_notations import NOTATIONS, written
+from emulator.scenarios.native_notations import NATIVE_NOTATIONS, NativeNotation, written_native
 from emulator.scenarios.tool_use import MadeCall
 from gateway.fitten.chat.prompt import OPENING, ROLE_MARKERS
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
@@ -277,3 +278,36 @@ def test_a_call_that_the_limit_cuts_off_is_text_with_its_markers() -> None:
 def test_a_stop_string_may_begin_before_what_looks_like_a_call() -> None:
     for texts in (["a ST<find a='x"], list("a ST<find a='x")):
         assert run(texts, ("ST<find",))[:2] == ([("content", "a ")], "stop")
+
+
+SPECIAL_TOKENS = [
+    "<|tool_call_begin|>",
+    "<｜tool▁calls▁begin｜>",
+    "<|python_tag|>",
+    "<|tool_call|>",
+    "<|channel|>",
+    "<|start|>assistant",
+    "<|START_ACTION|>",
+]
+
+
+@pytest.mark.parametrize("token", SPECIAL_TOKENS)
+def test_a_special_token_of_a_model_ends_no_answer(token: str) -> None:
+    for text in (f"One.\n{token}\nTwo.", f"{token}\n", f"One\n{token}", f"One.\n{token} clock\n"):
+        whole = run([text])
+        assert whole[:2] == ([("content", text)], "stop")
+        assert run(list(text)) == whole
+
+
+@pytest.mark.parametrize("notation", NATIVE_NOTATIONS)
+def test_a_call_in_the_notation_of_a_model_ends_no_answer(notation: NativeNotation) -> None:
+    block = written_native([MadeCall("find", {"a": "\n<|user|>\n<|end|>\nSTOP"})], notation)
+    for text in (f"One.\n{block}\nTwo.\n<|end|>\n<|user|>\nno", f"One.\n{block}\nTwo.STOPno"):
+        whole = run([text], stop=["STOP"])
+        assert whole[0] == [
+            ("content", "One.\n"),
+            ("find", {"a": "\n<|user|>\n<|end|>\nSTOP"}),
+            ("content", whole[0][-1][1]),
+        ]
+        assert str(whole[0][-1][1]).strip() == "Two."
+        assert run(list(text), stop=["STOP"]) == whole

@@ -58,6 +58,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 PLAIN = MadeCall("get_weather", {"city": "Paris", "days": 3})
 RICH = MadeCall("get_weather", ARGUMENTS)
+OTHER = MadeCall("not_offered", {"a": "b"})
 FILE = MadeCall("write_file", {"path": "a.c", "content": 'if (a < b && c) { puts("hi"); }\n'})
 
 
@@ -221,7 +222,10 @@ shards = st.sampled_from(
     ["\n", " ", "text", "<", ">", "/", "{", "}", "[", "]", '"', "`", "```", "```json\n", "\n```\n",
      "<tool_call>", "</tool_call>", "<function_calls>", "</function_calls>", "[tool_calls]",
      "<get_weather ", "city=", "“", "&quot;", "<function_results>", "</function_results>",
-     '{"name": ', '"clock"', '"arguments": {}', ",", "- name: clock\n", "\\", "<?xml ", "é好"]
+     '{"name": ', '"clock"', '"arguments": {}', ",", "- name: clock\n", "\\", "<?xml ", "é好",
+     "~~~", "<think>", "\n<think>", "</think>", ".", "：", "<function=", "clock", "<parameter=a>",
+     "</parameter>", "</function>", "<arg_key>a</arg_key>", "<arg_value>", "</arg_value>", "<|",
+     "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<|tool_call_end|>", "[TOOL_CALLS]", "[ARGS]", "{}"]
 )  # fmt: skip
 answers = st.lists(blocks | shards, max_size=8).map("".join)
 places = st.lists(st.integers(0, 3000), max_size=30)
@@ -291,6 +295,13 @@ def test_text_and_calls_keep_their_order() -> None:
         "clock",
         "content",
     ]
+
+
+@pytest.mark.parametrize("between", ["", " ", "  \t", "\n  ", "\n"])
+def test_json_may_follow_a_call_after_white_space(between: str) -> None:
+    text = f"{written([PLAIN], 'tool_call')}{between}{written([FILE], 'json')}"
+    expected = [("get_weather", PLAIN.arguments), ("write_file", FILE.arguments)]
+    assert parsed([text]) == parsed(list(text)) == expected
 
 
 def test_the_list_of_tools_repeated_from_the_prompt_is_no_call() -> None:
@@ -411,6 +422,23 @@ def test_a_block_beyond_the_limit_is_text() -> None:
         '<tool_call>{"name":"clock","arguments":{"a":[[],[]]}}</tool_call>',
         '<tool_call>{"name":"clock","arguments":{"a":[',
         '<tool_call>{"name":"clock","arguments":"{\\"a\\":',
+        "<｜tool▁calls▁begin｜>",
+        "\n<|tool_call_begin|>clock<|tool_sep|>{",
+        "<|tool_call_begin|>clock<|tool_sep|>{}<|tool_call_end|>",
+        "\n<tool_call>\n<function=clock>",
+        "\n<function=clock>\n<parameter=a>\n</parameter>",
+        "\n<function=clock></function>",
+        "\n<function=clock>\n<parameter=a></parameter> <",
+        "\n<tool_call>clock<arg_key>a</arg_key><arg_value>",
+        '\n[TOOL_CALLS]clock[ARGS]{"a":[',
+        '\n<|python_tag|>{"name":"clock"};',
+        ".<|tool_call",
+        '\n<｜DSML｜invoke name="clock">',
+        "\n<think>",
+        "</think",
+        "\n<think></think>",
+        "\n~~~\n",
+        "\n~~~~",
     ],
 )
 def test_an_answer_full_of_beginnings_costs_little(shard: str) -> None:
@@ -435,11 +463,13 @@ def test_a_call_is_found_after_any_amount_of_beginnings() -> None:
         assert calls(parsed(pieces)) == [("get_weather", PLAIN.arguments)]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 def test_cuts_change_nothing_when_the_credit_is_used_up(seed: int) -> None:
     chance = random.Random(seed)
     shards = ["<tool_call>", '\n{"name": "clock", "arguments": {', "\n```\n", "<", "  `x", "prose "]
     shards += [written([PLAIN], "tool_call"), written([FILE], "tag"), "<tool_c", "\n[{"]
+    shards += ["`<function_c", "[ARGS]", "<tool_sep><clock />\n", " [{", "<|tool_call_end|>", "\n"]
+    shards += [written([FILE, PLAIN], "glm"), written([OTHER], "kimi_k2"), "[/tool_calls]<clock"]
     text = "".join(chance.choice(shards) * chance.choice((1, 2, 30, 400)) for _ in range(12))
     whole = parsed([text])
     for longest in (2, 15, 1000):
