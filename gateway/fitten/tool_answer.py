@@ -17,6 +17,7 @@ import structlog
 
 from gateway.errors import GatewayError, UpstreamError
 from gateway.fitten.answer import Answer
+from gateway.fitten.tools.record import AnswerPart
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.generation.outcome import AnswerResult, Usage
 from gateway.generation.pieces import FinishReason, Piece, Sink
@@ -46,8 +47,8 @@ class Chat(Answer, Protocol):
     def stop_filter(self) -> StopSequenceFilter | ToolStopSequenceFilter: ...
 
 
-OpenChat = Callable[[Sequence[Message], MakeFilter, Sink, float], Chat]
-"""Makes a chat: of messages, with a filter, to a sink, within so many seconds."""
+OpenChat = Callable[[Sequence[Message], MakeFilter, Sink, float, AnswerPart], Chat]
+"""Makes a chat: of messages, with a filter, to a sink, within so many seconds, as which part."""
 
 
 class ToolAnswer:
@@ -78,7 +79,8 @@ class ToolAnswer:
         self._make_filter = make_filter
         self._end = asyncio.get_running_loop().time() + seconds
         self._last = _LastBatch(sink)
-        self._chat = open_chat(messages, self._new_filter(repair), self._last, seconds)
+        first = AnswerPart(repairable=repair)
+        self._chat = open_chat(messages, self._new_filter(repair), self._last, seconds, first)
         self._filter = self._filter_of(self._chat)
         self.result = AnswerResult()
 
@@ -118,11 +120,20 @@ class ToolAnswer:
             result = self._chat.result
             self.result = replace(result, usage=_sum(used, result.usage), repaired=repaired)
 
-    async def _ask(self, more: Sequence[Message], make_filter: MakeFilter, sink: Sink) -> None:
+    async def _ask(
+        self,
+        more: Sequence[Message],
+        make_filter: MakeFilter,
+        sink: Sink,
+        *,
+        repairable: bool = False,
+        continues: str = "",
+    ) -> None:
         """Run a second chat, with more messages. Raises GatewayError."""
         left = self._end - asyncio.get_running_loop().time()
         messages = [*self._messages, *more]
-        self._chat = self._open_chat(messages, make_filter, sink, max(left, 0.01))
+        part = AnswerPart(2, repairable, self.result.repaired, continues)
+        self._chat = self._open_chat(messages, make_filter, sink, max(left, 0.01), part)
         await self._run_chat()
 
     async def _continue(self) -> None:
@@ -131,7 +142,7 @@ class ToolAnswer:
         more = (Message("assistant", stop_filter.raw_text), Message("user", _CONTINUE))
         stop_filter.continue_answer()
         try:
-            await self._ask(more, lambda **_: stop_filter, self._sink)
+            await self._ask(more, lambda **_: stop_filter, self._sink, continues=more[0].text)
         except GatewayError as error:
             self._note_failure(error)
             self._end_first()
@@ -153,7 +164,8 @@ class ToolAnswer:
         """Ask for an answer once more, since the first one was empty."""
         last = _LastBatch(self._sink)
         try:
-            await self._ask((Message("user", _ANSWER),), self._new_filter(True), last)
+            more = (Message("user", _ANSWER),)
+            await self._ask(more, self._new_filter(True), last, repairable=True)
         except BaseException:
             last.pass_on()
             raise

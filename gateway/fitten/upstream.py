@@ -28,6 +28,7 @@ from gateway.fitten.json_mode.answer import (
 from gateway.fitten.model_catalog import ModelCatalog
 from gateway.fitten.tool_answer import ToolAnswer
 from gateway.fitten.tools.quotations import Quotations
+from gateway.fitten.tools.record import AnswerPart
 from gateway.fitten.tools.recorder import AnswerRecorder
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.fitten.tools.writing import prompt as tool_prompt
@@ -185,8 +186,13 @@ class FittenUpstream:
         return ToolAnswer(
             written.messages,
             sink,
-            lambda messages, make, to, seconds: open_chat(
-                to, settings, messages, make, seconds=seconds, recorder=recorder(written.value)
+            lambda messages, make, to, seconds, part: open_chat(
+                to,
+                settings,
+                messages,
+                make,
+                seconds=seconds,
+                recorder=recorder(written.value, part),
             ),
             make_filter,
             seconds=settings.timeouts.answer,
@@ -194,13 +200,17 @@ class FittenUpstream:
         )
 
     def _recorder(
-        self, generation: Generation, request: GenerationRequest, value: str | None = None
+        self,
+        generation: Generation,
+        request: GenerationRequest,
+        value: str | None = None,
+        part: AnswerPart | None = None,
     ) -> AnswerRecorder | None:
         """Return what records an answer; None when it is not to be recorded."""
         if self._records is None:
             return None
         notation = self._tools.notation_of(generation.model.id)
-        return self._records.recorder(generation, request, notation, value)
+        return self._records.recorder(generation, request, notation, value, part)
 
 
 def _digest_key(settings: FittenSettings) -> bytes:

@@ -18,6 +18,7 @@ from gateway.generation.stop_sequences import StopSequenceFilter
 class Reading:
     """Holds what came out of an answer that was read again.
 
+    pieces: with those of the first part, if the answer continues one.
     same: whether it is what the client got then, as far as the record says.
     """
 
@@ -28,12 +29,15 @@ class Reading:
 
 def read_record(record: AnswerRecord) -> Reading:
     """Return what this version reads in a recorded answer."""
-    pieces, reason = read_again(
+    before, pieces, reason = _read(
         raw_pieces(record),
         recorded_tools(record),
         parallel=record.parallel,
         max_tokens=record.max_tokens,
         whole=record.finish_reason is not None,
+        value=record.block,
+        repairable=record.repairable,
+        continues=record.continues,
     )
     delivered = DeliveredPieces()
     delivered.add(pieces)
@@ -43,7 +47,7 @@ def read_record(record: AnswerRecord) -> Reading:
         [(kind, None if changed and isinstance(value, int) else value) for kind, value in entries]
         for entries in (record.came_out, delivered.entries)
     )
-    return Reading(pieces, reason, then == now and record.finish_reason in (None, reason))
+    return Reading(before + pieces, reason, then == now and record.finish_reason in (None, reason))
 
 
 def read_again(
@@ -53,11 +57,42 @@ def read_again(
     parallel: bool = True,
     max_tokens: int | None = None,
     whole: bool = True,
+    value: str | None = None,
+    repairable: bool = False,
+    continues: str = "",
 ) -> tuple[list[Piece], FinishReason]:
     """Return the pieces that a client gets of an answer, and its finish reason.
 
     raw: what the model wrote. whole: whether nothing is missing at its end.
+    value: what marks the blocks of the hybrid notation, if the prompt asked for that one.
+    repairable, continues: see `AnswerRecord`. The pieces of the continued text come first.
     """
+    before, pieces, reason = _read(
+        raw,
+        tools,
+        parallel=parallel,
+        max_tokens=max_tokens,
+        whole=whole,
+        value=value,
+        repairable=repairable,
+        continues=continues,
+    )
+    return before + pieces, reason
+
+
+def _read(
+    raw: Sequence[Piece],
+    tools: Sequence[Tool],
+    *,
+    parallel: bool,
+    max_tokens: int | None,
+    whole: bool,
+    value: str | None,
+    repairable: bool,
+    continues: str,
+) -> tuple[list[Piece], list[Piece], FinishReason]:
+    """Return the pieces of the text that is continued, those of the answer, and the reason."""
+    before: list[Piece] = []
     reader: StopSequenceFilter | ToolStopSequenceFilter
     if tools:
         reader = ToolStopSequenceFilter(
@@ -67,12 +102,18 @@ def read_again(
             markers=ROLE_MARKERS,
             opening=OPENING,
             max_tokens=max_tokens,
+            value=value,
+            repairable=repairable or bool(continues),
         )
+        if continues:
+            before = reader.feed([("content", continues)])
+            reader.continue_answer()
     else:
         reader = StopSequenceFilter(markers=ROLE_MARKERS, opening=OPENING, max_tokens=max_tokens)
     pieces = reader.feed(list(raw))
-    pieces += reader.flush(whole=whole)
-    return pieces, reader.finish_reason or reader.natural_reason
+    if not (whole and isinstance(reader, ToolStopSequenceFilter) and reader.needs_repair()):
+        pieces += reader.flush(whole=whole)
+    return before, pieces, reader.finish_reason or reader.natural_reason
 
 
 def raw_pieces(record: AnswerRecord) -> list[Piece]:

@@ -13,6 +13,7 @@ from gateway.generation.pieces import Piece
 from gateway.replay.reader import Reading, is_cut, raw_pieces
 
 _WIDTH = 100
+_LONGEST_IN_ONE = _WIDTH - len("    pieces, finish_reason = read_again()")
 _LONG = 40  # characters; a longer text has a name
 _PART = 88  # characters of one line of a long text, with its quotes
 
@@ -33,7 +34,7 @@ from tests.unit.fitten.tools.reading.test_parser import said
 
 def test_the_answer_of_{stamp}_is_read_as_expected() -> None:
     tools = [Tool(name, "", schema) for name, schema in SCHEMAS.items()]
-    pieces, finish_reason = read_again({arguments})
+    pieces, finish_reason = {reading}
     assert said(pieces) == EXPECTED
     assert finish_reason == {reason}
 '''
@@ -65,15 +66,31 @@ def write_test_case(record: AnswerRecord, reading: Reading) -> str:
         arguments.append(f"max_tokens={record.max_tokens}")
     if record.finish_reason is None:
         arguments.append("whole=False")
+    if record.block is not None:
+        arguments.append(f"value={_quoted(record.block)}")
+    if record.repairable:
+        arguments.append("repairable=True")
+    if record.continues:
+        arguments.append(f"continues={names.shown(record.continues)}")
     reasons = ", ".join(reason for reason in record.reasons if reason in REASONS) or "no reason"
     return _TEMPLATE.format(
         about=f"An answer that was recorded: {reasons}{'; a part is missing' * is_cut(record)}.",
         texts="".join(f"{line}\n" for line in names.assignments()),
         data="\n".join(data),
         stamp=_stamp(record),
-        arguments=", ".join(arguments),
+        reading=_reading(arguments),
         reason=_quoted(reading.finish_reason),
     )
+
+
+def _reading(arguments: list[str]) -> str:
+    """Return the call of the reader, in several lines if it is too long for one."""
+    line = ", ".join(arguments)
+    if len(line) <= _LONGEST_IN_ONE:
+        return f"read_again({line})"
+    if len(line) <= _WIDTH - 8:
+        return f"read_again(\n        {line}\n    )"
+    return "read_again(\n" + "".join(f"        {one},\n" for one in arguments) + "    )"
 
 
 def _stamp(record: AnswerRecord) -> str:
@@ -95,9 +112,17 @@ def _expected(pieces: list[Piece]) -> list[tuple[str, Any]]:
         else:
             joined.append((kind, text))
     return [
-        (name, json.loads(text) if number in calls else text)
+        (name, _value_of(text) if number in calls else text)
         for number, (name, text) in enumerate(joined)
     ]
+
+
+def _value_of(arguments: str) -> Any:
+    """Return the arguments of a call; the text itself if the call is cut off."""
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
 
 
 class _TextNames:

@@ -264,9 +264,11 @@ class ChatAnswer:
         decoder, stop_filter = self._decoder, self._stop_filter
         if decoder.skipped:  # trap 6: such lines are never text, but the log counts them
             _log.warning("upstream_lines_skipped", count=decoder.skipped, trace=decoder.trace)
-        unchecked = False
+        unchecked = unreadable = False
+        repaired: str | None = None
         if self._generation.request.tools and isinstance(stop_filter, ToolStopSequenceFilter):
-            unchecked = stop_filter.unchecked
+            unchecked, unreadable = stop_filter.unchecked, stop_filter.unreadable
+            repaired = stop_filter.fault
             if unchecked:
                 _log.warning("tool_arguments_unchecked", trace=decoder.trace)
         reason = self._finish_reason
@@ -283,7 +285,13 @@ class ChatAnswer:
         )
         if self._recorder is not None:
             stopped = stop_filter.stop_sequence is not None
-            self._recorder.close(finish_reason=reason, stopped=stopped, error=error)
+            self._recorder.close(
+                finish_reason=reason,
+                stopped=stopped,
+                error=error,
+                unreadable=unreadable,
+                repaired=repaired,
+            )
 
     @property
     def _finish_reason(self) -> FinishReason | None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from gateway.fitten.tools.record import encode_record
+from gateway.fitten.tools.record import AnswerPart, encode_record
 from gateway.fitten.tools.recorder import AnswerRecorder
 from gateway.generation.request import Generation, GenerationRequest
 from gateway.redaction import Redactor, os_error_text
@@ -53,11 +53,13 @@ class RecordWriter:
         request: GenerationRequest,
         notation: str,
         block: str | None = None,
+        part: AnswerPart | None = None,
     ) -> AnswerRecorder | None:
         """Return a recorder for an answer; None if the key does not allow it.
 
         request: what Fitten is asked. notation: how the prompt asks for calls.
         block: the value in the marks of the hybrid notation.
+        part: which part of the answer this is.
         """
         principal = generation.principal
         if principal is None or not principal.record:
@@ -69,6 +71,7 @@ class RecordWriter:
             key=principal.name,
             notation=notation,
             block=block,
+            part=part,
             request_id=structlog.contextvars.get_contextvars().get("request_id"),
         )
 

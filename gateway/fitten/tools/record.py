@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -49,6 +50,19 @@ Hide = Callable[[str], str]
 RawKind = Literal["content", "reasoning", "cut"]
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerPart:
+    """Describes which part of an answer is recorded, if a repair may make it two chats.
+
+    number, repairable, repaired, continues: see `AnswerRecord`.
+    """
+
+    number: int = 1
+    repairable: bool = False
+    repaired: str | None = None
+    continues: str = ""
+
+
 class RecordedTool(msgspec.Struct):
     """Describes a tool that was offered; `parameters` is its schema without descriptions."""
 
@@ -70,6 +84,10 @@ class AnswerRecord(msgspec.Struct, kw_only=True):
     max_tokens: as the client sent it. stop_strings: how many stop strings it sent.
     came_out: what the client got: the kind and the characters of each text, and the names of
         calls.
+    repairable: whether a call that could not be read was held back for a repair.
+    repaired: why the answer was repaired: `cut`, `form` or `empty`; None if it was not.
+    part: 1 for the first answer, 2 for the one that repairs it.
+    continues: of a part 2 that continues a call, the text of part 1.
     """
 
     format: int
@@ -91,6 +109,10 @@ class AnswerRecord(msgspec.Struct, kw_only=True):
     max_tokens: int | None
     stop_strings: int
     came_out: list[tuple[str, str | int]]
+    repairable: bool = False
+    repaired: str | None = None
+    part: int = 1
+    continues: str = ""
 
 
 class BadRecord(ValueError):

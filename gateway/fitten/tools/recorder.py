@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gateway import __version__
 from gateway.errors import Cause, GatewayError
 from gateway.fitten.tools.reading.interpretation import CALLS, RESULTS, WRAPPERS
-from gateway.fitten.tools.record import FORMAT, AnswerRecord, Hide, RawKind, record_tools
+from gateway.fitten.tools.reading.native_notations import NATIVE_NOTATIONS
+from gateway.fitten.tools.record import (
+    FORMAT,
+    AnswerPart,
+    AnswerRecord,
+    Hide,
+    RawKind,
+    record_tools,
+)
 from gateway.generation import token_estimate
 from gateway.generation.markdown import MarkdownState
 from gateway.generation.pieces import FinishReason, Piece
@@ -38,16 +46,37 @@ _READING: frozenset[Cause] = frozenset(
 )
 
 _WORD_END = r"(?=[\s>/=]|\Z)"
+_VALUE = r"[A-Z2-9]{4,16}"  # as the model writes it, who may have changed it
 _BAR = "[|｜]"
-_TOOL_MARK = rf"<{_BAR}(?:tool|python_tag|action_start)[^\s<>|｜]{{0,64}}{_BAR}>"
+
+
+def _pattern_of(words: Iterable[str], starts: str) -> str:
+    """Return a pattern of the words that start with one of these characters."""
+    marks = {re.escape(word) for word in words if word[0] in starts}
+    patterns = [mark.replace(r"\|", _BAR).replace("_", "[_▁]") for mark in sorted(marks)]
+    return f"(?i:{'|'.join(patterns)})"
+
+
+def _native_words() -> Iterator[str]:
+    for notation in NATIVE_NOTATIONS:
+        yield from (*notation.opens, *notation.closes, *notation.separators)
+        yield from (*notation.sections, *notation.section_ends)
+        if form := notation.parameters:
+            yield from (form.opens, *form.separators, form.closes)
+
+
+_NATIVE_OPENING = _pattern_of([w for row in NATIVE_NOTATIONS for w in row.beginnings], "<[")
+# Without words in brackets: `[args]` may be a link in Markdown.
+_NATIVE_OTHER = _pattern_of(_native_words(), "<")
 _ROLE_MARK = rf"<{_BAR}[^\s<>|｜]{{1,64}}{_BAR}>"
 _OPENING = (
     rf"<(?:\w{{1,16}}:)?(?i:{'|'.join((*WRAPPERS, *CALLS))}){_WORD_END}"
-    rf"|<call-[A-Z2-9]{{4}}\b|<function=|\[(?i:{'|'.join(WRAPPERS)})\]|{_TOOL_MARK}"
+    rf"|<call-{_VALUE}\b|{_NATIVE_OPENING}|<function=|\[(?i:{'|'.join(WRAPPERS)})\]"
 )
 _OTHER = (
     rf"</?(?:\w{{1,16}}:)?(?i:{'|'.join((*WRAPPERS, *CALLS, *RESULTS))}){_WORD_END}"
-    rf"|</?(?:call|arg|result|tools)-[A-Z2-9]{{4}}\b|</(?:arg|call|function|parameter)>"
+    rf"|</?(?:call|arg|result|tools)-{_VALUE}\b|</(?:arg|call|function|parameter)>"
+    rf"|<arg [^\s<>]{{1,128}}>|{_NATIVE_OTHER}"
 )
 _LINE_START = r"(?:\A|\n)[^\S\n]{0,64}"
 _TOOL_MARKERS = re.compile(rf"{_LINE_START}(?:(?P<opening>{_OPENING})|{_OTHER}|{_ROLE_MARK})")
@@ -120,6 +149,7 @@ class AnswerRecorder:
     request: what was asked; its messages are not looked at.
     submit: called at the end with this object if there is a reason, or perhaps one.
     model, key, notation, block, request_id: see `AnswerRecord`.
+    part: which part of the answer this is.
 
     `receive` takes what the model wrote, `deliver` what the client gets of it.
     """
@@ -134,6 +164,7 @@ class AnswerRecorder:
         notation: str,
         block: str | None = None,
         request_id: str | None = None,
+        part: AnswerPart | None = None,
     ) -> None:
         self._tools = {tool.name: tool.parameters for tool in request.offered}
         self._parallel = request.parallel_tool_calls
@@ -141,6 +172,8 @@ class AnswerRecorder:
         self._submit = submit
         self._model, self._key, self._notation = model, key, notation
         self._block, self._request_id = block, request_id
+        self._part = part or AnswerPart()
+        self._repaired = self._part.repaired
         self._raw = BoundedPieces()
         self._sent = BoundedPieces()
         self._delivered = DeliveredPieces()
@@ -165,6 +198,7 @@ class AnswerRecorder:
         stopped: bool,
         error: BaseException | None,
         unreadable: bool = False,
+        repaired: str | None = None,
         loop: int = 0,
     ) -> None:
         """End the answer, and submit it if there may be a reason to keep it.
@@ -173,12 +207,15 @@ class AnswerRecorder:
         stopped: whether a stop string of the client ended it.
         error: what ended an answer that failed.
         unreadable: whether there was a block that looked like a call and could not be read.
+        repaired: why another part follows, which repairs this one.
         loop: how often the conversation has repeated the same call with the same result.
         """
         self._finish_reason = finish_reason
+        self._repaired = self._repaired or repaired
         if unreadable:
             self._reasons.append("unreadable")
-        if finish_reason == "stop" and not stopped and not self._delivered.has_answer:
+        ended = finish_reason == "stop" and not stopped and repaired in (None, "empty")
+        if ended and not self._delivered.has_answer:
             self._reasons.append("empty")
         if loop:
             self._reasons.append("loop")
@@ -230,6 +267,10 @@ class AnswerRecorder:
             max_tokens=self._max_tokens,
             stop_strings=self._stop_strings,
             came_out=came_out,
+            repairable=self._part.repairable,
+            repaired=self._repaired,
+            part=self._part.number,
+            continues=hidden(self._part.continues),
         )
 
     def _sent_texts(self) -> list[str]:

@@ -172,6 +172,7 @@ class ToolStopSequenceFilter:
         counts of bytes begin anew.
         """
         self._repairable = False
+        self.fault = None
         self._overlap = OverlapRemover(self.raw_text, self._parser.open_block)
         self._counted = (self.content_bytes, self.reasoning_bytes)
 
@@ -179,6 +180,11 @@ class ToolStopSequenceFilter:
     def raw_text(self) -> str:
         """Return the text that the model wrote, of an answer that may be repaired."""
         return "".join(self._raw)
+
+    @property
+    def unreadable(self) -> bool:
+        """Return whether a call could not be read, or broke off; see `ToolParser.unreadable`."""
+        return self._parser.unreadable or self.fault in ("cut", "form")
 
     @property
     def cut(self) -> bool:

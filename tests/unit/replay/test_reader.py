@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from emulator.scenarios.call_notations import NOTATIONS, written
 from emulator.scenarios.tool_use import MadeCall
+from gateway.fitten.chat.prompt import OPENING, ROLE_MARKERS
 from gateway.fitten.tools.record import decode_record, encode_record
-from gateway.generation.pieces import Piece
+from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
+from gateway.generation.pieces import FinishReason, Piece
 from gateway.replay.reader import read_again, read_record
 from tests.unit.fitten.tools.reading.test_parser import TOOLS, said
 from tests.unit.replay.support import BROKEN, record_of
@@ -33,6 +35,75 @@ def test_an_answer_is_read_as_it_was(answer: str) -> None:
     reading = read_record(record)
     assert reading.same
     assert reading.pieces == read_again([("content", answer)], TOOLS)[0]
+
+
+VALUE = "K7Q2"
+hybrid_shards = st.sampled_from(
+    [
+        "<call-K7Q2 get_weather>\n",
+        "<call-K7Q2 none>\n",
+        '{"city": "Paris"}',
+        "\n<arg city>\n",
+        "\n</arg-K7Q2>\n",
+        "\n</call-K7Q2>\n",
+        "</arg>",
+        "<call-K7",
+        "<result-K7Q2 x ok>",
+    ]
+)
+hybrid_answers = st.lists(calls | shards | hybrid_shards, min_size=1, max_size=10)
+
+
+@settings(max_examples=300, deadline=None)
+@given(hybrid_answers, st.booleans(), st.booleans(), st.none() | st.integers(1, 60))
+def test_an_answer_with_a_block_value_is_read_as_it_was(
+    parts: list[str], repairable: bool, whole: bool, max_tokens: int | None
+) -> None:
+    out, reader, reason = filtered(parts, repairable, whole, max_tokens)
+    record = record_of(
+        [("content", "".join(parts))],
+        out,
+        reason if whole else None,
+        block=VALUE,
+        repairable=repairable,
+        max_tokens=max_tokens,
+    )
+    assert read_record(decode_record(encode_record(record))).same
+    if reader.fault == "cut":
+        rest = ["\n</arg-K7Q2>\n", "</call-K7Q2>\n"]
+        reader.continue_answer()
+        out = [piece for part in rest for piece in reader.feed([("content", part)])]
+        out += reader.flush()
+        record = record_of(
+            [("content", "".join(rest))],
+            out,
+            reader.finish_reason or reader.natural_reason,
+            block=VALUE,
+            max_tokens=max_tokens,
+            continues="".join(parts),
+        )
+        assert read_record(decode_record(encode_record(record))).same
+
+
+def filtered(
+    parts: list[str], repairable: bool, whole: bool, max_tokens: int | None
+) -> tuple[list[Piece], ToolStopSequenceFilter, FinishReason]:
+    reader = ToolStopSequenceFilter(
+        TOOLS,
+        parallel=True,
+        stop=(),
+        markers=ROLE_MARKERS,
+        opening=OPENING,
+        max_tokens=max_tokens,
+        value=VALUE,
+        repairable=repairable,
+    )
+    out: list[Piece] = []
+    for part in parts:
+        out += reader.feed([("content", part)])
+    if not (whole and reader.needs_repair()):
+        out += reader.flush(whole=whole)
+    return out, reader, reader.finish_reason or reader.natural_reason
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.fitten.tools.record import AnswerRecord
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Tool
 from gateway.replay.reader import read_record
@@ -37,6 +38,18 @@ ANSWERS: dict[str, list[Piece]] = {
 def case_of(raw: list[Piece], tools: list[Tool] | None = None) -> str:
     record = record_of(raw) if tools is None else record_of(raw, tools=tools)
     return write_test_case(record, read_record(record))
+
+
+def formatted(text: str, record: AnswerRecord) -> str:
+    command = ["format", "--stdin-filename", file_name(record), "-"]
+    return subprocess.run(
+        [sys.executable, "-m", "ruff", *command],
+        input=text,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def passes(text: str) -> None:
@@ -95,6 +108,20 @@ def test_the_limits_of_a_request_are_in_the_test_case() -> None:
     text = write_test_case(record, read_record(record))
     assert "read_again(RAW, tools, parallel=False, max_tokens=9, whole=False)" in text
     passes(text)
+
+
+def test_a_test_case_of_the_hybrid_notation_has_its_block_value() -> None:
+    raw: list[Piece] = [("content", '<call-K7Q2 get_weather>\n{"city": "Paris"}\n<arg uni')]
+    record = record_of(
+        raw, block="K7Q2", repairable=True, parallel=False, max_tokens=4096, finish_reason=None
+    )
+    for continues in ("", "<call-K7Q2 get_weather>\n<arg city>\nPar"):
+        record.continues = continues
+        text = write_test_case(record, read_record(record))
+        assert 'value="K7Q2",' in text
+        assert '("get_weather", ' in text
+        passes(text)
+        assert formatted(text, record) == text
 
 
 def test_a_test_case_says_that_a_part_is_missing() -> None:

@@ -46,6 +46,7 @@ _SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
 _CALL_OPENING = re.compile(
     r"<[|｜]?(?!\w+_(?:result|response))(?:tool|function|invoke)[^\n]{0,40}[>=｜|]", re.IGNORECASE
 )
+_JSON_OPENING = "<tool_call>"
 _LONGEST_OPENING = 16
 _SHORTEST_OPENING = len("<call")
 _QUOTED = 500  # what it costs to look for a call in the request, besides the length of that
@@ -86,6 +87,8 @@ class ToolParser:
 
     cut: whether a call has begun, and is not whole. answered: whether the model has written a
     result, so that nothing behind that is part of the answer.
+    unreadable: whether a call in the notation that was asked for could not be read, or broke off
+        by itself. A limit that cuts a call off does not count.
     """
 
     def __init__(
@@ -126,6 +129,7 @@ class ToolParser:
         self._withholds = False
         self.cut = False
         self.answered = False
+        self.unreadable = False
 
     @property
     def called(self) -> bool:
@@ -349,12 +353,24 @@ class ToolParser:
                 self._emit_calls((yield from self._read_calls_or_results(start)))
         except TooLongToHold:
             source.at = start
+            self._note_unreadable_block()
             self._emit_text(MAX_HELD)
         except NotFoundHere:
             source.rewind(start)
+            self._note_unreadable_block()
             self._thinks = thinks
             return False
         return True
+
+    def _note_unreadable(self) -> None:
+        """Note that a call cannot be read, unless a limit cut the answer off."""
+        self.unreadable = self.unreadable or not self._source.cut
+
+    def _note_unreadable_block(self) -> None:
+        """Note that a block is not read which begins here, in the JSON notation."""
+        begins = self._source.text.startswith(_JSON_OPENING, self._source.at)
+        if begins and self._value is None and not self._line.strip():
+            self._note_unreadable()
 
     def _read_hybrid(self) -> Reading[bool]:
         """Read a call in the hybrid notation; return False if there is none."""
@@ -376,10 +392,13 @@ class ToolParser:
             self.cut = True
         except NotFoundHere:
             source.rewind(start)
+            self._note_unreadable()
             yield from self._withhold()
             return False
         finally:
             self._call = None
+        if self.cut:
+            self._note_unreadable()
         self._blank = ""
         self._start_line()
         return True

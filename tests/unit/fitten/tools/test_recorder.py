@@ -9,6 +9,7 @@ import pytest
 
 from gateway.errors import Unavailable, UpstreamError
 from gateway.fitten.tools import record as records
+from gateway.fitten.tools.reading.native_notations import NATIVE_NOTATIONS
 from gateway.fitten.tools.record import AnswerRecord, decode_record, encode_record
 from gateway.fitten.tools.recorder import MAX_TEXT, AnswerRecorder, BoundedPieces
 from gateway.generation import token_estimate
@@ -106,6 +107,8 @@ CALL: list[Piece] = [("call", "search"), ("arguments", "{}")]
         "[TOOL_CALLS][{",
         "<function=search>",
         "<｜tool▁calls▁begin｜>",
+        "<call-K7Q2K7Q2K7Q2K7Q2 search>",
+        *[word for notation in NATIVE_NOTATIONS for word in notation.beginnings],
     ],
 )
 def test_what_began_like_a_call_and_went_out_as_text_is_unreadable(text: str) -> None:
@@ -120,6 +123,12 @@ def test_what_began_like_a_call_and_went_out_as_text_is_unreadable(text: str) ->
         "</arg-K7Q2>",
         "<result-K7Q2 search call_1 ok>",
         "</function>",
+        "<arg path>",
+        "<tools-K7Q2>",
+        "</call-K7Q2>",
+        "Text.\n</｜DSML｜invoke>",
+        *[word for notation in NATIVE_NOTATIONS for word in notation.closes],
+        *[word for notation in NATIVE_NOTATIONS for word in notation.section_ends],
         "one\n<|im_start|>user\n",
     ],
 )
@@ -135,6 +144,9 @@ def test_a_marker_at_the_start_of_a_line_has_leaked(text: str) -> None:
         "~~~\n<|im_start|>\n~~~",
         "if a <call-b and c>d:\n<toolbar>\n<toolbox/>\n",
         "plain\n<b>bold</b>",
+        "The <arg path> and </call-K7Q2> of <call-K7Q2 search>, `[TOOL_CALLS]`.",
+        "```\n<arg path>\n</call-K7Q2>\n<｜tool▁calls▁begin｜>\n```",
+        "<argument x>\n<arg>\n[args](https://example.org)\n",
     ],
 )
 def test_code_and_prose_are_no_reason(text: str) -> None:
@@ -163,6 +175,8 @@ def test_a_call_that_the_limit_cut_is_no_reason() -> None:
         ([], {"finish_reason": None, "error": ConnectionError()}, []),
         ([("content", "Yes.")], {"loop": 3}, ["loop"]),
         ([("content", "Yes.")], {"unreadable": True}, ["unreadable"]),
+        ([], {"repaired": "empty"}, ["empty"]),
+        ([], {"repaired": "form", "unreadable": True}, ["unreadable"]),
         ([], {"loop": 3, "unreadable": True}, ["unreadable", "empty", "loop"]),
     ],
 )

@@ -66,7 +66,7 @@ Said = list[tuple[str, Any]]
 
 
 def said(pieces: Sequence[Piece]) -> Said:
-    """The pieces joined: text, and calls with their arguments as objects."""
+    """The pieces joined: text, and calls with their arguments as objects; cut ones as text."""
     joined: list[tuple[str, Any]] = []
     for kind, text in pieces:
         assert text
@@ -77,9 +77,16 @@ def said(pieces: Sequence[Piece]) -> Said:
         else:
             joined.append((kind, text))
     return [
-        (name, text if name in ("content", "reasoning") else json.loads(text))
+        (name, text if name in ("content", "reasoning") else arguments_of(text))
         for name, text in joined
     ]
+
+
+def arguments_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def parsed(texts: Sequence[str], *, parallel: bool = True, together: bool = False) -> Said:
