@@ -61,6 +61,7 @@ class ToolStopSequenceFilter:
         # White space behind a call, which is passed on only if text follows; None after text.
         self._blank: str | None = None
         self._has_calls = False
+        self._calls = 0  # of this parser, as far as they were passed on
         self._call_bytes = 0
         self._reported_bytes = 0
         # Most text cannot be part of a call. It does not pass through the parser, which reads it
@@ -95,13 +96,14 @@ class ToolStopSequenceFilter:
         if self._repairable:
             self._keep_raw(text)
         out = self._apply_stop(self._parser.feed(self._raw_filter.feed(merge(pieces))))
-        if self._raw_filter.finish_reason and not self.finish_reason:
+        if self._parser.answered and not self.finish_reason:
+            out += self._without_blanks(self._text_filter.flush())
+            self.finish_reason = self.natural_reason
+        elif self._raw_filter.finish_reason and not self.finish_reason:
             out += self.flush(whole=False)
             self.finish_reason = self.finish_reason or self._final_reason(
                 self._raw_filter.finish_reason
             )
-        elif self._parser.answered and not self.finish_reason:
-            self.finish_reason = self.natural_reason
         self._plain = self._unbounded and self._blank is None and self._parser.at_rest
         return out
 
@@ -189,7 +191,9 @@ class ToolStopSequenceFilter:
     @property
     def cut(self) -> bool:
         """Return whether a call has been passed on in part only."""
-        return self._parser.cut or not self._sent.complete
+        cut_call = self._parser.cut_call
+        passed_on = cut_call is not None and cut_call <= self._calls
+        return passed_on or not self._sent.complete
 
     def _restart(self) -> None:
         """Read the call anew that the first answer ended within; leave out what was sent of it."""
@@ -197,6 +201,7 @@ class ToolStopSequenceFilter:
         if self._parser.begun:
             self._sent = SentCall(self._sent_call[0], "".join(self._sent_call[1:]))
         self._parser = self._new_parser()
+        self._calls = 0
 
     def _find_fault(self) -> Fault | None:
         """Return what keeps the answer from being whole; None if nothing does."""
@@ -216,7 +221,7 @@ class ToolStopSequenceFilter:
     @property
     def natural_reason(self) -> FinishReason:
         """Return the finish reason of an answer that ended by itself."""
-        return "tool_calls" if self._has_calls else "stop"
+        return self._final_reason("stop")
 
     @property
     def unchecked(self) -> bool:
@@ -261,6 +266,7 @@ class ToolStopSequenceFilter:
             if self.finish_reason:
                 break
             if not is_text:
+                self._calls += piece[0] == "call"
                 if self._repairable:
                     if piece[0] == "call":
                         self._sent_call.clear()
@@ -307,4 +313,6 @@ class ToolStopSequenceFilter:
 
     def _final_reason(self, cut: FinishReason) -> FinishReason:
         """Return `tool_calls` for a stop after complete calls, which the client can run."""
+        if self.cut:
+            return "length"
         return "tool_calls" if cut == "stop" and self._has_calls else cut

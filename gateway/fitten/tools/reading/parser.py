@@ -85,8 +85,9 @@ class ToolParser:
     Inline code never counts as calls, nor does what the model thinks in `<think>`. Calls in the
     hybrid notation are passed on as they come.
 
-    cut: whether a call has begun, and is not whole. answered: whether the model has written a
-    result, so that nothing behind that is part of the answer.
+    cut_call: the number of the first call that has begun and is not whole.
+    answered: whether the model has written a result, so that nothing behind that is part of the
+        answer.
     unreadable: whether a call in the notation that was asked for could not be read, or broke off
         by itself. A limit that cuts a call off does not count.
     """
@@ -127,7 +128,7 @@ class ToolParser:
         self._attempt: int | None = None  # where the block begins that is being read
         self._may_withhold = repairable
         self._withholds = False
-        self.cut = False
+        self.cut_call: int | None = None
         self.answered = False
         self.unreadable = False
 
@@ -387,9 +388,9 @@ class ToolParser:
         source.at += len(opening)
         self._call = HybridCallReader(source, self._interpreter, value, self._emit_part)
         try:
-            self.cut = not (yield from self._call.read())
+            whole = yield from self._call.read()
         except Malformed:
-            self.cut = True
+            whole = False
         except NotFoundHere:
             source.rewind(start)
             self._note_unreadable()
@@ -397,7 +398,8 @@ class ToolParser:
             return False
         finally:
             self._call = None
-        if self.cut:
+        if not whole:
+            self.cut_call = self.cut_call or self._calls
             self._note_unreadable()
         self._blank = ""
         self._start_line()
