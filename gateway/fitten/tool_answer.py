@@ -108,6 +108,11 @@ class ToolAnswer:
     def _new_filter(self, repairable: bool) -> MakeFilter:
         return partial(self._make_filter, repairable=repairable)
 
+    def _second_filter(self, **options: bool) -> MakeFilter:
+        """Return what makes the filter of a second answer, within the rest of `max_tokens`."""
+        left = self._filter.tokens_left
+        return lambda **given: self._make_filter(**{**given, "max_tokens": left}, **options)
+
     def _filter_of(self, chat: Chat) -> ToolStopSequenceFilter:
         assert isinstance(chat.stop_filter, ToolStopSequenceFilter)
         return chat.stop_filter
@@ -150,14 +155,13 @@ class ToolAnswer:
     async def _restate(self) -> None:
         """Let the model write a call again that cannot be read."""
         more = (Message("assistant", self._filter.raw_text), Message("user", _RESTATE))
-        calls = _CallsOnly(self._sink)
         try:
-            await self._ask(more, self._new_filter(False), calls)
+            await self._ask(more, self._second_filter(calls_only=True), self._sink)
         except GatewayError as error:
             self._note_failure(error)
-            if calls.any:
+            if self._filter_of(self._chat).called:
                 raise
-        if not calls.any:
+        if not self._filter_of(self._chat).called:
             self._end_first()
 
     async def _ask_again(self) -> None:
@@ -165,7 +169,7 @@ class ToolAnswer:
         last = _LastBatch(self._sink)
         try:
             more = (Message("user", _ANSWER),)
-            await self._ask(more, self._new_filter(True), last, repairable=True)
+            await self._ask(more, self._second_filter(repairable=True), last, repairable=True)
         except BaseException:
             last.pass_on()
             raise
@@ -188,7 +192,8 @@ class ToolAnswer:
         reason: FinishReason = stop_filter.finish_reason or stop_filter.natural_reason
         if stop_filter.cut:
             reason = "length"
-        self.result = replace(self.result, finish_reasons=(reason,))
+        stop_sequence = stop_filter.stop_sequence
+        self.result = replace(self.result, finish_reasons=(reason,), stop_sequence=stop_sequence)
 
     def _note_failure(self, error: GatewayError) -> None:
         _log.info("tool_repair_failed", **error.log_fields())
@@ -219,39 +224,6 @@ class _LastBatch:
         held, self._held = self._held, []
         if held:
             await self._sink.put(held)
-
-
-class _CallsOnly:
-    """Passes only calls on to a sink; a `Sink`.
-
-    any: whether there was a call.
-    """
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.any = False
-        self.grace, self.interval = sink.grace, sink.interval
-        self.keep_alive = sink.keep_alive
-
-    def take(self, batch: Sequence[Piece]) -> bool:
-        """Take a batch if the sink can take its calls."""
-        calls = self._calls(batch)
-        return not calls or self._sink.take(calls)
-
-    async def put(self, batch: Sequence[Piece]) -> None:
-        """Pass on the calls of a batch."""
-        if calls := self._calls(batch):
-            await self._sink.put(calls)
-
-    def hold(self, batch: Sequence[Piece]) -> None:
-        """Pass on the calls of the last batch."""
-        if calls := self._calls(batch):
-            self._sink.hold(calls)
-
-    def _calls(self, batch: Sequence[Piece]) -> list[Piece]:
-        calls = [piece for piece in batch if piece[0] in ("call", "arguments")]
-        self.any = self.any or bool(calls)
-        return calls
 
 
 def _sum(one: Usage | None, other: Usage | None) -> Usage | None:

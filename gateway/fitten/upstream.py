@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -30,7 +31,7 @@ from gateway.fitten.tool_answer import ToolAnswer
 from gateway.fitten.tools.quotations import Quotations
 from gateway.fitten.tools.record import AnswerPart
 from gateway.fitten.tools.recorder import AnswerRecorder
-from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
+from gateway.fitten.tools.stop_sequences import CallFilter, ToolStopSequenceFilter
 from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation.model import Model
 from gateway.generation.pieces import Sink
@@ -175,13 +176,16 @@ class FittenUpstream:
             return open_chat(
                 sink, settings, written.messages, StopSequenceFilter, recorder=recorder()
             )
-        make_filter = partial(
-            ToolStopSequenceFilter,
-            request.offered,
-            parallel=request.parallel_tool_calls,
-            value=written.value,
-            quoted=Quotations(messages).has,
-        )
+        quoted = Quotations(messages).has
+
+        def make_filter(*, calls_only: bool = False, **given: Any) -> ToolStopSequenceFilter:
+            return (CallFilter if calls_only else ToolStopSequenceFilter)(
+                request.offered,
+                parallel=request.parallel_tool_calls,
+                value=written.value,
+                quoted=quoted,
+                **given,
+            )
 
         return ToolAnswer(
             written.messages,

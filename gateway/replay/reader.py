@@ -40,7 +40,8 @@ def read_record(record: AnswerRecord) -> Reading:
         continues=record.continues,
     )
     delivered = DeliveredPieces()
-    delivered.add(pieces)
+    restates = record.part == 2 and record.repaired == "form"  # then only its calls are sent
+    delivered.add([p for p in pieces if not restates or p[0] in ("call", "arguments")])
     # What was masked or left out has another length.
     changed = record.masked or is_cut(record)
     then, now = (

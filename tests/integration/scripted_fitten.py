@@ -20,12 +20,15 @@ VALUE = "%V%"
 PAUSE = object()
 """Makes an answer wait until the test calls `go_on`."""
 
+CUT = object()
+"""Makes the connection break here."""
+
 _LOGIN = {"access_token": "a", "refresh_token": "r", "user_info": {"user_id": "u"}}
 
 
 @dataclass
 class ScriptedFitten:
-    """Answers each chat with the next of `answers`, each a list of texts, dicts or PAUSE."""
+    """Answers each chat with the next of `answers`, each a list of texts, dicts, PAUSE or CUT."""
 
     answers: list[Sequence[Any]] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
@@ -51,6 +54,10 @@ class ScriptedFitten:
                 await asyncio.wait_for(self._more.wait(), LONGEST_WAIT)
                 self._more.clear()
                 continue
+            if item is CUT:
+                assert request.transport is not None
+                request.transport.abort()
+                return response
             line = (
                 {"delta": item.replace(VALUE, value_in(prompt))} if isinstance(item, str) else item
             )

@@ -214,8 +214,9 @@ class AnswerRecorder:
         self._repaired = self._repaired or repaired
         if unreadable:
             self._reasons.append("unreadable")
-        ended = finish_reason == "stop" and not stopped and repaired in (None, "empty")
-        if ended and not self._delivered.has_answer:
+        # The text of a part that is not sent may still be there.
+        all_sent = (self._repaired or repaired) in (None, "empty") and not stopped
+        if finish_reason == "stop" and all_sent and not self._delivered.has_answer:
             self._reasons.append("empty")
         if loop:
             self._reasons.append("loop")

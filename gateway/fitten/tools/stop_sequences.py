@@ -75,7 +75,10 @@ class ToolStopSequenceFilter:
         self._overlap: OverlapRemover | None = None
         self._sent_call: list[str] = []  # of the last call: its name and arguments, for a repair
         self._sent = SentCall()
-        self._counted = (0, 0)  # bytes of an earlier answer that this one continues
+        # Bytes of an earlier answer that this one continues: as written, as passed on, reasoning.
+        self._counted = (0, 0, 0)
+        self._joined = 0  # characters that were looked at for a repeated beginning
+        self._max_tokens = max_tokens
         self.fault: Fault | None = None
         self.finish_reason: FinishReason | None = None
 
@@ -89,6 +92,7 @@ class ToolStopSequenceFilter:
             self._parser.read_past(self._unread)
             self._unread = ""
         if self._overlap is not None:
+            self._joined += sum([len(text) for _, text in pieces])
             pieces = self._overlap.feed(pieces)
             if self._overlap.restarted:
                 self._restart()
@@ -176,7 +180,11 @@ class ToolStopSequenceFilter:
         self._repairable = False
         self.fault = None
         self._overlap = OverlapRemover(self.raw_text, self._parser.open_block)
-        self._counted = (self.content_bytes, self.reasoning_bytes)
+        self._counted = (
+            self._raw_filter.content_bytes,
+            self._text_filter.content_bytes + self._call_bytes,
+            self._text_filter.reasoning_bytes,
+        )
 
     @property
     def raw_text(self) -> str:
@@ -207,6 +215,8 @@ class ToolStopSequenceFilter:
         """Return what keeps the answer from being whole; None if nothing does."""
         if self.stop_sequence is not None or self.finish_reason == "length":
             return None
+        if self.tokens_left == 0:
+            return None
         if fault := self._parser.fault:
             return fault
         written = self._has_calls or self._text_filter.content_bytes
@@ -215,8 +225,21 @@ class ToolStopSequenceFilter:
 
     def advanced(self) -> bool:
         """Return whether the model has written anything since the last call of this method."""
-        before, self._reported_bytes = self._reported_bytes, self._raw_filter.content_bytes
+        raw, before = self._raw_filter, self._reported_bytes
+        self._reported_bytes = raw.content_bytes + raw.reasoning_bytes + self._joined
         return self._reported_bytes > before
+
+    @property
+    def called(self) -> bool:
+        """Return whether a call has been passed on, or its beginning."""
+        return self._has_calls
+
+    @property
+    def tokens_left(self) -> int | None:
+        """Return how many tokens `max_tokens` leaves for a second answer; None without it."""
+        if self._max_tokens is None:
+            return None
+        return max(0, self._max_tokens - self._raw_filter.completion_tokens)
 
     @property
     def natural_reason(self) -> FinishReason:
@@ -241,12 +264,12 @@ class ToolStopSequenceFilter:
         """
         if self._text_filter.finish_reason is None:
             return self._raw_filter.content_bytes - self._counted[0]
-        return self._text_filter.content_bytes + self._call_bytes - self._counted[0]
+        return self._text_filter.content_bytes + self._call_bytes - self._counted[1]
 
     @property
     def reasoning_bytes(self) -> int:
         """Return the bytes of the reasoning."""
-        return self._text_filter.reasoning_bytes - self._counted[1]
+        return self._text_filter.reasoning_bytes - self._counted[2]
 
     @property
     def completion_tokens(self) -> int:
@@ -316,3 +339,19 @@ class ToolStopSequenceFilter:
         if self.cut:
             return "length"
         return "tool_calls" if cut == "stop" and self._has_calls else cut
+
+
+class CallFilter(ToolStopSequenceFilter):
+    """Passes only calls on, of an answer that restates a call."""
+
+    def feed(self, pieces: list[Piece]) -> list[Piece]:
+        """Return the parts of calls that can be sent now."""
+        return _calls(super().feed(pieces))
+
+    def flush(self, *, whole: bool = True) -> list[Piece]:
+        """Return the parts of calls that are still held back."""
+        return _calls(super().flush(whole=whole))
+
+
+def _calls(pieces: Sequence[Piece]) -> list[Piece]:
+    return [piece for piece in pieces if piece[0] in ("call", "arguments")]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emulator.prompt import parse_prompt
-from tests.integration.scripted_fitten import PAUSE, ScriptedFitten, running_fitten
+from tests.integration.scripted_fitten import CUT, PAUSE, ScriptedFitten, running_fitten
 from tests.support import Gateway, running_gateway
 from tests.waiting import LONGEST_WAIT
 
@@ -36,14 +36,16 @@ WHOLE = {"file_path": "a.py", "old_string": 'print("hi")'}
 
 @asynccontextmanager
 async def running(
-    folder: Path, *answers: Sequence[Any], **tools: Any
+    folder: Path, *answers: Sequence[Any], fitten: dict[str, Any] | None = None, **tools: Any
 ) -> AsyncIterator[tuple[ScriptedFitten, Gateway]]:
     async with (
-        running_fitten() as (fitten, url),
-        running_gateway(url, folder, tools={"notation": {"*": "hybrid"}, **tools}) as gateway,
+        running_fitten() as (scripted, url),
+        running_gateway(
+            url, folder, tools={"notation": {"*": "hybrid"}, **tools}, fitten=fitten or {}
+        ) as gateway,
     ):
-        fitten.answers += answers
-        yield fitten, gateway
+        scripted.answers += answers
+        yield scripted, gateway
 
 
 async def ask(gateway: Gateway, *, stream: bool = False, **body: Any) -> tuple[str, list[Any], Any]:
@@ -247,6 +249,130 @@ async def test_other_answers_are_not_repaired(
     async with running(tmp_path, said) as (fitten, gateway):
         await ask(gateway, stream=stream)
         assert len(fitten.prompts) == 1
+
+
+@both
+@pytest.mark.parametrize("second", [[CUT], ['hi")\n', CUT], [PAUSE]], ids=["cut", "later", "late"])
+async def test_a_repair_that_fails_ends_with_length_and_releases_the_slot(
+    tmp_path: Path, stream: bool, second: list[Any]
+) -> None:
+    limits = {"timeouts": {"answer": 1.0}}
+    async with running(tmp_path, [BEGUN], second, ["Fine."], fitten=limits) as (fitten, gateway):
+        text, calls, reason = await ask(gateway, stream=stream)
+        ((name, arguments),) = calls
+        assert (text, name, reason) == ("", "Edit", "length")
+        assert arguments.startswith('{"file_path":"a.py","old_string":"print(')
+        assert len(fitten.prompts) == 2
+        fitten.go_on()
+        assert await ask(gateway, stream=stream) == ("Fine.", [], "stop")
+
+
+async def test_a_client_that_leaves_during_a_repair_releases_the_slot(tmp_path: Path) -> None:
+    async with running(tmp_path, [BEGUN], [PAUSE], ["Fine."]) as (fitten, gateway):
+        body = {"messages": [{"role": "user", "content": "hi"}], "tools": TOOLS, "stream": True}
+        async with gateway.http.post(f"{gateway.url}/v1/chat/completions", json=body) as response:
+            seen = b""
+            while b"print(" not in seen or len(fitten.prompts) < 2:
+                if b"print(" not in seen:
+                    seen += await asyncio.wait_for(response.content.readany(), LONGEST_WAIT)
+                await asyncio.sleep(0.001)
+            response.close()
+        assert await ask(gateway) == ("Fine.", [], "stop")
+        assert len(fitten.prompts) == 3
+        fitten.go_on()
+
+
+@both
+async def test_a_repair_has_the_rest_of_the_limit(tmp_path: Path, stream: bool) -> None:
+    bad = "<call-%V% Edti>\n{}\n</call-%V%>\n"
+    said = (BEGUN + REST).replace('hi"', "x" * 400 + '"')
+    async with running(tmp_path, ["Now.\n", bad], [said]) as (_, gateway):
+        _, calls, reason = await ask(gateway, stream=stream, max_tokens=60)
+        ((name, arguments),) = calls
+        assert (name, reason) == ("Edit", "length")
+        assert len(arguments) < 4 * (60 - len("Now.\n" + bad) // 4)
+
+
+@both
+async def test_the_usage_has_both_answers(tmp_path: Path, stream: bool) -> None:
+    async with running(tmp_path, [BEGUN], [REST + "More. STOP."]) as (_, gateway):
+        body = {
+            "messages": [{"role": "user", "content": "hi"}],
+            "tools": TOOLS,
+            "stop": ["STOP"],
+            "stream": stream,
+        }
+        if stream:
+            body["stream_options"] = {"include_usage": True}
+        async with gateway.http.post(f"{gateway.url}/v1/chat/completions", json=body) as response:
+            raw = (await response.text()).strip().removesuffix("data: [DONE]").strip()
+        answer = json.loads(raw.splitlines()[-1].removeprefix("data: "))
+        assert answer["usage"]["completion_tokens"] > 7 + len("More. ") // 4
+
+
+@both
+async def test_only_one_call_is_passed_on_if_the_client_wants_one(
+    tmp_path: Path, stream: bool
+) -> None:
+    for second in (BEGUN + REST, BEGUN):
+        said = "<call-%V% ls>\n{}\n</call-%V%>\n" + second
+        async with running(tmp_path, [said]) as (fitten, gateway):
+            answer = await ask(gateway, stream=stream, parallel_tool_calls=False)
+            assert answer == ("", [("ls", "{}")], "tool_calls")
+            assert len(fitten.prompts) == 1
+
+
+@pytest.mark.parametrize("first", [[], [{"reasoning_delta": "Hm."}]], ids=["none", "thoughts"])
+@both
+async def test_an_answer_without_text_is_asked_for_once_more_with_a_format(
+    tmp_path: Path, stream: bool, first: list[Any]
+) -> None:
+    said = '```json\n{"a": 1}\n```'
+    async with running(tmp_path, first, [said]) as (fitten, gateway):
+        wanted = {"type": "json_object"}
+        answer = await ask(gateway, stream=stream, response_format=wanted)
+        assert answer == ('{"a": 1}', [], "stop")
+        assert len(fitten.prompts) == 2
+
+
+@both
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [
+        ([["Now.\n" + BEGUN], [REST]], "Now.\n"),
+        ([["Now.\n<call-%V% Edti>\n"], [BEGUN + REST]], "Now.\n"),
+    ],
+    ids=["cut", "form"],
+)
+async def test_a_call_is_repaired_also_with_a_format(
+    tmp_path: Path, stream: bool, answers: list[list[str]], text: str
+) -> None:
+    async with running(tmp_path, *answers) as (fitten, gateway):
+        wanted = {"type": "json_object"}
+        got, calls, reason = await ask(gateway, stream=stream, response_format=wanted)
+        assert [(name, json.loads(arguments)) for name, arguments in calls] == [("Edit", WHOLE)]
+        assert (got, reason) == (text, "tool_calls")
+        assert len(fitten.prompts) == 2
+
+
+@pytest.mark.parametrize("answers", [[[BEGUN], [REST + BEGUN + REST]], [[BEGUN + REST + BEGUN]]])
+async def test_a_client_of_functions_gets_one_call(
+    tmp_path: Path, answers: list[list[str]]
+) -> None:
+    async with running(tmp_path, *answers) as (_, gateway):
+        body = {
+            "messages": [{"role": "user", "content": "hi"}],
+            "functions": [tool["function"] for tool in TOOLS],
+            "stream": True,
+        }
+        async with gateway.http.post(f"{gateway.url}/v1/chat/completions", json=body) as response:
+            raw = await response.text()
+        frames = [json.loads(line[6:]) for line in raw.splitlines() if line.startswith("data: {")]
+        choices = [choice for frame in frames for choice in frame["choices"]]
+        calls = [choice["delta"].get("function_call") or {} for choice in choices]
+        assert [call["name"] for call in calls if "name" in call] == ["Edit"]
+        assert json.loads("".join(call.get("arguments", "") for call in calls)) == WHOLE
+        assert choices[-1]["finish_reason"] == "function_call"
 
 
 async def test_a_connection_that_is_lost_within_a_call_is_an_error(tmp_path: Path) -> None:

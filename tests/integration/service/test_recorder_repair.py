@@ -81,7 +81,7 @@ async def test_a_repaired_answer_leaves_the_record_of_its_first_part(
     ("answers", "fault", "reasons"),
     [
         ([[BEGUN], ["still"]], "cut", [["unreadable"], ["unreadable"]]),
-        ([[BAD], [BAD]], "form", [["unreadable"], ["unreadable", "marker_leaked"]]),
+        ([[BAD], [BAD]], "form", [["unreadable"], ["unreadable"]]),
         ([[], []], "empty", [["empty"], ["empty"]]),
         ([[], [BEGUN]], "empty", [["empty"], ["unreadable"]]),
         ([[BEGUN], [REST + "\n</arg>\n"]], "cut", [["unreadable"], ["marker_leaked"]]),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.fitten.chat.prompt import OPENING, ROLE_MARKERS
-from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
+from gateway.fitten.tools.stop_sequences import CallFilter, ToolStopSequenceFilter
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Tool
 from tests.unit.fitten.tools.reading.test_parser import said
@@ -41,6 +41,78 @@ def run(
         out += stop_filter.feed([("content", answer[at : at + size])])
     out += stop_filter.flush()
     return said(out), stop_filter.finish_reason or stop_filter.natural_reason
+
+
+def continued(**options: Any) -> ToolStopSequenceFilter:
+    """Return the filter of an answer that was cut within a call and is being continued."""
+    stop_filter = ToolStopSequenceFilter(
+        TOOLS,
+        parallel=True,
+        markers=ROLE_MARKERS,
+        opening=OPENING,
+        value="K7Q2",
+        repairable=True,
+        **{"stop": (), "max_tokens": None, **options},
+    )
+    stop_filter.feed([("content", "<call-K7Q2 find>\n<arg a>\nbe")])
+    assert stop_filter.needs_repair()
+    stop_filter.continue_answer()
+    return stop_filter
+
+
+def test_the_reasoning_of_a_continuation_shows_that_the_model_still_writes() -> None:
+    stop_filter = continued()
+    stop_filter.advanced()
+    for piece in (("reasoning", "Hm."), ("reasoning", "So."), ("content", "gin")):
+        kind: Any = piece[0]
+        assert stop_filter.feed([(kind, piece[1])]) == []
+        assert stop_filter.advanced()
+    assert not stop_filter.advanced()
+
+
+def test_a_continuation_has_its_own_count_also_when_a_stop_string_ends_it() -> None:
+    stop_filter = continued(stop=("STOP",))
+    assert (stop_filter.content_bytes, stop_filter.reasoning_bytes) == (0, 0)
+    rest = "gin\n</arg-K7Q2>\n</call-K7Q2>\nMore. STOP"
+    out = stop_filter.feed([("content", rest)]) + stop_filter.flush()
+    assert (stop_filter.finish_reason, stop_filter.stop_sequence) == ("tool_calls", "STOP")
+    assert stop_filter.content_bytes == sum(len(text) for _, text in out)
+
+
+def test_a_restated_call_is_all_that_is_passed_on() -> None:
+    stop_filter = CallFilter(
+        TOOLS,
+        parallel=True,
+        stop=(),
+        markers=ROLE_MARKERS,
+        opening=OPENING,
+        max_tokens=None,
+        value="K7Q2",
+    )
+    for kind in ("reasoning", "content"):
+        assert stop_filter.feed([(kind, "Sorry.")]) == []
+        assert stop_filter.advanced()
+    out = stop_filter.feed([("content", f"\n{WHOLE}Bye.")]) + stop_filter.flush()
+    assert said(out) == [("clock", {})]
+    assert (stop_filter.called, stop_filter.natural_reason) == (True, "tool_calls")
+
+
+@pytest.mark.parametrize(("max_tokens", "left"), [(None, None), (100, 92), (9, 1), (8, 0)])
+def test_a_repair_has_the_rest_of_the_limit(max_tokens: int | None, left: int | None) -> None:
+    stop_filter = ToolStopSequenceFilter(
+        TOOLS,
+        parallel=True,
+        stop=(),
+        markers=ROLE_MARKERS,
+        opening=OPENING,
+        max_tokens=max_tokens,
+        value="K7Q2",
+        repairable=True,
+    )
+    broken = "<call-K7Q2 fnid>\n{}\n</call-K7Q2>"
+    stop_filter.feed([("content", broken)])
+    assert stop_filter.tokens_left == left
+    assert stop_filter.needs_repair() is (left != 0)
 
 
 each_size = pytest.mark.parametrize("size", [1, 3, 7, 10_000])
