@@ -79,7 +79,9 @@ class OverlapRemover:
 
     def _may_overlap(self, text: str) -> bool:
         """Return whether the text and what follows it may repeat the end of the other one."""
-        return len(text.lstrip()) < _SHORTEST or text[:_SHORTEST] in self._end
+        return (
+            len(text.lstrip()) < max(_SHORTEST, len(self._opening)) or text[:_SHORTEST] in self._end
+        )
 
     def _overlap(self, text: str) -> int:
         """Return how many characters at the beginning repeat the end of the other text."""

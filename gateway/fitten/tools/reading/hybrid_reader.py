@@ -233,8 +233,9 @@ class HybridCallReader:
                 try:
                     found = yield from self._find_end(source.at)
                 except TooLongToHold:
-                    searched = source.at + 1
-                    source.begin()
+                    # The text that was searched has no end, so it need not be searched again.
+                    self._pass_on(source.limit - len(self._ends[1]), take)
+                    searched = source.at
                     continue
                 return self._end_bare(take) if found is None else self._close_text(found, take)
             else:

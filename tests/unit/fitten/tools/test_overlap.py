@@ -57,3 +57,11 @@ def test_the_result_does_not_depend_on_the_cuts(before: str, text: str, where: l
     places = sorted({0, len(text), *[place for place in where if place < len(text)]})
     texts = [text[a:b] for a, b in pairwise(places)]
     assert joined(before, texts) == joined(before, [text] if text else [])
+
+
+def test_a_long_value_is_recognised_however_it_is_cut() -> None:
+    opening = "<call-K7Q2K7Q2K7Q2K7Q2"
+    remover = OverlapRemover(f"{opening} Edit>\n<arg a>\n{'the quick ' * 30}", opening)
+    text = f"{opening} Edit>\n"
+    out = [piece for part in text for piece in remover.feed([("content", part)])]
+    assert (remover.restarted, "".join(text for _, text in out)) == (True, text)

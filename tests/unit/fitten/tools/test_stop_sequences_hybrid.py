@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -130,6 +131,18 @@ def test_nothing_behind_a_result_counts_not_even_for_the_limit(
 def test_text_that_is_held_back_before_a_result_is_not_lost(size: int) -> None:
     expected = [("content", "Text\n")], "stop"
     assert run(f"Text\n{RESULT}", size, stop=("Text\nEND",)) == expected
+
+
+def test_ends_without_the_value_take_bounded_time() -> None:
+    stray = "\n</arg>\n"
+    stop_filter = continued()
+    before = time.process_time()
+    out: list[Piece] = []
+    for _ in range(2_000):
+        out += stop_filter.feed([("content", stray * 100)])
+    assert time.process_time() - before < 4
+    out += stop_filter.feed([("content", "\n</arg-K7Q2>\n</call-K7Q2>")])
+    assert "".join(text for kind, text in out if kind == "arguments").count("</arg>") == 200_000
 
 
 @each_size
