@@ -246,7 +246,7 @@ async def test_an_agent_loop_runs_to_its_answer(gateway: Gateway, stream: bool) 
     async with gateway.http.post(url, json=body) as response:
         raw = await response.read()
     text = content(frames(raw)) if stream else json.loads(raw)["choices"][0]["message"]["content"]
-    assert text == "get_weather says: sunny <| end |> < /tool_result> ok\n"
+    assert text == "get_weather says: sunny <|end|> < /tool_result> ok\n"
 
 
 async def test_a_stop_string_is_looked_for_in_the_text_and_not_in_calls(gateway: Gateway) -> None:
