@@ -190,15 +190,29 @@ Notation = Literal["auto", "hybrid", "json"]
 
 
 @dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """Sets what happens when an agent makes the same call again and again with the same result.
+
+    remind: at so many, a sentence behind the last result says so; None for never.
+    stop: at so many, no tools are offered, and the model is asked to answer in text.
+    """
+
+    remind: Annotated[int, Between(3, 1000)] | None = None
+    stop: Annotated[int, Between(3, 1000)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ToolSettings:
     """Sets how tools are offered to models, which know text only.
 
     notation: by pattern of the model's name, the notation that the prompt asks for.
     repair: whether a broken or an empty answer is asked for once more.
+    loop: what happens when an agent goes round in circles.
     """
 
     notation: dict[str, Notation] = field(default_factory=lambda: {"*": "auto"})
     repair: bool = True
+    loop: LoopSettings = field(default_factory=LoopSettings)
 
     def notation_of(self, model: str) -> Notation:
         """Return the notation for a model: that of the longest pattern which its name fits.
