@@ -6,7 +6,7 @@ settings=/etc/fitten-gateway
 export PYTHONPATH="$program${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
 
 case ${1:-} in
-check | serve)
+check | serve | doctor)
     order=$1
     shift
     own=

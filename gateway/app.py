@@ -58,15 +58,22 @@ def build_app(
     on_secret: called with every secret that is learnt while running, so that logs mask it.
     Raises ConfigError when a middleware cannot be built.
     """
+    redactor = Redactor(config.secrets())
+
+    def learn(secret: str) -> None:
+        redactor.add(secret)
+        on_secret(secret)
+
     client = FittenClient(config.fitten)
-    accounts = shared.accounts(config, client, on_secret)
-    upstream = FittenUpstream(client, accounts, config.fitten, config.tools)
+    accounts = shared.accounts(config, client, learn)
+    upstream = FittenUpstream(client, accounts, config.fitten, config.tools, redactor)
 
     images = ImageFetcher(config.images)
     image_limits = ImageLimits(config.images.max_bytes, config.images.max_pixels)
 
     async def upstream_lifespan(_: web.Application) -> AsyncIterator[None]:
-        async with client.open(), images.open(), accounts.maintained(upstream.offer):
+        maintained = accounts.maintained(upstream.offer)
+        async with client.open(), images.open(), upstream.recording(), maintained:
             yield
 
     probes = Probes(upstream, in_flight)

@@ -1,4 +1,4 @@
-"""Runs the commands serve, check, demo and version.
+"""Runs the commands serve, check, doctor, demo, replay and version.
 
 A command imports what it needs when it runs, so that `--help` is instant.
 """
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.redaction import Redactor
     from gateway.server.reload import ConfigSource
     from gateway.server.run import Service
+    from gateway.store.state_lock import StateLock
 
 _LARGEST_PORT = 65_535
 _USAGE_ERROR = 2  # exit status of a wrong configuration; argparse uses it for a wrong command line
@@ -42,13 +43,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gateway.demo import run
 
         return run(port=arguments.port)
+    if command == "replay":
+        return _replay(arguments)
+    if command == "doctor" and not arguments.tools:
+        print(
+            "doctor: name a check: --tools, which costs chats. There is no other.", file=sys.stderr
+        )
+        return _USAGE_ERROR
     warnings: list[str] = []
     config = _load(arguments, warnings.append)
     if config is None:
         return _USAGE_ERROR
     if command == "check":
         return _check(config, warnings, arguments)
+    if command == "doctor":
+        return _doctor(config, arguments)
     return _serve(config, warnings, arguments)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from gateway.replay.command import run
+
+    try:
+        status = run(arguments.file, arguments.form)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `replay | head`: nobody reads the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 def _print_fatal_exception(kind: type[BaseException], error: BaseException, _: object) -> None:
@@ -68,7 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check", help="print the effective configuration, secrets masked; exit 0 or 2"
     )
-    for command in (serve, check):
+    doctor = commands.add_parser(
+        "doctor", help="run checks that need a login at Fitten; no gateway may run meanwhile"
+    )
+    for command in (serve, check, doctor):
         command.add_argument(
             "--config",
             metavar="PATH",
@@ -77,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
             help="the configuration file; unless given, config.local.yaml if there is one, "
             "else config.yaml",
         )
+    for command in (serve, check):
         command.add_argument("--host", help="address to listen on instead of server.host")
         command.add_argument("--port", type=_port, help="port to listen on instead of server.port")
     check.add_argument("--quiet", action="store_true", help="print mistakes only")
@@ -85,12 +111,40 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="do not read the secrets of ${credential:NAME} and ${file:PATH}",
     )
+    _add_doctor_options(doctor)
     demo = commands.add_parser("demo", help="run the gateway with the bundled Fitten emulator")
     demo.add_argument(
         "--port", type=_port, default=5000, help="port to listen on; 5000 unless given"
     )
+    replay = commands.add_parser(
+        "replay", help="read an answer again that the flight recorder kept; exit 0, 1 or 2"
+    )
+    replay.add_argument("file", metavar="FILE", type=Path, help="the file of the record")
+    forms = replay.add_mutually_exclusive_group()
+    for form, what in (("json", "print JSON"), ("test", "print a test case for pytest")):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
+    replay.set_defaults(form="text")
     commands.add_parser("version", help="print the version")
     return parser
+
+
+def _add_doctor_options(doctor: argparse.ArgumentParser) -> None:
+    doctor.set_defaults(host=None, port=None)
+    doctor.add_argument(
+        "--tools",
+        action="store_true",
+        help="send about 20 chats per notation of tool calls; say which fits the model best",
+    )
+    doctor.add_argument("--model", metavar="NAME", help="the model; Fitten's default unless given")
+    doctor.add_argument(
+        "--notation",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="measure this notation only; may be repeated",
+    )
+    doctor.add_argument("--json", action="store_true", help="print the result as JSON")
+    doctor.add_argument("--yes", action="store_true", help="do not ask before chats are sent")
 
 
 def _default_config() -> Path:
@@ -114,7 +168,7 @@ def _load(arguments: argparse.Namespace, on_warning: Callable[[str], None]) -> C
     from gateway.config.settings import ConfigError
 
     try:
-        return _settings(arguments, on_warning, starting=True)
+        return _settings(arguments, on_warning, starting=arguments.command != "doctor")
     except ConfigError as error:
         _print_mistakes(error)
         return None
@@ -165,12 +219,25 @@ def _check(config: Config, warnings: list[str], arguments: argparse.Namespace) -
     return 0
 
 
+def _doctor(config: Config, arguments: argparse.Namespace) -> int:
+    from gateway.doctor.command import DoctorOptions, check_tools
+
+    options = DoctorOptions(
+        model=arguments.model,
+        notations=tuple(arguments.notation),
+        as_json=arguments.json,
+        confirmed=arguments.yes,
+    )
+    return check_tools(config, options)
+
+
 def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -> int:
     from gateway.config.settings import ConfigError
     from gateway.observability import logging as log
     from gateway.observability import tracebacks
     from gateway.redaction import Redactor
     from gateway.server import run, systemd
+    from gateway.store.state_lock import StateLock
 
     redactor = Redactor(config.secrets())
     # Before anything starts a child process: a child must not see these variables.
@@ -185,11 +252,12 @@ def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -
         tracebacks.log_uncaught_exceptions()
         for warning in warnings:
             _log_warning(warning)
-        with contextlib.closing(outputs), contextlib.closing(notifier):
+        with contextlib.closing(outputs), contextlib.closing(notifier), StateLock() as lock:
+            _show_use_of_accounts(lock, config)
             run.run_event_loop(
                 run.serve_until_stopped(
                     _service(config, sockets, redactor.add),
-                    source=_config_source(arguments, redactor, outputs),
+                    source=_config_source(arguments, redactor, outputs, lock),
                     notifier=notifier,
                     before_exit=outputs.flush,
                 )
@@ -215,8 +283,26 @@ def _service(
     return SingleProcess(config, sockets=sockets, on_secret=on_secret)
 
 
+def _show_use_of_accounts(lock: StateLock, config: Config) -> None:
+    """Hold the lock of the state file; log a warning if another process uses the accounts.
+
+    Nothing that goes wrong here keeps the gateway from serving.
+    """
+    import structlog
+
+    from gateway.redaction import os_error_text
+
+    _log = structlog.get_logger("session")
+    file = str(config.state_file)
+    try:
+        if not lock.take(config.state_file):
+            _log.warning("state_file_in_use", file=file)
+    except OSError as error:
+        _log.info("state_file_not_locked", file=file, reason=os_error_text(error))
+
+
 def _config_source(
-    arguments: argparse.Namespace, redactor: Redactor, outputs: LogOutputs
+    arguments: argparse.Namespace, redactor: Redactor, outputs: LogOutputs, lock: StateLock
 ) -> ConfigSource:
     """Return a source that reads the configuration file again at a reload."""
     from gateway.observability import logging as log
@@ -225,6 +311,7 @@ def _config_source(
     def adopt(config: Config) -> None:
         log.configure_logging(config.log, redactor, outputs=outputs)
         redactor.renew(config.secrets())
+        _show_use_of_accounts(lock, config)
 
     def load() -> Config:
         return _settings(arguments, _log_warning, starting=False)

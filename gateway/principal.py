@@ -20,6 +20,7 @@ class Principal:
         enforces them.
     models: the ids of the models that are allowed; None for all, empty for none. Nothing
         enforces them so far either.
+    record: whether answers that could not be read may be kept in files; see `tools.recorder`.
     source: where the principal is defined, such as `config` for the keys of config.yaml.
     """
 
@@ -28,6 +29,7 @@ class Principal:
     team: str | None = None
     limits: Mapping[str, int] = field(default_factory=dict, hash=False)
     models: frozenset[str] | None = None
+    record: bool = False
     source: str = "middleware"
 
     def __post_init__(self) -> None:

@@ -30,6 +30,8 @@ _KEY_START = "|".join(_KEY_STARTS)
 _KEY = r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+|FT_[\w-]{16,}|(?<![\w-])sk-[\w-]{16,}"
 # Text that looks like a secret is masked even if it is not known as one.
 _LOOKS_SECRET = re.compile(rf"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+|{_KEY}")
+# In a longer word, a search for tokens would read the rest of the word at each `eyJ`.
+_LONG_WORD = re.compile(r"(?<![\w-])[\w-]{512,}+")
 # Before a pattern of short texts: what begins like a key may be a part of one.
 _NO_KEY = rf"(?!{_KEY_START})(?!.*(?:{_KEY}))"
 
@@ -250,6 +252,12 @@ class Redactor:
             self._learnt.popitem(last=False)
         self._collect_forms()
 
+    def learn_from(self, former: Redactor) -> None:
+        """Mask also what another object masks, except what only looks like a secret."""
+        for secret in (*former._permanent, *former._learnt):
+            if secret not in self._permanent:
+                self.add(secret)
+
     def _collect_forms(self) -> None:
         # No base64 of learnt secrets: there may be hundreds, and each form costs in each line.
         permanent = (written_forms(secret) | base64_forms(secret) for secret in self._permanent)
@@ -260,9 +268,15 @@ class Redactor:
         # No regular expression of all forms: it is slow to compile, and few lines have a secret.
         for form in [form for form in self._forms if form in line]:
             line = line.replace(form, MASK)
+        if "eyJ" in line:
+            line = _LONG_WORD.sub(_masked_long_word, line)
         if any(start in line for start in _KEY_STARTS) or "bearer" in line.lower():
             return _LOOKS_SECRET.sub(MASK, line)
         return line
+
+
+def _masked_long_word(found: re.Match[str]) -> str:
+    return MASK if "eyJ" in found[0] else found[0]
 
 
 def written_forms(secret: str) -> set[str]:

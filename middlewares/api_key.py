@@ -86,10 +86,14 @@ class _KeyFormat:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Describes a key; logs show its name."""
+    """Describes a key; logs show its name.
+
+    record: whether answers to it may be kept in files when they could not be read.
+    """
 
     name: str
     key: Annotated[Secret, _KeyFormat()]
+    record: bool = False
 
 
 class _DistinctKeys:
@@ -116,15 +120,18 @@ class api_key:
     OPTIONS needs no key: browsers send it before they may send a key. A right key is admitted
     from every address, however many wrong ones came from there.
 
-    keys: the keys that are admitted; `key` is the key itself, or `sha256:` and its digest.
+    keys: the keys that are admitted; `key` is the key itself, or `sha256:` and its digest. With
+        `record: true`, answers that could not be read may be kept (`tools.recorder`).
     """
 
     authenticates = True
 
     def __init__(self, *, keys: Annotated[list[Key], _DistinctKeys()]) -> None:
         # Keys of one name are one principal: a key can be replaced while the old one still works.
+        recorded = {key.name for key in keys if key.record}
         principals = {
-            key.name: Principal(id=key.name, name=key.name, source="config") for key in keys
+            name: Principal(id=name, name=name, record=name in recorded, source="config")
+            for name in {key.name for key in keys}
         }
         self._wrong_keys = _WrongKeys()
         self._keys = [(principals[key.name], _digest_of(key.key.value)) for key in keys]

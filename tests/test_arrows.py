@@ -118,7 +118,14 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("http", "observability", "redaction", "server", "store"),
     ),
     "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
-    "cli": ("config", "demo", "observability", "redaction", "server", "workers"),
+    "doctor": (
+        *("config", "errors", "fitten", "generation", "observability", "redaction", "store"),
+    ),
+    "replay": ("fitten", "generation", "redaction", "store"),
+    "cli": (
+        *("config", "demo", "doctor", "observability", "redaction", "replay", "server", "store"),
+        "workers",
+    ),
     "__main__": ("cli",),
 }
 

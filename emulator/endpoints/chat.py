@@ -12,7 +12,13 @@ from emulator.errors import detail, missing_field, nginx_page, server_error
 from emulator.prompt import parse_prompt
 
 # The scenarios register themselves when their modules are imported.
-from emulator.scenarios import agent, http_failures, odd_streams, plain_streams  # noqa: F401
+from emulator.scenarios import (  # noqa: F401
+    agent,
+    http_failures,
+    obey,
+    odd_streams,
+    plain_streams,
+)
 from emulator.scenarios.registry import BadMarker, ScenarioTurn, find_marker
 from emulator.state import EmulatorState
 from emulator.tokens import EXPIRED, TokenRefused

@@ -12,6 +12,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+_OTHERS = 0o077  # what a mode allows to all but the owner
+
 if TYPE_CHECKING:
     from gateway.config.settings import Config
     from gateway.options import Mistakes
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
 
 def check_files(config: Config, mistakes: Mistakes) -> None:
     """Report each file of the settings that cannot be used, as a mistake."""
-    fitten = config.fitten
+    fitten, records = config.fitten, config.tools.recorder.folder
     faults = {
         "fitten.ca_file": fitten.ca_file and _ca_fault(fitten.ca_file),
         "fitten.state_file": fitten.state_file and _state_fault(fitten.state_file),
         "log.file": config.log.file and _log_fault(config.log.file),
+        "tools.recorder.folder": records and _records_fault(records),
     }
     for path, fault in faults.items():
         if fault:
@@ -79,12 +82,29 @@ def _state_fault(name: str) -> str | None:
         path = Path(name)
         if path.exists() and not path.is_file():
             return "is not a file"
-        folder = path.parent
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        return _folder_fault(folder)
+        return _new_folder_fault(path.parent)
     except (OSError, ValueError) as error:
         return _cannot_be("written", error)
+
+
+def _records_fault(name: str) -> str | None:
+    """Return why records of answers cannot be kept in a folder. It is created when needed."""
+    try:
+        path = Path(name)
+        if path.exists() and not path.is_dir():
+            return "is not a folder"
+        if path.exists() and path.stat().st_mode & _OTHERS:
+            return "is open to other users, and answers are not for them; use chmod 700"
+        return _new_folder_fault(path)
+    except (OSError, ValueError) as error:
+        return _cannot_be("written", error)
+
+
+def _new_folder_fault(folder: Path) -> str | None:
+    """Return why a folder cannot be written to or, if there is none, cannot be created."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return _folder_fault(folder)
 
 
 def _folder_fault(folder: Path) -> str | None:

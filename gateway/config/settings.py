@@ -202,17 +202,33 @@ class LoopSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RecorderSettings:
+    """Sets where answers that could not be read are kept.
+
+    folder: the folder of the files; None to keep nothing.
+    days: how long a file is kept.
+    max_bytes: the most bytes of all files together; the oldest files make room.
+    """
+
+    folder: str | None = None
+    days: Annotated[int, Between(1, 365, "days", 7)] = 7
+    max_bytes: Annotated[int, Between(2**23, 2**40, "bytes", 52_428_800)] = 50 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class ToolSettings:
     """Sets how tools are offered to models, which know text only.
 
     notation: by pattern of the model's name, the notation that the prompt asks for.
     repair: whether a broken or an empty answer is asked for once more.
     loop: what happens when an agent goes round in circles.
+    recorder: where answers that could not be read are kept.
     """
 
     notation: dict[str, Notation] = field(default_factory=lambda: {"*": "auto"})
     repair: bool = True
     loop: LoopSettings = field(default_factory=LoopSettings)
+    recorder: RecorderSettings = field(default_factory=RecorderSettings)
 
     def notation_of(self, model: str) -> Notation:
         """Return the notation for a model: that of the longest pattern which its name fits.

@@ -12,7 +12,7 @@ from gateway.accounts.account import Account
 from gateway.accounts.health import Health
 from gateway.accounts.interface import AccountPool
 from gateway.accounts.pool import LocalPool
-from gateway.config.settings import Config
+from gateway.config.settings import AccountSettings, Config, FittenSettings
 from gateway.fitten.auth.reauthenticate import TokenSource
 from gateway.fitten.auth.session import FittenSession
 from gateway.fitten.background_refresh import BackgroundRefresh
@@ -57,23 +57,30 @@ class LocalAccountRegistry:
 
     client: makes the calls. It must be open while the context of `maintained` is.
     on_secret: called with each token and user id.
+    also_stored: accounts that are not used, and whose stored tokens are kept.
     """
 
     shared = False
 
     def __init__(
-        self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
+        self,
+        config: Config,
+        client: FittenClient,
+        on_secret: Callable[[str], None],
+        *,
+        also_stored: Sequence[AccountSettings] = (),
     ) -> None:
         settings = config.fitten
         rules, clock = settings.pool, time.monotonic
-        owners = [f"{settings.base_url} {account.username}" for account in settings.accounts]
+        owners = [_owner(settings, account) for account in settings.accounts]
+        kept = owners + [_owner(settings, account) for account in also_stored]
         accounts = [
             Account(
                 account.username,
                 FittenSession(
                     client,
                     account,
-                    TokenFile(config.state_file, owner, others=owners),
+                    TokenFile(config.state_file, owner, others=kept),
                     on_secret=on_secret,
                 ),
                 Health(failures=rules.breaker_failures, pause=rules.breaker_pause, clock=clock),
@@ -124,3 +131,8 @@ class LocalAccountRegistry:
         """Continue with the pool of the former registry and stop its background refresh."""
         former._refresh.retire()
         self.pool.take_over(former.pool)
+
+
+def _owner(settings: FittenSettings, account: AccountSettings) -> str:
+    """Return what identifies an account: the server and the user name."""
+    return f"{settings.base_url} {account.username}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -12,6 +14,7 @@ from gateway.config.settings import FittenSettings, ToolSettings
 from gateway.fitten.account_registry import AccountRegistry
 from gateway.fitten.answer import Answer
 from gateway.fitten.chat.answer import ChatAnswer
+from gateway.fitten.chat.record_writer import RecordWriter
 from gateway.fitten.chat.request import ChatOpener
 from gateway.fitten.chat.usage_estimate import UsageCalibration
 from gateway.fitten.client import FittenClient
@@ -26,6 +29,7 @@ from gateway.fitten.model_catalog import ModelCatalog
 from gateway.fitten.tool_answer import ToolAnswer
 from gateway.fitten.tools import loop_watch
 from gateway.fitten.tools.quotations import Quotations
+from gateway.fitten.tools.recorder import AnswerRecorder
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation.model import Model
@@ -33,7 +37,8 @@ from gateway.generation.outcome import Outcome
 from gateway.generation.pieces import Sink
 from gateway.generation.request import Generation, GenerationRequest
 from gateway.generation.stop_sequences import StopSequenceFilter
-from gateway.redaction import word
+from gateway.redaction import Redactor, word
+from gateway.store.record_files import RecordFolder
 
 _log = structlog.get_logger("fitten")
 
@@ -42,6 +47,7 @@ class FittenUpstream:
     """Answers generations with Fitten Code.
 
     client: makes the calls. accounts: provides the accounts and their tokens.
+    redactor: masks the secrets in what is kept of answers.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class FittenUpstream:
         accounts: AccountRegistry,
         settings: FittenSettings,
         tools: ToolSettings,
+        redactor: Redactor,
     ) -> None:
         self._pool = pool = accounts.pool
         self._settings = settings
@@ -67,11 +74,26 @@ class FittenUpstream:
             diff=diff,
             digest_key=digest_key,
         )
+        self._redactor = redactor
+        self._records: RecordWriter | None = None
+        if tools.recorder.folder is not None:
+            rules = tools.recorder
+            path = Path(tools.recorder.folder)
+            folder = RecordFolder(path, days=rules.days, max_bytes=rules.max_bytes)
+            self._records = RecordWriter(folder, redactor)
         self.calibration = UsageCalibration()
         self._listed = False  # whether the models come from Fitten, not from the fallback
 
+    def recording(self) -> AbstractAsyncContextManager[None]:
+        """Return the context in which answers can be recorded."""
+        return nullcontext() if self._records is None else self._records.opened()
+
     def take_over(self, former: FittenUpstream) -> None:
-        """Take over the calibration and the models of the former upstream of the same address."""
+        """Take over what the former upstream knows.
+
+        These are its secrets and, of the same address, the calibration and the models.
+        """
+        self._redactor.learn_from(former._redactor)
         if former._settings.base_url == self._settings.base_url:
             self.calibration = former.calibration
         if former._settings.models_url == self._settings.models_url and not self._listed:
@@ -134,17 +156,28 @@ class FittenUpstream:
         messages = request.messages
         if not tool_prompt.needs_tools(request):
             return ChatAnswer(
-                self._open, calibration, generation, sink, settings, messages, StopSequenceFilter
+                self._open,
+                calibration,
+                generation,
+                sink,
+                settings,
+                messages,
+                StopSequenceFilter,
+                recorder=self._recorder(generation, request) if self._records else None,
             )
+        recorder = partial(self._recorder, generation, request)
+        notation = self._tools.notation_of(generation.model.id)
         open_chat = partial(ChatAnswer, self._open, calibration, generation)
         written = tool_prompt.write_tools(
             request,
-            self._tools.notation_of(generation.model.id),
+            notation,
             default_system=settings.default_system,
             key=self._digest_key,
         )
         if not request.offered:
-            return open_chat(sink, settings, written.messages, StopSequenceFilter)
+            return open_chat(
+                sink, settings, written.messages, StopSequenceFilter, recorder=recorder()
+            )
         make_filter = partial(
             ToolStopSequenceFilter,
             request.offered,
@@ -157,7 +190,7 @@ class FittenUpstream:
             written.messages,
             sink,
             lambda messages, make, to, seconds: open_chat(
-                to, settings, messages, make, seconds=seconds
+                to, settings, messages, make, seconds=seconds, recorder=recorder(written.value)
             ),
             make_filter,
             seconds=settings.timeouts.answer,
@@ -173,6 +206,15 @@ class FittenUpstream:
             _log.warning("tool_loop", tool=word(loop.tool), count=loop.count)
             outcome.notice_loop(loop.count)
         return loop_watch.act_on_loop(request, loop, self._tools.loop)
+
+    def _recorder(
+        self, generation: Generation, request: GenerationRequest, value: str | None = None
+    ) -> AnswerRecorder | None:
+        """Return what records an answer; None when it is not to be recorded."""
+        if self._records is None:
+            return None
+        notation = self._tools.notation_of(generation.model.id)
+        return self._records.recorder(generation, request, notation, value)
 
 
 def _digest_key(settings: FittenSettings) -> bytes:

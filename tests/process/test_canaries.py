@@ -166,7 +166,8 @@ async def test_no_secret_leaves_a_process_from_start_to_end(
         assert f'"event":"{event}"' in service.raw
     assert service.raw.count("ValueError: (") >= len(BUGS)
     state = place.folder / "state"
-    assert os.listdir(state) == ["fitten.json"]
+    assert sorted(os.listdir(state)) == ["fitten.json", "fitten.json.lock"]
+    assert (state / "fitten.json.lock").read_bytes() == b""
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     assert stat.S_IMODE((state / "fitten.json").stat().st_mode) == 0o600
     assert len(net.failures) >= 80

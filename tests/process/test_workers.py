@@ -105,6 +105,37 @@ async def test_a_rate_limit_admits_exactly_its_number_over_all_workers(
     assert len(served(service)) > 1, "one worker alone proves nothing"
 
 
+async def test_all_workers_keep_records_in_one_folder(
+    fake_systemd: FakeSystemd,
+    with_workers: Configure,
+    http: aiohttp.ClientSession,
+    tmp_path: Path,
+) -> None:
+    key = {"name": "recorded", "key": KEY, "record": True}
+    with_workers(
+        middlewares=["request_id", "request_log", {"api_key": {"keys": [key]}}],
+        tools={"repair": False, "recorder": {"folder": str(tmp_path / "records")}},
+    )
+    service = await fake_systemd.start()
+
+    def recorded() -> dict[str, int]:
+        return {
+            line["file"]: line["worker"]
+            for line in service.lines
+            if line["event"] == "answer_recorded"
+        }
+
+    for _ in range(6):
+        answers = await asyncio.gather(
+            *(ask(http, fake_systemd, "[[say text=%20]]") for _ in range(4))
+        )
+        assert [status for status, _ in answers] == [200] * 4
+    await eventually(lambda: len(recorded()) >= 24)
+    assert len(set(recorded().values())) > 1, "one worker alone proves nothing"
+    assert set(os.listdir(tmp_path / "records")) == set(recorded())
+    assert all(line["request_id"] for line in service.lines if line["event"] == "answer_recorded")
+
+
 async def test_an_account_has_never_more_chats_than_its_limit_over_all_workers(
     fake_systemd: FakeSystemd,
     with_workers: Configure,

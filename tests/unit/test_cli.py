@@ -56,7 +56,9 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["check", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["serve", "--help"], ["check", "--help"], ["doctor", "--help"]]
+)
 def test_help_is_given_and_the_exit_is_0(run: Run, arguments: list[str]) -> None:
     result = run(*arguments)
     assert (result.returncode, result.stderr) == (0, "")
@@ -65,7 +67,16 @@ def test_help_is_given_and_the_exit_is_0(run: Run, arguments: list[str]) -> None
 
 def test_help_names_every_command(run: Run) -> None:
     printed = run("--help").stdout
-    assert all(command in printed for command in ("serve", "check", "demo", "version"))
+    commands = ("serve", "check", "doctor", "demo", "replay", "version")
+    assert all(command in printed for command in commands)
+
+
+def test_replay_needs_no_configuration_and_refuses_what_is_no_record(run: Run) -> None:
+    result = run("replay", "config.yaml")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "config.yaml is not JSON\n"
+    assert run("replay", "config.yaml", "--json", "--test").returncode == 2
+    assert run("replay", "--help").stdout.startswith("usage: python -m gateway replay")
 
 
 @pytest.mark.parametrize("argument", ["--version", "version"])
@@ -98,6 +109,17 @@ def test_help_imports_little_beyond_what_reads_the_command_line() -> None:
     more = imported("-m", "gateway", "--help") - imported("-c", "import argparse, runpy")
     assert "gateway.cli" in more
     assert len(more) < 40, more
+
+
+def test_only_the_doctor_imports_the_modules_of_the_doctor(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    accounts = CONFIG.replace("${FITTEN_USERNAME}", "ada").replace("${FITTEN_PASSWORD}", "horse")
+    config.write_text(accounts.partition("middlewares")[0] + "middlewares: []\n")
+    serving = imported("-c", "import gateway.server.single_process, gateway.workers.master")
+    checking = imported("-m", "gateway", "check", "--config", str(config))
+    assert "gateway.app" in serving
+    assert "gateway.config.loading" in checking
+    assert not [name for name in serving | checking if name.startswith("gateway.doctor")]
 
 
 @pytest.mark.parametrize(

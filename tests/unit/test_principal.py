@@ -13,7 +13,7 @@ from gateway.principal import Principal
 def test_a_name_and_an_id_are_enough() -> None:
     principal = Principal(id="a1", name="alice")
     assert (principal.team, principal.limits, principal.models) == (None, {}, None)
-    assert principal.source == "middleware"
+    assert (principal.source, principal.record) == ("middleware", False)
 
 
 def test_no_model_is_something_else_than_every_model() -> None:

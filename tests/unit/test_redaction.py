@@ -232,3 +232,18 @@ def test_secrets_of_fewer_than_four_characters_are_not_masked() -> None:
 
 def test_a_longer_secret_is_masked_before_one_that_it_begins_with() -> None:
     assert Redactor(["hunter", "hunter2"])("hunter2 hunter") == f"{MASK} {MASK}"
+
+
+def test_another_redactor_can_learn_what_one_knows() -> None:
+    former = Redactor(["first-secret"])
+    former.add("second-secret")
+    redactor = Redactor(["third-secret"])
+    redactor.learn_from(former)
+    assert redactor("first-secret second-secret third-secret") == f"{MASK} {MASK} {MASK}"
+
+
+def test_beginnings_of_tokens_without_end_take_little_time() -> None:
+    """Each of them would read the rest of the text, which takes minutes."""
+    text = "eyJ" * 85_000 + " " + "eyJ" * 170 + " and eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOi.c2ln"
+    masked = Redactor()(text)
+    assert masked == f"{MASK} {'eyJ' * 170} and {MASK}"

@@ -23,6 +23,7 @@ from gateway.fitten.deadline import Deadline
 from gateway.fitten.error_mapping import truncated_error
 from gateway.fitten.http.connection_errors import connection_detail, connection_error
 from gateway.fitten.http.response_body import ResponseBody
+from gateway.fitten.tools.recorder import AnswerRecorder
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.generation import token_estimate
 from gateway.generation.outcome import AnswerResult
@@ -52,6 +53,7 @@ class ChatAnswer:
     make_filter: makes the filter that ends the answer, of the arguments of `StopSequenceFilter`.
     seconds: the longest time of the answer, if it is less than the settings allow.
     calibration: estimates the usage; learns from the usage that Fitten reports.
+    recorder: collects the answer, to keep it if it could not be read; None for most requests.
 
     The end of the body may arrive together with the last pieces. Then the sink holds their
     batch, so that both can be sent at once.
@@ -68,11 +70,13 @@ class ChatAnswer:
         make_filter: Callable[..., AnswerFilter],
         *,
         seconds: float | None = None,
+        recorder: AnswerRecorder | None = None,
     ) -> None:
         self._open = open_response
         self._calibration = calibration
         self._generation = generation
         self._sink = sink
+        self._recorder = recorder
         self._settings = settings
         self._limits = settings.timeouts
         if seconds is not None:
@@ -148,6 +152,8 @@ class ChatAnswer:
                     batch = merge(batch)
                 self._begun = True
                 self._generation.outcome.receive_first_piece()
+                if self._recorder is not None:
+                    self._recorder.deliver(batch)
                 if not self._ended:
                     await self._sink.put(batch)
                     continue
@@ -187,6 +193,8 @@ class ChatAnswer:
                 return
             if self._begun and self._sink.take(batch):
                 self._timeouts.note_piece()
+                if self._recorder is not None:
+                    self._recorder.deliver(batch)
                 return
         self._taken = batch
         if self._body is not None:
@@ -198,6 +206,8 @@ class ChatAnswer:
         data: b"" for the next part of a long line.
         """
         pieces = self._decoder.feed(data) if data else self._decoder.next_part()
+        if self._recorder is not None:
+            self._recorder.receive(pieces)
         self._bytes_to_check -= len(data)
         if self._bytes_to_check < 0:
             error = self._timeout_error or self._runaway.check(self._bytes_to_check, pieces)
@@ -223,7 +233,10 @@ class ChatAnswer:
     def _finish(self, body: ResponseBody) -> list[Piece]:
         """Return the last pieces, at the end of the body; after a long line, once per part."""
         whole = self._settings.accept_unproven_end or body.framed
-        batch = self._stop_filter.feed(self._decoder.finish(whole=whole))
+        pieces = self._decoder.finish(whole=whole)
+        if self._recorder is not None:
+            self._recorder.receive(pieces)
+        batch = self._stop_filter.feed(pieces)
         if self._decoder.has_parts:
             return self._restore(batch)
         self._ended = True
@@ -290,6 +303,9 @@ class ChatAnswer:
             stop if stop is None else self._escaped_stops.get(stop, stop),
             arguments_unchecked=unchecked,
         )
+        if self._recorder is not None:
+            stopped = stop_filter.stop_sequence is not None
+            self._recorder.close(finish_reason=reason, stopped=stopped, error=error)
 
     @property
     def _finish_reason(self) -> FinishReason | None:

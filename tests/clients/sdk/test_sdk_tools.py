@@ -119,7 +119,7 @@ def test_several_calls_in_one_turn_are_answered_together(client: OpenAI) -> None
         messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
     last = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS)
     assert last.choices[0].message.content == (
-        "clock says: noon\nget_weather says: get_weather of Paris for 3 days\n"
+        "get_weather says: get_weather of Paris for 3 days\nclock says: noon\n"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -54,6 +55,7 @@ async def test_a_system_message_in_mid_conversation_keeps_its_place(
     assert first.startswith("<|system|>\nBe kind.")
     assert ("# Tools" in first) == ("tools" in parameters)
     assert ("Answer with one JSON object" in first) == ("response_format" in parameters)
+    rest = re.sub(r"\n\n\(Form of a call: [^\n]*", "", rest)  # stands in the last turn of the user
     assert rest == (
         "<|user|>\none\n<|end|>\n<|assistant|>\ntwo\n<|end|>\n"
         f"<|system|>\nThe user is angry now.\n<|end|>\n<|user|>\n{answer}\n<|end|>\n<|assistant|>"

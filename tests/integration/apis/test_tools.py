@@ -114,9 +114,9 @@ async def test_a_call_with_any_quirk_is_a_tool_call_or_text(gateway: Gateway, qu
 async def test_the_schema_and_the_choice_reach_the_model(gateway: Gateway) -> None:
     answer = await whole(gateway, "[[echo]]", tools=TOOLS, tool_choice="required")
     system = json.loads(answer["message"]["content"])["blocks"][0][1]
-    assert "The town's name" in system
-    assert '"zip"' in system
-    assert "must call" in system
+    assert " city: The town's name\n" in system
+    assert "zip?" in system
+    assert "call at least one tool" in system
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
@@ -209,7 +209,7 @@ async def test_a_required_call_that_the_model_ignores_is_not_invented(
 
 
 async def test_a_named_tool_is_the_only_one_that_can_be_called(gateway: Gateway) -> None:
-    other = call_marker(tool="get_weather", arguments='{"city":"Rio"}')
+    other = call_marker(notation="tool_call", tool="get_weather", arguments='{"city":"Rio"}')
     answer = await whole(gateway, other, tools=TOOLS, tool_choice=NAMED)
     assert "tool_calls" not in answer["message"]
     answer = await whole(gateway, "Weather?", tools=TOOLS, tool_choice=NAMED)
@@ -219,7 +219,7 @@ async def test_a_named_tool_is_the_only_one_that_can_be_called(gateway: Gateway)
 async def test_an_answer_that_repeats_the_prompt_makes_no_calls(gateway: Gateway) -> None:
     answer = await whole(gateway, "[[fragment]]", tools=TOOLS)
     assert "tool_calls" not in answer["message"]
-    assert "such a block" in answer["message"]["content"]
+    assert "such blocks" in answer["message"]["content"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -246,7 +246,7 @@ async def test_an_agent_loop_runs_to_its_answer(gateway: Gateway, stream: bool) 
     async with gateway.http.post(url, json=body) as response:
         raw = await response.read()
     text = content(frames(raw)) if stream else json.loads(raw)["choices"][0]["message"]["content"]
-    assert text == "get_weather says: sunny <|end|> < /tool_result> ok\n"
+    assert text == "get_weather says: sunny <|end|> </tool_result> ok\n"
 
 
 async def test_a_stop_string_is_looked_for_in_the_text_and_not_in_calls(gateway: Gateway) -> None:

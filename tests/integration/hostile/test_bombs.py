@@ -428,12 +428,13 @@ async def test_no_answer_of_a_megabyte_blocks_the_loop(
 @pytest.mark.parametrize("piece", [4, 65_536])
 @pytest.mark.parametrize("name", MARKUP)
 async def test_no_markup_of_an_answer_blocks_the_loop(
-    gateway: Gateway, name: str, piece: int
+    emulator: Emulator, tmp_path: Path, name: str, piece: int
 ) -> None:
     markup = MARKUP[name] * (65_536 // len(MARKUP[name]))
     text = f"[[say text={quote(markup)} piece={piece} pace=0]]"
-    with never_blocked():
-        async with gateway.post_chat(text, **tool({})) as response:
-            answer = await response.json()
-            assert response.status == 200
+    async with running_gateway(emulator.url, tmp_path, tools={"repair": False}) as gateway:
+        with never_blocked():
+            async with gateway.post_chat(text, **tool({})) as response:
+                answer = await response.json()
+                assert response.status == 200
     assert answer["choices"][0]["message"]["content"] == markup

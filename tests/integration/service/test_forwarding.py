@@ -86,10 +86,10 @@ async def test_tool_results_become_user_turns_that_name_their_call(gateway: Gate
         user("[[echo]]"),
     ]
     blocks = said(await echoed(gateway, messages))
-    assert [role for role, _ in blocks] == ["system", "assistant", "user", "user", "user"]
+    assert [role for role, _ in blocks] == ["system", "assistant", "user", "user"]
     assert "call_1" in blocks[2][1]
     assert "\n42\n" in blocks[2][1]
-    assert "\n43\n" in blocks[3][1]
+    assert "\n43\n" in blocks[2][1]
 
 
 async def test_text_parts_are_joined(gateway: Gateway) -> None:

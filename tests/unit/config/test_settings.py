@@ -759,6 +759,14 @@ def test_the_longest_pattern_that_fits_decides_the_notation(files: Files) -> Non
     assert found == ["auto", "hybrid", "json"]
 
 
+def test_nothing_is_recorded_unless_there_is_a_folder(files: Files, tmp_path: Path) -> None:
+    assert files.load(FITTEN + KEYS).tools.recorder.folder is None
+    folder = tmp_path / "new" / "records"
+    recorder = files.load(FITTEN + KEYS + f"tools: {{recorder: {{folder: {folder}}}}}\n").tools
+    assert (recorder.recorder.folder, recorder.recorder.days) == (str(folder), 7)
+    assert not folder.parent.exists()  # reading the settings creates nothing
+
+
 @pytest.mark.parametrize(
     ("notation", "mistake"),
     [

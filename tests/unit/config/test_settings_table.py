@@ -25,6 +25,10 @@ def fitten(options: str) -> str:
     )
 
 
+def records(folder: str) -> str:
+    return GOOD + f"tools: {{recorder: {{folder: {folder}}}}}\n"
+
+
 def keys(*items: str) -> str:
     return (
         ACCOUNT + "middlewares:\n- api_key:\n    keys:\n" + "".join(f"    - {i}\n" for i in items)
@@ -338,6 +342,11 @@ TABLE: list[tuple[str, str, int, str]] = [
     ("a folder for a log", GOOD + "log: {file: /tmp}\n", 3, "log.file: is a folder, not a file"),
     ("a device for tokens", fitten("state_file: /dev/null"), 3, "fitten.state_file: is not a file"),
     ("tokens in a file", fitten("state_file: /dev/null/x"), 3, "fitten.state_file: cannot be writ"),
+    ("records in a file", records("/dev/null"), 3, "tools.recorder.folder: is not a folder"),
+    ("records nowhere", records("/dev/null/x"), 3, "tools.recorder.folder: cannot be written: /d"),
+    ("records for all", records("/tmp"), 3, "tools.recorder.folder: is open to other users, and"),
+    ("no days", GOOD + "tools: {recorder: {days: 0}}\n", 3, "tools.recorder.days: 0 is out of bou"),
+    ("few bytes", GOOD + "tools: {recorder: {max_bytes: 9}}\n", 3, "tools.recorder.max_bytes: 9 "),
     ("a NUL", GOOD + 'log: {file: "a\\0"}\n', 3, "log.file: has a NUL character"),
     (
         "no credential",

@@ -145,7 +145,7 @@ ELSEWHERE = {
     *("echo", "say", "count", "burst", "repetition", "long_line", "unauthorized"),
     *("slow", "silent", "no_headers", "dribble", "endless", "heartbeats_forever"),
     *("reset", "reset_before_headers", "json_answer"),
-    *("call", "ignore_tools", "fragment"),  # and in test_emulator_tools.py
+    *("call", "ignore_tools", "fragment", "obey"),
 }
 
 

@@ -202,6 +202,25 @@ async def test_requests_of_one_name_share_one_principal() -> None:
     assert all(principal is seen[0] for principal in seen)
 
 
+async def test_a_name_is_recorded_only_if_one_of_its_keys_says_so() -> None:
+    seen: dict[str, bool] = {}
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        principal = request[PRINCIPAL]
+        seen[principal.name] = principal.record
+        return web.Response()
+
+    keys = [
+        Key("alice", Secret("alice-key-000001")),
+        Key("bob", Secret("bob-key-00000001")),
+        Key("bob", Secret("bob-key-00000002"), record=True),
+    ]
+    async with running(api_key(keys=keys), handler=handler) as app:
+        for key in keys:
+            await app.call({"x-api-key": key.key.value})
+    assert seen == {"alice": False, "bob": True}
+
+
 async def test_options_has_no_principal() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         return web.Response(text=str(request.get(PRINCIPAL)))

@@ -123,10 +123,10 @@ class _Writer:
                 results = []
             if message.calls:
                 calls = message.calls
-                parts = [message.text] if message.text else []
-                message = replace(
-                    message, text="\n".join([*parts, *map(self._call, calls)]), calls=()
-                )
+                text = "\n".join([self._call(call) for call in calls])
+                if message.text:
+                    text = f"{message.text}\n{text}"
+                message = Message("assistant", text, images=message.images)
             turns.append(message)
         if results:
             turns.append(self._results(results, calls))
@@ -160,11 +160,13 @@ class _Writer:
 
     def _block(self, name: str, line: str, texts: Mapping[str, str]) -> str:
         value = self._value
+        self.uses += 2 + len(texts)
+        if not texts:
+            return f"<call-{value} {_word(name)}>\n{line}\n</call-{value}>"
         lines = [f"<call-{value} {_word(name)}>", line]
         for argument, text in texts.items():
             lines += [f"<arg {argument}>", text, f"</arg-{value}>"]
         lines.append(f"</call-{value}>")
-        self.uses += 2 + len(texts)
         return "\n".join(lines)
 
     def _introduction(self, request: GenerationRequest) -> str:
@@ -240,8 +242,10 @@ def _split_arguments(arguments: str) -> tuple[str, dict[str, str]]:
     All values keep the digits and characters that the client sent. Arguments that are no JSON
     object are one long text, since some tools take a text.
     """
+    if arguments in ("", "{}"):
+        return "{}", {}
     try:
-        members = _members(arguments or "{}")
+        members = _members(arguments)
         texts, line = {}, []
         for name, raw in members.items():
             value = bytes(raw)

@@ -23,11 +23,11 @@ def write_tools(
 ) -> WrittenTools:
     """Return the messages of the request with tools, calls and results as text.
 
-    notation: `auto` is the one in JSON for every model.
+    notation: `auto` is the hybrid one for every model, until measurements say otherwise.
     default_system: the system text for a request that has none.
     key: the gateway's secret, from which the value of the blocks is made.
     Raises InvalidRequest when the text is too long.
     """
-    if notation == "hybrid":
-        return hybrid_notation.write_tools(request, default_system, key)
-    return json_notation.write_tools(request, default_system)
+    if notation == "json":
+        return json_notation.write_tools(request, default_system)
+    return hybrid_notation.write_tools(request, default_system, key)

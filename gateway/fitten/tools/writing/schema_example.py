@@ -30,7 +30,8 @@ _FORMATS = {
 def example_arguments(tool: Tool) -> dict[str, Any]:
     """Return arguments for a tool: the required ones, or the first one if none is required.
 
-    They fit the schema, except patterns, formats and rules that need a search for a value.
+    They fit the schema, except patterns, rules that need a search for a value, and schemas that
+    require more than a few dozen values.
     """
     return example_value(tool, nested=False)
 
@@ -80,14 +81,17 @@ class _Maker:
         members = schema.get("properties")
         members = members if isinstance(members, Mapping) else {}
         required = schema.get("required")
-        names = [n for n in required if isinstance(n, str)] if isinstance(required, list) else []
-        wanted = [name for name in members if name in set(names)]
-        # More than the required ones, for a useful example.
-        if depth == 0 and nested and not any(self._has_members(members[name]) for name in wanted):
+        required = required if isinstance(required, list) else []
+        names = {name for name in required if isinstance(name, str)}
+        wanted = [name for name in members if name in names]
+        if depth == 0 and nested and not any(self._has_members(members[n]) for n in wanted):
             wanted += [name for name in members if self._has_members(members[name])][:1]
         if depth <= 1:
             wanted = wanted or list(members)[:1]
-        values = {name: self.value(members[name], depth + 1) for name in wanted}
+        values: dict[str, Any] = {}
+        for name in wanted:
+            if self._left > 0:
+                values[name] = self.value(members[name], depth + 1)
         others = schema.get("additionalProperties")
         if not values and depth and isinstance(others, Mapping):
             values["key"] = self.value(others, depth + 1)

@@ -24,7 +24,10 @@ _DEFINITION = re.compile(r"#/(?:\$defs|definitions)/[^/]+")
 _SEPARATORS = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NOT_IN_NAMES = re.compile(r"\W+")
 _LONGEST_NAME = 40
-_WORDS = ("string", "integer", "number", "boolean", "null", "object", "any", "never", "oneOf")
+# Words of a type, which no definition may have as its name.
+_WORDS = frozenset(("any", "never", "oneOf", "true", "false", "null", "object", "string")).union(
+    ("number", "integer", "boolean")
+)
 _MISSING: Any = object()
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -98,6 +101,10 @@ class References:
         if reference not in self._targets:
             self._targets[reference] = self._find(reference)
         return self._targets[reference]
+
+    def is_known(self, reference: str) -> bool:
+        """Return whether a `$ref` refers to something in this schema."""
+        return self.target(reference) is not _MISSING
 
     def _find(self, reference: str) -> Any:
         if reference != "#" and not reference.startswith("#/"):
@@ -183,5 +190,11 @@ def _escape(match: re.Match[str]) -> str:
 
 def _is_flat(value: Any) -> bool:
     if isinstance(value, list):
-        return len(value) <= _SMALL // 2 and not any(isinstance(v, dict | list) for v in value)
-    return not isinstance(value, dict)
+        return len(value) <= _SMALL // 2 and all(map(_is_short, value))
+    return _is_short(value)
+
+
+def _is_short(value: Any) -> bool:
+    return not isinstance(value, dict | list) and not (
+        isinstance(value, str) and len(value) > _SMALL
+    )

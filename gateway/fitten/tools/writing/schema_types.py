@@ -94,9 +94,9 @@ class SchemaWriter:
         self.nested = False
 
     def write(self, said: str = "") -> None:
-        """Write the arguments and the named definitions. said: the tool's description."""
+        """Write the arguments and the named definitions. said: what was written before."""
         root = self._open(_without_definitions(self._schema), 0)
-        if isinstance(root, dict) and clean(root.get("description")) in ("", said):
+        if isinstance(root, dict) and clean(root.get("description")) in said:
             root = {key: value for key, value in root.items() if key != "description"}
         if _is_plain_root(root):
             self._write_members(_members_of(root, 0), " ")
@@ -247,7 +247,9 @@ class SchemaWriter:
             return self._inner(self._references.target(reference), line, depth)
         if use == "named":
             return self._references.names[reference], _ATOM
-        self._needs_definitions = True
+        # A pointer that leads nowhere needs none of them; another reference may be an anchor.
+        if self._references.is_known(reference) or not reference.startswith("#/"):
+            self._needs_definitions = True
         return self._faceted(("any", _ATOM), [f"$ref {encode_json(reference)}"])
 
     def _kind(self, kind: str, rest: dict[str, Any], line: _Line, depth: int) -> _Text:

@@ -122,7 +122,10 @@ def _render(tools: Sequence[Tool], budget: int, named: str | None) -> RenderedTo
     shared: dict[str, str] = {}
     for tool in tools:
         is_named = tool.name == named
-        description = clean(tool.description)
+        schema: object = {} if tool.parameters is None else tool.parameters
+        if isinstance(schema, Mapping) and not isinstance(schema, dict):
+            schema = dict(schema)
+        description = _describe(tool, schema)
         out.append(word(tool.name))
         if description in shared and not is_named:
             out.append(f": (same text as {shared[description]})")
@@ -131,14 +134,18 @@ def _render(tools: Sequence[Tool], budget: int, named: str | None) -> RenderedTo
             if len(description) >= _SHARED:
                 shared.setdefault(description, word(tool.name))
         out.append("\n")
-        schema: object = {} if tool.parameters is None else tool.parameters
-        if isinstance(schema, Mapping) and not isinstance(schema, dict):
-            schema = dict(schema)
         writer = SchemaWriter(schema, out, nodes, whole=is_named)
         writer.write(description)
         if writer.nested:
             out.append(f" (example) {encode_json(example_value(tool, nested=True))}\n")
     return _shorten(out, budget)
+
+
+def _describe(tool: Tool, schema: object) -> str:
+    """Return the description of a tool; what its schema adds to it is a further line."""
+    said = clean(tool.description)
+    more = clean(schema.get("description")) if isinstance(schema, dict) else ""
+    return said if more in said else f"{said}\n{more}".strip()
 
 
 def _shorten(out: Segments, budget: int) -> RenderedTools:

@@ -1,0 +1,1 @@
+"""Measures how well tools are called through an OpenAI-compatible endpoint."""
