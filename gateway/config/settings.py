@@ -190,6 +190,18 @@ Notation = Literal["auto", "hybrid", "json"]
 
 
 @dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """Sets what happens when an agent makes the same call again and again with the same result.
+
+    remind: at so many, a sentence behind the last result says so; None for never.
+    stop: at so many, no tools are offered, and the model is asked to answer in text.
+    """
+
+    remind: Annotated[int, Between(3, 1000)] | None = None
+    stop: Annotated[int, Between(3, 1000)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RecorderSettings:
     """Sets where answers that could not be read are kept.
 
@@ -209,11 +221,13 @@ class ToolSettings:
 
     notation: by pattern of the model's name, the notation that the prompt asks for.
     repair: whether a broken or an empty answer is asked for once more.
+    loop: what happens when an agent goes round in circles.
     recorder: where answers that could not be read are kept.
     """
 
     notation: dict[str, Notation] = field(default_factory=lambda: {"*": "auto"})
     repair: bool = True
+    loop: LoopSettings = field(default_factory=LoopSettings)
     recorder: RecorderSettings = field(default_factory=RecorderSettings)
 
     def notation_of(self, model: str) -> Notation:
