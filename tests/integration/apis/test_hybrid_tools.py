@@ -218,6 +218,17 @@ async def test_a_call_that_stays_unreadable_is_text(tmp_path: Path, stream: bool
 
 
 @both
+async def test_a_whole_call_behind_a_malformed_one_does_not_make_it_whole(
+    tmp_path: Path, stream: bool
+) -> None:
+    bad = "<call-%V% ls>\nnothing that a call may have\n"
+    async with running(tmp_path, [bad + BEGUN + REST]) as (_, gateway):
+        text, calls, reason = await ask(gateway, stream=stream)
+        assert [name for name, _ in calls] == ["ls", "Edit"]
+        assert (text, reason) == ("nothing that a call may have\n", "length")
+
+
+@both
 async def test_an_empty_answer_is_asked_for_once_more(tmp_path: Path, stream: bool) -> None:
     async with running(tmp_path, [], ["Here."]) as (fitten, gateway):
         assert await ask(gateway, stream=stream) == ("Here.", [], "stop")

@@ -371,7 +371,7 @@ class ToolParser:
         source.at += len(opening)
         self._call = HybridCallReader(source, self._interpreter, value, self._emit_part)
         try:
-            self.cut = not (yield from self._call.read())
+            self.cut = not (yield from self._call.read()) or self.cut
         except Malformed:
             self.cut = True
         except NotFoundHere:
