@@ -233,9 +233,16 @@ class ToolSettings:
     def notation_of(self, model: str) -> Notation:
         """Return the notation for a model: that of the longest pattern which its name fits.
 
-        Without such a pattern it is `auto`.
+        Without such a pattern it is `auto`. Upper and lower case do not count, and a blank in the
+        name is a `-` as well: `deepseek-*` fits `DeepSeek V3`.
         """
-        fitting = [pattern for pattern in self.notation if fnmatch.fnmatchcase(model, pattern)]
+        name = model.casefold()
+        names = (name, name.replace(" ", "-"))
+        fitting = [
+            pattern
+            for pattern in self.notation
+            if any(fnmatch.fnmatchcase(one, pattern.casefold()) for one in names)
+        ]
         return self.notation[max(fitting, key=len)] if fitting else "auto"
 
 

@@ -184,6 +184,7 @@ class FittenUpstream:
             parallel=request.parallel_tool_calls,
             value=written.value,
             quoted=Quotations(messages).has,
+            eager=request.stream,
         )
 
         return ToolAnswer(

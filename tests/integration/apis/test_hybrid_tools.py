@@ -208,6 +208,20 @@ async def test_a_call_that_cannot_be_read_is_written_again(tmp_path: Path, strea
         assert len(fitten.prompts) == 2
 
 
+async def test_a_line_of_json_that_cannot_be_read_is_written_again_if_nothing_was_sent(
+    tmp_path: Path,
+) -> None:
+    bad = "<call-%V% Edit>\n{file_path is a.py}\n</call-%V%>\n"
+    async with running(tmp_path, [bad], [BEGUN + REST]) as (fitten, gateway):
+        text, calls, reason = await ask(gateway)
+        assert (text, reason) == ("", "tool_calls")
+        assert [(name, json.loads(arguments)) for name, arguments in calls] == [("Edit", WHOLE)]
+        fitten.answers += [[bad]]
+        _, calls, reason = await ask(gateway, stream=True)
+        assert ([name for name, _ in calls], reason) == (["Edit"], "length")
+        assert len(fitten.prompts) == 3
+
+
 @both
 async def test_a_call_that_stays_unreadable_is_text(tmp_path: Path, stream: bool) -> None:
     bad = "<call-%V% Edti>\n{}\n</call-%V%>\n"

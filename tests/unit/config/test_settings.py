@@ -755,7 +755,7 @@ def test_tokens_are_kept_in_the_state_directory(
 def test_the_longest_pattern_that_fits_decides_the_notation(files: Files) -> None:
     notation = '{"deepseek-*": hybrid, "deepseek-v3": json}'
     tools = files.load(FITTEN + KEYS + f"tools: {{notation: {notation}}}\n").tools
-    found = [tools.notation_of(model) for model in ("fitten-code", "deepseek-r1", "deepseek-v3")]
+    found = [tools.notation_of(model) for model in ("fitten-code", "DeepSeek R1", "deepseek-v3")]
     assert found == ["auto", "hybrid", "json"]
 
 
