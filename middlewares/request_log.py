@@ -66,6 +66,8 @@ def _fields(request: web.Request) -> dict[str, Any]:
         fields |= _failure(outcome)
     if generation is None:
         return fields
+    if outcome.loop:
+        fields |= {"loop": outcome.loop}
     usage = outcome.usage
     return fields | {
         "model": generation.model.id,

@@ -190,6 +190,18 @@ Notation = Literal["auto", "hybrid", "json"]
 
 
 @dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """Sets what happens when an agent makes the same call again and again with the same result.
+
+    remind: at so many, a sentence behind the last result says so; None for never.
+    stop: at so many, no tools are offered, and the model is asked to answer in text.
+    """
+
+    remind: Annotated[int, Between(3, 1000)] | None = None
+    stop: Annotated[int, Between(3, 1000)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RecorderSettings:
     """Sets where answers that could not be read are kept.
 
@@ -209,19 +221,28 @@ class ToolSettings:
 
     notation: by pattern of the model's name, the notation that the prompt asks for.
     repair: whether a broken or an empty answer is asked for once more.
+    loop: what happens when an agent goes round in circles.
     recorder: where answers that could not be read are kept.
     """
 
     notation: dict[str, Notation] = field(default_factory=lambda: {"*": "auto"})
     repair: bool = True
+    loop: LoopSettings = field(default_factory=LoopSettings)
     recorder: RecorderSettings = field(default_factory=RecorderSettings)
 
     def notation_of(self, model: str) -> Notation:
         """Return the notation for a model: that of the longest pattern which its name fits.
 
-        Without such a pattern it is `auto`.
+        Without such a pattern it is `auto`. Upper and lower case do not count, and a blank in the
+        name is a `-` as well: `deepseek-*` fits `DeepSeek V3`.
         """
-        fitting = [pattern for pattern in self.notation if fnmatch.fnmatchcase(model, pattern)]
+        name = model.casefold()
+        names = (name, name.replace(" ", "-"))
+        fitting = [
+            pattern
+            for pattern in self.notation
+            if any(fnmatch.fnmatchcase(one, pattern.casefold()) for one in names)
+        ]
         return self.notation[max(fitting, key=len)] if fitting else "auto"
 
 

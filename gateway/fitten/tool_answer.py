@@ -46,6 +46,10 @@ class Chat(Answer, Protocol):
     @property
     def stop_filter(self) -> StopSequenceFilter | ToolStopSequenceFilter: ...
 
+    def restore(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Return pieces that this answer has not sent, with the client's role markers."""
+        ...
+
 
 OpenChat = Callable[[Sequence[Message], MakeFilter, Sink, float, AnswerPart], Chat]
 """Makes a chat: of messages, with a filter, to a sink, within so many seconds, as which part."""
@@ -144,17 +148,23 @@ class ToolAnswer:
     async def _continue(self) -> None:
         """Let the model continue an answer that ended within a call."""
         stop_filter = self._filter
-        more = (Message("assistant", stop_filter.raw_text), Message("user", _CONTINUE))
+        more = (self._broken_answer(), Message("user", _CONTINUE))
+        written = stop_filter.raw_text
         stop_filter.continue_answer()
         try:
-            await self._ask(more, lambda **_: stop_filter, self._sink, continues=more[0].text)
+            await self._ask(more, lambda **_: stop_filter, self._sink, continues=written)
         except GatewayError as error:
             self._note_failure(error)
             self._end_first()
 
+    def _broken_answer(self) -> Message:
+        """Return what the model wrote, with role markers as in the client's texts."""
+        pieces = self._chat.restore([("content", self._filter.raw_text)])
+        return Message("assistant", "".join([text for _, text in pieces]))
+
     async def _restate(self) -> None:
         """Let the model write a call again that cannot be read."""
-        more = (Message("assistant", self._filter.raw_text), Message("user", _RESTATE))
+        more = (self._broken_answer(), Message("user", _RESTATE))
         try:
             await self._ask(more, self._second_filter(calls_only=True), self._sink)
         except GatewayError as error:
@@ -187,7 +197,7 @@ class ToolAnswer:
     def _end_first(self, stop_filter: ToolStopSequenceFilter | None = None) -> None:
         """End an answer as without a repair: with the text that was held back."""
         stop_filter = stop_filter or self._filter
-        if rest := stop_filter.flush():
+        if rest := self._chat.restore(stop_filter.flush()):
             self._sink.hold(rest)
         reason: FinishReason = stop_filter.finish_reason or stop_filter.natural_reason
         if stop_filter.cut:

@@ -28,16 +28,18 @@ from gateway.fitten.json_mode.answer import (
 )
 from gateway.fitten.model_catalog import ModelCatalog
 from gateway.fitten.tool_answer import ToolAnswer
+from gateway.fitten.tools import loop_watch
 from gateway.fitten.tools.quotations import Quotations
 from gateway.fitten.tools.record import AnswerPart
 from gateway.fitten.tools.recorder import AnswerRecorder
 from gateway.fitten.tools.stop_sequences import CallFilter, ToolStopSequenceFilter
 from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation.model import Model
+from gateway.generation.outcome import Outcome
 from gateway.generation.pieces import Sink
 from gateway.generation.request import Generation, GenerationRequest
 from gateway.generation.stop_sequences import StopSequenceFilter
-from gateway.redaction import Redactor
+from gateway.redaction import Redactor, word
 from gateway.store.record_files import RecordFolder
 
 _log = structlog.get_logger("fitten")
@@ -151,6 +153,8 @@ class FittenUpstream:
         """Return the answer of a chat; with tools, it may be one of two chats."""
         settings = self._settings
         calibration = self.calibration.of(generation.model.id)
+        if request.messages and request.messages[-1].role == "tool":
+            request = self._watch_for_loops(request, generation.outcome)
         messages = request.messages
         if not tool_prompt.needs_tools(request):
             return ChatAnswer(
@@ -184,6 +188,7 @@ class FittenUpstream:
                 parallel=request.parallel_tool_calls,
                 value=written.value,
                 quoted=quoted,
+                eager=request.stream,
                 **given,
             )
 
@@ -202,6 +207,16 @@ class FittenUpstream:
             seconds=settings.timeouts.answer,
             repair=self._tools.repair,
         )
+
+    def _watch_for_loops(self, request: GenerationRequest, outcome: Outcome) -> GenerationRequest:
+        """Record an agent's loop, and return the request as the settings want it then."""
+        loop = loop_watch.find_loop(request.messages)
+        if loop is None:
+            return request
+        if not outcome.loop:  # else this is the second call of the JSON mode
+            _log.warning("tool_loop", tool=word(loop.tool), count=loop.count)
+            outcome.notice_loop(loop.count)
+        return loop_watch.act_on_loop(request, loop, self._tools.loop)
 
     def _recorder(
         self,

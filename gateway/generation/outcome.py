@@ -74,6 +74,7 @@ class Outcome:
     upstream_status: the last HTTP status of the upstream, or the status in its error object.
     queued: seconds in the queue for a slot.
     bytes_sent: bytes of the answer's body; None when that is not known.
+    loop: how often an agent has made its last call with the same result; 0 unless it is a loop.
     """
 
     started: float = field(default_factory=time.monotonic)
@@ -99,6 +100,7 @@ class Outcome:
     tries: int = 0
     upstream_status: int | None = None
     bytes_sent: int | None = None
+    loop: int = 0
 
     @property
     def end(self) -> str | None:
@@ -109,6 +111,10 @@ class Outcome:
         """Record the likely tokens of the prompt; a repeated request does not change them."""
         if self.prompt_tokens is None:
             self.prompt_tokens = tokens
+
+    def notice_loop(self, count: int) -> None:
+        """Record that an agent has made the same call so often with the same result."""
+        self.loop = count
 
     def leave_queue(self, seconds: float) -> None:
         """Record that a wait for a slot ended, with or without one."""

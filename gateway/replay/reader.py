@@ -36,6 +36,7 @@ def read_record(record: AnswerRecord) -> Reading:
         max_tokens=record.max_tokens,
         whole=record.finish_reason is not None,
         value=record.block,
+        streamed=record.streamed,
         repairable=record.repairable,
         continues=record.continues,
     )
@@ -59,6 +60,7 @@ def read_again(
     max_tokens: int | None = None,
     whole: bool = True,
     value: str | None = None,
+    streamed: bool = True,
     repairable: bool = False,
     continues: str = "",
 ) -> tuple[list[Piece], FinishReason]:
@@ -66,7 +68,8 @@ def read_again(
 
     raw: what the model wrote. whole: whether nothing is missing at its end.
     value: what marks the blocks of the hybrid notation, if the prompt asked for that one.
-    repairable, continues: see `AnswerRecord`. The pieces of the continued text come first.
+    streamed, repairable, continues: see `AnswerRecord`.
+    The pieces of the continued text come first.
     """
     before, pieces, reason = _read(
         raw,
@@ -75,6 +78,7 @@ def read_again(
         max_tokens=max_tokens,
         whole=whole,
         value=value,
+        streamed=streamed,
         repairable=repairable,
         continues=continues,
     )
@@ -89,6 +93,7 @@ def _read(
     max_tokens: int | None,
     whole: bool,
     value: str | None,
+    streamed: bool,
     repairable: bool,
     continues: str,
 ) -> tuple[list[Piece], list[Piece], FinishReason]:
@@ -104,6 +109,7 @@ def _read(
             opening=OPENING,
             max_tokens=max_tokens,
             value=value,
+            eager=streamed,
             repairable=repairable or bool(continues),
         )
         if continues:

@@ -68,6 +68,8 @@ def write_test_case(record: AnswerRecord, reading: Reading) -> str:
         arguments.append("whole=False")
     if record.block is not None:
         arguments.append(f"value={_quoted(record.block)}")
+        if not record.streamed:
+            arguments.append("streamed=False")
     if record.repairable:
         arguments.append("repairable=True")
     if record.continues:

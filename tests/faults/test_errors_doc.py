@@ -19,9 +19,9 @@ def test_the_page_of_errors_is_the_table_of_the_tests() -> None:
 
 
 def test_every_code_of_the_table_is_explained() -> None:
-    assert {outcome.code for _, _, outcome in CELLS if isinstance(outcome, ErrorOutcome)} == set(
-        CODES
-    )
+    """The chats of the table offer no tools; tests/integration/apis/test_hybrid_tools.py does."""
+    played = {outcome.code for _, _, outcome in CELLS if isinstance(outcome, ErrorOutcome)}
+    assert played | {"upstream_empty"} == set(CODES)
 
 
 def test_no_fault_is_twice_in_the_table() -> None:

@@ -14,6 +14,7 @@ from gateway.errors import GatewayError
 from gateway.fitten.auth.reauthenticate import TokenSource
 from gateway.fitten.chat import prompt
 from gateway.fitten.chat.decoder import AnswerDecoder
+from gateway.fitten.chat.role_markers import RoleMarkerRestorer, escape_role_markers
 from gateway.fitten.chat.runaway import RunawayDetector
 from gateway.fitten.chat.timeouts import AnswerTimeouts
 from gateway.fitten.chat.usage_estimate import ModelCalibration
@@ -80,16 +81,24 @@ class ChatAnswer:
         self._limits = settings.timeouts
         if seconds is not None:
             self._limits = self._limits.within(seconds)
-        self._prompt = prompt.render(messages, default_system=settings.default_system)
+        levels: set[int] = set()
+        self._prompt = prompt.render(
+            messages, default_system=settings.default_system, levels=levels
+        )
         # Images are left out, since it is not known how Fitten counts them.
         self._prompt_bytes = token_estimate.size_of_prompt(self._prompt)
         if images := inline_images(messages):
             self._prompt_bytes -= sum(len(image.data) for image in images)
         generation.outcome.estimate_prompt(calibration.prompt.estimate(self._prompt_bytes))
         self._decoder = AnswerDecoder(clock=asyncio.get_running_loop().time)
+        # Nearly all prompts have no role marker to escape; their answers pay nothing.
+        self._levels = levels
+        self._restorer = RoleMarkerRestorer(levels) if levels else None
+        stops = generation.request.stop
+        self._escaped_stops = _escaped_stops(stops, levels) if levels else {}
         begun = begun_answer(messages)
         self.stop_filter = self._stop_filter = make_filter(
-            stop=generation.request.stop,
+            stop=(*stops, *self._escaped_stops),
             markers=prompt.ROLE_MARKERS,
             opening=prompt.OPENING,
             begun="" if begun is None else begun.text,
@@ -166,7 +175,7 @@ class ChatAnswer:
         if error is not None:
             self._ended = True
             self._decoder.error = error
-            return batch + self._stop_filter.flush(whole=False)
+            return batch + self._restore(self._stop_filter.flush(whole=False))
         if data:
             batch += self._decode(data)
         if not self._ended and not self._decoder.has_parts and body.at_end():
@@ -219,7 +228,7 @@ class ChatAnswer:
             batch += self._stop_filter.flush(whole=False)
         elif self._ended:
             self._decoder.error = None  # what follows the stop is not part of the answer
-        return batch
+        return batch if self._restorer is None else self._restore(batch)
 
     def _finish(self, body: ResponseBody) -> list[Piece]:
         """Return the last pieces, at the end of the body; after a long line, once per part."""
@@ -229,7 +238,7 @@ class ChatAnswer:
             self._recorder.receive(pieces)
         batch = self._stop_filter.feed(pieces)
         if self._decoder.has_parts:
-            return batch
+            return self._restore(batch)
         self._ended = True
         whole = self._decoder.error is None
         if (
@@ -238,11 +247,20 @@ class ChatAnswer:
             and self._stop_filter.needs_repair()
         ):
             self._decoder.error = None
-            return batch  # what is held back belongs to the answer that follows
+            # What is held back belongs to the answer that follows.
+            return batch if self._restorer is None else self._restore(batch)
         batch += self._stop_filter.flush(whole=whole)
         if self._stop_filter.finish_reason is not None:
             self._decoder.error = None
-        return batch
+        return batch if self._restorer is None else self._restore(batch)
+
+    def restore(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Return pieces that this answer has not sent, with the client's role markers."""
+        return RoleMarkerRestorer(self._levels).feed(pieces, last=True)
+
+    def _restore(self, batch: list[Piece]) -> list[Piece]:
+        """Return the pieces with the client's role markers; see `RoleMarkerRestorer`."""
+        return batch if self._restorer is None else self._restorer.feed(batch, last=self._ended)
 
     def _on_timeout(self, error: GatewayError) -> None:
         """Make the reader see that a time limit has passed."""
@@ -280,8 +298,12 @@ class ChatAnswer:
             max_tokens=self._generation.request.max_tokens,
         )
         reasons = () if reason is None else (reason,)
+        stop = stop_filter.stop_sequence
         self.result = AnswerResult(
-            usage, reasons, stop_filter.stop_sequence, arguments_unchecked=unchecked
+            usage,
+            reasons,
+            stop if stop is None else self._escaped_stops.get(stop, stop),
+            arguments_unchecked=unchecked,
         )
         if self._recorder is not None:
             stopped = stop_filter.stop_sequence is not None
@@ -291,6 +313,7 @@ class ChatAnswer:
                 error=error,
                 unreadable=unreadable,
                 repaired=repaired,
+                loop=self._generation.outcome.loop,
             )
 
     @property
@@ -310,3 +333,18 @@ def _why_no_more(failure: Exception) -> GatewayError:
         truncated.detail = connection_detail(failure)
         return truncated
     return connection_error(failure)
+
+
+def _escaped_stops(stops: Sequence[str], levels: set[int]) -> dict[str, str]:
+    """Return the client's stop strings by the form in which the prompt has them.
+
+    A model may copy that form, and the client would get its stop string. Strings without role
+    markers are left out.
+    """
+    found = {}
+    for stop in stops:
+        used: set[int] = set()
+        escaped = escape_role_markers(stop, used)
+        if used and used <= levels:
+            found[escaped] = stop
+    return found

@@ -84,6 +84,7 @@ class AnswerRecord(msgspec.Struct, kw_only=True):
     max_tokens: as the client sent it. stop_strings: how many stop strings it sent.
     came_out: what the client got: the kind and the characters of each text, and the names of
         calls.
+    streamed: whether the client got the name of a call at once.
     repairable: whether a call that could not be read was held back for a repair.
     repaired: why the answer was repaired: `cut`, `form` or `empty`; None if it was not.
     part: 1 for the first answer, 2 for the one that repairs it.
@@ -109,6 +110,7 @@ class AnswerRecord(msgspec.Struct, kw_only=True):
     max_tokens: int | None
     stop_strings: int
     came_out: list[tuple[str, str | int]]
+    streamed: bool = True
     repairable: bool = False
     repaired: str | None = None
     part: int = 1

@@ -167,7 +167,7 @@ class AnswerRecorder:
         part: AnswerPart | None = None,
     ) -> None:
         self._tools = {tool.name: tool.parameters for tool in request.offered}
-        self._parallel = request.parallel_tool_calls
+        self._parallel, self._streamed = request.parallel_tool_calls, request.stream
         self._max_tokens, self._stop_strings = request.max_tokens, len(request.stop)
         self._submit = submit
         self._model, self._key, self._notation = model, key, notation
@@ -265,6 +265,7 @@ class AnswerRecorder:
             tools=tools,
             schemas_left_out=schemas_left_out,
             parallel=self._parallel,
+            streamed=self._streamed,
             max_tokens=self._max_tokens,
             stop_strings=self._stop_strings,
             came_out=came_out,

@@ -32,7 +32,7 @@ class ToolStopSequenceFilter:
     A call that `max_tokens` cuts off is passed on as text, unless its beginning has been passed
     on. After a stop sequence nothing is part of the answer, not even a call.
 
-    value, quoted, repairable: see `ToolParser`.
+    value, quoted, eager, repairable: see `ToolParser`.
 
     fault: why the answer needs a repair. "cut", "form": see `ToolParser.fault`. "empty": it has
         neither text nor a call.
@@ -50,10 +50,13 @@ class ToolStopSequenceFilter:
         max_tokens: int | None,
         value: str | None = None,
         quoted: Callable[[str], bool] = lambda _: False,
+        eager: bool = True,
         repairable: bool = False,
     ) -> None:
         self._raw_filter = StopSequenceFilter(max_tokens=max_tokens)
-        self._new_parser = partial(ToolParser, tools, parallel=parallel, value=value, quoted=quoted)
+        self._new_parser = partial(
+            ToolParser, tools, parallel=parallel, value=value, quoted=quoted, eager=eager
+        )
         self._parser = self._new_parser(repairable=repairable)
         self._text_filter = StopSequenceFilter(
             stop=stop, markers=markers, opening=opening, begun=begun

@@ -210,6 +210,20 @@ async def test_a_call_that_cannot_be_read_is_written_again(tmp_path: Path, strea
         assert len(fitten.prompts) == 2
 
 
+async def test_a_line_of_json_that_cannot_be_read_is_written_again_if_nothing_was_sent(
+    tmp_path: Path,
+) -> None:
+    bad = "<call-%V% Edit>\n{file_path is a.py}\n</call-%V%>\n"
+    async with running(tmp_path, [bad], [BEGUN + REST]) as (fitten, gateway):
+        text, calls, reason = await ask(gateway)
+        assert (text, reason) == ("", "tool_calls")
+        assert [(name, json.loads(arguments)) for name, arguments in calls] == [("Edit", WHOLE)]
+        fitten.answers += [[bad]]
+        _, calls, reason = await ask(gateway, stream=True)
+        assert ([name for name, _ in calls], reason) == (["Edit"], "length")
+        assert len(fitten.prompts) == 3
+
+
 @both
 async def test_a_call_that_stays_unreadable_is_text(tmp_path: Path, stream: bool) -> None:
     bad = "<call-%V% Edti>\n{}\n</call-%V%>\n"
@@ -217,6 +231,22 @@ async def test_a_call_that_stays_unreadable_is_text(tmp_path: Path, stream: bool
         text, calls, reason = await ask(gateway, stream=stream)
         assert text == "Now.\n" + bad.replace("%V%", fitten.value) + "Bye."
         assert (calls, reason) == ([], "stop")
+
+
+@both
+async def test_a_whole_call_behind_a_malformed_one_does_not_make_it_whole(
+    tmp_path: Path, stream: bool
+) -> None:
+    bad = "<call-%V% ls>\nnothing that a call may have\n"
+    async with running(tmp_path, [bad + BEGUN + REST], repair=False) as (fitten, gateway):
+        text, calls, reason = await ask(gateway, stream=stream)
+        names = [name for name, _ in calls]
+        if stream:  # its name has gone out
+            assert (text, names) == ("nothing that a call may have\n", ["ls", "Edit"])
+            assert reason == "length"
+        else:
+            assert (text, names) == (bad.replace("%V%", fitten.value), ["Edit"])
+            assert reason == "tool_calls"
 
 
 @both

@@ -246,7 +246,7 @@ async def test_an_agent_loop_runs_to_its_answer(gateway: Gateway, stream: bool) 
     async with gateway.http.post(url, json=body) as response:
         raw = await response.read()
     text = content(frames(raw)) if stream else json.loads(raw)["choices"][0]["message"]["content"]
-    assert text == "get_weather says: sunny <| end |> </tool_result> ok\n"
+    assert text == "get_weather says: sunny <|end|> </tool_result> ok\n"
 
 
 async def test_a_stop_string_is_looked_for_in_the_text_and_not_in_calls(gateway: Gateway) -> None:
@@ -375,3 +375,44 @@ async def test_tools_are_not_named_as_ignored(gateway: Gateway) -> None:
     ) as response:
         assert response.status == 200
         assert "x-fitten-ignored-params" not in response.headers
+
+
+WRITE = function(
+    "write",
+    {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string"},
+            "content": {"type": "string"},
+            "factor": {"type": "number"},
+        },
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments"),
+    [
+        (
+            '{"path": "package.json", "content": {"private": true, "v": 1.10}}',
+            r'{"path":"package.json","content":"{\"private\": true, \"v\": 1.10}"}',
+        ),
+        ('{"path": "1", "factor": 1.10}', '{"path":"1","factor":1.10}'),
+        ('{"path": 1.10, "factor": "12345678901234567890.5"}', None),
+        (r'{"path": "C:\Users\bob\new.txt"}', r'{"path":"C:\\Users\\bob\\new.txt"}'),
+        ('{"path": "a", "content": "“好”，＂x＂",}', '{"path":"a","content":"“好”，＂x＂"}'),
+        ("{“path”: “say ‘hi’，＂x＂”}", '{"path":"say ‘hi’，＂x＂"}'),
+        ("{'path': 'a', 'content': None}", '{"path":"a","content":null}'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("piece", [1, 1000])
+async def test_arguments_come_as_the_model_wrote_them_in_valid_json(
+    gateway: Gateway, said: str, arguments: str | None, piece: int
+) -> None:
+    arguments = arguments or '{"path":"1.10","factor":12345678901234567890.5}'
+    call = f'<tool_call>\n{{"name": "write", "arguments": {said}}}\n</tool_call>'
+    message = f"[[say piece={piece} text={quote(call, safe='')}]]"
+    (made,) = streamed_calls(await gateway.stream(message, tools=[WRITE]))
+    assert made["arguments"] == arguments
+    choice = await whole(gateway, message, tools=[WRITE])
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == arguments

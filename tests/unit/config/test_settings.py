@@ -755,7 +755,7 @@ def test_tokens_are_kept_in_the_state_directory(
 def test_the_longest_pattern_that_fits_decides_the_notation(files: Files) -> None:
     notation = '{"deepseek-*": hybrid, "deepseek-v3": json}'
     tools = files.load(FITTEN + KEYS + f"tools: {{notation: {notation}}}\n").tools
-    found = [tools.notation_of(model) for model in ("fitten-code", "deepseek-r1", "deepseek-v3")]
+    found = [tools.notation_of(model) for model in ("fitten-code", "DeepSeek R1", "deepseek-v3")]
     assert found == ["auto", "hybrid", "json"]
 
 
@@ -781,3 +781,14 @@ def test_a_wrong_notation_is_named(files: Files, notation: str, mistake: str) ->
     with pytest.raises(ConfigError) as error:
         files.load(FITTEN + KEYS + f"tools: {{notation: {notation}}}\n")
     assert any(mistake in line for line in error.value.mistakes), error.value.mistakes
+
+
+@pytest.mark.parametrize("name", ["remind", "stop"])
+def test_a_loop_begins_with_the_third_call(files: Files, name: str) -> None:
+    loop = files.load(FITTEN + KEYS + f"tools: {{loop: {{{name}: 3}}}}\n").tools.loop
+    assert (loop.remind, loop.stop) == ((3, None) if name == "remind" else (None, 3))
+    for wrong in ("2", "0", "true", "3.5"):
+        with pytest.raises(ConfigError) as error:
+            files.load(FITTEN + KEYS + f"tools: {{loop: {{{name}: {wrong}}}}}\n")
+        (mistake,) = error.value.mistakes
+        assert f"tools.loop.{name}: " in mistake

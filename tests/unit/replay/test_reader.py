@@ -55,16 +55,17 @@ hybrid_answers = st.lists(calls | shards | hybrid_shards, min_size=1, max_size=1
 
 
 @settings(max_examples=300, deadline=None)
-@given(hybrid_answers, st.booleans(), st.booleans(), st.none() | st.integers(1, 60))
+@given(hybrid_answers, st.booleans(), st.booleans(), st.booleans(), st.none() | st.integers(1, 60))
 def test_an_answer_with_a_block_value_is_read_as_it_was(
-    parts: list[str], repairable: bool, whole: bool, max_tokens: int | None
+    parts: list[str], streamed: bool, repairable: bool, whole: bool, max_tokens: int | None
 ) -> None:
-    out, reader, reason = filtered(parts, repairable, whole, max_tokens)
+    out, reader, reason = filtered(parts, streamed, repairable, whole, max_tokens)
     record = record_of(
         [("content", "".join(parts))],
         out,
         reason if whole else None,
         block=VALUE,
+        streamed=streamed,
         repairable=repairable,
         max_tokens=max_tokens,
     )
@@ -79,6 +80,7 @@ def test_an_answer_with_a_block_value_is_read_as_it_was(
             out,
             reader.finish_reason or reader.natural_reason,
             block=VALUE,
+            streamed=streamed,
             max_tokens=max_tokens,
             continues="".join(parts),
         )
@@ -86,7 +88,7 @@ def test_an_answer_with_a_block_value_is_read_as_it_was(
 
 
 def filtered(
-    parts: list[str], repairable: bool, whole: bool, max_tokens: int | None
+    parts: list[str], streamed: bool, repairable: bool, whole: bool, max_tokens: int | None
 ) -> tuple[list[Piece], ToolStopSequenceFilter, FinishReason]:
     reader = ToolStopSequenceFilter(
         TOOLS,
@@ -96,6 +98,7 @@ def filtered(
         opening=OPENING,
         max_tokens=max_tokens,
         value=VALUE,
+        eager=streamed,
         repairable=repairable,
     )
     out: list[Piece] = []

@@ -1,9 +1,10 @@
 """Converts arguments of a tool call to the types of the tool's JSON schema. No I/O.
 
 A value is changed only when its meaning is certain. Examples: text that is a number where the
-schema wants a number; a number where it wants text; JSON in text where it wants an object. Any
-other value stays as the model wrote it; the client may check it. So do all arguments of a call
-that would take too many steps.
+schema wants a number; a number where it wants text; JSON in text where it wants an object, and
+the other way round. Numbers keep the digits that the model wrote. Any other value stays as the
+model wrote it; the client may check it. So do all arguments of a call that would take too many
+steps.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from gateway.fitten.json_schema import (
@@ -21,6 +23,14 @@ from gateway.fitten.json_schema import (
     StepCounter,
     StepsExceeded,
 )
+from gateway.fitten.tools.reading.json_mending import (
+    WrittenNumber,
+    decode,
+    encode,
+    load_lenient_json,
+    read_number,
+)
+from gateway.fitten.tools.reading.text_reader import NotFoundHere
 
 _INTEGER = re.compile(r"-?\d{1,300}", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,300}(\.\d{1,300})?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -30,6 +40,7 @@ _CHOICES = ("anyOf", "oneOf")
 _MAX_BRANCHES = 64
 _MAX_REFERENCES = 8  # that lead from one to the next
 _CHARACTERS = 32  # of text that is decoded as JSON in the time of a step
+_MENDED_CHARACTERS = 8  # the same for text that has to be mended first
 
 JsonSchema = Mapping[str, Any]
 
@@ -159,26 +170,27 @@ class ArgumentCoercion:
 
     def _coerce_type(self, value: Any, types: tuple[str, ...]) -> Any:
         if isinstance(value, float) and value.is_integer() and "integer" in types:
-            return int(value) if "number" not in types and abs(value) < 2**53 else value
+            return value if "number" in types else _as_integer(value)
         if not types or _has_type(value, types):
             # Of text where text is allowed, only the word "null" is converted.
             return None if value == "null" and "null" in types else value
         if isinstance(value, str):
             return self._coerce_text(value, types)
-        if isinstance(value, (bool, int, float)) and "string" in types:
-            return json.dumps(value)
-        return value
+        if "string" not in types or value is None:
+            return value
+        self._steps.spend_value(value)
+        try:
+            # As people write it in a line: this text may become a file.
+            return encode(value, compact=False)
+        except (ValueError, RecursionError):
+            return value
 
     def _coerce_text(self, text: str, types: tuple[str, ...]) -> Any:
         """Return the value that a text stands for, if it has one of the types; else the text."""
         self._steps.spend()
         stripped = text.strip()
         if stripped[:1] in ("{", "[") and ("object" in types or "array" in types):
-            self._steps.spend(len(text) // _CHARACTERS)
-            try:
-                value = json.loads(text, strict=False)
-            except (ValueError, RecursionError):
-                return text
+            value = self._decode_text(text)
             return value if _has_type(value, types) else text
         if len(stripped) > _MAX_NUMBER:
             return text
@@ -191,9 +203,23 @@ class ArgumentCoercion:
         if "integer" in types and is_integer:
             return int(stripped)
         if "number" in types and _NUMBER.fullmatch(stripped):
-            number = json.loads(str(int(stripped)) if is_integer else _strip_zeros(stripped))
+            number = read_number(_strip_zeros(stripped))
+            if "e" in word and Decimal(repr(float(number))) == Decimal(stripped):
+                number = float(number)  # written out
             return number if abs(number) != float("inf") else text
         return text
+
+    def _decode_text(self, text: str) -> Any:
+        """Return the JSON value in a text; the text if there is none."""
+        self._steps.spend(len(text) // _CHARACTERS)
+        try:
+            return decode(text)
+        except (ValueError, RecursionError):
+            self._steps.spend(len(text) // _MENDED_CHARACTERS)
+        try:
+            return load_lenient_json(text)
+        except NotFoundHere:
+            return text
 
     def _coerce_enum(self, text: str, allowed: AllowedValues) -> Any:
         """Return the value of the enum that a text stands for, such as 1 for `"1"`."""
@@ -223,6 +249,16 @@ def _has_type(value: Any, types: tuple[str, ...]) -> bool:
         or (name == "number" and isinstance(value, (int, float)) and not isinstance(value, bool))
         for name in types
     )
+
+
+def _as_integer(value: float) -> float:
+    """Return a float with an integral value as an integer, if no digit that was written is lost."""
+    if abs(value) >= 2**53 or (
+        isinstance(value, WrittenNumber)
+        and (value.text == "-0" or Decimal(value.text) != int(value))
+    ):
+        return value
+    return int(value)
 
 
 def _strip_zeros(number: str) -> str:

@@ -42,6 +42,7 @@ class HybridCallReader:
 
     value: what marks the blocks.
     emit: called with the pieces of the call as they become certain.
+    eager: whether the name is passed on at once, not with the first argument.
 
     begun: whether the name has been passed on.
     """
@@ -52,7 +53,10 @@ class HybridCallReader:
         interpreter: ToolInterpreter,
         value: str,
         emit: Callable[[Kind, str], None],
+        *,
+        eager: bool = True,
     ) -> None:
+        self._eager = eager
         self._source = source
         self._interpreter = interpreter
         self._ends = (f"\n</arg-{value}>", f"\n</call-{value}>")
@@ -66,7 +70,7 @@ class HybridCallReader:
     @property
     def may_end(self) -> bool:
         """Return whether the call is complete if the answer ends here, even without its end."""
-        if not self.begun or self._source.cut:
+        if not self._tool or self._source.cut:
             return False
         if self._between and not self._source.text[self._source.at :].strip():
             return self._interpreter.required(self._tool) <= self._given
@@ -84,13 +88,21 @@ class HybridCallReader:
         tool = self._interpreter.tool_name(name)
         if tool is None or (yield from self._rest_of_line()) not in ("\n", "{", "<", ""):
             raise NotFoundHere
-        self._tool, self.begun = tool, True
-        self._emit("call", tool)
+        self._tool = tool
+        if self._eager:
+            self._begin()
         try:
-            return (yield from self._read_arguments())
+            whole = yield from self._read_arguments()
+            if not (whole or self.begun):
+                raise NotFoundHere
+            return whole
         except TooLongToHold:
+            if not self.begun:
+                raise
             raise Malformed from None
         except NotFoundHere:
+            if not self.begun:
+                raise
             if source.ended:
                 return False
             raise Malformed from None
@@ -100,7 +112,8 @@ class HybridCallReader:
         while True:
             self._between = True
             yield from source.skip_white_space()
-            source.begin()
+            if self.begun:
+                source.begin()
             character = yield from source.peek()
             if not character:
                 return self.may_end and self._end()
@@ -119,7 +132,13 @@ class HybridCallReader:
                 if closed == "call":
                     return self._end()
 
+    def _begin(self) -> None:
+        if not self.begun:
+            self.begun = True
+            self._emit("call", self._tool)
+
     def _end(self) -> bool:
+        self._begin()
         self._emit("arguments", "}" if self._given else "{}")
         return True
 
@@ -160,6 +179,7 @@ class HybridCallReader:
     def _open_argument(self, name: str, value: str) -> None:
         """Pass on an argument with the beginning of its value, unless it was given already."""
         if name not in self._given:
+            self._begin()
             comma = "," if self._given else "{"
             self._given.add(name)
             self._emit("arguments", f"{comma}{_encode(name)}:{value}")
@@ -185,6 +205,7 @@ class HybridCallReader:
             if not repeated:
                 self._emit("arguments", '"')
             return True
+        self._begin()
         parts: list[str] = []
         size = 0
 

@@ -6,18 +6,18 @@ Defines the words of each notation and what JSON and elements with these words m
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from gateway.fitten.json_schema import StepCounter
 from gateway.fitten.tools.reading import markup
 from gateway.fitten.tools.reading.argument_coercion import ArgumentCoercion
+from gateway.fitten.tools.reading.json_mending import encode
+from gateway.fitten.tools.reading.json_mending import load_lenient_json as load_lenient_json
 from gateway.fitten.tools.reading.text_reader import MAX_DEPTH, NotFoundHere
 from gateway.fitten.tools.writing.written_tools import NO_PARAMETERS
-from gateway.generation import json_values
 from gateway.generation.request import Tool
 
 WRAPPERS = ("function_calls", "tool_calls")
@@ -30,13 +30,10 @@ LABELS = ("id", "type", "index", "call_id", "tool_call_id")
 NESTED = ("tool_calls", "function_call", "tool_call")
 MEMBERS = frozenset((*NAMES, *ARGUMENTS, *LABELS, *NESTED))
 
-MAX_VALUES = 30_000
-"""The most values of a call, counted as in `json_values`."""
 
 _NAMESPACES = ("functions.", "functions::", "function.", "default_api.", "tools.", "tool.")
 _NUMBER_OF_CALL = re.compile(r":\d{1,6}\Z", re.ASCII)
 _USE_TOOL = ("use_tool", "call_tool")
-_STRAIGHT_QUOTES = str.maketrans("“”＂", '"""')
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,28 +268,10 @@ def _argument_names(schema: Mapping[str, Any]) -> _ArgumentNames:
     )
 
 
-def load_lenient_json(text: str) -> Any:
-    """Decode JSON as models write it: raw line ends in strings, full-width quotes, XML entities.
-
-    Raises NotFoundHere, also for a text with more than MAX_VALUES values.
-    """
-    if 3 * len(text) > MAX_VALUES and json_values.exceeds(
-        text.encode("utf-8", "surrogatepass"), MAX_VALUES
-    ):
-        raise NotFoundHere
-    corrections: tuple[Callable[[str], str], ...] = (str, _with_straight_quotes, markup.unescape)
-    for correct in corrections:
-        try:
-            return json.loads(correct(text), strict=False, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            continue
-    raise NotFoundHere
-
-
 def _json_text(value: object) -> str:
     """Return a value as JSON text. Raises NotFoundHere for one that JSON does not have."""
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = encode(value)
     except (ValueError, RecursionError):
         raise NotFoundHere from None
     if not text.isascii():  # may have a lone surrogate, written as an escape
@@ -314,14 +293,6 @@ def _is_shallow(value: object) -> bool:
             return True
         level = inner
     return False
-
-
-def _with_straight_quotes(text: str) -> str:
-    return text.translate(_STRAIGHT_QUOTES)
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(constant)  # NaN and the like are not JSON
 
 
 def _object(text: str) -> object:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from gateway.fitten.tools.reading import native_reader
 from gateway.fitten.tools.reading.grammar import CallGrammar
 from gateway.fitten.tools.reading.hybrid_reader import HybridCallReader, Malformed
 from gateway.fitten.tools.reading.interpretation import ParsedCall, ToolInterpreter
@@ -42,7 +43,7 @@ _FENCE_LINES = re.compile(r"\n[^\S\n]*+[`~]")
 _LEADING = re.compile(r"\s*+[\[{]")
 _LEADING_FENCE = re.compile(r"[^\S\n]*+[`~]")
 _TICKS = re.compile("`+")
-_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
+_SENTENCE_ENDS = (".", "!", "?", ":", "…", "。", "！", "？", "：")
 _CALL_OPENING = re.compile(
     r"<[|｜]?(?!\w+_(?:result|response))(?:tool|function|invoke)[^\n]{0,40}[>=｜|]", re.IGNORECASE
 )
@@ -77,6 +78,8 @@ class ToolParser:
     value: what marks the blocks of the hybrid notation, if the prompt asks for that one.
     quoted: returns whether a text stands in what the client sent. Such a text is no call: the
         model may quote a file or a page.
+    eager: whether the name of a call in the hybrid notation is passed on at once. If not, it is
+        passed on with the first argument, so that a call without a valid line of JSON is withheld.
     repairable: whether a call of ours that cannot be read is withheld, with all text behind it.
         Then it can be asked for once more.
 
@@ -99,8 +102,10 @@ class ToolParser:
         parallel: bool = True,
         value: str | None = None,
         quoted: Callable[[str], bool] = lambda _: False,
+        eager: bool = True,
         repairable: bool = False,
     ) -> None:
+        self._eager = eager
         self._tools = tools
         self._interpreter = ToolInterpreter(tools)
         self._grammar = CallGrammar(self._interpreter, value)
@@ -152,7 +157,12 @@ class ToolParser:
             return None if self._call.may_end else "cut"
         held = self._held_block
         begins = _CALL_OPENING.match(held) or (
-            len(held) > _SHORTEST_OPENING and f"<call-{self._value}".startswith(held)
+            len(held) > _SHORTEST_OPENING
+            and (
+                f"<call-{self._value}".startswith(held)
+                or native_reader.may_begin(held, 0)
+                or (held[0] in "[{" and '"' in held)  # JSON of a call, or it would not be held
+            )
         )
         return "cut" if begins and not self._is_whole(held) else None
 
@@ -386,7 +396,9 @@ class ToolParser:
             return False
         start = source.at
         source.at += len(opening)
-        self._call = HybridCallReader(source, self._interpreter, value, self._emit_part)
+        self._call = HybridCallReader(
+            source, self._interpreter, value, self._emit_part, eager=self._eager
+        )
         try:
             whole = yield from self._call.read()
         except Malformed:

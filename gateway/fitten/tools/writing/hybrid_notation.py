@@ -35,6 +35,10 @@ _WHITE_SPACE = re.compile(r"\s+")
 _NO_OUTPUT = "(no output)"
 _UNKNOWN_TOOL = "tool"
 _MAX_EXAMPLES = 16  # tools that are looked at for an example
+# Names of arguments that are likely to be code or other long texts.
+_LONG_TEXT = re.compile(
+    r"content|code|text|string|source|script|command|patch|diff|prompt|body|message|input", re.I
+)
 _EXAMPLE_LINES = "first line\nsecond line"
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
@@ -191,17 +195,15 @@ class _Writer:
 
     def _example(self, tools: Sequence[Tool]) -> str:
         """Return a call of an offered tool, if possible one with a long text."""
-        best, line, texts = tools[0].name, "{}", dict[str, str]()
-        for tool in tools[:_MAX_EXAMPLES]:
-            arguments = example_arguments(tool)
-            long = [name for name in _texts_of(tool) if name in arguments][-1:]
-            if (long and len(arguments) > 1) or tool is tools[0]:
-                best, texts = tool.name, dict.fromkeys(long, _EXAMPLE_LINES)
-                short = {k: v for k, v in arguments.items() if k not in texts}
-                line = json.dumps(short, ensure_ascii=False)
-            if texts and line != "{}":
+        tool, arguments, long = tools[0], example_arguments(tools[0]), list[str]()
+        for one in tools[:_MAX_EXAMPLES]:
+            found = example_arguments(one)
+            if names := [name for name in _texts_of(one) if name in found]:
+                tool, arguments, long = one, found, names[-1:]
                 break
-        return self._block(best, line, texts)
+        short = {name: value for name, value in arguments.items() if name not in long}
+        line = json.dumps(short, ensure_ascii=False)
+        return self._block(tool.name, line, dict.fromkeys(long, _EXAMPLE_LINES))
 
     def _add_reminder(self, messages: list[Message], request: GenerationRequest) -> None:
         """Add one line on the form of calls to the last turn of the user, if there is one."""
@@ -222,7 +224,7 @@ class _Writer:
 
 
 def _texts_of(tool: Tool) -> list[str]:
-    """Return the arguments of a tool that are texts and may be written raw."""
+    """Return the arguments of a tool that look like texts of several lines."""
     properties = tool.parameters.get("properties")
     if not isinstance(properties, dict):
         return []
@@ -233,6 +235,7 @@ def _texts_of(tool: Tool) -> list[str]:
         and schema.get("type") == "string"
         and "enum" not in schema
         and _ARGUMENT_NAME.fullmatch(name)
+        and _LONG_TEXT.search(name)
     ]
 
 

@@ -23,7 +23,8 @@ from gateway.generation.request import GenerationRequest, Message, Tool, ToolCal
 from gateway.generation.surrogates import replace_halves
 
 _OUR_TAGS = re.compile(r"<(?=\s{0,8}/?\s{0,8}tool(?:s|_calls?|_results?)\b)", re.IGNORECASE)
-_IN_JSON = re.compile(r"<(?=[|/]|tool)", re.IGNORECASE)
+# A role marker with blanks stays: it is escaped with all other text of the prompt.
+_IN_JSON = re.compile(r"<(?=\|(?! )|/|tool)", re.IGNORECASE)
 # json.dumps would make an encoder at each call.
 _json = json.JSONEncoder(ensure_ascii=False).encode
 _MIN_CALL_SIZE = len('<tool_call>\n{"name": "", "arguments": }\n</tool_call>')

@@ -118,11 +118,11 @@ class MoodySink(PieceCollector):
 class Bench:
     """One running answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: str = "hi") -> None:
         self.body = FakeBody()
         self.lease = FakeLease()
         self.sink = MoodySink()
-        request = GenerationRequest((Message("user", "hi"),))
+        request = GenerationRequest((Message("user", asked),))
         self.generation = Generation(request, DEFAULT_MODEL, Outcome())
         self.answer = ChatAnswer(
             self._open,
@@ -146,10 +146,16 @@ def line(text: str) -> bytes:
 
 
 async def play(
-    events: Sequence[str | bool | None], ending: Ending, expected: str | None = None
+    events: Sequence[str | bool | None],
+    ending: Ending,
+    expected: str | None = None,
+    asked: str = "hi",
 ) -> None:
-    """Let pieces arrive and the answer end. expected: the text, if it is not that of all pieces."""
-    bench = Bench()
+    """Let pieces arrive and the answer end.
+
+    expected: the text, if it is not that of all pieces. asked: the prompt's text.
+    """
+    bench = Bench(asked)
     running = asyncio.create_task(bench.answer.run())
     await asyncio.sleep(0)
     said = ""
@@ -211,6 +217,23 @@ def test_a_marker_at_the_end_is_dropped_but_comes_before_an_error(
     events: list[str | bool | None], held: str, ending: Ending
 ) -> None:
     virtualtime.run(play(events, ending, "Hi.\n" if ending == "end" else f"Hi.\n{held}"))
+
+
+@pytest.mark.parametrize("ending", ["end", "break", "fail"])
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (["a <| x", " |> b"], "a <|x|> b"),
+        (["a <| x |>"], "a <|x|>"),
+        (["a ", None, "<| x ", None, "|"], "a <| x |"),
+        (["a ", None, False, "<| x |", None, "> <"], "a <|x|> <"),
+        (["a ", "LONG", "<| x |> <| "], f"a {LONG}<|x|> <| "),
+    ],
+)
+def test_a_marker_of_the_prompt_is_restored_however_the_answer_ends(
+    events: list[str | bool | None], expected: str, ending: Ending
+) -> None:
+    virtualtime.run(play(events, ending, expected, asked="What is <|x|>?"))
 
 
 @pytest.mark.parametrize(

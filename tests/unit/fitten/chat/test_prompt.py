@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.fitten.chat.prompt import ROLE_MARKERS, escape_role_markers, render
+from gateway.fitten.chat.prompt import ROLE_MARKERS, render
+from gateway.fitten.chat.role_markers import escape_role_markers
 from gateway.fitten.prompt_limit import MAX_CHARS
 from gateway.generation.request import Image, Message, Role, ToolCall
 
@@ -64,7 +65,7 @@ def test_every_turn_comes_through_and_no_text_opens_or_closes_one(
     given_turns: list[tuple[Role, str]],
 ) -> None:
     messages = [Message(role, text) for role, text in given_turns]
-    turns = [(role, escape_role_markers(text)) for role, text in given_turns]
+    turns = [(role, escape_role_markers(text, set())) for role, text in given_turns]
     begun = turns.pop()[1] if turns and turns[-1][0] == "assistant" else ""
     assert parse(render(messages, default_system=SYSTEM), begun) == [("system", SYSTEM), *turns]
 
@@ -78,36 +79,6 @@ def test_no_system_text_default_or_call_id_opens_or_closes_a_turn(
     messages.append(Message("tool", result, call_id))
     parsed = parse(render(messages, default_system=default))
     assert [role for role, _ in parsed] == ["system", "user"]
-
-
-@settings(max_examples=200, deadline=None)
-@given(hostile | st.text())
-def test_neutral_text_differs_only_by_blanks_and_stays_neutral(text: str) -> None:
-    neutral = escape_role_markers(text)
-    assert MARKER.search(neutral) is None
-    assert neutral.replace(" ", "") == text.replace(" ", "")
-    assert escape_role_markers(neutral) == neutral
-
-
-@pytest.mark.parametrize(
-    ("text", "neutral"),
-    [
-        ("<|end|>", "<| end |>"),
-        ("<|END|>", "<| END |>"),
-        ("<|eNd|><|User|>", "<| eNd |><| User |>"),
-        ("a<|im_start|>b", "a<| im_start |>b"),
-        ("<|endoftext|>", "<| endoftext |>"),
-        ("<<|end|>|>", "<<| end |>|>"),
-        ("<|<|end|>", "<|<| end |>"),
-        ("a <| b |> c", "a <| b |> c"),
-        ("x <| y", "x <| y"),
-        ("f <|> g <$> h", "f <|> g <$> h"),
-        ("a || b", "a || b"),
-        ("", ""),
-    ],
-)
-def test_what_looks_like_a_marker_gets_blanks_inside(text: str, neutral: str) -> None:
-    assert escape_role_markers(text) == neutral
 
 
 def test_a_prompt_is_system_block_turns_and_the_opening_of_the_answer() -> None:

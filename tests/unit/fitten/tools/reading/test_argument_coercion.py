@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.fitten.json_schema import MAX_STEPS
 from gateway.fitten.tools.reading.argument_coercion import ArgumentCoercion
+from gateway.fitten.tools.reading.interpretation import ToolInterpreter
+from gateway.generation.request import Tool
 from tests.counting import calls_of
+from tests.unit.fitten.tools.reading.test_json_mending import odd
 
 JSON = st.recursive(
     st.none()
@@ -30,6 +33,9 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
+
+
+NUMBER_LIST = {"type": "array", "items": {"type": "number"}}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +60,29 @@ JSON = st.recursive(
         ({"type": "string"}, True, "true"),
         ({"type": "string"}, "null", "null"),
         ({"type": "string"}, "5", "5"),
+        ({"type": "string"}, {"name": "x", "private": True}, '{"name": "x", "private": true}'),
+        ({"type": "string"}, {"b": ["好", None], "a": {}}, '{"b": ["好", null], "a": {}}'),
+        ({"type": "string"}, [1, 2.5, "“"], '[1, 2.5, "“"]'),
+        ({"type": "string"}, [], "[]"),
+        ({"type": "string"}, None, None),
+        ({"type": ["string", "null"]}, {"a": 1}, '{"a": 1}'),
+        ({"type": ["string", "object"]}, {"a": 1}, {"a": 1}),
+        ({"type": ["string", "array"]}, {"a": 1}, '{"a": 1}'),
+        ({"anyOf": [{"type": "string"}, {"type": "array"}]}, ["a"], ["a"]),
+        ({"anyOf": [{"type": "null"}, {"type": "string"}]}, ["a"], '["a"]'),
+        ({"items": {"type": "string"}}, [{"a": 1}, "b"], ['{"a": 1}', "b"]),
+        (
+            {"properties": {"files": {"items": {"properties": {"text": {"type": "string"}}}}}},
+            {"files": '[{"text": {"a": 1}}]'},
+            {"files": '[{"text": {"a": 1}}]'},
+        ),
+        (
+            {"properties": {"f": {"type": "array", "items": {"properties": {"t": NUMBER_LIST}}}}},
+            {"f": '[{"t": "[\'1\', 2,]"}]'},
+            {"f": [{"t": [1, 2]}]},
+        ),
+        ({"type": "object"}, "{'a': True}", {"a": True}),
+        ({"type": "object"}, "{'it's'}", "{'it's'}"),
         ({"type": ["string", "null"]}, "null", None),
         ({"type": ["integer", "null"]}, "null", None),
         ({"type": ["integer", "string"]}, "5", "5"),
@@ -81,6 +110,53 @@ def test_what_has_one_meaning_is_changed_and_nothing_else(
 ) -> None:
     found = ArgumentCoercion(schema).coerce(given_value)
     assert (found, type(found)) == (fitted, type(fitted))
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "text"),
+    [
+        ("string", "1.10", '"1.10"'),
+        ("string", "-0", '"-0"'),
+        ("string", "1e400", '"1e400"'),
+        ("string", "12345678901234567890.123", '"12345678901234567890.123"'),
+        ("string", "[1.10, 1e5]", '"[1.10, 1e5]"'),
+        ("string", '{"v": 1.0}', '"{\\"v\\": 1.0}"'),
+        ("number", "1.10", "1.10"),
+        ("number", '"1.10"', "1.10"),
+        ("number", '"007.50"', "7.50"),
+        ("number", '"-0"', "-0"),
+        ("number", "1e400", "1e400"),
+        ("number", '"1e400"', '"1e400"'),
+        ("number", '"12345678901234567890.123"', "12345678901234567890.123"),
+        ("integer", "123456789012345678901234567890", "123456789012345678901234567890"),
+        ("integer", '"123456789012345678901234567890"', "123456789012345678901234567890"),
+        ("integer", "1.0", "1"),
+        ("integer", "2e3", "2000"),
+        ("integer", "-0", "-0"),
+        ("integer", "4503599627370496.4", "4503599627370496.4"),
+        ("integer", "1e30", "1e30"),
+        ("array", '"[1.10, -0]"', "[1.10,-0]"),
+        ("object", '"{\\"a\\": 1.10}"', '{"a":1.10}'),
+    ],
+)
+def test_numbers_keep_the_digits_that_the_model_wrote(kind: str, written: str, text: str) -> None:
+    schema = {"properties": {"a": {"type": kind}}}
+    interpreter = ToolInterpreter([Tool("f", "", schema)])
+    assert interpreter.call("f", f'{{"a": {written}}}').arguments == f'{{"a":{text}}}'
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=30) | odd)
+def test_every_character_of_a_string_is_passed_on(text: str) -> None:
+    """Quotes, full-width signs, entities, emoji: what the model wrote is what the client gets."""
+    schema = {"properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
+    interpreter = ToolInterpreter([Tool("f", "", schema)])
+    value = {"a": text, "b": {text: [text]}}
+    for ascii_only in (True, False):
+        call = interpreter.call("f", json.dumps(value, ensure_ascii=ascii_only))
+        found = json.loads(call.arguments)
+        assert found["a"] == text
+        assert json.loads(found["b"]) == value["b"]
 
 
 @given(JSON, JSON)
