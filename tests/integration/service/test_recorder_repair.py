@@ -122,3 +122,16 @@ async def test_a_call_that_the_limit_cuts_is_not_recorded(
         _, _, reason = await ask(gateway, max_tokens=40)
         assert reason == "length"
     assert records.files() == []
+
+
+async def test_an_answer_in_a_loop_is_recorded(running: Running, records: Records) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "ls", "arguments": "{}"}}
+    turn: list[dict[str, Any]] = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "nothing"},
+    ]
+    async with running(["Fine."]) as (_, gateway):
+        messages = [{"role": "user", "content": "hi"}, *turn * 3]
+        assert await ask(gateway, messages=messages) == ("Fine.", [], "stop")
+    (record,) = by_part(records)
+    assert record.reasons == ["loop"]
