@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from gateway.fitten.chat.prompt import OPENING, ROLE_MARKERS
 from gateway.fitten.tools.stop_sequences import CallFilter, ToolStopSequenceFilter
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Tool
+from tests.counting import calls_of
 from tests.unit.fitten.tools.reading.test_parser import said
 
 TOOLS = (Tool("clock"), Tool("find", "", {"properties": {"a": {"type": "string"}}}))
@@ -133,14 +133,17 @@ def test_text_that_is_held_back_before_a_result_is_not_lost(size: int) -> None:
     assert run(f"Text\n{RESULT}", size, stop=("Text\nEND",)) == expected
 
 
-def test_ends_without_the_value_take_bounded_time() -> None:
+def test_ends_without_the_value_are_not_searched_again_and_again() -> None:
     stray = "\n</arg>\n"
     stop_filter = continued()
-    before = time.process_time()
     out: list[Piece] = []
-    for _ in range(2_000):
-        out += stop_filter.feed([("content", stray * 100)])
-    assert time.process_time() - before < 4
+
+    def feed() -> None:
+        for _ in range(2_000):
+            out.extend(stop_filter.feed([("content", stray * 100)]))
+
+    assert calls_of(feed) < 300_000  # a search for each end would be 200,000 times as many
+    assert len(out) < 20
     out += stop_filter.feed([("content", "\n</arg-K7Q2>\n</call-K7Q2>")])
     assert "".join(text for kind, text in out if kind == "arguments").count("</arg>") == 200_000
 
