@@ -32,6 +32,7 @@ from gateway.fitten.tools.recorder import AnswerRecorder
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation.model import Model
+from gateway.generation.outcome import OfferedTools
 from gateway.generation.pieces import Sink
 from gateway.generation.request import Generation, GenerationRequest
 from gateway.generation.stop_sequences import StopSequenceFilter
@@ -169,7 +170,10 @@ class FittenUpstream:
             notation,
             default_system=settings.default_system,
             key=self._digest_key,
+            budget=self._tools.budget,
         )
+        if written.offered is not None:
+            _report(generation, written.offered)
         if not request.offered:
             return open_chat(
                 sink, settings, written.messages, StopSequenceFilter, recorder=recorder()
@@ -201,6 +205,18 @@ class FittenUpstream:
             return None
         notation = self._tools.notation_of(generation.model.id)
         return self._records.recorder(generation, request, notation, value)
+
+
+def _report(generation: Generation, offered: OfferedTools) -> None:
+    """Record how the tools stand in the prompt, and log once if something was left out."""
+    if offered.stage and generation.outcome.offered is None:
+        _log.info(
+            "tool_descriptions_shortened",
+            stage=offered.stage,
+            shortened=offered.shortened,
+            characters=offered.characters,
+        )
+    generation.outcome.offer_tools(offered)
 
 
 def _digest_key(settings: FittenSettings) -> bytes:
