@@ -183,7 +183,7 @@ class FittenUpstream:
             request.offered,
             parallel=request.parallel_tool_calls,
             value=written.value,
-            quoted=Quotations(messages).has,
+            quoted=Quotations(messages, request.offered).has,
         )
 
         return ToolAnswer(
