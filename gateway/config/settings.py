@@ -220,12 +220,14 @@ class ToolSettings:
     """Sets how tools are offered to models, which know text only.
 
     notation: by pattern of the model's name, the notation that the prompt asks for.
+    budget: characters of the list of tools in a prompt beyond which descriptions are shortened.
     repair: whether a broken or an empty answer is asked for once more.
     loop: what happens when an agent goes round in circles.
     recorder: where answers that could not be read are kept.
     """
 
     notation: dict[str, Notation] = field(default_factory=lambda: {"*": "auto"})
+    budget: Annotated[int, Between(1000, 300_000, "characters", 40_000)] = 40_000
     repair: bool = True
     loop: LoopSettings = field(default_factory=LoopSettings)
     recorder: RecorderSettings = field(default_factory=RecorderSettings)

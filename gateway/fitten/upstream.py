@@ -35,7 +35,7 @@ from gateway.fitten.tools.recorder import AnswerRecorder
 from gateway.fitten.tools.stop_sequences import CallFilter, ToolStopSequenceFilter
 from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation.model import Model
-from gateway.generation.outcome import Outcome
+from gateway.generation.outcome import OfferedTools, Outcome
 from gateway.generation.pieces import Sink
 from gateway.generation.request import Generation, GenerationRequest
 from gateway.generation.stop_sequences import StopSequenceFilter
@@ -175,12 +175,15 @@ class FittenUpstream:
             notation,
             default_system=settings.default_system,
             key=self._digest_key,
+            budget=self._tools.budget,
         )
+        if written.offered is not None:
+            _report(generation, written.offered)
         if not request.offered:
             return open_chat(
                 sink, settings, written.messages, StopSequenceFilter, recorder=recorder()
             )
-        quoted = Quotations(messages).has
+        quoted = Quotations(messages, request.offered).has
 
         def make_filter(*, calls_only: bool = False, **given: Any) -> ToolStopSequenceFilter:
             return (CallFilter if calls_only else ToolStopSequenceFilter)(
@@ -230,6 +233,18 @@ class FittenUpstream:
             return None
         notation = self._tools.notation_of(generation.model.id)
         return self._records.recorder(generation, request, notation, value, part)
+
+
+def _report(generation: Generation, offered: OfferedTools) -> None:
+    """Record how the tools stand in the prompt, and log once if something was left out."""
+    if offered.stage and generation.outcome.offered is None:
+        _log.info(
+            "tool_descriptions_shortened",
+            stage=offered.stage,
+            shortened=offered.shortened,
+            characters=offered.characters,
+        )
+    generation.outcome.offer_tools(offered)
 
 
 def _digest_key(settings: FittenSettings) -> bytes:

@@ -54,6 +54,24 @@ class AnswerResult:
     repaired: Literal["cut", "form", "empty"] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OfferedTools:
+    """Says how the offered tools stand in the prompt.
+
+    stage: how far their descriptions were shortened, from 0 (not at all) to 3.
+    shortened: how many descriptions were. characters: the length of the list.
+    """
+
+    count: int
+    characters: int
+    stage: int = 0
+    shortened: int = 0
+
+    def header(self) -> str:
+        """Return the value of the header `x-fitten-tools`."""
+        return f"{self.count};stage={self.stage};chars={self.characters}"
+
+
 @dataclass(slots=True, eq=False)
 class Outcome:
     """Records one request from its arrival to its end; each method records one event.
@@ -68,6 +86,7 @@ class Outcome:
     detail: what failed below; see `GatewayError`. For logs, never for clients.
     usage, finish_reasons, stop_sequence, format_missed, format_unchecked, arguments_unchecked,
     repaired: see `AnswerResult`.
+    offered: how the tools stand in the prompt; None without tools.
     prompt_tokens: an estimate that exists before the first piece; None without a prompt.
     account: the upstream's account that served it last; for logs, never for clients.
     tries: how many accounts it was given to.
@@ -95,6 +114,7 @@ class Outcome:
     format_unchecked: bool = False
     arguments_unchecked: bool = False
     repaired: Literal["cut", "form", "empty"] | None = None
+    offered: OfferedTools | None = None
     prompt_tokens: int | None = None
     account: str | None = None
     tries: int = 0
@@ -115,6 +135,11 @@ class Outcome:
     def notice_loop(self, count: int) -> None:
         """Record that an agent has made the same call so often with the same result."""
         self.loop = count
+
+    def offer_tools(self, offered: OfferedTools) -> None:
+        """Record how the tools stand in the prompt; a repeated request does not change it."""
+        if self.offered is None:
+            self.offered = offered
 
     def leave_queue(self, seconds: float) -> None:
         """Record that a wait for a slot ended, with or without one."""

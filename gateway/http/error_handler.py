@@ -116,6 +116,8 @@ class ErrorHandler:
         response.headers.update(request.get(RESPONSE_HEADERS, ()))
         outcome = request.get(OUTCOME)
         if outcome is not None:
+            if outcome.offered is not None:
+                response.headers["x-fitten-tools"] = outcome.offered.header()
             dialect = self._dialect_of(request)
             dialect.add_headers(response.headers, time.monotonic() - outcome.started)
         # After a declined upgrade, aiohttp's parser loses the data that follow the request.

@@ -14,6 +14,7 @@ import pytest
 from emulator.prompt import parse_prompt
 from tests.integration.scripted_fitten import CUT, PAUSE, ScriptedFitten, running_fitten
 from tests.support import Gateway, running_gateway
+from tests.unit.fitten.tools.round_trips import FRAGMENTS
 from tests.waiting import LONGEST_WAIT
 
 EDIT: dict[str, Any] = {
@@ -412,3 +413,38 @@ async def test_a_connection_that_is_lost_within_a_call_is_an_error(tmp_path: Pat
         assert reason == "upstream_error" or reason == "upstream_truncated"
         assert len(calls) == 1
         assert len(fitten.prompts) == 1
+
+
+@both
+async def test_texts_pass_through_the_gateway_byte_for_byte(tmp_path: Path, stream: bool) -> None:
+    text = "\n".join(fragment for fragment in FRAGMENTS if "<|" not in fragment)
+    call = {
+        "id": "a>b c",
+        "type": "function",
+        "function": {"name": "Edit", "arguments": json.dumps({"old_string": text})},
+    }
+    messages = [
+        {"role": "system", "content": text},
+        {"role": "user", "content": text},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a>b c", "content": text},
+        {"role": "user", "content": text},
+    ]
+    # Then the model repeats the call of the history, which is read back.
+    async with running(tmp_path, ["ok"]) as (fitten, gateway):
+        await ask(gateway, stream=stream, messages=messages)
+        system, first, assistant, result, last = parse_prompt(fitten.prompts[0]).blocks
+        value = assistant.text[len("<call-") :][:4]  # the texts have `<tools-K7QD>` too
+        assert system.text.startswith(f"{text}\n\n# Tools\n")
+        assert first.text == text
+        raw = f"<arg old_string>\n{text}\n</arg-{value}>"
+        wanted = f"<call-{value} Edit>\n{{}}\n{raw}\n</call-{value}>"
+        assert assistant.text == wanted
+        assert result.text == f"<result-{value} Edit a_b_c ok>\n{text}\n</result-{value}>"
+        assert last.text.startswith(f"{text}\n\n(")
+        # Fitten pads its answers with these two, so the decoder takes them for padding.
+        answer, wanted = (one.replace("\0", "").replace("\ufeff", "") for one in (wanted, text))
+        fitten.answers[:] = [[answer[at : at + 7] for at in range(0, len(answer), 7)]]
+        said, calls, reason = await ask(gateway, stream=stream, messages=messages)
+        assert (said, reason) == ("", "tool_calls")
+        assert [json.loads(arguments) for _, arguments in calls] == [{"old_string": wanted}]

@@ -345,6 +345,12 @@ TABLE: list[tuple[str, str, int, str]] = [
     ("records in a file", records("/dev/null"), 3, "tools.recorder.folder: is not a folder"),
     ("records nowhere", records("/dev/null/x"), 3, "tools.recorder.folder: cannot be written: /d"),
     ("records for all", records("/tmp"), 3, "tools.recorder.folder: is open to other users, and"),
+    (
+        "no room",
+        GOOD + "tools: {budget: 9}\n",
+        3,
+        "tools.budget: 9 is out of bounds; all",
+    ),
     ("no days", GOOD + "tools: {recorder: {days: 0}}\n", 3, "tools.recorder.days: 0 is out of bou"),
     ("few bytes", GOOD + "tools: {recorder: {max_bytes: 9}}\n", 3, "tools.recorder.max_bytes: 9 "),
     ("a NUL", GOOD + 'log: {file: "a\\0"}\n', 3, "log.file: has a NUL character"),

@@ -8,6 +8,7 @@ tool.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from gateway.fitten.tools.reading import markup, native_reader
 from gateway.fitten.tools.reading.interpretation import (
@@ -107,9 +108,14 @@ class CallGrammar:
         """Return whether a block in a native notation begins here, without moving."""
         return (yield from self._native.begins(source))
 
-    def read_native(self, source: TextReader) -> Reading[list[ParsedCall]]:
-        """Read blocks in native notations, up to the end of the line or of the turn."""
-        return (yield from self._native.read_line(source))
+    def read_native(
+        self, source: TextReader, check: Callable[[int], None]
+    ) -> Reading[list[ParsedCall]]:
+        """Read blocks in native notations, up to the end of the line or of the turn.
+
+        check: called behind each call, with its beginning; may raise NotFoundHere.
+        """
+        return (yield from self._native.read_line(source, check))
 
     def skip_results(self, source: TextReader) -> Reading[bool]:
         """Skip a block of tool results, which the model made up: only the client has results.
@@ -138,10 +144,13 @@ class CallGrammar:
             return False
         return True
 
-    def read_fenced(self, source: TextReader, marks: str) -> Reading[list[ParsedCall]]:
+    def read_fenced(
+        self, source: TextReader, marks: str, check: Callable[[int], None]
+    ) -> Reading[list[ParsedCall]]:
         """Read what follows the opening marks of a fence, if it holds only calls.
 
         marks: the backticks or tildes that open the fence.
+        check: called behind each block, with its beginning; may raise NotFoundHere.
         The tag of a tool's name alone is no call there. A fence of a programming language
         holds no calls, since it is code to show.
         """
@@ -158,7 +167,9 @@ class CallGrammar:
                 return calls
             if calls and (yield from source.peek()) == marks[0]:
                 break
+            start = source.at
             calls += yield from self.read_block(source, lone=False)
+            check(start)
             if len(calls) > MAX_CALLS:
                 raise NotFoundHere
         if len((yield from source.read_while(marks[0].__eq__, 64))) < len(marks):

@@ -103,11 +103,16 @@ class NativeReader:
         """Return whether a block of one of the notations begins here, without moving."""
         return bool((yield from self._notations_here(source)))
 
-    def read_line(self, source: TextReader) -> Reading[list[ParsedCall]]:
-        """Read blocks up to the end of the line in which the last one ends, or of the turn."""
+    def read_line(
+        self, source: TextReader, check: Callable[[int], None]
+    ) -> Reading[list[ParsedCall]]:
+        """Read blocks up to the end of the line in which the last one ends, or of the turn.
+
+        check: called behind each call, with its beginning; may raise NotFoundHere.
+        """
         calls: list[ParsedCall] = []
         while len(calls) <= MAX_CALLS:
-            calls += yield from self._read_block(source)
+            calls += yield from self._read_block(source, check)
             start = source.at
             yield from source.read_while(" \t\r".__contains__, _MAX_BLANKS)
             if not (yield from self.begins(source)):
@@ -125,12 +130,14 @@ class NativeReader:
                 break
         return ()
 
-    def _read_block(self, source: TextReader) -> Reading[list[ParsedCall]]:
+    def _read_block(
+        self, source: TextReader, check: Callable[[int], None]
+    ) -> Reading[list[ParsedCall]]:
         """Read the calls of a block in the first notation that fits."""
         start = source.at
         for notation in (yield from self._notations_here(source)):
             try:
-                return (yield from self._read_calls(source, notation))
+                return (yield from self._read_calls(source, notation, check))
             except TooLongToHold:
                 raise
             except NotFoundHere:
@@ -138,12 +145,14 @@ class NativeReader:
         raise NotFoundHere
 
     def _read_calls(
-        self, source: TextReader, notation: NativeNotation
+        self, source: TextReader, notation: NativeNotation, check: Callable[[int], None]
     ) -> Reading[list[ParsedCall]]:
         """Read the calls that follow each other; the words around them may be missing."""
         in_section = yield from _skip_any(source, notation.sections)
         yield from source.skip_white_space()
+        start = source.at
         calls = yield from self._read_call(source, notation)
+        check(start)
         while len(calls) <= MAX_CALLS:
             after = source.at
             yield from source.skip_white_space()
@@ -152,8 +161,9 @@ class NativeReader:
             if not (yield from _follows(source, notation.opens[0])):
                 source.at = after
                 return calls
+            start = source.at
             try:
-                calls += yield from self._read_call(source, notation)
+                more = yield from self._read_call(source, notation)
             except TooLongToHold:
                 raise
             except NotFoundHere:
@@ -161,6 +171,8 @@ class NativeReader:
                     raise
                 source.backtrack(after)
                 return calls
+            check(start)
+            calls += more
         raise NotFoundHere
 
     def _read_call(self, source: TextReader, notation: NativeNotation) -> Reading[list[ParsedCall]]:

@@ -51,6 +51,7 @@ _JSON_OPENING = "<tool_call>"
 _LONGEST_OPENING = 16
 _SHORTEST_OPENING = len("<call")
 _QUOTED = 500  # what it costs to look for a call in the request, besides the length of that
+_LISTED = re.compile(r"(?=\[tool_calls?\])", re.IGNORECASE)
 _DOCUMENTS = ("<?xml", "<!doctype", "<html")
 _THOUGHTS = ("<think>", "<thinking>", "<thought>")
 _THOUGHTS_END = re.compile("</(?:think|thinking|thought)>", re.ASCII | re.IGNORECASE)
@@ -460,9 +461,7 @@ class ToolParser:
             source.backtrack(start)
         if native and self._may_be_native:
             try:
-                calls = yield from self._grammar.read_native(source)
-                self._refuse_quoted(start)
-                return calls
+                return (yield from self._grammar.read_native(source, self._refuse_quoted))
             except TooLongToHold:
                 raise
             except NotFoundHere:
@@ -475,7 +474,9 @@ class ToolParser:
     def _refuse_quoted(self, start: int) -> None:
         """Raise NotFoundHere if the block that begins here is a quotation of the request."""
         source = self._source
-        if self._is_quoted(source.text[start : source.at]):
+        # Listings with one word before each call are read as one; each may be quoted by itself.
+        parts = _LISTED.split(source.text[start : source.at])
+        if all(self._is_quoted(part) for part in parts if part):
             source.charge(_QUOTED)
             raise NotFoundHere
 
@@ -520,8 +521,8 @@ class ToolParser:
                 self._fence = ""
         elif len(marks) >= 3:
             try:
-                calls = yield from self._grammar.read_fenced(source, marks)
-                self._refuse_quoted(start)
+                # A model that quotes a call may put it in a fence of its own.
+                calls = yield from self._grammar.read_fenced(source, marks, self._refuse_quoted)
                 self._emit_calls(calls)
                 return
             except NotFoundHere as failure:

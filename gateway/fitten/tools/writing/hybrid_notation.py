@@ -16,12 +16,13 @@ import msgspec
 
 from gateway.fitten.conversation import add_to_system_block
 from gateway.fitten.tools.writing import block_value
-from gateway.fitten.tools.writing.signatures import example_arguments, render_tools
+from gateway.fitten.tools.writing.signatures import RenderedTools, example_arguments, render_tools
 from gateway.fitten.tools.writing.written_tools import (
     WrittenTools,
     refuse_excess,
     refuse_long_history,
 )
+from gateway.generation.outcome import OfferedTools
 from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall
 from gateway.generation.surrogates import replace_halves
 
@@ -77,21 +78,33 @@ _FORMAT_NOTE = "- The form asked for above is that of an answer without calls.\n
 _REMINDER = "(Form of a call: <call-{value} NAME>, one line of JSON, </call-{value}>.{more})"
 
 
-def write_tools(request: GenerationRequest, default_system: str, key: bytes) -> WrittenTools:
+def write_tools(
+    request: GenerationRequest, default_system: str, key: bytes, budget: int
+) -> WrittenTools:
     """Return the messages of the request with tools, calls and results as text.
 
     default_system: the system text for a request that has none.
     key: the gateway's secret, from which the value of the blocks is made.
+    budget: characters of the list of tools beyond which descriptions are shortened.
     Raises InvalidRequest when the text is too long.
     """
     refuse_long_history(request, _MIN_CALL_SIZE)
+    choice, rendered = request.tool_choice, None
+    if request.offered:
+        named = choice.name if choice.mode == "named" else None
+        rendered = render_tools(request.offered, budget=budget, named=named)
+        refuse_excess(len(rendered.text), request.messages)
     for value in block_value.candidates(request.messages, key):
         writer = _Writer(value)
-        messages = writer.messages(request, default_system)
+        messages = writer.messages(request, rendered.text if rendered else None, default_system)
         found = sum([message.text.count(value) for message in messages])
         if found == writer.uses:  # no text of the request has it
             break
-    return WrittenTools(messages, value)
+    return WrittenTools(messages, value, _summary(request, rendered) if rendered else None)
+
+
+def _summary(request: GenerationRequest, tools: RenderedTools) -> OfferedTools:
+    return OfferedTools(len(request.offered), len(tools.text), tools.stage, tools.shortened)
 
 
 class _Writer:
@@ -104,13 +117,15 @@ class _Writer:
         self._value = value
         self.uses = 0
 
-    def messages(self, request: GenerationRequest, default_system: str) -> tuple[Message, ...]:
-        """Return the messages of the request as text."""
+    def messages(
+        self, request: GenerationRequest, tools: str | None, default_system: str
+    ) -> tuple[Message, ...]:
+        """Return the messages of the request as text. tools: the list of them, if there is one."""
         messages = self._turns(request.messages)
-        if not request.offered:
+        if tools is None:
             return tuple(messages)
         self._add_reminder(messages, request)
-        introduction = self._introduction(request)
+        introduction = self._introduction(request, tools)
         return add_to_system_block(messages, introduction, default_system=default_system)
 
     def _turns(self, given: Sequence[Message]) -> list[Message]:
@@ -173,11 +188,8 @@ class _Writer:
         lines.append(f"</call-{value}>")
         return "\n".join(lines)
 
-    def _introduction(self, request: GenerationRequest) -> str:
+    def _introduction(self, request: GenerationRequest, tools: str) -> str:
         choice = request.tool_choice
-        named = choice.name if choice.mode == "named" else None
-        tools = render_tools(request.offered, named=named).text
-        refuse_excess(len(tools), request.messages)
         if choice.mode == "named":
             wanted = _NAMED.format(name=choice.name)
         else:

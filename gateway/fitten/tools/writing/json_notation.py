@@ -19,6 +19,7 @@ from gateway.fitten.tools.writing.written_tools import (
     refuse_excess,
     refuse_long_history,
 )
+from gateway.generation.outcome import OfferedTools
 from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall
 from gateway.generation.surrogates import replace_halves
 
@@ -73,9 +74,12 @@ def write_tools(request: GenerationRequest, default_system: str) -> WrittenTools
             names[call.id] = call.name
         messages.append(_render_message(message, names))
     if request.offered:
-        introduction = _introduction(request)
+        tools = "\n".join(map(describe_tool, request.offered))
+        refuse_excess(len(tools), request.messages)
+        introduction = _introduction(request, tools)
         return WrittenTools(
-            add_to_system_block(messages, introduction, default_system=default_system)
+            add_to_system_block(messages, introduction, default_system=default_system),
+            offered=OfferedTools(len(request.offered), len(tools)),
         )
     return WrittenTools(tuple(messages))
 
@@ -85,10 +89,8 @@ def escape_tags(text: str) -> str:
     return _OUR_TAGS.sub("< ", text) if "<" in text else text
 
 
-def _introduction(request: GenerationRequest) -> str:
+def _introduction(request: GenerationRequest, tools: str) -> str:
     choice = request.tool_choice
-    tools = "\n".join(map(describe_tool, request.offered))
-    refuse_excess(len(tools), request.messages)
     lines = [
         _INTRODUCTION.format(tools=_escape_json(tools)),
         _SEVERAL if request.parallel_tool_calls else _ONE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gateway.config.settings import Notation
 from gateway.fitten.tools.writing import hybrid_notation, json_notation
+from gateway.fitten.tools.writing.signatures import BUDGET
 from gateway.fitten.tools.writing.written_tools import WrittenTools
 from gateway.generation.request import GenerationRequest
 
@@ -19,15 +20,22 @@ def needs_tools(request: GenerationRequest) -> bool:
 
 
 def write_tools(
-    request: GenerationRequest, notation: Notation, *, default_system: str, key: bytes
+    request: GenerationRequest,
+    notation: Notation,
+    *,
+    default_system: str,
+    key: bytes,
+    budget: int = BUDGET,
 ) -> WrittenTools:
     """Return the messages of the request with tools, calls and results as text.
 
     notation: `auto` is the hybrid one for every model, until measurements say otherwise.
     default_system: the system text for a request that has none.
     key: the gateway's secret, from which the value of the blocks is made.
+    budget: characters of the list of tools beyond which descriptions are shortened; `json` has
+        none.
     Raises InvalidRequest when the text is too long.
     """
     if notation == "json":
         return json_notation.write_tools(request, default_system)
-    return hybrid_notation.write_tools(request, default_system, key)
+    return hybrid_notation.write_tools(request, default_system, key, budget)

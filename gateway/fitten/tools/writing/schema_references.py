@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 from urllib.parse import unquote
 
 # Definitions of one request: the objects in them, and their characters.
 MAX_NODES = 2_000
 _CHARACTERS_PER_NODE = 200
+# Values in all schemas of one request that are written as types, eight times those of Claude
+# Code. A value takes about as long as 30 calls of functions.
+MAX_VALUES = 5_000
 
 _SMALL = 120  # characters of a definition that may stand at each of its uses
 _MEMBERS = 10
@@ -35,11 +38,20 @@ Use = Literal["inline", "named", "unknown"]
 
 
 class NodeBudget:
-    """Counts the nodes of definitions that one request may still write."""
+    """Counts the nodes of definitions, and the values, that one request may still write."""
 
     def __init__(self, nodes: int = MAX_NODES) -> None:
         self._left = nodes
+        self._values_left = MAX_VALUES
         self._steps = 10 * nodes  # for counting nodes of definitions that are then not written
+
+    def take_values(self, schema: Any) -> bool:
+        """Take all values of a schema; return False, and take none, when fewer are left."""
+        values = _count_values(schema)
+        if values > self._values_left:
+            return False
+        self._values_left -= values
+        return True
 
     def take(self, target: Any = None) -> bool:
         """Take the nodes of a definition; return False, and take none, when fewer are left."""
@@ -67,7 +79,7 @@ class References:
     def __init__(self, root: Any, budget: NodeBudget) -> None:
         self._root = root
         self._budget = budget
-        self._uses, _ = count_nodes(root)
+        self._uses: Counter[str] | None = None
         self._targets: dict[str, Any] = {}
         self._small: dict[str, bool] = {}
         self._inlined: set[str] = set()
@@ -87,6 +99,8 @@ class References:
             return "inline" if self._budget.take() else "unknown"
         if not self._budget.take(target):
             return "unknown"
+        if self._uses is None:
+            self._uses, _ = count_nodes(self._root)
         # A definition that contains the only use may itself be written several times.
         is_first = self._uses[reference] == 1 and reference not in self._inlined
         if may_inline and is_first and _DEFINITION.fullmatch(reference):
@@ -161,18 +175,32 @@ def count_nodes(value: Any, *, limit: int | None = None) -> tuple[Counter[str], 
     """
     uses: Counter[str] = Counter()
     nodes = 0
-    stack = [value]
+    stack = _nested([value])
     while stack and (limit is None or nodes <= limit):
         inner = stack.pop()
-        if isinstance(inner, Mapping):
+        if isinstance(inner, dict):
             nodes += 1
             reference = inner.get("$ref")
             if isinstance(reference, str):
                 uses[reference] += 1
-            stack.extend(inner.values())
-        elif isinstance(inner, list):
-            stack.extend(inner)
+            inner = inner.values()
+        stack += _nested(inner)
     return uses, nodes
+
+
+def _count_values(schema: Any) -> int:
+    """Return how many JSON values a schema consists of."""
+    values, stack = 1, _nested([schema])
+    while stack:
+        inner = stack.pop()
+        values += len(inner)
+        stack += _nested(inner.values() if isinstance(inner, dict) else inner)
+    return values
+
+
+def _nested(values: Iterable[Any]) -> list[Any]:
+    """Return the objects and lists among values; a look at `__class__` is no call."""
+    return [value for value in values if value.__class__ is dict or value.__class__ is list]
 
 
 def encode_json(value: Any) -> str:

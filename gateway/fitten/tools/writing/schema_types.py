@@ -3,7 +3,8 @@
 One argument is one line, ` name? type = default: description`. The type is left out if it is a
 string and a description follows. The members of an object are lines below, indented by one more
 blank. Keywords of JSON Schema that have no sign of their own stand behind the type, as
-`(keyword JSON)`. So nothing that a client sent is left out.
+`(keyword JSON)`. So nothing that a client sent is left out. A very large schema is one line
+of JSON, since its types would take long to write.
 """
 
 from __future__ import annotations
@@ -88,16 +89,22 @@ class SchemaWriter:
     def __init__(self, schema: Any, out: Segments, budget: NodeBudget, *, whole: bool) -> None:
         self._schema = schema
         self._out = out
+        self._budget = budget
         self._references = References(schema, budget)
         self._whole = whole
         self._needs_definitions = False
         self.nested = False
 
     def write(self, said: str = "") -> None:
-        """Write the arguments and the named definitions. said: what was written before."""
-        root = self._open(_without_definitions(self._schema), 0)
-        if isinstance(root, dict) and clean(root.get("description")) in said:
-            root = {key: value for key, value in root.items() if key != "description"}
+        """Write the arguments and the named definitions. said: what was written before.
+
+        A schema with more values than the budget has left is written as JSON, all of it.
+        """
+        if not self._budget.take_values(self._schema):
+            root = _without_said(self._schema, said)
+            self._out.append(f" (arguments) any (schema {encode_json(root)})\n")
+            return
+        root = _without_said(self._open(_without_definitions(self._schema), 0), said)
         if _is_plain_root(root):
             self._write_members(_members_of(root, 0), " ")
         else:
@@ -324,6 +331,13 @@ def _without_definitions(schema: Any) -> Any:
         for key, value in schema.items()
         if key not in _DEFINITIONS or not isinstance(value, dict)
     }
+
+
+def _without_said(schema: Any, said: str) -> Any:
+    """Return a schema without its own description if that was written before."""
+    if isinstance(schema, dict) and clean(schema.get("description")) in said:
+        return {key: value for key, value in schema.items() if key != "description"}
+    return schema
 
 
 def _is_schema(value: Any) -> bool:

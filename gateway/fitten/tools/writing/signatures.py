@@ -27,10 +27,13 @@ from gateway.fitten.tools.writing.schema_references import NodeBudget, encode_js
 from gateway.fitten.tools.writing.schema_types import SchemaWriter, Segments, word
 from gateway.generation.request import Tool
 
-__all__ = ["RenderedTools", "example_arguments", "render_tools"]
+__all__ = ["BUDGET", "RenderedTools", "example_arguments", "render_tools"]
 
 # A description that several tools have is written once if it is at least this long.
 _SHARED = 200
+
+BUDGET = 40_000
+"""Characters of all tools beyond which descriptions are shortened, unless others are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ _cache = RenderingCache()
 def render_tools(
     tools: Sequence[Tool],
     *,
-    budget: int = 40_000,
+    budget: int = BUDGET,
     named: str | None = None,
     cache: RenderingCache = _cache,
 ) -> RenderedTools:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.fitten.prompt_limit import MAX_CHARS, too_long_error
+from gateway.generation.outcome import OfferedTools
 from gateway.generation.request import GenerationRequest, Message
 
 NO_PARAMETERS: Mapping[str, object] = {"type": "object", "properties": {}}
@@ -17,10 +18,12 @@ class WrittenTools:
     """Holds the messages with all tools, calls and results as text.
 
     value: what marks the blocks of the hybrid notation; None for another notation.
+    offered: how the list of the tools was written; None when no tool is offered.
     """
 
     messages: tuple[Message, ...]
     value: str | None = None
+    offered: OfferedTools | None = None
 
 
 def refuse_excess(size: int, messages: Sequence[Message]) -> None:

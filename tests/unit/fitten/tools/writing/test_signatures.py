@@ -467,6 +467,34 @@ def test_what_the_budget_of_nodes_does_not_hold_is_written_as_json() -> None:
     assert len(written) == 3_000
 
 
+LARGE: dict[str, Any] = {
+    "values": members(a={"enum": list(range(20_000))}),
+    "floats": {"enum": [1e300] * 20_000, "description": "of it", "title": "t"},
+    "choices": members(a={"anyOf": [{"type": "integer", "minimum": n} for n in range(4_000)]}),
+    "members": members(**{f"a{n}": True for n in range(20_000)}),
+    "required": members(a={}) | {"required": [f"a{n}" for n in range(20_000)]},
+    "lists": members(a={"enum": [[n] for n in range(9_000)]}),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_very_large_schema_is_written_as_json_in_a_few_calls(name: str) -> None:
+    schema = LARGE[name]
+    assert calls_of(partial(text_of, schema)) < 100_000
+    read = read_one(schema)
+    said = {"description": read.description} if read.description else {}
+    assert read.parameters | said == schema
+
+
+def test_schemas_of_many_tools_take_bounded_work() -> None:
+    one = members(a={"anyOf": [{"type": "integer", "minimum": n} for n in range(100)]})
+    tools = [Tool(f"t{number}", "", one) for number in range(250)]
+    texts: list[str] = []
+    assert calls_of(lambda: texts.append(rendered(*tools).text)) < 300_000
+    written = [tool.parameters for tool in read_signatures(texts[0])]
+    assert [normal_form(schema, schema) for schema in written] == [normal_form(one, one)] * 250
+
+
 @pytest.mark.parametrize(
     ("schema", "arguments"),
     [
