@@ -256,3 +256,25 @@ async def test_a_connection_that_is_lost_within_a_call_is_an_error(tmp_path: Pat
         assert reason == "upstream_error" or reason == "upstream_truncated"
         assert len(calls) == 1
         assert len(fitten.prompts) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "fault"),
+    [([BEGUN], "cut"), (["<call-%V% Edti>\n{}\n</call-%V%>"], "form"), ([], "empty")],
+)
+async def test_a_header_says_that_a_whole_answer_was_repaired(
+    tmp_path: Path, first: list[str], fault: str
+) -> None:
+    body = {"messages": [{"role": "user", "content": "hi"}], "tools": TOOLS}
+    said = [REST] if fault == "cut" else [BEGUN + REST]
+    async with running(tmp_path, first, said, said) as (fitten, gateway):
+        url = f"{gateway.url}/v1/chat/completions"
+        async with gateway.http.post(url, json=body) as response:
+            assert response.headers["x-fitten-repaired"] == fault
+            (choice,) = (await response.json())["choices"]
+            (call,) = choice["message"]["tool_calls"]
+            assert json.loads(call["function"]["arguments"]) == WHOLE
+        fitten.answers[:] = [[BEGUN + REST]]
+        async with gateway.http.post(url, json=body) as response:
+            assert "x-fitten-repaired" not in response.headers
+            assert len((await response.json())["choices"][0]["message"]["tool_calls"]) == 1
