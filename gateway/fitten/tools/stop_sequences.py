@@ -101,7 +101,7 @@ class ToolStopSequenceFilter:
                 self._raw_filter.finish_reason
             )
         elif self._parser.answered and not self.finish_reason:
-            self.finish_reason = self.natural_reason
+            self.finish_reason = "length" if self.cut else self.natural_reason
         self._plain = self._unbounded and self._blank is None and self._parser.at_rest
         return out
 
@@ -301,4 +301,6 @@ class ToolStopSequenceFilter:
 
     def _final_reason(self, cut: FinishReason) -> FinishReason:
         """Return `tool_calls` for a stop after complete calls, which the client can run."""
-        return "tool_calls" if cut == "stop" and self._has_calls else cut
+        if cut != "stop" or not self._has_calls:
+            return cut
+        return "length" if self.cut else "tool_calls"

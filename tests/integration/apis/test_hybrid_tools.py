@@ -278,3 +278,14 @@ async def test_a_header_says_that_a_whole_answer_was_repaired(
         async with gateway.http.post(url, json=body) as response:
             assert "x-fitten-repaired" not in response.headers
             assert len((await response.json())["choices"][0]["message"]["tool_calls"]) == 1
+
+
+@both
+@pytest.mark.parametrize("rest", ["\n<result-%V% Edit ok>\nx\n</result-%V%>\nDone.", " STOP it"])
+async def test_a_call_that_is_not_whole_is_never_said_to_be(
+    tmp_path: Path, stream: bool, rest: str
+) -> None:
+    said = ["<call-%V% Edit>\nnonsense", rest]
+    async with running(tmp_path, said) as (_, gateway):
+        _, calls, reason = await ask(gateway, stream=stream, stop=["STOP"])
+        assert (calls, reason) == ([("Edit", "")], "length")

@@ -371,18 +371,24 @@ class ToolParser:
         source.at += len(opening)
         self._call = HybridCallReader(source, self._interpreter, value, self._emit_part)
         try:
-            self.cut = not (yield from self._call.read())
+            whole = yield from self._call.read()
         except Malformed:
-            self.cut = True
+            whole = False
         except NotFoundHere:
             source.rewind(start)
             yield from self._withhold()
             return False
         finally:
             self._call = None
+        self.cut = self.cut or not (whole or self._leaves_out_call)
         self._blank = ""
         self._start_line()
         return True
+
+    @property
+    def _leaves_out_call(self) -> bool:
+        """Return whether the last call is one too many, so that it is not passed on."""
+        return self._calls > 1 and not self._parallel
 
     def _emit_part(self, kind: Kind, text: str) -> None:
         """Pass on a part of a call in the hybrid notation."""
@@ -390,7 +396,7 @@ class ToolParser:
             self._calls += 1
             self._may_withhold = False
             self._flush_text()
-        if self._calls == 1 or self._parallel:
+        if not self._leaves_out_call:
             self._out.append((kind, text))
 
     def _withhold(self) -> Reading[None]:
