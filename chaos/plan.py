@@ -48,6 +48,16 @@ _COSTLY_TOOL = {
     },
 }
 _MARKUP = ("<", "[", "\n{", "<tool_call><t>", "\n```")
+_MARKUP_END = "</t></tool_call>."  # it ends outside a call, so that it is not repaired
+_NOTATIONS = (
+    "auto",
+    "auto",
+    "tool_call",
+    "auto",
+    "deepseek_v31",
+)  # `auto`: what the prompt asks for
+# A text that the hybrid notation has as it is, in a block of its own.
+_CODE = 'if (a < b) {\n\tputs("</arg>\\n");\n}\n</call>\n' * 3
 _MARKUP_SIZE = 32_768  # characters
 
 
@@ -132,13 +142,17 @@ class Planner:
         leaves, cut = None, False
         body: dict[str, Any] = {"stream": kind != "whole"}
         if kind in ("tools", "schema"):
-            text = json.dumps({"city": draw.choice(_WORDS), "days": draw.randrange(9)})
+            city, days = draw.choice(_WORDS), draw.randrange(9)
+            if kind == "tools" and days % 2:
+                city = _CODE
+            text = json.dumps({"city": city, "days": days})
             tool = _TOOL if kind == "tools" else _COSTLY_TOOL
             body = {"tools": [tool], "stream": draw.random() < 0.7}
-            plain = f"call tool=get_weather arguments={quote(text)} piece=12"
+            call = f"call tool=get_weather notation={_NOTATIONS[days % len(_NOTATIONS)]}"
+            plain = f"{call} arguments={quote(text)} piece=12"
         elif kind == "markup":
             markup = draw.choice(_MARKUP)
-            text = markup * (_MARKUP_SIZE // len(markup)) + "."
+            text = markup * (_MARKUP_SIZE // len(markup)) + _MARKUP_END
             body["tools"] = [_TOOL]
             plain = f"say text={quote(text)} piece=4096 pace=0"
         else:

@@ -12,7 +12,7 @@ from gateway import RESPONSE_HEADERS, Between, Handler
 
 _EXPOSED = (
     "x-request-id, retry-after, retry-after-ms, x-should-retry, x-fitten-ignored-params, "
-    "x-fitten-response-format, x-fitten-tools, x-fitten-tool-arguments, "
+    "x-fitten-response-format, x-fitten-tools, x-fitten-tool-arguments, x-fitten-repaired, "
     "x-fitten-replaced-characters, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
 )

@@ -21,6 +21,7 @@ _TEXT = re.compile(r"^--- text (\d+) ---\n(.*?)\n--- end \1 ---$", re.DOTALL | r
 async def obey(turn: ScenarioTurn, *, calls: str = "[]", say: str = "", piece: int = 4) -> None:
     """Make these calls, a URL-quoted JSON list of `[tool, arguments]`, or say a text.
 
+    The calls are in the notation that the prompt asks for.
     An argument `{"text": n}` is text n of the prompt, between its lines `--- text n ---` and
     `--- end n ---`.
     """
@@ -29,7 +30,7 @@ async def obey(turn: ScenarioTurn, *, calls: str = "[]", say: str = "", piece: i
         MadeCall(tool, {name: _filled(value, texts) for name, value in arguments.items()})
         for tool, arguments in json.loads(calls)
     ]
-    answer = written(made, "tool_call") if made else f"{say}\n"
+    answer = written(made, "auto", value=turn.prompt.block_value) if made else f"{say}\n"
     step = max(1, piece)
     for start in range(0, len(answer), step):
         await turn.answer.delta(answer[start : start + step], turn.state.pace)

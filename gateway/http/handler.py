@@ -105,6 +105,8 @@ class GenerationHandler:
             headers["x-fitten-response-format"] = "unchecked"
         if outcome.arguments_unchecked:
             headers["x-fitten-tool-arguments"] = "unchecked"
+        if outcome.repaired is not None:
+            headers["x-fitten-repaired"] = outcome.repaired
         body = encoder.whole(collector.pieces)
         return web.Response(body=body, content_type="application/json")
 

@@ -16,17 +16,19 @@ READERS = {
 }
 
 
+@pytest.mark.parametrize("notation", emulated.TOOLS)
 @pytest.mark.parametrize("name", READERS)
-async def test_a_client_reads_the_streamed_call(gateway: Gateway, name: str) -> None:
-    answer = await sending.send(gateway, name, emulated.TOOL)
+async def test_a_client_reads_the_streamed_call(gateway: Gateway, name: str, notation: str) -> None:
+    answer = await sending.send(gateway, name, emulated.TOOLS[notation])
     assert answer.status == 200, answer.body
     [(tool, arguments)] = READERS[name](answer.body)
     assert tool == "read_file"
     assert isinstance(json.loads(arguments)["path"], str)
 
 
-async def test_llama_vscode_reads_the_whole_call(gateway: Gateway) -> None:
-    answer = await sending.send(gateway, "llama_vscode_tools", emulated.TOOL)
+@pytest.mark.parametrize("notation", emulated.TOOLS)
+async def test_llama_vscode_reads_the_whole_call(gateway: Gateway, notation: str) -> None:
+    answer = await sending.send(gateway, "llama_vscode_tools", emulated.TOOLS[notation])
     assert answer.status == 200, answer.body
     choice = json.loads(answer.body)["choices"][0]
     assert choice["finish_reason"] == "tool_calls"

@@ -28,11 +28,15 @@ _LOGIN = {"access_token": "a", "refresh_token": "r", "user_info": {"user_id": "u
 
 @dataclass
 class ScriptedFitten:
-    """Answers each chat with the next of `answers`, each a list of texts, dicts, PAUSE or CUT."""
+    """Answers each chat with the next of `answers`, each a list of texts, dicts, PAUSE or CUT.
+
+    piece: the most characters of a piece; 0 sends each text as one piece.
+    """
 
     answers: list[Sequence[Any]] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
     cut: bool = False
+    piece: int = 0
 
     def __post_init__(self) -> None:
         self._more = asyncio.Event()
@@ -58,10 +62,13 @@ class ScriptedFitten:
                 assert request.transport is not None
                 request.transport.abort()
                 return response
-            line = (
-                {"delta": item.replace(VALUE, value_in(prompt))} if isinstance(item, str) else item
-            )
-            await response.write(json.dumps(line).encode() + b"\n")
+            lines = [item]
+            if isinstance(item, str):
+                text = item.replace(VALUE, value_in(prompt))
+                step = self.piece or len(text)
+                lines = [{"delta": text[at : at + step]} for at in range(0, len(text), step)]
+            for line in lines:
+                await response.write(json.dumps(line).encode() + b"\n")
         if self.cut:
             assert request.transport is not None
             request.transport.abort()

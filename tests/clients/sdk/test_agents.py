@@ -26,15 +26,25 @@ def made_agent(client: AsyncOpenAI) -> Any:
     return Agent(model, tools=[get_weather])
 
 
+# The first is in the notation that the prompt asks for.
 @pytest.mark.parametrize(
-    "marker", ["", "[[call notation=parameters]]", "[[call notation=json quirk=literals]]"]
+    "marker",
+    [
+        "",
+        "[[call notation=parameters]]",
+        "[[call notation=json quirk=literals]]",
+        "[[call notation=deepseek_v31]]",
+        "[[call notation=qwen3_coder]]",
+    ],
 )
 async def test_an_agent_runs_to_its_answer(async_client: AsyncOpenAI, marker: str) -> None:
     result = await made_agent(async_client).run(f"{ASKED} {marker}")
     assert result.output.strip() == "get_weather says: sunny in Paris for 3 days"
 
 
-@pytest.mark.parametrize("marker", ["", "[[call notation=invoke quirk=results]]"])
+@pytest.mark.parametrize(
+    "marker", ["", "[[call notation=invoke quirk=results]]", "[[call notation=kimi_k2]]"]
+)
 async def test_an_agent_streams_to_its_answer(async_client: AsyncOpenAI, marker: str) -> None:
     async with made_agent(async_client).run_stream(f"{ASKED} {marker}") as result:
         output = await result.get_output()

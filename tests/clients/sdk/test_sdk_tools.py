@@ -31,7 +31,16 @@ TOOLS: Any = [
     {"type": "function", "function": {"name": "clock", "description": "The time."}},
 ]
 ASKED = "What is the weather in Paris for 3 days?"
-CALLS = ["", "[[call notation=attributes]]", "[[call notation=fenced quirk=prose]]"]
+# The first is in the notation that the prompt asks for.
+CALLS = [
+    "",
+    "[[call notation=tool_call]]",
+    "[[call notation=attributes]]",
+    "[[call notation=fenced quirk=prose]]",
+    "[[call notation=deepseek_v31]]",
+    "[[call notation=qwen3_coder]]",
+    "[[call notation=kimi_k2]]",
+]
 
 
 def run(name: str, arguments: str) -> str:
@@ -108,8 +117,9 @@ async def test_the_sdks_own_collector_understands_streamed_calls(
     assert choice.finish_reason == "tool_calls"
 
 
-def test_several_calls_in_one_turn_are_answered_together(client: OpenAI) -> None:
-    messages: list[Any] = SdkQuestion(f"{ASKED} [[call n=2 notation=attributes]]").messages
+@pytest.mark.parametrize("notation", ["auto", "attributes", "deepseek_v3", "glm"])
+def test_several_calls_in_one_turn_are_answered_together(client: OpenAI, notation: str) -> None:
+    messages: list[Any] = SdkQuestion(f"{ASKED} [[call n=2 notation={notation}]]").messages
     first = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS)
     calls: Any = first.choices[0].message.tool_calls
     assert [call.function.name for call in calls] == ["get_weather", "clock"]

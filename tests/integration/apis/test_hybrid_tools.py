@@ -448,3 +448,33 @@ async def test_texts_pass_through_the_gateway_byte_for_byte(tmp_path: Path, stre
         said, calls, reason = await ask(gateway, stream=stream, messages=messages)
         assert (said, reason) == ("", "tool_calls")
         assert [json.loads(arguments) for _, arguments in calls] == [{"old_string": wanted}]
+
+
+@pytest.mark.parametrize(
+    ("first", "fault"),
+    [([BEGUN], "cut"), (["<call-%V% Edti>\n{}\n</call-%V%>"], "form"), ([], "empty")],
+)
+async def test_a_header_says_that_a_whole_answer_was_repaired(
+    tmp_path: Path, first: list[str], fault: str
+) -> None:
+    body = {"messages": [{"role": "user", "content": "hi"}], "tools": TOOLS}
+    said = [REST] if fault == "cut" else [BEGUN + REST]
+    async with running(tmp_path, first, said, said) as (fitten, gateway):
+        url = f"{gateway.url}/v1/chat/completions"
+        async with gateway.http.post(url, json=body) as response:
+            assert response.headers["x-fitten-repaired"] == fault
+            (choice,) = (await response.json())["choices"]
+            (call,) = choice["message"]["tool_calls"]
+            assert json.loads(call["function"]["arguments"]) == WHOLE
+        fitten.answers[:] = [[BEGUN + REST]]
+        async with gateway.http.post(url, json=body) as response:
+            assert "x-fitten-repaired" not in response.headers
+            assert len((await response.json())["choices"][0]["message"]["tool_calls"]) == 1
+
+
+@pytest.mark.parametrize("rest", ["\n<result-%V% Edit ok>\nx\n</result-%V%>\nDone.", " STOP it"])
+async def test_a_call_that_is_not_whole_is_never_said_to_be(tmp_path: Path, rest: str) -> None:
+    said = ["<call-%V% Edit>\nnonsense", rest]
+    async with running(tmp_path, said) as (_, gateway):
+        _, calls, reason = await ask(gateway, stream=True, stop=["STOP"])
+        assert (calls, reason) == ([("Edit", "")], "length")

@@ -132,8 +132,9 @@ async def test_over_the_emulator_every_call_is_made(notation: Any, tmp_path: Pat
     async with emulated_turns(notation, tmp_path) as turns:
         results = {case.name: (await turns.run(case))[0] for case in CASES}
     # The notation `json` changes its own tags and Fitten's role markers in texts.
+    # The notation `json` changes its own tags in texts. Both may change role markers.
     missed = {name for name, result in results.items() if not result.good}
-    assert missed <= {"closing tags", "chat template"}
+    assert missed - {"chat template"} == ({"closing tags"} if notation == "json" else set())
     assert all(result.grade.valid == bool(result.case.calls) for result in results.values())
     sizes = [result.characters_in for result in results.values()]
     assert min(sizes) > len(json.dumps(tools())) / 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from typing import Literal
 
 from gateway.fitten.tools.reading.interpretation import ToolInterpreter
 from gateway.fitten.tools.reading.text_reader import (
@@ -25,9 +26,13 @@ from gateway.generation.pieces import Kind
 _MAX_LINE = 400  # characters of the opening line of a call or of a text
 _LINE_END = re.compile(r"[>\n]")
 _LABEL = re.compile(r"(?:-\w{1,16}\s)?\s*(?:name\s*=\s*)?[\"'“]?([^\s\"'“”]+)")
-_PARTIAL_END = re.compile(r"(?:a|ar|arg|c|ca|cal|call)?\Z|(?:arg|call)-\w{0,16}\Z")
-_BARE_END = re.compile(r"\n</(arg|call)(?:-\w{0,16})?>(?=\s*(?:</?arg|</?call|\Z))")
-_STRAY_END = re.compile(r"</(arg|call)(?:-\w{0,16})?>")
+_END = re.compile(r"</(arg|call)(?:-\w{0,16})?>")  # with the value, with another one or without
+_PART_OF_END = re.compile(r"</(?:a|ar|c|ca|cal|(?:arg|call)(?:-\w{0,16})?)?\Z")
+_LONGEST_PART = len("</call-") + 16
+# An end without the value ends a text only if nothing but the rest of a call follows it.
+_BARE_END = re.compile(r"\n?</(arg|call)(?:-\w{0,16})?>(?=\s*(?:</?arg|</?call|\Z))")
+_BARE_END_OF_TEXT = re.compile(_BARE_END.pattern.replace("(arg|call)", "(arg)", 1))
+_LAST_BARE_END = re.compile(r"</(?:arg|call)(?:-\w{0,16})?>\s*(?:</call(?:-\w{0,16})?>\s*)?\Z")
 # A call that stands in one object beside its name, as in other notations.
 _NAMED_CALL = ({"name", "arguments"}, {"name", "parameters"}, {"name", "input"})
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -59,22 +64,28 @@ class HybridCallReader:
         self._eager = eager
         self._source = source
         self._interpreter = interpreter
-        self._ends = (f"\n</arg-{value}>", f"\n</call-{value}>")
-        self._next_call = f"<call-{value} "
+        # Blocks of which only the model knows the value: they can be in no text.
+        self._next_blocks = (f"<call-{value} ", f"<result-{value} ")
+        next_blocks = rf"(?<=\n)<(?:call|result)-{value}\s"
+        self._mark = re.compile(rf"</(arg|call)-{value}>|{next_blocks}")
+        self._any_mark = re.compile(rf"{_END.pattern}|{next_blocks}")
         self._emit = emit
         self._tool = ""
         self._given: set[str] = set()
-        self._between = False  # whether no argument is open
+        self._open: Literal["nothing", "json", "text"] = "nothing"  # which argument is open
+        self._line_end = False  # whether the line end before a text has yet to be left out
         self.begun = False
 
     @property
     def may_end(self) -> bool:
         """Return whether the call is complete if the answer ends here, even without its end."""
-        if not self._tool or self._source.cut:
+        source = self._source
+        if not self._tool or source.cut or self._open == "json":
             return False
-        if self._between and not self._source.text[self._source.at :].strip():
-            return self._interpreter.required(self._tool) <= self._given
-        return self._between_bare_ends()
+        if self._open == "text":
+            return _LAST_BARE_END.search(source.text, source.at) is not None
+        rest = source.text[source.at :].strip()
+        return not rest and self._interpreter.required(self._tool) <= self._given
 
     def read(self) -> Reading[bool]:
         """Read the call; return whether it is whole, False if the answer ended within it.
@@ -83,19 +94,18 @@ class HybridCallReader:
         and Malformed after that.
         """
         source = self._source
-        source.credit = MAX_CREDIT  # only the model can open such a block
         name = yield from self._read_label()
         tool = self._interpreter.tool_name(name)
-        if tool is None or (yield from self._rest_of_line()) not in ("\n", "{", "<", ""):
+        if tool is None:
             raise NotFoundHere
         self._tool = tool
+        if (yield from self._rest_of_line()) not in ("\n", "{", "<", ""):
+            raise NotFoundHere
+        source.credit = MAX_CREDIT  # only the model can open such a block
         if self._eager:
             self._begin()
         try:
             whole = yield from self._read_arguments()
-            if not (whole or self.begun):
-                raise NotFoundHere
-            return whole
         except TooLongToHold:
             if not self.begun:
                 raise
@@ -103,14 +113,19 @@ class HybridCallReader:
         except NotFoundHere:
             if not self.begun:
                 raise
-            if source.ended:
-                return False
-            raise Malformed from None
+            if not source.ended:
+                raise Malformed from None
+            whole = False
+        if not whole:
+            if not self.begun:
+                raise NotFoundHere
+            source.at = len(source.text)  # what is held back is part of the call, and no text
+        return whole
 
     def _read_arguments(self) -> Reading[bool]:
         source = self._source
         while True:
-            self._between = True
+            self._open = "nothing"
             yield from source.skip_white_space()
             if self.begun:
                 source.begin()
@@ -118,19 +133,23 @@ class HybridCallReader:
             if not character:
                 return self.may_end and self._end()
             if character == "{":
-                self._between = False
+                self._open = "json"
                 yield from self._read_json()
             elif (yield from source.follows("<arg ")) or (yield from source.follows("<arg-")):
-                self._between = False
+                self._open = "text"
                 source.at += 4
                 if not (yield from self._read_text()):
                     return False
-            elif (yield from source.follows_exactly(self._next_call)):
+            elif (yield from self._next_block_follows()):
                 return self._end()  # its own end was forgotten
-            else:
-                closed = yield from self._read_stray_end()
-                if closed == "call":
-                    return self._end()
+            elif (yield from self._read_end()) == "call":
+                return self._end()
+
+    def _next_block_follows(self) -> Reading[bool]:
+        for block in self._next_blocks:
+            if (yield from self._source.follows_exactly(block)):
+                return True
+        return False
 
     def _begin(self) -> None:
         if not self.begun:
@@ -170,6 +189,8 @@ class HybridCallReader:
             self._tool, arguments
         ):
             inner = next(value for name, value in arguments.items() if name != "name")
+            if isinstance(inner, str):
+                inner = self._interpreter.object_of(inner)
             if not isinstance(inner, dict):
                 raise NotFoundHere
             arguments = inner
@@ -190,8 +211,10 @@ class HybridCallReader:
         name = self._interpreter.argument_name(self._tool, (yield from self._read_label()))
         if source.text[source.at - 1] != ">":
             raise NotFoundHere
-        if (yield from self._rest_of_line()) == "\n":
-            source.at += 1
+        start = source.at
+        self._line_end = (yield from self._rest_of_line()) == "\n"
+        if not self._line_end:
+            source.at = start  # the text stands in the same line, with its blanks
         repeated = name in self._given
         if self._interpreter.takes_text(self._tool, name):
             self._open_argument(name, '"')
@@ -226,87 +249,102 @@ class HybridCallReader:
         """Read a raw text up to its end; return False when the answer ended within it."""
         source = self._source
         source.begin()
-        # The line end behind the opening line may be the one before the end: an empty text.
-        for end in self._ends:
-            if (yield from source.follows_exactly(end[1:])):
-                return self._close_text(source.at - 1, take)
-        searched = source.at
+        searched, bare = source.at, True
         while True:
-            text = source.text
-            place = text.find("\n</", searched)
-            if place < 0:
-                keep = 2 if text.endswith("\n<") else text.endswith("\n")
-                self._pass_on(max(source.at, len(text) - keep), take)
-                if not (yield from source.wait_for_text()):
-                    return False
-                searched = source.at
-                continue
-            if text.startswith(self._ends, place):
-                return self._close_text(place, take)
-            rest = text[place + 3 : place + 32]
-            if _PARTIAL_END.match(rest) and place + 3 + len(rest) == len(text):
-                self._pass_on(place, take)
+            mark = self._any_mark.search(source.text, searched)
+            if mark is None:
+                self._pass_on(self._start_of_part(), take)
                 if not (yield from source.wait_for_text()):
                     return self._end_bare(take)
                 searched = source.at
-            elif _STRAY_END.match(text, place + 1):
-                self._pass_on(place, take)
-                try:
-                    found = yield from self._find_end(source.at)
-                except TooLongToHold:
-                    # The text that was searched has no end, so it need not be searched again.
-                    self._pass_on(source.limit - len(self._ends[1]), take)
-                    searched = source.at
+                continue
+            if not self._mark.match(source.text, mark.start()):
+                if not bare:
+                    searched = mark.end()
                     continue
-                return self._end_bare(take) if found is None else self._close_text(found, take)
-            else:
-                searched = place + 1
+                self._pass_on(self._line_end_before(mark.start()), take)
+                try:
+                    mark = yield from self._find_mark()
+                except TooLongToHold:
+                    searched, bare = source.at, False  # the text is too long to wait for its end
+                    source.begin()
+                    continue
+            if mark is None:
+                return self._end_bare(take)
+            self._close_text(mark, take)
+            return True
 
-    def _pass_on(self, end: int, take: Callable[[str], None]) -> None:
+    def _start_of_part(self) -> int:
+        """Return from where on the end of the text may become a mark."""
+        text, at = self._source.text, self._source.at
+        start = text.rfind("<", max(at, len(text) - _LONGEST_PART))
+        part = text[start:] if start >= 0 else ""
+        if not _PART_OF_END.match(part) and not any(
+            block.startswith(part) for block in self._next_blocks
+        ):
+            part = ""
+        return self._line_end_before(len(text) - len(part))
+
+    def _line_end_before(self, place: int) -> int:
+        source = self._source
+        return place - (place > source.at and source.text[place - 1] == "\n")
+
+    def _take(self, end: int, take: Callable[[str], None]) -> None:
+        """Take the text up to a place, without the line end before the text."""
         source = self._source
         if end > source.at:
-            take(source.text[source.at : end])
-        source.at = end
-        source.begin()
+            take(source.text[source.at + self._line_end : end])
+            self._line_end = False
 
-    def _close_text(self, place: int, take: Callable[[str], None]) -> bool:
-        source = self._source
-        take(source.text[source.at : max(place, source.at)])
-        is_call = source.text.startswith(self._ends[1], place)
-        source.at = place + (1 if is_call else len(self._ends[0]))
-        return True
+    def _pass_on(self, end: int, take: Callable[[str], None]) -> None:
+        self._take(end, take)
+        self._source.at = max(end, self._source.at)
+        self._source.begin()
 
-    def _find_end(self, start: int) -> Reading[int | None]:
-        """Return where the next end with the value is; None when the answer has none."""
+    def _find_mark(self) -> Reading[re.Match[str] | None]:
+        """Return the next mark that is in no text; None when the answer has none."""
         source = self._source
-        while True:
-            places = [source.text.find(end, start) for end in self._ends]
-            if found := [place for place in places if place >= 0]:
-                return min(found)
-            start = max(start, len(source.text) - len(self._ends[1]))
+        start = source.at
+        while (mark := self._mark.search(source.text, start)) is None:
+            start = max(start, len(source.text) - _LONGEST_PART)
             if not (yield from source.wait_for_text()):
                 return None
+        return mark
+
+    def _close_text(self, mark: re.Match[str], take: Callable[[str], None]) -> None:
+        """Take the rest of the text before a mark, and move behind the end of the text."""
+        source = self._source
+        end = self._line_end_before(mark.start())
+        if mark[1] == "arg":
+            self._take(end, take)
+            source.at = mark.end()
+        elif bare := _BARE_END_OF_TEXT.search(source.text, source.at, end):
+            self._close_bare(bare, take)
+        else:
+            self._take(end, take)
+            source.at = mark.start()
 
     def _end_bare(self, take: Callable[[str], None]) -> bool:
         """Take an end without the value for the end, since the answer has no other one."""
-        source = self._source
-        bare = _BARE_END.search(source.text, source.at)
-        if bare is None or source.cut:
+        bare = _BARE_END.search(self._source.text, self._source.at)
+        if bare is None or self._source.cut:
+            self._take(self._start_of_part(), take)
             return False
-        take(source.text[source.at : bare.start()])
-        source.at = bare.start() + 1 if bare[1] == "call" else bare.end()
+        self._close_bare(bare, take)
         return True
 
-    def _between_bare_ends(self) -> bool:
-        return _BARE_END.search(self._source.text, self._source.at) is not None
+    def _close_bare(self, bare: re.Match[str], take: Callable[[str], None]) -> None:
+        source = self._source
+        self._take(bare.start(), take)
+        source.at = bare.start() if bare[1] == "call" else bare.end()
 
-    def _read_stray_end(self) -> Reading[str]:
+    def _read_end(self) -> Reading[str]:
         """Read the end of a text or of the call, with or without the value; return which."""
         source = self._source
         if (yield from source.peek()) != "<":
             raise NotFoundHere
         yield from self._find_line_end()
-        found = _STRAY_END.match(source.text, source.at)
+        found = _END.match(source.text, source.at)
         if found is None:
             raise NotFoundHere
         source.at = found.end()

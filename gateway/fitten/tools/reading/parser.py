@@ -43,7 +43,7 @@ _FENCE_LINES = re.compile(r"\n[^\S\n]*+[`~]")
 _LEADING = re.compile(r"\s*+[\[{]")
 _LEADING_FENCE = re.compile(r"[^\S\n]*+[`~]")
 _TICKS = re.compile("`+")
-_SENTENCE_ENDS = (".", "!", "?", ":", "…", "。", "！", "？", "：")
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
 _CALL_OPENING = re.compile(
     r"<[|｜]?(?!\w+_(?:result|response))(?:tool|function|invoke)[^\n]{0,40}[>=｜|]", re.IGNORECASE
 )
@@ -418,13 +418,18 @@ class ToolParser:
         self._start_line()
         return True
 
+    @property
+    def _leaves_out_call(self) -> bool:
+        """Return whether the last call is one too many, so that it is not passed on."""
+        return self._calls > 1 and not self._parallel
+
     def _emit_part(self, kind: Kind, text: str) -> None:
         """Pass on a part of a call in the hybrid notation."""
         if kind == "call":
             self._calls += 1
             self._may_withhold = False
             self._flush_text()
-        if self._calls == 1 or self._parallel:
+        if not self._leaves_out_call:
             self._out.append((kind, text))
 
     def _withhold(self) -> Reading[None]:

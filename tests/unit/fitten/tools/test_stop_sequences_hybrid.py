@@ -142,8 +142,8 @@ def test_ends_without_the_value_are_not_searched_again_and_again() -> None:
         for _ in range(2_000):
             out.extend(stop_filter.feed([("content", stray * 100)]))
 
-    assert calls_of(feed) < 300_000  # a search for each end would be 200,000 times as many
-    assert len(out) < 20
+    assert calls_of(feed) < 1_200_000  # a few for each end
+    assert len(out) < 3000
     out += stop_filter.feed([("content", "\n</arg-K7Q2>\n</call-K7Q2>")])
     assert "".join(text for kind, text in out if kind == "arguments").count("</arg>") == 200_000
 
