@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from gateway.config.settings import FittenSettings, ToolSettings
 from gateway.fitten.account_registry import AccountRegistry
 from gateway.fitten.answer import Answer
-from gateway.fitten.chat.answer import ChatAnswer
 from gateway.fitten.chat.record_writer import RecordWriter
 from gateway.fitten.chat.request import ChatOpener
 from gateway.fitten.chat.usage_estimate import UsageCalibration
+from gateway.fitten.chat_answers import ChatAnswers
 from gateway.fitten.client import FittenClient
 from gateway.fitten.completion.completer import Completer
 from gateway.fitten.failover import Failover
@@ -27,19 +25,10 @@ from gateway.fitten.json_mode.answer import (
     add_json_instructions,
 )
 from gateway.fitten.model_catalog import ModelCatalog
-from gateway.fitten.tool_answer import ToolAnswer
-from gateway.fitten.tools import loop_watch
-from gateway.fitten.tools.quotations import Quotations
-from gateway.fitten.tools.record import AnswerPart
-from gateway.fitten.tools.recorder import AnswerRecorder
-from gateway.fitten.tools.stop_sequences import CallFilter, ToolStopSequenceFilter
-from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation.model import Model
-from gateway.generation.outcome import OfferedTools, Outcome
 from gateway.generation.pieces import Sink
 from gateway.generation.request import Generation, GenerationRequest
-from gateway.generation.stop_sequences import StopSequenceFilter
-from gateway.redaction import Redactor, word
+from gateway.redaction import Redactor
 from gateway.store.record_files import RecordFolder
 
 _log = structlog.get_logger("fitten")
@@ -62,11 +51,10 @@ class FittenUpstream:
     ) -> None:
         self._pool = pool = accounts.pool
         self._settings = settings
-        self._tools = tools
         self._catalog = ModelCatalog()
-        digest_key = self._digest_key = _digest_key(settings)
+        digest_key = _digest_key(settings)
         failover = Failover(pool, settings.pool)
-        self._open = ChatOpener(client, failover, pool, digest_key).open
+        open_chat = ChatOpener(client, failover, pool, digest_key).open
         diff = settings.completion.diff and not accounts.shared
         self._completer = Completer(
             client,
@@ -83,7 +71,7 @@ class FittenUpstream:
             path = Path(tools.recorder.folder)
             folder = RecordFolder(path, days=rules.days, max_bytes=rules.max_bytes)
             self._records = RecordWriter(folder, redactor)
-        self.calibration = UsageCalibration()
+        self._chats = ChatAnswers(open_chat, settings, tools, digest_key, self._records)
         self._listed = False  # whether the models come from Fitten, not from the fallback
 
     def recording(self) -> AbstractAsyncContextManager[None]:
@@ -97,7 +85,7 @@ class FittenUpstream:
         """
         self._redactor.learn_from(former._redactor)
         if former._settings.base_url == self._settings.base_url:
-            self.calibration = former.calibration
+            self._chats.calibration = former._chats.calibration
         if former._settings.models_url == self._settings.models_url and not self._listed:
             self._catalog = former._catalog
 
@@ -113,6 +101,11 @@ class FittenUpstream:
         """Replace the models on offer with this list, which Fitten sent."""
         self._catalog.replace(models)
         self._listed = True
+
+    @property
+    def calibration(self) -> UsageCalibration:
+        """Return what estimates the usage of each model."""
+        return self._chats.calibration
 
     @property
     def fault(self) -> str | None:
@@ -137,114 +130,17 @@ class FittenUpstream:
         """Return the answer that the request needs, not yet begun."""
 
         def chat(request: GenerationRequest, sink: Sink) -> Answer:
-            return self._chat(generation, request, sink)
+            return self._chats.answer(generation, request, sink)
 
         request, default_system = generation.request, self._settings.default_system
         if request.fills:
             return self._completer.answer(generation, sink)
         if request.response_format is None:
-            return self._chat(generation, request, sink)
+            return self._chats.answer(generation, request, sink)
         if request.stream:
             asked = add_json_instructions(request, default_system=default_system)
             return StreamedJsonAnswer(lambda inner: chat(asked, inner), sink)
         return WholeJsonAnswer(generation, chat, sink, default_system=default_system)
-
-    def _chat(self, generation: Generation, request: GenerationRequest, sink: Sink) -> Answer:
-        """Return the answer of a chat; with tools, it may be one of two chats."""
-        settings = self._settings
-        calibration = self.calibration.of(generation.model.id)
-        if request.messages and request.messages[-1].role == "tool":
-            request = self._watch_for_loops(request, generation.outcome)
-        messages = request.messages
-        if not tool_prompt.needs_tools(request):
-            return ChatAnswer(
-                self._open,
-                calibration,
-                generation,
-                sink,
-                settings,
-                messages,
-                StopSequenceFilter,
-                recorder=self._recorder(generation, request) if self._records else None,
-            )
-        recorder = partial(self._recorder, generation, request)
-        notation = self._tools.notation_of(generation.model.id)
-        open_chat = partial(ChatAnswer, self._open, calibration, generation)
-        written = tool_prompt.write_tools(
-            request,
-            notation,
-            default_system=settings.default_system,
-            key=self._digest_key,
-            budget=self._tools.budget,
-        )
-        if written.offered is not None:
-            _report(generation, written.offered)
-        if not request.offered:
-            return open_chat(
-                sink, settings, written.messages, StopSequenceFilter, recorder=recorder()
-            )
-        quoted = Quotations(messages, request.offered).has
-
-        def make_filter(*, calls_only: bool = False, **given: Any) -> ToolStopSequenceFilter:
-            return (CallFilter if calls_only else ToolStopSequenceFilter)(
-                request.offered,
-                parallel=request.parallel_tool_calls,
-                value=written.value,
-                quoted=quoted,
-                eager=request.stream,
-                **given,
-            )
-
-        return ToolAnswer(
-            written.messages,
-            sink,
-            lambda messages, make, to, seconds, part: open_chat(
-                to,
-                settings,
-                messages,
-                make,
-                seconds=seconds,
-                recorder=recorder(written.value, part),
-            ),
-            make_filter,
-            seconds=settings.timeouts.answer,
-            repair=self._tools.repair,
-        )
-
-    def _watch_for_loops(self, request: GenerationRequest, outcome: Outcome) -> GenerationRequest:
-        """Record an agent's loop, and return the request as the settings want it then."""
-        loop = loop_watch.find_loop(request.messages)
-        if loop is None:
-            return request
-        if not outcome.loop:  # else this is the second call of the JSON mode
-            _log.warning("tool_loop", tool=word(loop.tool), count=loop.count)
-            outcome.notice_loop(loop.count)
-        return loop_watch.act_on_loop(request, loop, self._tools.loop)
-
-    def _recorder(
-        self,
-        generation: Generation,
-        request: GenerationRequest,
-        value: str | None = None,
-        part: AnswerPart | None = None,
-    ) -> AnswerRecorder | None:
-        """Return what records an answer; None when it is not to be recorded."""
-        if self._records is None:
-            return None
-        notation = self._tools.notation_of(generation.model.id)
-        return self._records.recorder(generation, request, notation, value, part)
-
-
-def _report(generation: Generation, offered: OfferedTools) -> None:
-    """Record how the tools stand in the prompt, and log once if something was left out."""
-    if offered.stage and generation.outcome.offered is None:
-        _log.info(
-            "tool_descriptions_shortened",
-            stage=offered.stage,
-            shortened=offered.shortened,
-            characters=offered.characters,
-        )
-    generation.outcome.offer_tools(offered)
 
 
 def _digest_key(settings: FittenSettings) -> bytes:
