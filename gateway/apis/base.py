@@ -39,11 +39,22 @@ class Dialect(Protocol):
         ...
 
 
+COMMENT = b": keep-alive\n\n"
+"""Keeps an event stream alive: every known decoder skips comments, if no `id:` was sent before."""
+
+
 class ResponseEncoder(Protocol):
     """Encodes the answer of one generation in a dialect, as a stream or whole."""
 
     def begin(self) -> bytes:
-        """Return the first frames of a stream; empty where the dialect has none."""
+        """Return the first frames of a stream; empty where the dialect has none.
+
+        It is called before all other methods for frames, once the prompt's tokens are estimated.
+        """
+        ...
+
+    def keep_alive(self) -> bytes:
+        """Return a frame that keeps the client waiting while no piece comes."""
         ...
 
     def pieces(self, batch: Sequence[Piece]) -> bytes:

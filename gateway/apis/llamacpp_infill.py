@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.apis.base import COMMENT
 from gateway.apis.json_body import convert, parse_object
 from gateway.apis.openai.completions import completion_limit
 from gateway.apis.openai.errors import error_frame
@@ -57,6 +58,9 @@ class InfillEncoder:
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
+
+    def keep_alive(self) -> bytes:
+        return COMMENT
 
     def begin(self) -> bytes:
         return b""
