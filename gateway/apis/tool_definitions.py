@@ -37,18 +37,18 @@ def define_tool(
     return Tool(name, description or "", parameters or {})
 
 
-def unique_tools(tools: Sequence[Tool], path: str) -> tuple[Tool, ...]:
+def unique_tools(tools: Sequence[Tool], paths: Sequence[str]) -> tuple[Tool, ...]:
     """Return the tools, each once. Two different ones of one name are refused.
 
-    path: where the name of a tool is in the request, with `{}` for its place in the list.
+    paths: where the name of each tool is in the request.
     """
     found: dict[str, Tool] = {}
-    for index, tool in enumerate(tools):
+    for tool, path in zip(tools, paths, strict=True):
         if not _is_equal(found.setdefault(tool.name, tool), tool):
             raise InvalidRequest(
                 f"Two different tools have the name '{word(tool.name)}'.",
                 code="unsupported_value",
-                param=path.format(index),
+                param=path,
             )
     return tuple(found.values())
 

@@ -89,10 +89,8 @@ def parse_tools(
     tools: tuple[Tool, ...] = ()
     if given:
         check_tool_count("tools", len(given))
-        tools = unique_tools(
-            [_tool(tool, f"tools[{i}]") for i, tool in enumerate(given)],
-            "tools[{}].function.name",
-        )
+        found = [_tool(tool, f"tools[{i}]") for i, tool in enumerate(given)]
+        tools = unique_tools(found, [f"tools[{i}].function.name" for i in range(len(found))])
     if choice is None:
         return tools, ToolChoice()
     return _choose(choice, tools)
@@ -108,7 +106,7 @@ def parse_functions(
     functions = given or ()
     check_tool_count("functions", len(functions))
     found = [_function(one, f"functions[{i}]") for i, one in enumerate(functions)]
-    tools = unique_tools(found, "functions[{}].name")
+    tools = unique_tools(found, [f"functions[{i}].name" for i in range(len(found))])
     if choice is None or choice == "auto":
         return tools, ToolChoice()
     if choice == "none":
