@@ -72,7 +72,8 @@ class DialectRoutes:
             for end in ("/", ""):  # the longer first: a placeholder would match the slash too
                 resource = self._app.router.add_resource(f"{base}{path}{end}")
                 self._dialects[resource] = dialect
-                self._by_header[resource] = by_header
+                if by_header:
+                    self._by_header[resource] = by_header
                 for method, handler in by_method.items():
                     resource.add_route(method, handler)
 
@@ -80,7 +81,9 @@ class DialectRoutes:
         """Return the dialect of the route that a request has reached, or the default."""
         resource = request.match_info.route.resource
         if resource is not None:
-            return self._dialect(resource, request)
+            if resource in self._by_header:
+                return self._dialect(resource, request)
+            return self._dialects[resource]
         # The method is not allowed, or there is no such path: aiohttp names no resource then.
         for resource in self._dialects:
             if _matches(resource, request.path):
@@ -89,7 +92,7 @@ class DialectRoutes:
         return self._default if family is None else self._absent.get(family, self._default)
 
     def _dialect(self, resource: web.AbstractResource, request: web.Request) -> Dialect:
-        for name, dialect in self._by_header[resource].items():
+        for name, dialect in self._by_header.get(resource, {}).items():
             if name in request.headers:
                 return dialect
         return self._dialects[resource]
