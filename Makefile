@@ -69,7 +69,7 @@ check-unit: $(VENV)/.dev
 # loops with a library that is not OpenAI's.
 sdk: $(VENV)/.dev $(VENV)/openai1/.done $(VENV)/anthropic1/.done $(VENV)/agents/.done
 	$(VENV)/openai1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
-	$(VENV)/anthropic1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
+	$(VENV)/anthropic1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/anthropic_sdk
 	$(VENV)/agents/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk/test_agents.py
 
 $(VENV)/.python:

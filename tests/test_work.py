@@ -188,7 +188,7 @@ async def piece(fitten: CountedFitten, response: aiohttp.ClientResponse) -> int:
 
 async def test_a_piece_of_a_messages_stream_is_at_most_a_third_more_work(tmp_path: Path) -> None:
     """Of a burst, and paced; with the limit of tokens that this API's clients always send."""
-    limit = {"max_tokens": 32_000}
+    limit: dict[str, Any] = {"max_tokens": 32_000}
     async with running(tmp_path) as (fitten, gateway):
         costs = []
         for post in (gateway.post_chat, partial(post_message, gateway)):
