@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,8 @@ from emulator import Emulator
 from tests.conftest import StartGateway
 from tests.images import data_url, png
 from tests.integration.peer import upstream_call
-from tests.support import KEY, Gateway
+from tests.integration.scripted_fitten import PAUSE, VALUE, running_fitten
+from tests.support import KEY, Gateway, running_gateway
 from tests.unit.apis.anthropic.test_messages_response import collected, parsed
 from tests.waiting import eventually
 
@@ -400,6 +402,30 @@ async def test_pings_bridge_the_silence(start_gateway: StartGateway, emulator: E
     assert [event["type"] for event in found[:2]] == ["message_start", "ping"]
     message = collected([event for event in found if event["type"] != "ping"])
     assert texts(message) == "w0 w1 "
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [{"reasoning_delta": "Hm."}, f'<call-{VALUE} get_weather>\n{{"city": "Oslo", "da'],
+    ids=["thoughts", "call"],
+)
+async def test_pings_bridge_what_the_client_does_not_get(unseen: Any, tmp_path: Path) -> None:
+    """Thoughts that are not wanted, and the beginning of a call, which is held back."""
+    waits = {"grace": 0.05, "keep_alive": 0.05}
+    async with (
+        running_fitten() as (fitten, url),
+        running_gateway(url, tmp_path, stream=waits) as gateway,
+    ):
+        rest = "Hello" if isinstance(unseen, dict) else f'ys": 2}}\n</call-{VALUE}>'
+        fitten.answers += [[unseen, PAUSE, rest]]
+        given = body("hi", stream=True, tools=TOOLS)
+        async with gateway.http.post(f"{gateway.url}/v1/messages", json=given) as response:
+            raw = await read_pings(response, 3)
+            fitten.go_on()
+            raw += await response.read()
+    message = collected([event for event in parsed(raw) if event["type"] != "ping"])
+    (block,) = message["content"]
+    assert block["type"] == ("text" if isinstance(unseen, dict) else "tool_use")
 
 
 @pytest.mark.parametrize("base", ["/v1", "", "/v1/v1"])

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.apis.anthropic.messages_request import Messages
 from gateway.errors import InvalidRequest
@@ -331,3 +333,55 @@ def test_the_limit_of_tokens_is_optional(given: Any, limit: int | None) -> None:
 def test_stop_sequences_and_stream() -> None:
     parsed = parse(stop_sequences=["a", "", "b", "a"], stream=True, model="m")
     assert (parsed.stop, parsed.stream, parsed.model) == (("a", "b"), True, "m")
+
+
+WORDS = st.text("abc", min_size=1, max_size=3)
+IDS = st.sampled_from(["t1", "t2", "t3"])
+RESULT_CONTENT = st.none() | WORDS | st.lists(WORDS.map(text) | st.just(base64()), max_size=2)
+THOUGHTS = WORDS.map(lambda said: {"type": "thinking", "thinking": said, "signature": ""})
+USER_BLOCKS = st.one_of(
+    WORDS.map(text),
+    st.just(base64()),
+    st.builds(lambda id, content: result(id, content=content), IDS, RESULT_CONTENT),
+)
+ASSISTANT_BLOCKS = st.one_of(
+    WORDS.map(text), THOUGHTS, st.builds(lambda id, said: use(id, input={"a": said}), IDS, WORDS)
+)
+MESSAGES = st.one_of(
+    st.lists(USER_BLOCKS, max_size=4).map(lambda blocks: user(*blocks)),
+    st.lists(ASSISTANT_BLOCKS, max_size=4).map(lambda blocks: assistant(*blocks)),
+    WORDS.map(lambda said: {"role": "system", "content": said}),
+)
+
+
+@given(st.lists(MESSAGES, min_size=1, max_size=5))
+def test_blocks_in_any_order_lose_nothing_but_thoughts(messages: list[Any]) -> None:
+    parsed = parse(*messages).messages
+    blocks = [
+        block
+        for message in messages
+        for block in (
+            message["content"]
+            if isinstance(message["content"], list)
+            else [text(message["content"])]
+        )
+    ]
+    for role in ("system", "user", "assistant"):
+        wanted = [
+            block["text"]
+            for message in messages
+            if message["role"] == role and isinstance(message["content"], list)
+            for block in message["content"]
+            if block["type"] == "text"
+        ]
+        wanted += [m["content"] for m in messages if m["role"] == role == "system"]
+        said = [part for m in parsed if m.role == role for part in m.text.split("\n") if part]
+        assert sorted(said) == sorted(wanted)
+    uses = [block for block in blocks if block["type"] == "tool_use"]
+    calls = [call for message in parsed for call in message.calls]
+    assert [(call.id, json.loads(call.arguments)) for call in calls] == [
+        (block["id"], block["input"]) for block in uses
+    ]
+    results = [block for block in blocks if block["type"] == "tool_result"]
+    assert [m.call_id for m in parsed if m.role == "tool"] == [r["tool_use_id"] for r in results]
+    assert sum(len(message.images) for message in parsed) == json.dumps(messages).count(IMAGE)
