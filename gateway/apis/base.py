@@ -14,8 +14,12 @@ from gateway.generation.request import Generation, GenerationRequest
 class Dialect(Protocol):
     """Describes an API family: its errors, models and headers, and which bodies are its own."""
 
-    def error_body(self, error: GatewayError) -> bytes:
-        """Return the body of an answer that is an error."""
+    def status(self, error: GatewayError) -> int:
+        """Return the status of an answer that is an error: the error's own in most dialects."""
+        ...
+
+    def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
+        """Return the body of an answer that is an error. request_id: the request's, if known."""
         ...
 
     def add_headers(self, headers: MutableMapping[str, str], seconds: float) -> None:
@@ -39,11 +43,22 @@ class Dialect(Protocol):
         ...
 
 
+COMMENT = b": keep-alive\n\n"
+"""Keeps an event stream alive: every known decoder skips comments, if no `id:` was sent before."""
+
+
 class ResponseEncoder(Protocol):
     """Encodes the answer of one generation in a dialect, as a stream or whole."""
 
     def begin(self) -> bytes:
-        """Return the first frames of a stream; empty where the dialect has none."""
+        """Return the first frames of a stream; empty where the dialect has none.
+
+        It is called before all other methods for frames, once the prompt's tokens are estimated.
+        """
+        ...
+
+    def keep_alive(self) -> bytes:
+        """Return a frame that keeps the client waiting while no piece comes."""
         ...
 
     def pieces(self, batch: Sequence[Piece]) -> bytes:

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from gateway.apis.base import COMMENT
 from gateway.apis.json_body import convert, parse_object
 from gateway.apis.openai.completions import completion_limit
 from gateway.apis.openai.errors import error_frame
-from gateway.apis.openai.parameters import WholeNumber, stop_strings
+from gateway.apis.parameters import WholeNumber, stop_strings
 from gateway.errors import GatewayError
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Fill, Generation, GenerationRequest
@@ -57,6 +58,9 @@ class InfillEncoder:
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
+
+    def keep_alive(self) -> bytes:
+        return COMMENT
 
     def begin(self) -> bytes:
         return b""

@@ -117,6 +117,7 @@ class GenerationRequest:
     tools: the tools that the model may call, as `tool_choice` says; their names are unique.
     parallel_tool_calls: whether one answer may have several calls.
     function_call: whether the client knows calls by OpenAI's older name, `function_call`.
+    reasoning: whether the client wants the model's thoughts.
     """
 
     messages: tuple[Message, ...]
@@ -133,6 +134,7 @@ class GenerationRequest:
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True
     function_call: bool = False
+    reasoning: bool = True
 
     @property
     def offered(self) -> tuple[Tool, ...]:

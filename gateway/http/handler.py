@@ -119,14 +119,14 @@ class GenerationHandler:
             try:
                 await self._upstream.generate(generation, stream)
                 # The upstream is closed by now, also when the answer was cut.
-                return await stream.end(encoder.end())
+                return await stream.end(encoder.end)
             except (Exception, asyncio.CancelledError) as failure:
                 error = self._frame_for(failure, stream)
                 if error is None:
                     raise
             # The answer has begun, so the error is a frame. No `[DONE]` follows it.
             generation.outcome.fail(error, status=200)
-            return await stream.end(encoder.error(error))
+            return await stream.end(lambda: encoder.error(error))
         finally:
             generation.outcome.send(stream.bytes_sent)
 

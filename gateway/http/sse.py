@@ -14,9 +14,6 @@ from gateway.apis.base import ResponseEncoder
 from gateway.config.settings import StreamSettings
 from gateway.generation.pieces import Piece, merge
 
-# Every known decoder skips comments, as long as no `id:` was sent before.
-KEEP_ALIVE = b": keep-alive\n\n"
-
 # Line ends for readers such as `str.splitlines` of Python and `iter_lines` of httpx. They would
 # split a frame. JSON escapes all other characters that such readers take for line ends.
 _LINE_ENDS = tuple(
@@ -63,7 +60,7 @@ class EventStream:
         self._encode = encoder.pieces
         self._write_timeout = settings.write_timeout
         self.grace, self.interval = settings.grace, settings.keep_alive
-        self._begin = encoder.begin()
+        self._begin: bytes | None = None  # the first frames, until they are sent
         self._last = b""  # frames that are sent in one write with the end or the error
         self._response: web.StreamResponse | None = None
         self._writer: AbstractStreamWriter | None = None
@@ -101,24 +98,37 @@ class EventStream:
         """Write a batch; see `Sink`."""
         if len(batch) > _MOST_FRAMES:
             batch = merge(batch)
+        if self._begin is None:
+            self._start()
         await self._write(self._encode(batch))
 
     def hold(self, batch: Sequence[Piece]) -> None:
         """Keep a batch for the last write; see `Sink`."""
+        if self._begin is None:
+            self._start()
         self._last += self._encode(batch)
 
     async def keep_alive(self) -> None:
-        """Send a comment, which decoders skip."""
-        await self._write(KEEP_ALIVE)
+        """Send a frame of the dialect without meaning."""
+        if self._begin is None:
+            self._start()
+        await self._write(self._encoder.keep_alive())
 
-    async def end(self, frames: bytes) -> web.StreamResponse:
+    async def end(self, last_frames: Callable[[], bytes]) -> web.StreamResponse:
         """Send what is held and the last frames, and return the response."""
         async with self._writing:
+            if self._begin is None:
+                self._start()
             response = self._response or await self._open()
-            await self._send(response.write_eof, self._begin + self._last + frames)
+            frames = (self._begin or b"") + self._last + last_frames()
+            await self._send(response.write_eof, frames)
             if self._slow and (transport := self._request.transport) is not None:
                 transport.set_write_buffer_limits(high=_HIGH_WATER)  # for the next request
             return response
+
+    def _start(self) -> None:
+        """Encode the first frames, before all others."""
+        self._begin = self._encoder.begin()
 
     async def _write(self, frames: bytes) -> None:
         """Send frames. Raises ConnectionError when the client is gone or stopped reading."""
@@ -126,7 +136,7 @@ class EventStream:
             return
         async with self._writing:
             response = self._response or await self._open()
-            frames, self._begin = self._begin + frames, b""
+            frames, self._begin = (self._begin or b"") + frames, b""
             await self._send(response.write, frames)
 
     def _is_ready(self) -> bool:
@@ -149,6 +159,8 @@ class EventStream:
         transport = self._request.transport
         if transport is None:
             return False
+        if not frames:
+            return True  # an empty chunk would be the end of the body
         # Each of the three characters has one of these bytes. A search takes 15 ns and no call.
         if 0xE2 in frames or 0xC2 in frames:
             frames = _escape_line_ends(frames)

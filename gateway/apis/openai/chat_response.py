@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.apis.base import COMMENT
 from gateway.apis.openai import tool_calls
 from gateway.apis.openai.errors import error_frame
 from gateway.apis.openai.usage import usage_object
@@ -43,6 +44,9 @@ class ChatResponseEncoder:
         by_function = generation.request.function_call
         frames = tool_calls.FunctionCallFrames if by_function else tool_calls.ToolCallFrames
         self._calls: tool_calls.CallFrames = frames()
+
+    def keep_alive(self) -> bytes:
+        return COMMENT
 
     def begin(self) -> bytes:
         return self._opening + b'"role":"assistant","content":""' + self._tail

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.apis import fim_templates
+from gateway.apis.base import COMMENT
 from gateway.apis.json_body import convert, parse_object
 from gateway.apis.openai.errors import error_frame
 from gateway.apis.openai.parameters import (
@@ -98,6 +99,9 @@ class TextCompletionEncoder:
         self._id = f"cmpl-{os.urandom(16).hex()}"
         self._created = int(time.time())
         self._choice = 0
+
+    def keep_alive(self) -> bytes:
+        return COMMENT
 
     def begin(self) -> bytes:
         return b""

@@ -83,6 +83,9 @@ class RawEncoder:
     def pieces(self, batch: Sequence[Piece]) -> bytes:
         return b"".join(data(text) for _, text in batch)
 
+    def keep_alive(self) -> bytes:
+        return b": keep-alive\n\n"
+
     def end(self) -> bytes:
         return data("end " + TEXT)
 
@@ -118,7 +121,8 @@ async def test_every_way_a_frame_can_leave_escapes_them(version: aiohttp.HttpVer
         await stream.put([("content", "put " + TEXT)])
         taken.append(stream.take([("content", "take " + TEXT)]))
         stream.hold([("content", "hold " + TEXT)])
-        return await stream.end(encoder.error(GatewayError("error " + TEXT)))
+        error = GatewayError("error " + TEXT)
+        return await stream.end(lambda: encoder.error(error))
 
     async with (
         serving(handle) as url,
