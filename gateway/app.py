@@ -14,6 +14,7 @@ from gateway.apis.mistral_fim import MistralFim
 from gateway.apis.openai.chat_request import ChatCompletions
 from gateway.apis.openai.completions import TextCompletions
 from gateway.apis.openai.dialect import OpenAIDialect
+from gateway.apis.openai.responses.request import Responses
 from gateway.config.settings import Config, ConfigError
 from gateway.errors import GatewayError
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
@@ -29,6 +30,7 @@ from gateway.http.probes import Probes
 from gateway.http.request_body import RequestBodyReader
 from gateway.http.routing import DialectRoutes, Route
 from gateway.http.start_page import start_page
+from gateway.http.stored_responses import no_response
 from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits
 from gateway.middleware import KEY_CHECKS, TRUSTED_PROXIES, WINDOWS, Handler, Middleware
@@ -128,6 +130,9 @@ def _add_routes(
             Route("GET", "/models", models.list),
             Route("GET", "/models/{id:.+}", models.one),
             Route("POST", "/chat/completions", handler_of(ChatCompletions(image_limits))),
+            Route("POST", "/responses", handler_of(Responses(image_limits))),
+            Route("GET", "/responses/{id}", no_response),
+            Route("DELETE", "/responses/{id}", no_response),
             Route("POST", "/completions", handler_of(TextCompletions())),
             Route("POST", "/fim/completions", handler_of(MistralFim())),
             Route("POST", "/infill", handler_of(LlamaCppInfill())),

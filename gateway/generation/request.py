@@ -37,12 +37,18 @@ class RemoteImage:
 class Tool:
     """Describes a tool that the model may call.
 
-    parameters: the JSON schema of its arguments.
+    name: as the model sees it. parameters: the JSON schema of its arguments.
+    namespace: the group of tools that it belongs to; "" for none. Its name in the group is
+        `name`, without a `NAMESPACE.` before it.
+    kind: "function": it takes JSON. "text": it takes one text, its only argument, and the client
+        wants that text alone. "search": it finds tools that can be offered.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    namespace: str = ""
+    kind: Literal["function", "text", "search"] = "function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,7 @@ class GenerationRequest:
     tools: the tools that the model may call, as `tool_choice` says; their names are unique.
     parallel_tool_calls: whether one answer may have several calls.
     function_call: whether the client knows calls by OpenAI's older name, `function_call`.
+    shows_reasoning: whether the client wants the model's thoughts.
     """
 
     messages: tuple[Message, ...]
@@ -133,6 +140,7 @@ class GenerationRequest:
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True
     function_call: bool = False
+    shows_reasoning: bool = True
 
     @property
     def offered(self) -> tuple[Tool, ...]:

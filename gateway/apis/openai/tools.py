@@ -85,11 +85,12 @@ def parse_tools(
     """
     tools: tuple[Tool, ...] = ()
     if given:
-        _check_count("tools", len(given))
-        tools = _unique("tools", [_tool(tool, f"tools[{i}]") for i, tool in enumerate(given)])
+        check_count("tools", len(given))
+        found = [_tool(tool, f"tools[{i}]") for i, tool in enumerate(given)]
+        tools = unique_tools(found, [f"tools[{i}].function" for i in range(len(found))])
     if choice is None:
         return tools, ToolChoice()
-    return _choose(choice, tools)
+    return choose_tools(choice, tools)
 
 
 def parse_functions(
@@ -100,9 +101,9 @@ def parse_functions(
     Raises InvalidRequest that names the wrong function or choice.
     """
     functions = given or ()
-    _check_count("functions", len(functions))
-    found = [_function(one, f"functions[{i}]") for i, one in enumerate(functions)]
-    tools = _unique("functions", found)
+    check_count("functions", len(functions))
+    found = [parse_function(one, f"functions[{i}]") for i, one in enumerate(functions)]
+    tools = unique_tools(found, [f"functions[{i}]" for i in range(len(found))])
     if choice is None or choice == "auto":
         return tools, ToolChoice()
     if choice == "none":
@@ -112,7 +113,8 @@ def parse_functions(
     raise unsupported("function_call", "'auto', 'none' or an object with the name of a function")
 
 
-def _check_count(param: str, count: int) -> None:
+def check_count(param: str, count: int) -> None:
+    """Raise InvalidRequest if there are more tools than MAX_TOOLS."""
     if count > MAX_TOOLS:
         raise InvalidRequest(
             f"'{param}' takes up to {MAX_TOOLS} tools, not {count}.",
@@ -121,16 +123,18 @@ def _check_count(param: str, count: int) -> None:
         )
 
 
-def _unique(param: str, tools: Sequence[Tool]) -> tuple[Tool, ...]:
-    """Return the tools, each once. Two different ones of one name are refused."""
+def unique_tools(tools: Sequence[Tool], paths: Sequence[str]) -> tuple[Tool, ...]:
+    """Return the tools, each once. Two different ones of one name are refused.
+
+    paths: where each tool is in the request.
+    """
     found: dict[str, Tool] = {}
-    for index, tool in enumerate(tools):
+    for tool, path in zip(tools, paths, strict=True):
         if not _is_equal(found.setdefault(tool.name, tool), tool):
-            member = ".function" if param == "tools" else ""
             raise InvalidRequest(
                 f"Two different tools have the name '{word(tool.name)}'.",
                 code="unsupported_value",
-                param=f"{param}[{index}]{member}.name",
+                param=f"{path}.name",
             )
     return tuple(found.values())
 
@@ -142,17 +146,17 @@ def _is_equal(one: Tool, other: Tool) -> bool:
         return False
 
 
-def _choose(
+def choose_tools(
     given: str | ToolChoiceObject, tools: tuple[Tool, ...]
 ) -> tuple[tuple[Tool, ...], ToolChoice]:
-    """Return the tools that a choice leaves, and the choice."""
+    """Return the tools that a choice leaves, and the choice. Raises InvalidRequest."""
     if isinstance(given, str):
         mode = given
     else:
         if given.type == "allowed_tools":
             return _allowed(given, tools)
         named = given.function or given
-        if given.type in ("function", "tool", None) and named.name:
+        if given.type in ("function", "custom", "tool", None) and named.name:
             where = "tool_choice.function.name" if given.function else "tool_choice.name"
             return tools, _named(named.name, tools, where, "tools")
         mode = given.type or ""
@@ -194,7 +198,7 @@ def _allowed(
     mode = allowed.mode or "auto"
     if mode != "auto" and mode not in _REQUIRED:
         raise unsupported(f"{here}.mode", "'auto' or 'required'")
-    _check_count(f"{here}.tools", len(allowed.tools or ()))
+    check_count(f"{here}.tools", len(allowed.tools or ()))
     offered, names = {tool.name for tool in tools}, set()
     for index, tool in enumerate(allowed.tools or ()):
         name = tool.function.name if tool.function else tool.name
@@ -218,14 +222,15 @@ def _tool(spec: ToolDefinition, path: str) -> Tool:
             param=f"{path}.type",
         )
     if spec.function is not None:
-        return _function(spec.function, f"{path}.function")
+        return parse_function(spec.function, f"{path}.function")
     if spec.name is None:
         raise missing_parameter(f"{path}.function")
     parameters = spec.input_schema if spec.parameters is None else spec.parameters
-    return _function(FunctionDefinition(spec.name, spec.description, parameters), path)
+    return parse_function(FunctionDefinition(spec.name, spec.description, parameters), path)
 
 
-def _function(function: FunctionDefinition, path: str) -> Tool:
+def parse_function(function: FunctionDefinition, path: str) -> Tool:
+    """Parse the definition of a function. Raises InvalidRequest for a name that is not allowed."""
     if not _NAME.fullmatch(function.name):
         raise InvalidRequest(
             f"'{path}.name' takes 1 to 128 letters, digits and any of _-.: only.",
