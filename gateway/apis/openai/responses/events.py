@@ -31,7 +31,7 @@ _encode = msgspec.json.Encoder().encode
 _QUIET = 10.0  # seconds without a frame, while thoughts come that the client does not want
 
 
-class ResponseEncoder:
+class ResponsesEncoder:
     """Encodes one answer. Its items come one after another, each whole before the next begins.
 
     The texts of pieces that came together are one delta. Comments do not keep Codex waiting, so
@@ -45,7 +45,7 @@ class ResponseEncoder:
         self._tools = {tool.name: tool for tool in request.offered}
         self._events = _Events()
         self._output: list[dict[str, Any]] = []  # the items that are complete
-        self._item: _Item | None = None  # the item that is open
+        self._item: _OpenItem | None = None  # the item that is open
         self._kind = ""  # of the pieces that the open item takes
         self._shows_reasoning = request.shows_reasoning
         self._last_frame = 0.0  # when a frame was sent last, while none is due
@@ -114,7 +114,7 @@ class ResponseEncoder:
     def _index(self) -> int:
         return len(self._output)
 
-    def _open(self, item: _Item, frames: list[bytes]) -> None:
+    def _open(self, item: _OpenItem, frames: list[bytes]) -> None:
         self._item = item
         frames.append(item.opening())
 
@@ -152,7 +152,7 @@ class _Events:
         return b'event: %b\ndata: %b,"sequence_number":' % (kind.encode(), data[:-1])
 
 
-class _Item(Protocol):
+class _OpenItem(Protocol):
     """Encodes the events of one item of the output."""
 
     def opening(self) -> bytes:
@@ -172,7 +172,7 @@ class _Item(Protocol):
         ...
 
 
-class _Base:
+class _OutputItem:
     """Holds what the items have in common."""
 
     prefix = ""
@@ -206,7 +206,7 @@ class _Base:
         return self._events.encode("response.output_item.done", {**self._place, "item": item})
 
 
-class _Message(_Base):
+class _Message(_OutputItem):
     """Encodes a text of the answer."""
 
     prefix = "msg"
@@ -233,7 +233,7 @@ class _Message(_Base):
         )
 
 
-class _Reasoning(_Base):
+class _Reasoning(_OutputItem):
     """Encodes thoughts as a summary with one part."""
 
     prefix = "rs"
@@ -261,7 +261,7 @@ class _Reasoning(_Base):
         )
 
 
-class _Call(_Base):
+class _Call(_OutputItem):
     """Encodes the call of a function."""
 
     prefix = "fc"
@@ -299,7 +299,7 @@ class _Call(_Base):
         }
 
 
-class _TextCall(_Base):
+class _TextCall(_OutputItem):
     """Encodes the call of a custom tool, which takes a text."""
 
     prefix = "ctc"
@@ -342,7 +342,7 @@ class _TextCall(_Base):
         }
 
 
-class _Search(_Base):
+class _Search(_OutputItem):
     """Encodes the call of the search for tools; it has no events of its own for its arguments."""
 
     prefix = "tsc"
@@ -377,7 +377,7 @@ class _Search(_Base):
         }
 
 
-def _call(tool: Tool | None, name: str, events: _Events, index: int) -> _Item:
+def _call(tool: Tool | None, name: str, events: _Events, index: int) -> _OpenItem:
     """Return the item of a call. name: of the tool, as the model sees it."""
     if tool is None:
         return _Call(name, "", events, index)

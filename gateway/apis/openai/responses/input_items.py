@@ -77,14 +77,14 @@ def parse_input(
             code="context_length_exceeded",
             param="input",
         )
-    reader = _Reader(offered, limits)
+    reader = _InputReader(offered, limits)
     for index, item in enumerate(given):
         reader.read(item, f"input[{index}]")
     reader.end_turn()
     return reader.messages
 
 
-class _Reader:
+class _InputReader:
     """Reads items in order; those of an assistant that follow each other are one message."""
 
     def __init__(self, offered: OfferedTools, limits: ImageLimits) -> None:

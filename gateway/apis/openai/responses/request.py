@@ -15,7 +15,7 @@ from gateway.apis.openai.parameters import (
     whole_number,
 )
 from gateway.apis.openai.response_format import parse_response_format
-from gateway.apis.openai.responses.events import ResponseEncoder
+from gateway.apis.openai.responses.events import ResponsesEncoder
 from gateway.apis.openai.responses.input_items import InputItem, parse_input
 from gateway.apis.openai.responses.tools import ResponsesTool, parse_choice, parse_tools
 from gateway.apis.openai.tools import ToolChoiceObject
@@ -30,7 +30,7 @@ class _Text(msgspec.Struct):
     format: dict[str, Any] | None = None
 
 
-class _Reasoning(msgspec.Struct):
+class _ReasoningOptions(msgspec.Struct):
     """Declares the member `reasoning`; `generate_summary` is the older name."""
 
     summary: str | None = None
@@ -49,7 +49,7 @@ class _ResponsesBody(msgspec.Struct):
     parallel_tool_calls: bool | None = None
     max_output_tokens: WholeNumber | None = None
     text: _Text | None = None
-    reasoning: _Reasoning | None = None
+    reasoning: _ReasoningOptions | None = None
     background: bool | None = None
 
 
@@ -110,7 +110,7 @@ class Responses:
             messages.insert(0, Message("system", given.instructions))
         if not messages:
             raise InvalidRequest("'input' must not be empty.", param="input")
-        reasoning = given.reasoning or _Reasoning()
+        reasoning = given.reasoning or _ReasoningOptions()
         return GenerationRequest(
             messages=_with_notes(messages, offered.notes),
             model=given.model or None,
@@ -127,8 +127,8 @@ class Responses:
             shows_reasoning=bool(reasoning.summary or reasoning.generate_summary),
         )
 
-    def encoder(self, generation: Generation) -> ResponseEncoder:
-        return ResponseEncoder(generation)
+    def encoder(self, generation: Generation) -> ResponsesEncoder:
+        return ResponsesEncoder(generation)
 
 
 def _refuse_stored(data: dict[str, Any]) -> None:

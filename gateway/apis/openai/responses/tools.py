@@ -68,7 +68,7 @@ class _Found(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class _Entry:
+class _NamedTool:
     """Holds a tool under the client's names. path: where it is in the request."""
 
     namespace: str
@@ -83,7 +83,7 @@ class OfferedTools:
     search_name: the name under which the search for tools is offered.
     """
 
-    def __init__(self, entries: Sequence[_Entry], notes: Sequence[str]) -> None:
+    def __init__(self, entries: Sequence[_NamedTool], notes: Sequence[str]) -> None:
         bare = Counter(name for name, _ in {(e.tool.name, e.namespace) for e in entries})
         self._shown: dict[tuple[str, str], str] = {}
         shown, paths = [], []
@@ -124,7 +124,7 @@ def parse_tools(
     found: those tools, and where they are in the request.
     Raises InvalidRequest that names the wrong tool.
     """
-    reader = _Reader()
+    reader = _ToolsReader()
     reader.read(given or (), "tools")
     for path, tools in found:
         try:
@@ -147,11 +147,11 @@ def parse_choice(
     return choose_tools(given, offered.tools)
 
 
-class _Reader:
+class _ToolsReader:
     """Reads tools; entries that are given twice stay so, since equal ones are harmless."""
 
     def __init__(self) -> None:
-        self.entries: list[_Entry] = []
+        self.entries: list[_NamedTool] = []
         self._absent: dict[str, None] = {}
         self._spaces: dict[str, str] = {}
 
@@ -192,7 +192,7 @@ class _Reader:
             self._add(space.name, _tool(tool, here), here)
 
     def _add(self, namespace: str, tool: Tool, path: str) -> None:
-        self.entries.append(_Entry(namespace, tool, path))
+        self.entries.append(_NamedTool(namespace, tool, path))
 
 
 def _tool(tool: ResponsesTool, path: str) -> Tool:

@@ -17,7 +17,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from openai.types.responses.response_output_item import ResponseOutputItem
 from pydantic import TypeAdapter
 
-from gateway.apis.openai.responses.events import ResponseEncoder
+from gateway.apis.openai.responses.events import ResponsesEncoder
 from gateway.errors import (
     GatewayError,
     InternalError,
@@ -77,7 +77,7 @@ def stream(
     batches: Sequence[Sequence[Piece]], reason: FinishReason = "stop", **more: Any
 ) -> list[dict[str, Any]]:
     one = generation(**more)
-    encoder = ResponseEncoder(one)
+    encoder = ResponsesEncoder(one)
     raw = encoder.begin() + b"".join([encoder.pieces(batch) for batch in batches])
     finish(one, reason)
     found = [*parsed(raw + encoder.end())]
@@ -98,7 +98,7 @@ def check(found: Sequence[dict[str, Any]]) -> None:
 def whole(batches: Sequence[Sequence[Piece]], reason: FinishReason = "stop") -> dict[str, Any]:
     one = generation(stream=False)
     finish(one, reason)
-    encoded = ResponseEncoder(one).whole([piece for batch in batches for piece in batch])
+    encoded = ResponsesEncoder(one).whole([piece for batch in batches for piece in batch])
     Response.model_validate_json(encoded)
     answer: dict[str, Any] = json.loads(encoded)
     return answer
@@ -241,7 +241,7 @@ def test_thoughts_that_are_not_wanted_are_left_out(monkeypatch: pytest.MonkeyPat
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     one = generation(shows_reasoning=False)
-    encoder = ResponseEncoder(one)
+    encoder = ResponsesEncoder(one)
     raw = encoder.begin()
     assert encoder.pieces([("reasoning", "hm")]) == b""
     now = 110.0
@@ -258,7 +258,7 @@ def test_thoughts_that_are_not_wanted_are_left_out(monkeypatch: pytest.MonkeyPat
 
 def test_keep_alives_are_events_with_data() -> None:
     one = generation()
-    encoder = ResponseEncoder(one)
+    encoder = ResponsesEncoder(one)
     raw = encoder.begin() + encoder.pieces([("content", "a")]) + encoder.keep_alive()
     raw += encoder.pieces([("content", "b")]) + encoder.keep_alive()
     finish(one)
@@ -321,7 +321,7 @@ def test_a_call_that_was_cut_is_no_item(name: str) -> None:
 )
 def test_a_failure_has_a_code_and_our_message(error: GatewayError, code: str, message: str) -> None:
     one = generation()
-    encoder = ResponseEncoder(one)
+    encoder = ResponsesEncoder(one)
     raw = encoder.begin() + encoder.pieces([("content", "a"), ("call", "run")])
     raw += encoder.pieces([("arguments", "{}"), ("content", "b")]) + encoder.error(error)
     found = [*parsed(raw)]
