@@ -123,7 +123,7 @@ class GenerationRequest:
     tools: the tools that the model may call, as `tool_choice` says; their names are unique.
     parallel_tool_calls: whether one answer may have several calls.
     function_call: whether the client knows calls by OpenAI's older name, `function_call`.
-    shows_reasoning: whether the client wants the model's thoughts.
+    reasoning: whether the client wants the model's thoughts.
     """
 
     messages: tuple[Message, ...]
@@ -140,7 +140,7 @@ class GenerationRequest:
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True
     function_call: bool = False
-    shows_reasoning: bool = True
+    reasoning: bool = True
 
     @property
     def offered(self) -> tuple[Tool, ...]:

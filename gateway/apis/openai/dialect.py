@@ -18,7 +18,11 @@ _MODEL_CREATED = 1_735_689_600
 class OpenAIDialect:
     """Renders errors and models as OpenAI's SDKs read them; see `Dialect`."""
 
-    def error_body(self, error: GatewayError) -> bytes:
+    def status(self, error: GatewayError) -> int:
+        """Return the status of the error."""
+        return error.status
+
+    def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
         """Return `{"error": {...}}`."""
         return errors.error_body(error)
 

@@ -17,7 +17,7 @@ from tests.conftest import StartGateway
 from tests.images import png
 from tests.integration.peer import upstream_call
 from tests.integration.scripted_fitten import PAUSE, ScriptedFitten, running_fitten
-from tests.support import Gateway, running_gateway
+from tests.support import KEY, Gateway, running_gateway
 from tests.waiting import eventually
 
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
@@ -239,6 +239,34 @@ async def test_an_error_before_the_first_event_is_a_status(gateway: Gateway) -> 
     assert (status, error["code"]) == (400, "previous_response_not_found")
     status, error, _ = await refused(gateway, input=[{"type": "item_reference", "id": "x"}])
     assert (status, error["param"]) == (400, "input[0].type")
+
+
+async def test_what_is_final_is_400_or_an_unknown_model(start_gateway: StartGateway) -> None:
+    """Codex repeats everything else, also what cannot succeed."""
+    gateway = await start_gateway(server={"max_body_bytes": 10_000})
+    status, error, _ = await refused(gateway, input="x" * 20_000)
+    assert (status, error["code"]) == (400, "request_too_large")
+    url = f"{gateway.url}/v1/responses"
+    async with gateway.http.post(url, data=b"{}") as response:
+        error = (await response.json())["error"]
+    assert (response.status, error["code"]) == (400, "unsupported_media_type")
+    status, error, _ = await refused(gateway, input="hi", model="no-such-thing")
+    assert (status, error["code"]) == (404, "model_not_found")
+    async with gateway.http.post(url, json={}, headers={"Authorization": "Bearer x"}) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (
+            401,
+            "invalid_api_key",
+        )
+
+
+async def test_a_limit_says_when_to_try_again(start_gateway: StartGateway) -> None:
+    key = {"api_key": {"keys": [{"name": "tester", "key": KEY}]}}
+    limit = {"rate_limit": {"requests_per_minute": 1}}
+    gateway = await start_gateway(middlewares=["request_id", key, limit])
+    await ask(gateway, stream=False)
+    status, error, headers = await refused(gateway, input="hi", stream=True)
+    assert (status, error["code"]) == (429, "rate_limit_exceeded")
+    assert int(headers["Retry-After"]) > 0
 
 
 async def test_an_error_after_the_first_event_is_a_failed_response(gateway: Gateway) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import operator
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -28,7 +27,6 @@ from gateway.generation.request import Generation, Tool
 
 _KIND, _TEXT = operator.itemgetter(0), operator.itemgetter(1)
 _encode = msgspec.json.Encoder().encode
-_QUIET = 10.0  # seconds without a frame, while thoughts come that the client does not want
 
 
 class ResponsesEncoder:
@@ -47,12 +45,9 @@ class ResponsesEncoder:
         self._output: list[dict[str, Any]] = []  # the items that are complete
         self._item: _OpenItem | None = None  # the item that is open
         self._kind = ""  # of the pieces that the open item takes
-        self._shows_reasoning = request.shows_reasoning
-        self._last_frame = 0.0  # when a frame was sent last, while none is due
 
     def begin(self) -> bytes:
         begun = self._response.begun()
-        self._last_frame = time.monotonic()
         return self._events.encode("response.created", {"response": begun}) + self.keep_alive()
 
     def keep_alive(self) -> bytes:
@@ -92,12 +87,6 @@ class ResponsesEncoder:
 
     def _change(self, kind: str, texts: Iterable[str], frames: list[bytes]) -> None:
         """Take texts of another kind than the open item takes; add the events."""
-        if kind == "reasoning" and not self._shows_reasoning:
-            now = time.monotonic()
-            if now - self._last_frame >= _QUIET:
-                self._last_frame = now
-                frames.append(self.keep_alive())
-            return
         if kind == "call":
             for name in texts:
                 self._close(frames, "completed")

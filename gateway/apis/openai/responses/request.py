@@ -124,7 +124,7 @@ class Responses:
             tools=tools,
             tool_choice=choice,
             parallel_tool_calls=given.parallel_tool_calls is not False,
-            shows_reasoning=bool(reasoning.summary or reasoning.generate_summary),
+            reasoning=bool(reasoning.summary or reasoning.generate_summary),
         )
 
     def encoder(self, generation: Generation) -> ResponsesEncoder:

@@ -35,7 +35,7 @@ class ResponseObject:
             "output": [],
             "parallel_tool_calls": request.parallel_tool_calls,
             "previous_response_id": None,
-            "reasoning": {"effort": None, "summary": "auto" if request.shows_reasoning else None},
+            "reasoning": {"effort": None, "summary": "auto" if request.reasoning else None},
             "service_tier": "default",
             "store": False,
             "temperature": None,

@@ -9,21 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from gateway.apis.json_body import convert
 from gateway.apis.openai.parameters import missing_parameter
-from gateway.apis.openai.tools import (
-    FunctionDefinition,
-    ToolChoiceObject,
-    check_count,
-    choose_tools,
-    parse_function,
-    unique_tools,
-)
+from gateway.apis.openai.tools import ToolChoiceObject, choose_tools
+from gateway.apis.tool_definitions import check_tool_count, define_tool, unique_tools
 from gateway.errors import InvalidRequest
 from gateway.generation.request import Tool, ToolChoice
 from gateway.redaction import word
@@ -92,9 +86,8 @@ class OfferedTools:
             if namespace and (bare[name] > 1 or name.startswith(f"{namespace}.")):
                 name = f"{namespace}.{name}"
             self._shown[namespace, entry.tool.name] = name
-            tool = entry.tool
-            shown.append(Tool(name, tool.description, tool.parameters, namespace, tool.kind))
-            paths.append(entry.path)
+            shown.append(replace(entry.tool, name=name, namespace=namespace))
+            paths.append(f"{entry.path}.name")
         self.tools = unique_tools(shown, paths)
         self.notes = tuple(notes)
         self.search_name = _SEARCH
@@ -166,7 +159,7 @@ class _ToolsReader:
                 self._add("", _search(tool, here), here)
             else:
                 self._absent.setdefault(word(tool.type))
-        check_count("tools", len(self.entries))
+        check_tool_count("tools", len(self.entries))
 
     def notes(self) -> list[str]:
         """Return sentences about the namespaces, and one about the tools that are left out."""
@@ -199,11 +192,9 @@ def _tool(tool: ResponsesTool, path: str) -> Tool:
     if tool.name is None:
         raise missing_parameter(f"{path}.name")
     if tool.type == "function":
-        return parse_function(
-            FunctionDefinition(tool.name, tool.description, tool.parameters), path
-        )
-    found = parse_function(FunctionDefinition(tool.name, _custom_description(tool)), path)
-    return Tool(found.name, found.description, _TEXT_PARAMETERS, kind="text")
+        return define_tool(tool.name, tool.description, tool.parameters, path)
+    found = define_tool(tool.name, _custom_description(tool), _TEXT_PARAMETERS, path)
+    return replace(found, kind="text")
 
 
 def _custom_description(tool: ResponsesTool) -> str:
@@ -217,6 +208,5 @@ def _custom_description(tool: ResponsesTool) -> str:
 
 
 def _search(tool: ResponsesTool, path: str) -> Tool:
-    function = FunctionDefinition(_SEARCH, tool.description, tool.parameters)
-    found = parse_function(function, path)
-    return Tool(found.name, found.description, found.parameters, kind="search")
+    found = define_tool(_SEARCH, tool.description, tool.parameters, path)
+    return replace(found, kind="search")

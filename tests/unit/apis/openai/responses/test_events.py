@@ -55,7 +55,7 @@ def adapter() -> TypeAdapter[Any]:
 
 
 def generation(**more: Any) -> Generation:
-    given: dict[str, Any] = {"tools": TOOLS, "shows_reasoning": True, "stream": True, **more}
+    given: dict[str, Any] = {"tools": TOOLS, "reasoning": True, "stream": True, **more}
     request = GenerationRequest((Message("user", "hi"),), **given)
     return Generation(request, MODEL, Outcome())
 
@@ -237,25 +237,6 @@ def test_a_search_for_tools_has_its_arguments_as_an_object() -> None:
     }
 
 
-def test_thoughts_that_are_not_wanted_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    one = generation(shows_reasoning=False)
-    encoder = ResponsesEncoder(one)
-    raw = encoder.begin()
-    assert encoder.pieces([("reasoning", "hm")]) == b""
-    now = 110.0
-    raw += (waiting := encoder.pieces([("reasoning", "hm")]))
-    assert b"response.in_progress" in waiting
-    assert encoder.pieces([("reasoning", "hm")]) == b""
-    raw += encoder.pieces([("reasoning", "hm"), ("content", "a"), ("reasoning", "b")])
-    raw += encoder.pieces([("reasoning", "b"), ("content", "c")])
-    finish(one)
-    found = [*parsed(raw + encoder.end())]
-    check(found)
-    assert [item["content"][0]["text"] for item in items(found)] == ["ac"]
-
-
 def test_keep_alives_are_events_with_data() -> None:
     one = generation()
     encoder = ResponsesEncoder(one)
@@ -357,11 +338,10 @@ _part = st.one_of(
     parts=st.lists(_part, max_size=6),
     cuts=st.lists(st.integers(1, 4), min_size=1, max_size=5),
     reason=st.sampled_from(["stop", "length"]),
-    shows=st.booleans(),
 )
 @settings(deadline=None)
 def test_any_order_of_pieces_is_a_valid_stream(
-    parts: list[Any], cuts: list[int], reason: Literal["stop", "length"], shows: bool
+    parts: list[Any], cuts: list[int], reason: Literal["stop", "length"]
 ) -> None:
     pieces: list[Piece] = []
     for kind, value in parts:
@@ -377,7 +357,7 @@ def test_any_order_of_pieces_is_a_valid_stream(
         size = cuts[len(batches) % len(cuts)]
         batches.append(pieces[at : at + size])
         at += size
-    found = stream(batches, reason, shows_reasoning=shows)
+    found = stream(batches, reason)
     done = items(found)
     for item in done:
         TypeAdapter(ResponseOutputItem).validate_python(item)

@@ -289,9 +289,9 @@ def test_parameters_with_an_effect() -> None:
     assert (found.model, found.stream, found.max_tokens) == ("fitten-code", True, 5)
     assert found.parallel_tool_calls is False
     assert parse(max_output_tokens=None).max_tokens is None
-    assert parse().shows_reasoning is False
-    assert parse(reasoning={"effort": "high", "summary": "auto"}).shows_reasoning
-    assert parse(reasoning={"generate_summary": "concise"}).shows_reasoning
+    assert parse().reasoning is False
+    assert parse(reasoning={"effort": "high", "summary": "auto"}).reasoning
+    assert parse(reasoning={"generate_summary": "concise"}).reasoning
 
 
 def test_the_form_of_the_answer() -> None:
