@@ -119,7 +119,7 @@ class ToolInterpreter:
         if tool is None:
             raise NotFoundHere
         if isinstance(arguments, str):
-            arguments = _object(arguments)
+            arguments = self._decoded(tool, arguments)
         if arguments is None:
             arguments = {}
         if not isinstance(arguments, dict) or not _is_shallow(arguments):
@@ -131,6 +131,17 @@ class ToolInterpreter:
         except RecursionError:
             raise NotFoundHere from None
         return ParsedCall(tool, _json_text(coerced))
+
+    def _decoded(self, tool: str, text: str) -> object:
+        """Return arguments that are given as a text; a tool that takes one text may get it bare."""
+        name = self.text_argument(tool)
+        try:
+            value = _object(text)
+        except NotFoundHere:
+            if name is None:
+                raise
+            value = None
+        return {name: text} if name is not None and not isinstance(value, dict) else value
 
     def object_of(self, text: str) -> dict[str, object]:
         """Return the JSON object that a text is. Raises NotFoundHere for anything else."""
