@@ -191,6 +191,7 @@ async def test_images_of_results_are_seen(gateway: Gateway, emulator: Emulator) 
     await ask(gateway, stream=False, input=items)
     call = await upstream_call(emulator)
     assert pixel in json.dumps(call.body)
+    assert "\n(an image)\n" in call.body["inputs"]
 
 
 @both
