@@ -71,7 +71,7 @@ sdk: $(VENV)/.dev $(VENV)/openai1/.done $(VENV)/openai2/.done $(VENV)/anthropic1
      $(VENV)/agents/.done
 	$(VENV)/openai1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
 	$(VENV)/openai2/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
-	$(VENV)/anthropic1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
+	$(VENV)/anthropic1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/anthropic_sdk
 	$(VENV)/agents/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk/test_agents.py
 
 $(VENV)/.python:

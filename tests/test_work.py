@@ -12,6 +12,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -212,3 +213,33 @@ async def piece(fitten: CountedFitten, response: aiohttp.ClientResponse) -> int:
         fitten.more.set()
         await asyncio.sleep(0)
     return counter.calls
+
+
+async def test_a_piece_of_a_messages_stream_is_at_most_a_third_more_work(tmp_path: Path) -> None:
+    """Of a burst, and paced; with the limit of tokens that this API's clients always send."""
+    limit: dict[str, Any] = {"max_tokens": 32_000}
+    async with running(tmp_path) as (fitten, gateway):
+        costs = []
+        for post in (gateway.post_chat, partial(post_message, gateway)):
+            counted = []
+            for fitten.pieces in (100, 1100):
+                with Counter() as counter:
+                    async with post("hi", stream=True, **limit) as response:
+                        assert (await response.read()).count(b" word") == fitten.pieces
+                counted.append(counter.calls)
+            costs.append(counted[1] - counted[0])
+        fitten.paced, fitten.pieces = True, 103
+        paced = []
+        for post in (gateway.post_chat, partial(post_message, gateway)):
+            async with post("hi", stream=True, **limit) as response:
+                at_once = [await piece(fitten, response) for _ in range(103)]
+                assert (await response.read()).endswith(b"\n\n")
+            paced.append(sorted(at_once)[50])
+    assert costs[1] <= 1.3 * costs[0], costs
+    assert paced[1] <= 1.3 * paced[0], paced
+
+
+def post_message(gateway: Gateway, text: str, **parameters: Any) -> Any:
+    """Send a request of Anthropic's Messages; use it with `async with`."""
+    body = {"messages": [{"role": "user", "content": text}], **parameters}
+    return gateway.http.post(f"{gateway.url}/v1/messages", json=body)
