@@ -43,6 +43,7 @@ class ResponsesEncoder:
         self._tools = {tool.name: tool for tool in request.offered}
         self._events = _Events()
         self._output: list[dict[str, Any]] = []  # the items that are complete
+        self._opened = 0  # how many items have begun
         self._item: _OpenItem | None = None  # the item that is open
         self._kind = ""  # of the pieces that the open item takes
 
@@ -69,7 +70,7 @@ class ResponsesEncoder:
         status = self._status
         self._close(frames, status)
         if not self._output and status == "completed":
-            self._open(_Message(self._events, 0), frames)
+            self._open(_Message(self._events, self._opened), frames)
             self._close(frames, status)
         ended = self._response.ended(status, self._output, self._usage or Usage(0, 0))
         frames.append(self._events.encode(f"response.{status}", {"response": ended}))
@@ -90,21 +91,18 @@ class ResponsesEncoder:
         if kind == "call":
             for name in texts:
                 self._close(frames, "completed")
-                self._open(_call(self._tools.get(name), name, self._events, self._index), frames)
+                self._open(_call(self._tools.get(name), name, self._events, self._opened), frames)
             self._kind = "arguments"
             return
         self._close(frames, "completed")
         item = _Reasoning if kind == "reasoning" else _Message
-        self._open(opened := item(self._events, self._index), frames)
+        self._open(opened := item(self._events, self._opened), frames)
         self._kind = kind
         frames.append(opened.delta("".join(texts)))
 
-    @property
-    def _index(self) -> int:
-        return len(self._output)
-
     def _open(self, item: _OpenItem, frames: list[bytes]) -> None:
         self._item = item
+        self._opened += 1
         frames.append(item.opening())
 
     def _close(self, frames: list[bytes], status: str) -> None:

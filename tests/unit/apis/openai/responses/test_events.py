@@ -249,6 +249,13 @@ def test_keep_alives_are_events_with_data() -> None:
     assert items(found)[0]["content"][0]["text"] == "ab"
 
 
+def test_an_item_behind_a_call_that_was_cut_has_a_number_of_its_own() -> None:
+    found = stream([[("call", "run"), ("arguments", "{"), ("content", "a")]], "length")
+    numbers = [event["output_index"] for event in found if "output_index" in event]
+    assert sorted({*numbers}) == [0, 1]
+    assert [item["type"] for item in items(found)] == ["message"]
+
+
 def test_an_answer_without_anything_is_an_empty_text() -> None:
     (item,) = items(stream([]))
     assert item["content"][0]["text"] == ""
@@ -274,6 +281,9 @@ def test_a_call_that_was_cut_is_no_item(name: str) -> None:
     found = stream(cut, "length")
     assert [item["type"] for item in items(found)] == ["message", "function_call"]
     assert found[-1]["response"]["output"] == items(found)
+    assert [
+        event["output_index"] for event in found if event["type"].endswith("output_item.added")
+    ] == [0, 1, 2]
     answer = whole(cut, "length")
     assert without_ids(answer["output"]) == without_ids(items(found))
     assert answer["status"] == "incomplete"
