@@ -162,6 +162,11 @@ class Emulator:
         """Set how many seconds the `*_slow` scenarios take from now on."""
         self._state.slow = seconds
 
+    @property
+    def pauses(self) -> int:
+        """Return how many pauses are under way."""
+        return self._state.pauses
+
     def release(self) -> None:
         """End the pauses under way: those of `[[slow]]`, of `*_slow` and of `delay`."""
         self._state.release()

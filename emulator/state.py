@@ -37,13 +37,18 @@ class EmulatorState:
     completions: int = 0
     sign_ins: dict[str, int] = field(default_factory=dict)  # by client token: how often asked for
     texts: dict[tuple[str, str], str] = field(default_factory=dict)
+    pauses: int = 0  # under way
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def pause(self, seconds: float) -> None:
         """Wait so long, or until `release`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.released.wait()
+        self.pauses += 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.released.wait()
+        finally:
+            self.pauses -= 1
 
     def release(self) -> None:
         """End the pauses under way."""

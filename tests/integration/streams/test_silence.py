@@ -44,6 +44,7 @@ async def test_a_silent_upstream_is_bridged_by_comments(
         raw = b""
         for _ in range(3):
             raw += await comments(response, 3)
+            await eventually(lambda: emulator.pauses)  # on a slow machine, the request is slower
             emulator.release()
             raw += await response.content.readuntil(b'"content":"w')
         raw += await response.read()
