@@ -66,7 +66,9 @@ def build_app(
 
     client = FittenClient(config.fitten)
     accounts = shared.accounts(config, client, learn)
-    upstream = FittenUpstream(client, accounts, config.fitten, config.tools, redactor)
+    upstream = FittenUpstream(
+        client, accounts, config.fitten, config.tools, redactor, config.models
+    )
 
     images = ImageFetcher(config.images)
     image_limits = ImageLimits(config.images.max_bytes, config.images.max_pixels)

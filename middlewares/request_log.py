@@ -71,6 +71,7 @@ def _fields(request: web.Request) -> dict[str, Any]:
     usage = outcome.usage
     return fields | {
         "model": generation.model.id,
+        "requested_model": generation.requested_model,
         "account": outcome.account,
         "queued_ms": round(outcome.queued * 1000, 1),
         "stream": generation.request.stream,

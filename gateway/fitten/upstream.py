@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway.config.settings import FittenSettings, ToolSettings
+from gateway.config.settings import FittenSettings, ModelSettings, ToolSettings
 from gateway.fitten.account_registry import AccountRegistry
 from gateway.fitten.answer import Answer
 from gateway.fitten.chat.answer import ChatAnswer
@@ -57,11 +57,12 @@ class FittenUpstream:
         settings: FittenSettings,
         tools: ToolSettings,
         redactor: Redactor,
+        models: ModelSettings | None = None,
     ) -> None:
         self._pool = pool = accounts.pool
         self._settings = settings
         self._tools = tools
-        self._catalog = ModelCatalog()
+        self._catalog = ModelCatalog((models or ModelSettings()).aliases)
         digest_key = self._digest_key = _digest_key(settings)
         failover = Failover(pool, settings.pool)
         self._open = ChatOpener(client, failover, pool, digest_key).open
@@ -97,7 +98,7 @@ class FittenUpstream:
         if former._settings.base_url == self._settings.base_url:
             self.calibration = former.calibration
         if former._settings.models_url == self._settings.models_url and not self._listed:
-            self._catalog = former._catalog
+            self._catalog.replace(former._catalog.models[1:])  # the first is always there
 
     def resolve(self, name: str | None) -> Model:
         """Return the model with this name; None means the default. Raises NotFound."""

@@ -18,3 +18,8 @@ class Model:
     selection_name: str | None
     section: Literal["chat", "agent"]
     is_default: bool = False
+
+    @property
+    def typed_id(self) -> str:
+        """Return the id as it is easy to type: `deepseek-v3` for `DeepSeek V3`."""
+        return "-".join(self.id.lower().split())

@@ -150,12 +150,14 @@ class Generation:
     """Describes a request that the upstream is asked: who sent it, and its outcome.
 
     principal: None when nobody was authenticated.
+    requested_model: the name that the client sent, as logs may show it; None for the default.
     """
 
     request: GenerationRequest
     model: Model
     outcome: Outcome
     principal: Principal | None = None
+    requested_model: str | None = None
 
     @property
     def caller(self) -> str | None:

@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.apis.base import Endpoint, ResponseEncoder
 from gateway.config.settings import StreamSettings
 from gateway.errors import GatewayError, InternalError, InvalidRequest
+from gateway.generation.model import Model
 from gateway.generation.pieces import PieceCollector
 from gateway.generation.request import Generation, GenerationRequest
 from gateway.generation.upstream import Upstream
@@ -21,6 +22,7 @@ from gateway.http.request_body import RequestBodyReader
 from gateway.http.sse import EventStream
 from gateway.images.fetch import ImageFetcher
 from gateway.middleware import GENERATION, OUTCOME, RESPONSE_HEADERS, principal_of
+from gateway.redaction import word
 
 _log = structlog.get_logger("handler")
 
@@ -66,7 +68,8 @@ class GenerationHandler:
             parsed = replace(parsed, messages=await self._images.fetched(parsed.messages))
         if parsed.ignored:
             request[RESPONSE_HEADERS]["x-fitten-ignored-params"] = ", ".join(parsed.ignored)
-        generation = Generation(parsed, model, request[OUTCOME], principal_of(request))
+        name = None if parsed.model is None else _shown_name(parsed.model, model)
+        generation = Generation(parsed, model, request[OUTCOME], principal_of(request), name)
         request[GENERATION] = generation
         return generation
 
@@ -139,3 +142,8 @@ class GenerationHandler:
             return None
         _log.error("bug", exc_info=failure)
         return InternalError()
+
+
+def _shown_name(name: str, model: Model) -> str:
+    """Return the name of a model that a client sent, as logs may show it."""
+    return name if name in (model.id, model.display_name) else word(name)
