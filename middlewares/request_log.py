@@ -68,6 +68,8 @@ def _fields(request: web.Request) -> dict[str, Any]:
         return fields
     if outcome.loop:
         fields |= {"loop": outcome.loop}
+    if outcome.squeezed:
+        fields |= {"squeezed": outcome.squeezed}
     usage = outcome.usage
     return fields | {
         "model": generation.model.id,

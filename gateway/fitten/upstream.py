@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import structlog
 
 from gateway.config.settings import FittenSettings, ModelSettings, ToolSettings
+from gateway.errors import ContextLengthExceeded
 from gateway.fitten.account_registry import AccountRegistry
 from gateway.fitten.answer import Answer
 from gateway.fitten.chat.answer import ChatAnswer
@@ -26,6 +28,8 @@ from gateway.fitten.json_mode.answer import (
     add_json_instructions,
 )
 from gateway.fitten.model_catalog import ModelCatalog
+from gateway.fitten.prompt_limit import too_long_error, window
+from gateway.fitten.squeeze import length_of, shorten
 from gateway.fitten.tool_answer import ToolAnswer
 from gateway.fitten.tools import loop_watch
 from gateway.fitten.tools.quotations import Quotations
@@ -105,8 +109,13 @@ class FittenUpstream:
         return self._catalog.resolve(name)
 
     def models(self) -> Sequence[Model]:
-        """Return the models on offer."""
-        return self._catalog.models
+        """Return the models on offer, each with the size of its context."""
+        return [self.described(model) for model in self._catalog.models]
+
+    def described(self, model: Model) -> Model:
+        """Return a model with the size of its context, as far as answers have shown it."""
+        ratio = self.calibration.bytes_per_token(model.id)
+        return replace(model, context_window=window(ratio))
 
     def offer(self, models: Sequence[Model]) -> None:
         """Replace the models on offer with this list, which Fitten sent."""
@@ -126,19 +135,52 @@ class FittenUpstream:
 
     async def generate(self, generation: Generation, sink: Sink) -> None:
         """Generate an answer; see `Upstream`."""
-        answer = self._answer(generation, sink)
         try:
-            await answer.run()
-        finally:
-            generation.outcome.receive_result(answer.result)
+            try:
+                answer = self._answer(generation, generation.request, sink)
+            except ContextLengthExceeded as error:
+                answer = self._squeezed_answer(generation, error, sink)
+            try:
+                await answer.run()
+            finally:
+                generation.outcome.receive_result(answer.result)
+        except ContextLengthExceeded as error:
+            ratio = self.calibration.bytes_per_token(generation.model.id)
+            messages = generation.request.messages
+            raise too_long_error(error.chars, messages, error.max_chars, ratio) from None
 
-    def _answer(self, generation: Generation, sink: Sink) -> Answer:
-        """Return the answer that the request needs, not yet begun."""
+    def _squeezed_answer(
+        self, generation: Generation, error: ContextLengthExceeded, sink: Sink
+    ) -> Answer:
+        """Return the answer to a request that was too long, with shorter tool results.
+
+        error: what the request got. Raises ContextLengthExceeded if it does not ask for a
+        summary, or if it cannot be shortened enough.
+        """
+        request = generation.request
+        while (shorter := shorten(request, error.chars - error.max_chars)) is not None:
+            request = shorter
+            try:
+                answer = self._answer(generation, request, sink)
+            except ContextLengthExceeded as still:
+                error = still
+                continue
+            left_out = length_of(generation.request.messages) - length_of(request.messages)
+            _log.warning("results_squeezed", chars=left_out)
+            generation.outcome.squeeze(left_out)
+            return answer
+        raise error
+
+    def _answer(self, generation: Generation, request: GenerationRequest, sink: Sink) -> Answer:
+        """Return the answer that the request needs, not yet begun.
+
+        request: that of the generation, or a shorter one in its place.
+        """
 
         def chat(request: GenerationRequest, sink: Sink) -> Answer:
             return self._chat(generation, request, sink)
 
-        request, default_system = generation.request, self._settings.default_system
+        default_system = self._settings.default_system
         if request.fills:
             return self._completer.answer(generation, sink)
         if request.response_format is None:

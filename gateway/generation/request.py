@@ -117,6 +117,8 @@ class GenerationRequest:
     tools: the tools that the model may call, as `tool_choice` says; their names are unique.
     parallel_tool_calls: whether one answer may have several calls.
     function_call: whether the client knows calls by OpenAI's older name, `function_call`.
+    keeps_reserve: whether a part of the context stays free for a request that sums up the
+        conversation; see `gateway.generation.compaction`.
     """
 
     messages: tuple[Message, ...]
@@ -133,6 +135,7 @@ class GenerationRequest:
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True
     function_call: bool = False
+    keeps_reserve: bool = False
 
     @property
     def offered(self) -> tuple[Tool, ...]:

@@ -18,7 +18,11 @@ class Upstream(Protocol):
         ...
 
     def models(self) -> Sequence[Model]:
-        """Return the models offered now, from memory."""
+        """Return the models offered now, from memory, each with the size of its context."""
+        ...
+
+    def described(self, model: Model) -> Model:
+        """Return a model with the size of its context, as far as it is known now."""
         ...
 
     async def generate(self, generation: Generation, sink: Sink) -> None:

@@ -169,3 +169,13 @@ async def test_the_answer_has_the_name_that_was_asked_for_and_the_log_has_both(
     assert (status, answer["model"]) == (200, name or "fitten-code")
     (line,) = [event for event in log_events if event["event"] == "request"]
     assert (line["model"], line["requested_model"]) == (model, logged)
+
+
+async def test_each_model_has_the_size_of_its_context_under_the_names_that_programs_read(
+    gateway: Gateway,
+) -> None:
+    names = ("context_length", "context_window", "max_input_tokens", "max_model_len")
+    for model in (await listed(gateway))["data"]:
+        assert {model[name] for name in names} == {70_656}
+    async with gateway.http.get(f"{gateway.url}/v1/models/deepseek-v3") as response:
+        assert (await response.json())["context_length"] == 70_656
