@@ -28,6 +28,7 @@ from gateway.fitten.json_mode.answer import (
     add_json_instructions,
 )
 from gateway.fitten.model_catalog import ModelCatalog
+from gateway.fitten.prompt_estimate import prompt_bytes
 from gateway.fitten.prompt_limit import too_long_error, window
 from gateway.fitten.squeeze import length_of, shorten
 from gateway.fitten.tool_answer import ToolAnswer
@@ -116,6 +117,13 @@ class FittenUpstream:
         """Return a model with the size of its context, as far as answers have shown it."""
         ratio = self.calibration.bytes_per_token(model.id)
         return replace(model, context_window=window(ratio))
+
+    def estimate_prompt(self, request: GenerationRequest) -> int:
+        """Estimate the tokens of a prompt, as the usage will count them; see `Upstream`."""
+        model = self._catalog.resolve(request.model)
+        notation = self._tools.notation_of(model.id)
+        size = prompt_bytes(request, notation, self._settings.default_system)
+        return max(1, round(size / self.calibration.bytes_per_token(model.id)))
 
     def offer(self, models: Sequence[Model]) -> None:
         """Replace the models on offer with this list, which Fitten sent."""

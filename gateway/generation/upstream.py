@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gateway.generation.model import Model
 from gateway.generation.pieces import Sink
-from gateway.generation.request import Generation
+from gateway.generation.request import Generation, GenerationRequest
 
 
 class Upstream(Protocol):
@@ -23,6 +23,10 @@ class Upstream(Protocol):
 
     def described(self, model: Model) -> Model:
         """Return a model with the size of its context, as far as it is known now."""
+        ...
+
+    def estimate_prompt(self, request: GenerationRequest) -> int:
+        """Estimate the tokens of a prompt, without writing it. Raises NotFound for its model."""
         ...
 
     async def generate(self, generation: Generation, sink: Sink) -> None:
