@@ -126,7 +126,10 @@ async def test_it_sums_up_a_conversation_that_grows(
     await claude.ask("Begin. [[say text=Begun.]]")
     for number in range(4):
         file = claude.work / f"long{number}.txt"
-        file.write_text(f"{number} words words words words words words words\n" * 800)
+        # Else the emulator would repeat the whole file.
+        file.write_text(
+            "[[say text=Read.]]\n" + f"{number} words words words words words words words\n" * 800
+        )
         await claude.ask(f"Read on. {call('Read', file_path=str(file))}", "--continue", *EDITING)
     done = await claude.ask("And now? [[say text=Done.]]", "--continue")
     assert done.status == 0, done.text

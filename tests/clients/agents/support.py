@@ -127,8 +127,8 @@ class ClaudeCode(CodingAgent):
 
     def environment(self) -> dict[str, str]:
         """Return all variables of a run."""
-        names = ("ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL")
-        names += tuple(f"ANTHROPIC_DEFAULT_{size}_MODEL" for size in ("OPUS", "SONNET", "HAIKU"))
+        sizes = [f"DEFAULT_{size}_" for size in ("OPUS", "SONNET", "HAIKU")]
+        names = [f"ANTHROPIC_{which}MODEL" for which in ("", "SMALL_FAST_", *sizes)]
         switches = (
             *("DISABLE_TELEMETRY", "DISABLE_AUTOUPDATER", "DISABLE_ERROR_REPORTING"),
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
@@ -140,6 +140,9 @@ class ClaudeCode(CodingAgent):
             "ANTHROPIC_BASE_URL": self.url,
             "ANTHROPIC_AUTH_TOKEN": self.key,
             "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(WINDOW),
+            # Without this variable it sums up only after an error. It takes 100,000 or more, and
+            # the smaller one of both numbers counts.
+            "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "100000",
             "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "8192",
             "CLAUDE_CODE_MAX_RETRIES": "1",
         }
