@@ -65,10 +65,11 @@ check-integration: $(VENV)/.dev
 check-unit: $(VENV)/.dev
 	@MAKEFLAGS= $(BIN)/pytest $(patsubst %,--ignore=%,tests/faults $(PROCESSES) $(INTEGRATION))
 
-# The same SDK tests again with the previous major of the official openai package, and whole
-# agent loops with a library that is not OpenAI's.
-sdk: $(VENV)/.dev $(VENV)/openai1/.done $(VENV)/agents/.done
+# The same SDK tests again with the previous majors of the official packages, and whole agent
+# loops with a library that is not OpenAI's.
+sdk: $(VENV)/.dev $(VENV)/openai1/.done $(VENV)/anthropic1/.done $(VENV)/agents/.done
 	$(VENV)/openai1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
+	$(VENV)/anthropic1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/anthropic_sdk
 	$(VENV)/agents/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk/test_agents.py
 
 $(VENV)/.python:

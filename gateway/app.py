@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from gateway.apis.absent_dialects import AnthropicErrors, OllamaErrors
+from gateway.apis.absent_dialects import OllamaErrors
+from gateway.apis.anthropic.dialect import AnthropicDialect
+from gateway.apis.anthropic.messages_request import Messages
 from gateway.apis.base import Endpoint
 from gateway.apis.llamacpp_infill import LlamaCppInfill
 from gateway.apis.mistral_fim import MistralFim
@@ -37,6 +39,7 @@ from gateway.shared_state import SharedState
 from gateway.trusted_proxies import TrustedProxies
 
 OPENAI = OpenAIDialect()
+ANTHROPIC = AnthropicDialect()
 
 CONFIG = web.AppKey("config", Config)
 UPSTREAM = web.AppKey("upstream", FittenUpstream)
@@ -89,7 +92,7 @@ def build_app(
     middlewares = list(by_label.values())
     app = web.Application(client_max_size=config.server.max_body_bytes)
     routes = DialectRoutes(
-        app, default=OPENAI, absent={"anthropic": AnthropicErrors(), "ollama": OllamaErrors()}
+        app, default=OPENAI, absent={"anthropic": ANTHROPIC, "ollama": OllamaErrors()}
     )
     error_handler = ErrorHandler(
         routes.dialect_of, in_flight, frozenset({probes.health, probes.ready, start_page})
@@ -106,7 +109,7 @@ def build_app(
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(m.lifespan for m in middlewares if hasattr(m, "lifespan"))
-    _add_routes(routes, probes, ModelRoutes(upstream, OPENAI), image_limits, handler_of)
+    _add_routes(routes, probes, ModelRoutes(upstream, routes.dialect_of), image_limits, handler_of)
     return app
 
 
@@ -127,13 +130,18 @@ def _add_routes(
     routes.add(
         OPENAI,
         [
-            Route("GET", "/models", models.list),
-            Route("GET", "/models/{id:.+}", models.one),
             Route("POST", "/chat/completions", handler_of(ChatCompletions(image_limits))),
             Route("POST", "/completions", handler_of(TextCompletions())),
             Route("POST", "/fim/completions", handler_of(MistralFim())),
             Route("POST", "/infill", handler_of(LlamaCppInfill())),
         ],
+    )
+    routes.add(ANTHROPIC, [Route("POST", "/messages", handler_of(Messages(image_limits)))])
+    # Both dialects have the same URL for models; only clients of Anthropic's send the header.
+    routes.add(
+        OPENAI,
+        [Route("GET", "/models", models.list), Route("GET", "/models/{id:.+}", models.one)],
+        by_header={"anthropic-version": ANTHROPIC},
     )
     # DeepSeek's URL for completions with a suffix.
     routes.add(

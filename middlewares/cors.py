@@ -13,7 +13,9 @@ from gateway import RESPONSE_HEADERS, Between, Handler
 _EXPOSED = (
     "x-request-id, retry-after, retry-after-ms, x-should-retry, x-fitten-ignored-params, "
     "x-fitten-response-format, x-fitten-tool-arguments, x-fitten-replaced-characters, "
-    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "request-id, anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, "
+    "anthropic-ratelimit-requests-reset"
 )
 
 

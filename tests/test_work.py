@@ -12,6 +12,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -183,3 +184,38 @@ async def piece(fitten: CountedFitten, response: aiohttp.ClientResponse) -> int:
         fitten.more.set()
         await asyncio.sleep(0)
     return counter.calls
+
+
+async def test_a_piece_of_a_messages_stream_is_at_most_a_third_more_work(tmp_path: Path) -> None:
+    """Of a burst, and paced; with what agents send: a limit of tokens, and tools."""
+    tool = {"name": "ls", "input_schema": {}}
+    kinds: list[Any] = [
+        lambda gateway, text: gateway.post_chat(text, stream=True),
+        post_message,
+        partial(post_message, max_tokens=32_000),
+        partial(post_message, max_tokens=32_000, tools=[tool], thinking={"type": "adaptive"}),
+    ]
+    async with running(tmp_path) as (fitten, gateway):
+        burst, paced = [], []
+        for post in kinds:
+            counted = []
+            fitten.paced = False
+            for fitten.pieces in (100, 1100):
+                with Counter() as counter:
+                    async with post(gateway, "hi") as response:
+                        assert (await response.read()).count(b" word") == fitten.pieces
+                counted.append(counter.calls)
+            burst.append(counted[1] - counted[0])
+            fitten.paced, fitten.pieces = True, 103
+            async with post(gateway, "hi") as response:
+                at_once = [await piece(fitten, response) for _ in range(103)]
+                assert (await response.read()).endswith(b"\n\n")
+            paced.append(sorted(at_once)[50])
+    assert max(burst) <= 1.3 * burst[0], burst
+    assert max(paced) <= 1.3 * paced[0], paced
+
+
+def post_message(gateway: Gateway, text: str, **parameters: Any) -> Any:
+    """Send a streamed request of Anthropic's Messages; use it with `async with`."""
+    body = {"messages": [{"role": "user", "content": text}], "stream": True, **parameters}
+    return gateway.http.post(f"{gateway.url}/v1/messages", json=body)

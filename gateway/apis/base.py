@@ -14,8 +14,12 @@ from gateway.generation.request import Generation, GenerationRequest
 class Dialect(Protocol):
     """Describes an API family: its errors, models and headers, and which bodies are its own."""
 
-    def error_body(self, error: GatewayError) -> bytes:
-        """Return the body of an answer that is an error."""
+    def status(self, error: GatewayError) -> int:
+        """Return the status of an answer that is an error: the error's own in most dialects."""
+        ...
+
+    def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
+        """Return the body of an answer that is an error. request_id: the request's, if known."""
         ...
 
     def add_headers(self, headers: MutableMapping[str, str], seconds: float) -> None:

@@ -11,7 +11,7 @@ from gateway.apis.base import COMMENT
 from gateway.apis.json_body import convert, parse_object
 from gateway.apis.openai.completions import completion_limit
 from gateway.apis.openai.errors import error_frame
-from gateway.apis.openai.parameters import WholeNumber, stop_strings
+from gateway.apis.parameters import WholeNumber, stop_strings
 from gateway.errors import GatewayError
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Fill, Generation, GenerationRequest

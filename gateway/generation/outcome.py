@@ -165,7 +165,8 @@ class Outcome:
     ) -> None:
         """Record that the client gets this error.
 
-        status: of a stream that had begun. end: what `end` returns in place of the code.
+        status: the one that the client gets, if it is not the error's.
+        end: what `end` returns in place of the code.
         """
         self.ended, self.status = "failed", status or error.status
         self.finished = time.monotonic()

@@ -119,6 +119,7 @@ class GenerationRequest:
     function_call: whether the client knows calls by OpenAI's older name, `function_call`.
     keeps_reserve: whether a part of the context stays free for a request that sums up the
         conversation; see `gateway.generation.compaction`.
+    reasoning: whether the client wants the model's thoughts.
     """
 
     messages: tuple[Message, ...]
@@ -136,6 +137,7 @@ class GenerationRequest:
     parallel_tool_calls: bool = True
     function_call: bool = False
     keeps_reserve: bool = False
+    reasoning: bool = True
 
     @property
     def offered(self) -> tuple[Tool, ...]:

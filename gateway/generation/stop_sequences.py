@@ -27,6 +27,8 @@ class StopSequenceFilter:
     `finish_reason` is set, no more pieces are returned.
 
     stop_sequence: the stop string that ended the answer; None for a marker or the limit.
+    bytes_left: the bytes that `max_tokens` still allows; None without a limit.
+    held: the text that is held back.
     """
 
     def __init__(
@@ -46,10 +48,10 @@ class StopSequenceFilter:
         self._unread = ""  # text passed on that the finder has not read
         self._read_at = _MOST_UNREAD  # at so many bytes of content, it reads
         self._unbounded = not stop and max_tokens is None
-        self._bytes_left = (
+        self.bytes_left = (
             None if max_tokens is None else max_tokens * token_estimate.BYTES_PER_TOKEN
         )
-        self._held = ""
+        self.held = ""
         self._matched = False
         self.finish_reason: FinishReason | None = None
         self.stop_sequence: str | None = None
@@ -64,11 +66,11 @@ class StopSequenceFilter:
     @property
     def holds_text(self) -> bool:
         """Return whether text is held back that the end of a whole answer would release."""
-        return bool(self._held and self._strip_turn_end(self._held).strip())
+        return bool(self.held and self._strip_turn_end(self.held).strip())
 
     def feed(self, pieces: list[Piece]) -> list[Piece]:
         """Take pieces of the answer and return those that may be sent now."""
-        if self._unbounded and not self._held and not self.finish_reason:
+        if self._unbounded and not self.held and not self.finish_reason:
             # Only markers could end the answer: one search of the joined text is enough.
             text = "".join([text for _, text in pieces])
             if "<" not in text or not self._markers:
@@ -80,8 +82,8 @@ class StopSequenceFilter:
                 break
             if piece[0] == "content":
                 text = piece[1]
-                if self._stop or self._held or ("<" in text and self._markers):
-                    text = self._scan(self._held + text)
+                if self._stop or self.held or ("<" in text and self._markers):
+                    text = self._scan(self.held + text)
                 if text:
                     self._emit(("content", text), out)
                 if self._matched:
@@ -114,7 +116,7 @@ class StopSequenceFilter:
 
         Return text only if a marker that is held back ends the answer, as that text follows.
         """
-        text = self._cut_turn_end(self._held)
+        text = self._cut_turn_end(self.held)
         out = self._release(lambda _: text) if self._matched else []
         self._markers = ()
         self._unread = ""
@@ -122,8 +124,8 @@ class StopSequenceFilter:
 
     def _release(self, cut: Callable[[str], str]) -> list[Piece]:
         out: list[Piece] = []
-        if self._held and not self.finish_reason:
-            text, self._held = cut(self._held), ""
+        if self.held and not self.finish_reason:
+            text, self.held = cut(self.held), ""
             if text:
                 self._emit(("content", text), out)
             if self._matched:
@@ -160,14 +162,14 @@ class StopSequenceFilter:
             first = match if first is None else min(first, match, key=_END_AND_START)
         if first is not None:
             _, start, needle = first
-            self._held = ""
+            self.held = ""
             self._matched = True
             self.stop_sequence = needle or None
             return text[:start]
         keep = len(text) if turn_end is None else turn_end[0]
         for needle in self._stop:
             keep = min(keep, _possible_start(text, needle, len(text)))
-        self._held = text[keep:]
+        self.held = text[keep:]
         return text[:keep]
 
     def _find_turn_end(self, text: str) -> tuple[int, int | None] | None:
@@ -221,13 +223,13 @@ class StopSequenceFilter:
     def _emit(self, piece: Piece, out: list[Piece]) -> None:
         kind, text = piece
         count = token_estimate.size(text)
-        if self._bytes_left is not None:
-            if count > self._bytes_left:
-                text = token_estimate.prefix(text, self._bytes_left)
+        if self.bytes_left is not None:
+            if count > self.bytes_left:
+                text = token_estimate.prefix(text, self.bytes_left)
                 count = token_estimate.size(text)
                 self.finish_reason = "length"
                 piece = (kind, text)
-            self._bytes_left -= count
+            self.bytes_left -= count
         if kind != "content":
             self.reasoning_bytes += count
         else:

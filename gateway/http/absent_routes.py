@@ -23,8 +23,8 @@ _ABSENT = re.compile(
 )
 
 WHAT_THERE_IS = (
-    "this gateway has only /v1/chat/completions, /v1/completions, /v1/fim/completions, /infill "
-    "and /v1/models."
+    "this gateway has only /v1/chat/completions, /v1/messages, /v1/completions, "
+    "/v1/fim/completions, /infill and /v1/models."
 )
 """Ends the sentence about an absent route."""
 

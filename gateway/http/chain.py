@@ -9,11 +9,12 @@ from typing import Any
 from aiohttp import web
 
 from gateway.errors import GatewayError, InternalError
+from gateway.http.error_handler import ErrorHandler
 from gateway.http.error_response import from_http_exception
 from gateway.middleware import OUTCOME, Handler, Middleware
 
 
-def aiohttp_chain(error_handler: Middleware, middlewares: Iterable[Middleware]) -> list[Any]:
+def aiohttp_chain(error_handler: ErrorHandler, middlewares: Iterable[Middleware]) -> list[Any]:
     """Return the chain in the form that aiohttp requires, the error handler outermost.
 
     After each middleware, and after the route's handler, the outcome of the request says what
@@ -21,18 +22,18 @@ def aiohttp_chain(error_handler: Middleware, middlewares: Iterable[Middleware]) 
     """
     return [
         web.middleware(error_handler),
-        *(_recorded(middleware) for middleware in middlewares),
-        _recorded(lambda request, handler: handler(request)),
+        *(_recorded(middleware, error_handler) for middleware in middlewares),
+        _recorded(lambda request, handler: handler(request), error_handler),
     ]
 
 
-def _recorded(middleware: Middleware) -> Any:
+def _recorded(middleware: Middleware, error_handler: ErrorHandler) -> Any:
     @web.middleware
     async def wrapper(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             response = await middleware(request, handler)
         except BaseException as error:
-            _record_failure(request, error)
+            _record_failure(request, error, error_handler)
             raise
         outcome = request[OUTCOME]
         if outcome.status != response.status:
@@ -42,12 +43,14 @@ def _recorded(middleware: Middleware) -> Any:
     return wrapper
 
 
-def _record_failure(request: web.Request, error: BaseException) -> None:
+def _record_failure(
+    request: web.Request, error: BaseException, error_handler: ErrorHandler
+) -> None:
     outcome = request[OUTCOME]
     if isinstance(error, (asyncio.CancelledError, ConnectionError)):
         outcome.lose_client()
     elif isinstance(error, GatewayError):
-        outcome.fail(error)
+        outcome.fail(error, status=error_handler.status_of(request, error))
     elif isinstance(error, web.HTTPException):
         outcome.fail(from_http_exception(request, error), end="refused")
     else:

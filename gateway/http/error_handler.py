@@ -67,6 +67,10 @@ class ErrorHandler:
             _log.exception("bug", **known)
             return self._render(request, InternalError())
 
+    def status_of(self, request: web.Request, error: GatewayError) -> int:
+        """Return the status with which a client gets an error: that of its dialect."""
+        return self._dialect_of(request).status(error)
+
     def _refuse_version(self, request: web.Request) -> NoReturn:
         """Answer in HTTP/1.1 and close; aiohttp would answer in the request's version."""
         error = InvalidRequest("Only HTTP/1.1 and HTTP/1.0 are supported.")
@@ -104,7 +108,8 @@ class ErrorHandler:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("an error after the answer began")
-        response = render_error(error, self._dialect_of(request)).as_response()
+        rendered = render_error(error, self._dialect_of(request), request.get(REQUEST_ID))
+        response = rendered.as_response()
         if not request.content.at_eof() and request.can_read_body:
             response.force_close()  # so that the rest of the body need not be read
         return response

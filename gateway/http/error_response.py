@@ -61,8 +61,13 @@ class ErrorResponse:
         return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
 
 
-def render_error(error: GatewayError, dialect: Dialect) -> ErrorResponse:
-    """Return the answer to an error: the body is the dialect's, most headers are common."""
+def render_error(
+    error: GatewayError, dialect: Dialect, request_id: str | None = None
+) -> ErrorResponse:
+    """Return the answer to an error: status and body are the dialect's, most headers are common.
+
+    request_id: the request's, if it has one.
+    """
     headers: dict[str, str] = {}
     retryable = error.retryable
     if error.retry_after is not None:
@@ -76,7 +81,7 @@ def render_error(error: GatewayError, dialect: Dialect) -> ErrorResponse:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)
-    return ErrorResponse(error.status, headers, dialect.error_body(error))
+    return ErrorResponse(dialect.status(error), headers, dialect.error_body(error, request_id))
 
 
 def from_http_exception(request: web.Request, error: web.HTTPException) -> GatewayError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from gateway.apis.base import Dialect
@@ -9,19 +11,22 @@ from gateway.generation.upstream import Upstream
 
 
 class ModelRoutes:
-    """Serves the list of models and single ones from memory, in one dialect."""
+    """Serves the list of models and single ones from memory.
 
-    def __init__(self, upstream: Upstream, dialect: Dialect) -> None:
+    dialect_of: returns the dialect of a request.
+    """
+
+    def __init__(self, upstream: Upstream, dialect_of: Callable[[web.Request], Dialect]) -> None:
         self._upstream = upstream
-        self._dialect = dialect
+        self._dialect_of = dialect_of
 
-    async def list(self, _: web.Request) -> web.StreamResponse:
+    async def list(self, request: web.Request) -> web.StreamResponse:
         """Answer with all models."""
-        body = self._dialect.models_body(self._upstream.models())
+        body = self._dialect_of(request).models_body(self._upstream.models())
         return web.Response(body=body, content_type="application/json")
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """Answer with the model that the URL names. Raises NotFound."""
         model = self._upstream.described(self._upstream.resolve(request.match_info["id"]))
-        body = self._dialect.model_body(model)
+        body = self._dialect_of(request).model_body(model)
         return web.Response(body=body, content_type="application/json")

@@ -47,12 +47,19 @@ class DialectRoutes:
         self._default = default
         self._absent = absent
         self._dialects: dict[web.AbstractResource, Dialect] = {}
+        self._by_header: dict[web.AbstractResource, Mapping[str, Dialect]] = {}
 
     def add(
-        self, dialect: Dialect, routes: Iterable[Route], *, bases: Iterable[str] = API_BASES
+        self,
+        dialect: Dialect,
+        routes: Iterable[Route],
+        *,
+        bases: Iterable[str] = API_BASES,
+        by_header: Mapping[str, Dialect] = MappingProxyType({}),
     ) -> None:
         """Add the routes of a dialect under each base, with and without a slash at the end.
 
+        by_header: the dialects of requests that have the header of that name.
         HEAD is answered as GET would be. Where there is only POST, HEAD is answered with an
         empty 200. OPTIONS is answered with the allowed methods.
         """
@@ -65,6 +72,8 @@ class DialectRoutes:
             for end in ("/", ""):  # the longer first: a placeholder would match the slash too
                 resource = self._app.router.add_resource(f"{base}{path}{end}")
                 self._dialects[resource] = dialect
+                if by_header:
+                    self._by_header[resource] = by_header
                 for method, handler in by_method.items():
                     resource.add_route(method, handler)
 
@@ -72,13 +81,21 @@ class DialectRoutes:
         """Return the dialect of the route that a request has reached, or the default."""
         resource = request.match_info.route.resource
         if resource is not None:
+            if resource in self._by_header:
+                return self._dialect(resource, request)
             return self._dialects[resource]
         # The method is not allowed, or there is no such path: aiohttp names no resource then.
-        for resource, dialect in self._dialects.items():
+        for resource in self._dialects:
             if _matches(resource, request.path):
-                return dialect
+                return self._dialect(resource, request)
         family = absent_family(request.path)
         return self._default if family is None else self._absent.get(family, self._default)
+
+    def _dialect(self, resource: web.AbstractResource, request: web.Request) -> Dialect:
+        for name, dialect in self._by_header.get(resource, {}).items():
+            if name in request.headers:
+                return dialect
+        return self._dialects[resource]
 
 
 def with_single_slashes(message: Any) -> Any:

@@ -159,6 +159,8 @@ class EventStream:
         transport = self._request.transport
         if transport is None:
             return False
+        if not frames:
+            return True  # an empty chunk would be the end of the body
         # Each of the three characters has one of these bytes. A search takes 15 ns and no call.
         if 0xE2 in frames or 0xC2 in frames:
             frames = _escape_line_ends(frames)

@@ -52,6 +52,11 @@ pause, and when another account is asked.
 - **After the first piece** a stream ends with a frame `data: {"error": {"message", "type",
   "param", "code"}}`. There is no `[DONE]` after it and no `finish_reason` before it. All text
   that came is delivered. An answer that is not streamed gets the status in the table.
+- **Anthropic's Messages** (`/v1/messages`) show the same failures in that API's shape: `{"type":
+  "error", "error": {"type", "message"}, "request_id"}`, in a stream an event `error`. The type
+  follows from the status. 503 with `server_is_overloaded`, or with `no_account_available` that
+  passes, has status 529 and type `overloaded_error` there. `x-should-retry` and `Retry-After` are
+  the same.
 - **In time.** Each call has a time limit. For a completion it is `fitten.completion.timeout` in
   all, for other calls that are not chats `fitten.timeouts.call`. A chat has three limits in
   `fitten.timeouts`. `first_piece` is for everything before its first piece (a login too),

@@ -22,7 +22,11 @@ _WINDOW_NAMES = ("context_length", "context_window", "max_input_tokens", "max_mo
 class OpenAIDialect:
     """Renders errors and models as OpenAI's SDKs read them; see `Dialect`."""
 
-    def error_body(self, error: GatewayError) -> bytes:
+    def status(self, error: GatewayError) -> int:
+        """Return the status of the error."""
+        return error.status
+
+    def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
         """Return `{"error": {...}}`."""
         return errors.error_body(error)
 

@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 from gateway.apis.openai.parameters import missing_parameter
+from gateway.apis.schema_depth import check_schema_depth
 from gateway.errors import InvalidRequest
 from gateway.generation.request import ResponseFormat
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_MAX_DEPTH = 100  # levels of a schema: encoding it later must not hit the recursion limit
 _TYPES = ("text", "json_object", "json_schema")
 _PARAM = "response_format"
 
@@ -48,28 +48,11 @@ def _json_schema(given: Any) -> ResponseFormat:
         raise _wrong(f"{here}.name", "1 to 64 letters, digits, '_' or '-'")
     if schema is not None and not isinstance(schema, dict):
         raise _wrong(f"{here}.schema", "an object")
-    if _is_deep(schema):
-        raise InvalidRequest(
-            f"'{here}.schema' is nested more than {_MAX_DEPTH} levels deep.",
-            code="unsupported_value",
-            param=f"{here}.schema",
-        )
+    check_schema_depth(schema, f"{here}.schema")
     description = given.get("description") or ""
     if not isinstance(description, str):
         raise _wrong(f"{here}.description", "text")
     return ResponseFormat(schema=schema, name=name, description=description)
-
-
-def _is_deep(schema: Any) -> bool:
-    level = [schema] if schema else []
-    for _ in range(_MAX_DEPTH):
-        level = [
-            inner
-            for one in level
-            for inner in (one.values() if isinstance(one, dict) else one)
-            if isinstance(inner, (dict, list))
-        ]
-    return bool(level)
 
 
 def _wrong(path: str, wanted: str) -> InvalidRequest:

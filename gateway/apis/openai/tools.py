@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from gateway.apis.openai.parameters import missing_parameter, unsupported
+from gateway.apis.tool_definitions import (
+    check_tool_count,
+    choose_tool,
+    define_tool,
+    not_offered,
+    unique_tools,
+)
 from gateway.errors import InvalidRequest
 from gateway.generation.request import Tool, ToolChoice
 from gateway.redaction import word
 
-MAX_TOOLS = 256
-
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _REQUIRED = ("required", "any")  # "any" is the word of Anthropic's and Mistral's APIs
 
 
@@ -85,8 +88,9 @@ def parse_tools(
     """
     tools: tuple[Tool, ...] = ()
     if given:
-        _check_count("tools", len(given))
-        tools = _unique("tools", [_tool(tool, f"tools[{i}]") for i, tool in enumerate(given)])
+        check_tool_count("tools", len(given))
+        found = [_tool(tool, f"tools[{i}]") for i, tool in enumerate(given)]
+        tools = unique_tools(found, [f"tools[{i}].function.name" for i in range(len(found))])
     if choice is None:
         return tools, ToolChoice()
     return _choose(choice, tools)
@@ -100,46 +104,16 @@ def parse_functions(
     Raises InvalidRequest that names the wrong function or choice.
     """
     functions = given or ()
-    _check_count("functions", len(functions))
+    check_tool_count("functions", len(functions))
     found = [_function(one, f"functions[{i}]") for i, one in enumerate(functions)]
-    tools = _unique("functions", found)
+    tools = unique_tools(found, [f"functions[{i}].name" for i in range(len(found))])
     if choice is None or choice == "auto":
         return tools, ToolChoice()
     if choice == "none":
         return tools, ToolChoice("none")
     if isinstance(choice, NamedFunction):
-        return tools, _named(choice.name, tools, "function_call.name", "functions")
+        return tools, choose_tool(choice.name, tools, "function_call.name", "functions")
     raise unsupported("function_call", "'auto', 'none' or an object with the name of a function")
-
-
-def _check_count(param: str, count: int) -> None:
-    if count > MAX_TOOLS:
-        raise InvalidRequest(
-            f"'{param}' takes up to {MAX_TOOLS} tools, not {count}.",
-            code="unsupported_value",
-            param=param,
-        )
-
-
-def _unique(param: str, tools: Sequence[Tool]) -> tuple[Tool, ...]:
-    """Return the tools, each once. Two different ones of one name are refused."""
-    found: dict[str, Tool] = {}
-    for index, tool in enumerate(tools):
-        if not _is_equal(found.setdefault(tool.name, tool), tool):
-            member = ".function" if param == "tools" else ""
-            raise InvalidRequest(
-                f"Two different tools have the name '{word(tool.name)}'.",
-                code="unsupported_value",
-                param=f"{param}[{index}]{member}.name",
-            )
-    return tuple(found.values())
-
-
-def _is_equal(one: Tool, other: Tool) -> bool:
-    try:
-        return one == other
-    except RecursionError:  # of schemas that are nested very deeply
-        return False
 
 
 def _choose(
@@ -154,7 +128,7 @@ def _choose(
         named = given.function or given
         if given.type in ("function", "tool", None) and named.name:
             where = "tool_choice.function.name" if given.function else "tool_choice.name"
-            return tools, _named(named.name, tools, where, "tools")
+            return tools, choose_tool(named.name, tools, where, "tools")
         mode = given.type or ""
     if mode == "auto":
         return tools, ToolChoice()
@@ -170,20 +144,6 @@ def _choose(
     )
 
 
-def _named(name: str, tools: Sequence[Tool], param: str, among: str) -> ToolChoice:
-    if any(tool.name == name for tool in tools):
-        return ToolChoice("named", name)
-    raise _not_offered(name, param, among)
-
-
-def _not_offered(name: str, param: str, among: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"'{param.partition('.')[0]}' names '{word(name)}', which is not among '{among}'.",
-        code="unsupported_value",
-        param=param,
-    )
-
-
 def _allowed(
     given: ToolChoiceObject, tools: tuple[Tool, ...]
 ) -> tuple[tuple[Tool, ...], ToolChoice]:
@@ -194,7 +154,7 @@ def _allowed(
     mode = allowed.mode or "auto"
     if mode != "auto" and mode not in _REQUIRED:
         raise unsupported(f"{here}.mode", "'auto' or 'required'")
-    _check_count(f"{here}.tools", len(allowed.tools or ()))
+    check_tool_count(f"{here}.tools", len(allowed.tools or ()))
     offered, names = {tool.name for tool in tools}, set()
     for index, tool in enumerate(allowed.tools or ()):
         name = tool.function.name if tool.function else tool.name
@@ -202,7 +162,7 @@ def _allowed(
         if name is None:
             raise missing_parameter(f"{where}.function.name")
         if name not in offered:
-            raise _not_offered(name, where, "tools")
+            raise not_offered(name, where, "tools")
         names.add(name)
     left = tuple(tool for tool in tools if tool.name in names)
     if not left:
@@ -226,10 +186,4 @@ def _tool(spec: ToolDefinition, path: str) -> Tool:
 
 
 def _function(function: FunctionDefinition, path: str) -> Tool:
-    if not _NAME.fullmatch(function.name):
-        raise InvalidRequest(
-            f"'{path}.name' takes 1 to 128 letters, digits and any of _-.: only.",
-            code="unsupported_value",
-            param=f"{path}.name",
-        )
-    return Tool(function.name, function.description or "", function.parameters or {})
+    return define_tool(function.name, function.description, function.parameters, path)

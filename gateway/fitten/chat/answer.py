@@ -98,6 +98,7 @@ class ChatAnswer:
         # Nearly all prompts have no role marker to escape; their answers pay nothing.
         self._levels = levels
         self._restorer = RoleMarkerRestorer(levels) if levels else None
+        self._hides_reasoning = not generation.request.reasoning
         stops = generation.request.stop
         self._escaped_stops = _escaped_stops(stops, levels) if levels else {}
         begun = begun_answer(messages)
@@ -218,6 +219,10 @@ class ChatAnswer:
             self._decoder.error = self._decoder.error or error
             self._bytes_to_check = self._runaway.bytes_to_check
         batch = self._stop_filter.feed(pieces)
+        if self._hides_reasoning and batch:
+            batch = [piece for piece in batch if piece[0] != "reasoning"]
+            if not batch:
+                self._timeouts.note_held_text()
         if (
             not batch
             and isinstance(self._stop_filter, ToolStopSequenceFilter)

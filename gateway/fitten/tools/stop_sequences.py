@@ -22,6 +22,7 @@ from gateway.generation.turn_end import MAX_BLANKS
 
 _MAY_START = re.compile(r"[<\[{`~]")
 _MOST_UNREAD = 8192
+_MOST_BYTES = 4  # of a character in UTF-8
 
 Fault = Literal["cut", "form", "empty"]
 
@@ -64,8 +65,8 @@ class ToolStopSequenceFilter:
         self._call_bytes = 0
         self._reported_bytes = 0
         # Most text cannot be part of a call. It does not pass through the parser, which reads it
-        # later only to know its line and whether it is code.
-        self._unbounded = not stop and max_tokens is None
+        # later only to know its line and whether it is code. Near the limit of tokens all does.
+        self._without_stop = not stop
         self._plain = False
         self._unread = ""
         self._repairable = repairable
@@ -102,7 +103,7 @@ class ToolStopSequenceFilter:
             )
         elif self._parser.answered and not self.finish_reason:
             self.finish_reason = self.natural_reason
-        self._plain = self._unbounded and self._blank is None and self._parser.at_rest
+        self._plain = self._without_stop and self._blank is None and self._parser.at_rest
         return out
 
     def _feed_plain(self, pieces: list[Piece]) -> list[Piece] | None:
@@ -111,9 +112,16 @@ class ToolStopSequenceFilter:
         if _MAY_START.search(text) or len(self._unread) > _MOST_UNREAD:
             return None
         text_filter, raw_filter = self._text_filter, self._raw_filter
+        left = raw_filter.bytes_left
+        if left is not None and (text_filter.held or _MOST_BYTES * len(text) > left):
+            return None
         content, reasoning = text_filter.content_bytes, text_filter.reasoning_bytes
         out = text_filter.feed(pieces)
         raw_filter.content_bytes += text_filter.content_bytes - content
+        if left is not None:
+            raw_filter.bytes_left = left - (
+                text_filter.content_bytes - content + text_filter.reasoning_bytes - reasoning
+            )
         if text_filter.reasoning_bytes != reasoning:
             raw_filter.reasoning_bytes += text_filter.reasoning_bytes - reasoning
             text = "".join([text for kind, text in pieces if kind == "content"])

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
-from openai.types.chat import ChatCompletionMessageParam
-
 from tests.waiting import LONGEST_WAIT
+
+if TYPE_CHECKING:  # this venv may have the SDK of another dialect only
+    from openai.types.chat import ChatCompletionMessageParam
 
 MODEL = "fitten-code"
 

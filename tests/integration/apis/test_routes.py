@@ -146,7 +146,7 @@ SAID = ("/v1/chat/completions", "/v1/completions", "/v1/fim/completions", "/infi
 
 
 @PREFIXES
-@pytest.mark.parametrize("path", ["/messages", "/messages/count_tokens", "/messages?beta=true"])
+@pytest.mark.parametrize("path", ["/messages/batches", "/complete", "/organizations?beta=true"])
 async def test_a_route_of_anthropic_is_absent_in_its_dialect(
     gateway: Gateway, prefix: str, path: str
 ) -> None:

@@ -23,7 +23,10 @@ class NamedDialect:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def error_body(self, error: GatewayError) -> bytes:
+    def status(self, error: GatewayError) -> int:
+        return error.status
+
+    def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
         return f"{self._name}: {error.status}".encode()
 
     def add_headers(self, headers: MutableMapping[str, str], seconds: float) -> None:

@@ -170,7 +170,7 @@ async def test_errors_may_be_read_by_the_page_too(path: str) -> None:
     assert reply.status in (429, 404)
     assert reply.headers[ALLOW] == CHAT
     exposed = reply.headers["Access-Control-Expose-Headers"]
-    assert {"x-request-id", "retry-after"} <= set(exposed.split(", "))
+    assert {"x-request-id", "request-id", "retry-after"} <= set(exposed.split(", "))
 
 
 async def test_a_stream_may_be_read_by_the_page_too() -> None:

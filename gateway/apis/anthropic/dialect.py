@@ -1,0 +1,91 @@
+"""Describes Anthropic's dialect to the rest of the gateway: errors, models, headers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from gateway.apis.anthropic import errors
+from gateway.errors import GatewayError
+from gateway.generation.model import Model
+
+# Clients need the time of a model's release; Fitten gives none.
+_MODEL_CREATED = "2025-01-01T00:00:00Z"
+_LIMIT = "x-ratelimit-limit-requests"
+_REMAINING = "x-ratelimit-remaining-requests"
+_RESET = "x-ratelimit-reset-requests"
+_PREFIX = "anthropic-ratelimit-requests-"
+_DURATION = re.compile(r"(?:(?P<ms>\d+)ms|(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?)")
+
+
+class AnthropicDialect:
+    """Renders errors and models as Anthropic's SDKs read them; see `Dialect`."""
+
+    def status(self, error: GatewayError) -> int:
+        """Return the status of an answer that is an error."""
+        return errors.status_of(error)
+
+    def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
+        """Return `{"type": "error", "error": {...}, "request_id": ...}`."""
+        return errors.error_body(error, request_id)
+
+    def add_headers(self, headers: MutableMapping[str, str], seconds: float) -> None:
+        """Add the headers that Anthropic's SDKs and their users read.
+
+        The request's id, and what the limit of requests says, under Anthropic's names.
+        """
+        if "x-request-id" in headers:
+            headers["request-id"] = headers["x-request-id"]
+        if _LIMIT in headers:
+            headers[f"{_PREFIX}limit"] = headers[_LIMIT]
+            headers[f"{_PREFIX}remaining"] = headers.get(_REMAINING, "0")
+            reset = time.time() + _seconds(headers.get(_RESET, ""))
+            headers[f"{_PREFIX}reset"] = f"{datetime.fromtimestamp(reset, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    def owns(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+        """Return False for a body with a sign of OpenAI's chat completions; see `Dialect`."""
+        tools = body.get("tools")
+        return "anthropic-version" in headers or not (
+            isinstance(tools, list) and any(_is_function(tool) for tool in tools)
+        )
+
+    def models_body(self, models: Sequence[Model]) -> bytes:
+        """Return the body of GET /v1/models: one page with all models."""
+        body: dict[str, Any] = {
+            "data": [_model_object(model) for model in models],
+            "has_more": False,
+            "first_id": models[0].id if models else None,
+            "last_id": models[-1].id if models else None,
+        }
+        return msgspec.json.encode(body)
+
+    def model_body(self, model: Model) -> bytes:
+        """Return the body of GET /v1/models/{id}."""
+        return msgspec.json.encode(_model_object(model))
+
+
+def _is_function(tool: object) -> bool:
+    return isinstance(tool, dict) and "function" in tool
+
+
+def _model_object(model: Model) -> dict[str, Any]:
+    return {
+        "type": "model",
+        "id": model.id,
+        "display_name": model.display_name,
+        "created_at": _MODEL_CREATED,
+        "lifecycle": "active",
+    }
+
+
+def _seconds(duration: str) -> float:
+    """Return the seconds of a duration such as `120ms`, `1.5s` or `6m0s`."""
+    match = _DURATION.fullmatch(duration)
+    if match is None:
+        return 0.0
+    return int(match["ms"] or 0) / 1000 + 60 * int(match["m"] or 0) + float(match["s"] or 0)

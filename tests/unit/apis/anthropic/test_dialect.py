@@ -1,0 +1,135 @@
+"""Errors, models and headers as clients of Anthropic's API read them."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from gateway.apis.anthropic.dialect import AnthropicDialect
+from gateway.errors import (
+    AccountRefused,
+    BodyTooLarge,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+    UpstreamError,
+    UpstreamTimeout,
+    overloaded,
+)
+from gateway.generation.model import Model
+
+DIALECT = AnthropicDialect()
+MODELS = [
+    Model("fitten-code", "Fitten Code", None, "chat", is_default=True),
+    Model("a", "A", "A", "chat"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (InvalidRequest("No."), 400, "invalid_request_error"),
+        (Unauthorized("No."), 401, "authentication_error"),
+        (NotFound("No."), 404, "not_found_error"),
+        (BodyTooLarge("No."), 413, "request_too_large"),
+        (RateLimited("No."), 429, "rate_limit_error"),
+        (InternalError(), 500, "api_error"),
+        (UpstreamError("No."), 502, "api_error"),
+        (UpstreamTimeout("No."), 504, "timeout_error"),
+        (overloaded(), 529, "overloaded_error"),
+        (Unavailable("No.", retry_after=3.0), 529, "overloaded_error"),
+        (AccountRefused("No."), 503, "api_error"),
+        (Unavailable("No.", code="draining"), 503, "api_error"),
+    ],
+)
+def test_an_error_has_the_status_and_the_type_that_clients_know(
+    error: GatewayError, status: int, kind: str
+) -> None:
+    assert DIALECT.status(error) == status
+    assert json.loads(DIALECT.error_body(error, "req_1")) == {
+        "type": "error",
+        "error": {"type": kind, "message": error.message},
+        "request_id": "req_1",
+    }
+
+
+def test_a_request_that_is_forbidden() -> None:
+    error = InvalidRequest("No.")
+    error.status = 403
+    assert json.loads(DIALECT.error_body(error))["error"]["type"] == "permission_error"
+    assert "request_id" not in json.loads(DIALECT.error_body(error))
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("Not here.", "messages[0].content: Not here."),
+        ("'messages[0].content' is wrong.", "'messages[0].content' is wrong."),
+    ],
+)
+def test_a_message_names_the_field(message: str, shown: str) -> None:
+    error = InvalidRequest(message, param="messages[0].content")
+    assert json.loads(DIALECT.error_body(error))["error"]["message"] == shown
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"), [("120ms", 0.12), ("1.5s", 1.5), ("6m0s", 360), ("?", 0)]
+)
+def test_the_limit_of_requests_has_anthropics_names(duration: str, seconds: float) -> None:
+    headers = {
+        "x-request-id": "req_1",
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "59",
+        "x-ratelimit-reset-requests": duration,
+    }
+    before = time.time()
+    DIALECT.add_headers(headers, 1.0)
+    assert headers["request-id"] == "req_1"
+    assert headers["anthropic-ratelimit-requests-limit"] == "60"
+    assert headers["anthropic-ratelimit-requests-remaining"] == "59"
+    reset = datetime.fromisoformat(headers["anthropic-ratelimit-requests-reset"]).timestamp()
+    assert int(before + seconds) <= reset <= time.time() + seconds
+
+
+def test_without_an_id_and_a_limit_there_are_no_headers() -> None:
+    headers: dict[str, str] = {}
+    DIALECT.add_headers(headers, 1.0)
+    assert headers == {}
+
+
+def test_models() -> None:
+    shown = {
+        "type": "model",
+        "id": "fitten-code",
+        "display_name": "Fitten Code",
+        "created_at": "2025-01-01T00:00:00Z",
+        "lifecycle": "active",
+    }
+    assert json.loads(DIALECT.model_body(MODELS[0])) == shown
+    page = json.loads(DIALECT.models_body(MODELS))
+    assert page["data"] == [shown, {**shown, "id": "a", "display_name": "A"}]
+    assert (page["has_more"], page["first_id"], page["last_id"]) == (False, "fitten-code", "a")
+    assert json.loads(DIALECT.models_body([]))["first_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "own"),
+    [
+        ({"messages": []}, {}, True),
+        ({"messages": [], "tools": [{"name": "a", "input_schema": {}}]}, {}, True),
+        ({"messages": [], "tools": [{"type": "function", "function": {}}]}, {}, False),
+        ({"tools": [{"function": {}}]}, {"anthropic-version": "2023-06-01"}, True),
+    ],
+)
+def test_a_body_is_its_own_unless_it_has_a_sign_of_another_dialect(
+    body: dict[str, Any], headers: dict[str, str], own: bool
+) -> None:
+    assert DIALECT.owns(body, headers) is own
