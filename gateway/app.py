@@ -16,6 +16,8 @@ from gateway.apis.mistral_fim import MistralFim
 from gateway.apis.openai.chat_request import ChatCompletions
 from gateway.apis.openai.completions import TextCompletions
 from gateway.apis.openai.dialect import OpenAIDialect
+from gateway.apis.openai.responses.dialect import ResponsesDialect
+from gateway.apis.openai.responses.request import Responses
 from gateway.config.settings import Config, ConfigError
 from gateway.errors import GatewayError
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
@@ -31,6 +33,7 @@ from gateway.http.probes import Probes
 from gateway.http.request_body import RequestBodyReader
 from gateway.http.routing import DialectRoutes, Route
 from gateway.http.start_page import start_page
+from gateway.http.stored_responses import no_response
 from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits
 from gateway.middleware import KEY_CHECKS, TRUSTED_PROXIES, WINDOWS, Handler, Middleware
@@ -39,6 +42,7 @@ from gateway.shared_state import SharedState
 from gateway.trusted_proxies import TrustedProxies
 
 OPENAI = OpenAIDialect()
+RESPONSES = ResponsesDialect()
 ANTHROPIC = AnthropicDialect()
 
 CONFIG = web.AppKey("config", Config)
@@ -134,6 +138,14 @@ def _add_routes(
             Route("POST", "/completions", handler_of(TextCompletions())),
             Route("POST", "/fim/completions", handler_of(MistralFim())),
             Route("POST", "/infill", handler_of(LlamaCppInfill())),
+        ],
+    )
+    routes.add(
+        RESPONSES,
+        [
+            Route("POST", "/responses", handler_of(Responses(image_limits))),
+            Route("GET", "/responses/{id}", no_response),
+            Route("DELETE", "/responses/{id}", no_response),
         ],
     )
     routes.add(ANTHROPIC, [Route("POST", "/messages", handler_of(Messages(image_limits)))])

@@ -62,6 +62,12 @@ PIECE = chunk(b'{"delta":" word"}\n')
 END = chunk(b'{"usage":{"input_tokens":9,"output_tokens":3}}\n') + b"0\r\n\r\n"
 
 
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}], "stream": True},
+    "/v1/responses": {"input": "hi", "stream": True},
+}
+
+
 class CountedFitten:
     """Answers a chat with `pieces`: all in one, or one at each call of `more`."""
 
@@ -163,6 +169,29 @@ async def test_a_piece_while_tools_are_offered_is_at_most_a_third_more_work(
             paced.append(sorted(at_once)[50])
     plain, with_tools = (many - few for few, many in costs.values())
     assert with_tools <= 1.3 * plain, costs
+    assert paced[1] <= 1.3 * paced[0], paced
+
+
+async def test_a_piece_of_a_responses_stream_is_at_most_a_third_more_work(tmp_path: Path) -> None:
+    """Than one of chat completions, of a burst and paced."""
+    async with running(tmp_path) as (fitten, gateway):
+        bursts: dict[str, list[int]] = {}
+        for fitten.pieces in (100, 1100):
+            for path, body in BODIES.items():
+                with Counter() as counter:
+                    async with gateway.http.post(f"{gateway.url}{path}", json=body) as response:
+                        answer = await response.read()
+                assert b" word" in answer
+                bursts.setdefault(path, []).append(counter.calls)
+        fitten.paced, fitten.pieces = True, 103
+        paced = []
+        for path, body in BODIES.items():
+            async with gateway.http.post(f"{gateway.url}{path}", json=body) as response:
+                at_once = [await piece(fitten, response) for _ in range(103)]
+                await response.read()
+            paced.append(sorted(at_once)[50])
+    chat, responses = (many - few for few, many in bursts.values())
+    assert responses <= 1.3 * chat, bursts
     assert paced[1] <= 1.3 * paced[0], paced
 
 

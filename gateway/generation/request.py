@@ -37,12 +37,18 @@ class RemoteImage:
 class Tool:
     """Describes a tool that the model may call.
 
-    parameters: the JSON schema of its arguments.
+    name: as the model sees it. parameters: the JSON schema of its arguments.
+    namespace: the group of tools that it belongs to; "" for none. Its name in the group is
+        `name`, without a `NAMESPACE.` before it.
+    kind: "function": it takes JSON. "text": it takes one text, its only argument, and the client
+        wants that text alone. "search": it finds tools that can be offered.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    namespace: str = ""
+    kind: Literal["function", "text", "search"] = "function"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _ABSENT = re.compile(
 )
 
 WHAT_THERE_IS = (
-    "this gateway has only /v1/chat/completions, /v1/messages, /v1/completions, "
+    "this gateway has only /v1/chat/completions, /v1/responses, /v1/messages, /v1/completions, "
     "/v1/fim/completions, /infill and /v1/models."
 )
 """Ends the sentence about an absent route."""

@@ -25,7 +25,7 @@ _SLASHES = re.compile("/{2,}")
 class Route:
     """Describes a path below the base URL and its handler."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     handler: Handler
 

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ SECTIONS = {
 PARSERS: dict[str, Callable[[str], Any]] = {
     "yaml": yaml.safe_load,
     "json": json.loads,
+    "toml": tomllib.loads,
     "python": ast.parse,
     "shell": shlex.split,
 }
@@ -44,7 +46,7 @@ def calls(section: str) -> list[str]:
 
 def test_every_client_has_a_section() -> None:
     named = {"Cline", "Roo Code", "Continue", "ProxyAI", "Zed", "twinny", "llama.vscode", "Aider"}
-    assert named | {"Agents on the OpenAI SDK"} <= set(SECTIONS)
+    assert named | {"Codex", "Agents on the OpenAI SDK"} <= set(SECTIONS)
 
 
 @pytest.mark.parametrize("section", SECTIONS)

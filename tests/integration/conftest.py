@@ -28,6 +28,7 @@ _TWICE = {
     "test_answer_cut",
     "test_disconnect",
     "test_golden",
+    "test_golden_responses",
     "test_golden_messages",
     "test_silence",
     "test_stream_failures",

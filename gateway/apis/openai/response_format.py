@@ -15,28 +15,35 @@ _TYPES = ("text", "json_object", "json_schema")
 _PARAM = "response_format"
 
 
-def parse_response_format(given: dict[str, Any] | None) -> ResponseFormat | None:
-    """Parse the parameter; None for text. Raises InvalidRequest that names the wrong field."""
+def parse_response_format(
+    given: dict[str, Any] | None, *, param: str = _PARAM, flat: bool = False
+) -> ResponseFormat | None:
+    """Parse the parameter; None for text. Raises InvalidRequest that names the wrong field.
+
+    param: where it is in the request.
+    flat: whether the schema's members stand in it, and not in its member `json_schema`.
+    """
     if given is None:
         return None
     kind = given.get("type")
     if kind is None:
-        raise missing_parameter(f"{_PARAM}.type")
+        raise missing_parameter(f"{param}.type")
     if kind not in _TYPES:
         raise InvalidRequest(
-            f"'{_PARAM}.type' must be one of {', '.join(_TYPES)}.",
+            f"'{param}.type' must be one of {', '.join(_TYPES)}.",
             code="unsupported_value" if isinstance(kind, str) else "invalid_type",
-            param=f"{_PARAM}.type",
+            param=f"{param}.type",
         )
     if kind == "text":
         return None
     if kind == "json_object":
         return ResponseFormat(is_object=True)
-    return _json_schema(given.get("json_schema"))
+    if flat:
+        return _json_schema(given, param)
+    return _json_schema(given.get("json_schema"), f"{param}.json_schema")
 
 
-def _json_schema(given: Any) -> ResponseFormat:
-    here = f"{_PARAM}.json_schema"
+def _json_schema(given: Any, here: str) -> ResponseFormat:
     if given is None:
         raise missing_parameter(here)
     if not isinstance(given, dict):

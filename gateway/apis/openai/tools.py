@@ -93,7 +93,7 @@ def parse_tools(
         tools = unique_tools(found, [f"tools[{i}].function.name" for i in range(len(found))])
     if choice is None:
         return tools, ToolChoice()
-    return _choose(choice, tools)
+    return choose_tools(choice, tools)
 
 
 def parse_functions(
@@ -116,17 +116,17 @@ def parse_functions(
     raise unsupported("function_call", "'auto', 'none' or an object with the name of a function")
 
 
-def _choose(
+def choose_tools(
     given: str | ToolChoiceObject, tools: tuple[Tool, ...]
 ) -> tuple[tuple[Tool, ...], ToolChoice]:
-    """Return the tools that a choice leaves, and the choice."""
+    """Return the tools that a choice leaves, and the choice. Raises InvalidRequest."""
     if isinstance(given, str):
         mode = given
     else:
         if given.type == "allowed_tools":
             return _allowed(given, tools)
         named = given.function or given
-        if given.type in ("function", "tool", None) and named.name:
+        if given.type in ("function", "custom", "tool", None) and named.name:
             where = "tool_choice.function.name" if given.function else "tool_choice.name"
             return tools, choose_tool(named.name, tools, where, "tools")
         mode = given.type or ""

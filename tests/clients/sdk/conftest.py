@@ -68,6 +68,19 @@ def lone_client(fitten: FittenProcess, tmp_path: Path) -> Iterator[OpenAI]:
 
 
 @pytest.fixture
+def quick_client(fitten: FittenProcess, tmp_path: Path) -> Iterator[OpenAI]:
+    """The same client for a gateway that soon shows that a request still runs."""
+    quick = {"grace": 0.05, "keep_alive": 0.05}
+    with (
+        running_gateway(
+            fitten, tmp_path, keys=[KEY], requests_per_minute=10_000, stream=quick
+        ) as gateway,
+        OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0, timeout=WAIT) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
 async def async_client(gateway: SdkGateway) -> AsyncIterator[AsyncOpenAI]:
     """The same for asyncio."""
     async with AsyncOpenAI(

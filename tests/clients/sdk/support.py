@@ -79,10 +79,19 @@ def running_emulator(folder: Path) -> Iterator[FittenProcess]:
 
 @contextmanager
 def running_gateway(
-    fitten: FittenProcess, folder: Path, *, keys: list[str], requests_per_minute: int
+    fitten: FittenProcess,
+    folder: Path,
+    *,
+    keys: list[str],
+    requests_per_minute: int,
+    **sections: Any,
 ) -> Iterator[SdkGateway]:
-    """A gateway before the emulator, logged in. Fails if it logged an error meanwhile."""
+    """A gateway before the emulator, logged in. Fails if it logged an error meanwhile.
+
+    sections: further ones of its configuration.
+    """
     settings = {
+        **sections,
         "server": {"drain_timeout": 1.0},
         "fitten": {
             "base_url": fitten.url,

@@ -26,6 +26,7 @@ ROUTES = [
     ("/v1/fim/completions", POST),
     ("/beta/completions", POST),
     ("/infill", POST),
+    ("/v1/responses", POST),
     ("/v1/models", GET),
     ("/v1/models/fitten-code", GET),
     ("/health", GET),
@@ -111,8 +112,8 @@ ABSENT = [
     ("DELETE", "/files/file-abc"),
     ("POST", "/images/generations"),
     ("POST", "/moderations"),
-    ("POST", "/responses"),
-    ("GET", "/responses/resp_1"),
+    ("POST", "/responses/resp_1/cancel"),
+    ("GET", "/responses/resp_1/input_items"),
     ("POST", "/batches"),
     ("POST", "/fine_tuning/jobs"),
     ("POST", "/assistants"),
@@ -142,7 +143,10 @@ async def test_a_route_of_openai_that_is_absent_says_what_there_is(
                 assert there == (route in SAID), route
 
 
-SAID = ("/v1/chat/completions", "/v1/completions", "/v1/fim/completions", "/infill", "/v1/models")
+SAID = (
+    *("/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/fim/completions"),
+    *("/infill", "/v1/models"),
+)
 
 
 @PREFIXES

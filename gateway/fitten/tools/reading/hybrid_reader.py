@@ -114,6 +114,10 @@ class HybridCallReader:
                     return False
             elif (yield from source.follows_exactly(self._next_call)):
                 return self._end()  # its own end was forgotten
+            elif character != "<" and self._bare_argument is not None:
+                self._between = False
+                if not (yield from self._read_bare_text(self._bare_argument)):
+                    return False
             else:
                 closed = yield from self._read_stray_end()
                 if closed == "call":
@@ -164,6 +168,25 @@ class HybridCallReader:
             self._given.add(name)
             self._emit("arguments", f"{comma}{_encode(name)}:{value}")
 
+    @property
+    def _bare_argument(self) -> str | None:
+        """Return the argument of a tool that takes one text, if it was not given yet."""
+        name = self._interpreter.text_argument(self._tool)
+        return None if name in self._given else name
+
+    def _read_bare_text(self, name: str) -> Reading[bool]:
+        """Read the text of a tool that takes one text, written without a block of its own."""
+        self._open_argument(name, '"')
+        if not (yield from self._read_raw(self._emit_text)):
+            return False
+        self._emit("arguments", '"')
+        return True
+
+    def _emit_text(self, text: str) -> None:
+        """Pass on a part of a text."""
+        if text:
+            self._emit("arguments", _encode(text)[1:-1])
+
     def _read_text(self) -> Reading[bool]:
         """Read an argument in a block of its own; return whether it has an end."""
         source = self._source
@@ -177,8 +200,8 @@ class HybridCallReader:
             self._open_argument(name, '"')
 
             def pass_on(text: str) -> None:
-                if text and not repeated:
-                    self._emit("arguments", _encode(text)[1:-1])
+                if not repeated:
+                    self._emit_text(text)
 
             if not (yield from self._read_raw(pass_on)):
                 return False

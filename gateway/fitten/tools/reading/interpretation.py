@@ -31,6 +31,8 @@ NESTED = ("tool_calls", "function_call", "tool_call")
 MEMBERS = frozenset((*NAMES, *ARGUMENTS, *LABELS, *NESTED))
 
 
+# What models write between the namespace of a tool and its name.
+_SEPARATORS = (".", "__", "::", "/", ":")
 _NAMESPACES = ("functions.", "functions::", "function.", "default_api.", "tools.", "tool.")
 _NUMBER_OF_CALL = re.compile(r":\d{1,6}\Z", re.ASCII)
 _USE_TOOL = ("use_tool", "call_tool")
@@ -75,9 +77,11 @@ class ToolInterpreter:
         for name in self._tools:
             folded = name.lower()
             self._folded[folded] = None if folded in self._folded else name
+        for tool in tools:
+            self._add_qualified(tool)
         # A tool with the name of a notation has no tag of its own, since that means the notation.
         reserved = {*WRAPPERS, *CALLS, *RESULTS} - {"tool"}
-        self.tags = frozenset(name for name in self._folded if name not in reserved)
+        self.tags = frozenset({name.lower() for name in self._tools} - reserved)
 
     def tool_name(self, name: object) -> str | None:
         """Return the offered tool that a name stands for, or None.
@@ -92,6 +96,13 @@ class ToolInterpreter:
         if name in self._tools:
             return name
         return self._folded.get(name.lower()) or self._without_additions(name)
+
+    def _add_qualified(self, tool: Tool) -> None:
+        """Let a tool be called with its namespace before its name, in any usual form."""
+        if tool.namespace:
+            name = tool.name.removeprefix(f"{tool.namespace}.")
+            for separator in _SEPARATORS:
+                self._folded.setdefault(f"{tool.namespace}{separator}{name}".lower(), tool.name)
 
     def _without_additions(self, name: str) -> str | None:
         for namespace in ("", *_NAMESPACES):
@@ -108,7 +119,7 @@ class ToolInterpreter:
         if tool is None:
             raise NotFoundHere
         if isinstance(arguments, str):
-            arguments = _object(arguments)
+            arguments = self._decoded(tool, arguments)
         if arguments is None:
             arguments = {}
         if not isinstance(arguments, dict) or not _is_shallow(arguments):
@@ -120,6 +131,17 @@ class ToolInterpreter:
         except RecursionError:
             raise NotFoundHere from None
         return ParsedCall(tool, _json_text(coerced))
+
+    def _decoded(self, tool: str, text: str) -> object:
+        """Return arguments that are given as a text; a tool that takes one text may get it bare."""
+        name = self.text_argument(tool)
+        try:
+            value = _object(text)
+        except NotFoundHere:
+            if name is None:
+                raise
+            value = None
+        return {name: text} if name is not None and not isinstance(value, dict) else value
 
     def object_of(self, text: str) -> dict[str, object]:
         """Return the JSON object that a text is. Raises NotFoundHere for anything else."""
@@ -142,6 +164,12 @@ class ToolInterpreter:
         """Return whether the text of an argument is its value, as far as the schema says."""
         types = self._coercions[tool].argument_types(name)
         return not types or "string" in types
+
+    def text_argument(self, tool: str) -> str | None:
+        """Return the name of the only argument of a tool that takes one text; else None."""
+        if self._tools[tool].kind != "text":
+            return None
+        return next(iter(self.required(tool)), None)
 
     def required(self, tool: str) -> frozenset[str]:
         """Return the names of the arguments that a tool requires."""

@@ -33,6 +33,7 @@ _LINE_ENDS = re.compile(r"[\n\r]")
 _ARGUMENT_NAME = re.compile(r"[^\s<>]{1,128}")
 _WHITE_SPACE = re.compile(r"\s+")
 _NO_OUTPUT = "(no output)"
+_ONLY_IMAGES = "(an image)"
 _UNKNOWN_TOOL = "tool"
 _MAX_EXAMPLES = 16  # tools that are looked at for an example
 # Names of arguments that are likely to be code or other long texts.
@@ -154,9 +155,8 @@ class _Writer:
         status = "error" if result.failed else "ok"
         label = " ".join([word for word in (name, _word(result.call_id or ""), status) if word])
         self.uses += 2
-        return (
-            f"<result-{self._value} {label}>\n{result.text or _NO_OUTPUT}\n</result-{self._value}>"
-        )
+        text = result.text or (_ONLY_IMAGES if result.images else _NO_OUTPUT)
+        return f"<result-{self._value} {label}>\n{text}\n</result-{self._value}>"
 
     def _call(self, call: ToolCall) -> str:
         line, texts = _split_arguments(call.arguments)

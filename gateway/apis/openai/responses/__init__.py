@@ -1,0 +1,1 @@
+"""Implements OpenAI's Responses API, without anything that is stored between requests."""
