@@ -25,6 +25,7 @@ from gateway.errors import GatewayError
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
 from gateway.fitten.upstream import FittenUpstream
+from gateway.http.absent_routes import no_response
 from gateway.http.chain import aiohttp_chain
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.error_response import ErrorResponse, render_error
@@ -35,7 +36,6 @@ from gateway.http.probes import Probes
 from gateway.http.request_body import RequestBodyReader
 from gateway.http.routing import DialectRoutes, Route
 from gateway.http.start_page import start_page
-from gateway.http.stored_responses import no_response
 from gateway.http.token_count import CountHandler
 from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits

@@ -16,8 +16,10 @@ from gateway.errors import ContextLengthExceeded
 from gateway.fitten.account_registry import AccountRegistry
 from gateway.fitten.answer import Answer
 from gateway.fitten.chat.answer import ChatAnswer
+from gateway.fitten.chat.prompt_estimate import prompt_bytes
 from gateway.fitten.chat.record_writer import RecordWriter
 from gateway.fitten.chat.request import ChatOpener
+from gateway.fitten.chat.squeeze import length_of, shorten
 from gateway.fitten.chat.usage_estimate import UsageCalibration
 from gateway.fitten.client import FittenClient
 from gateway.fitten.completion.completer import Completer
@@ -28,9 +30,7 @@ from gateway.fitten.json_mode.answer import (
     add_json_instructions,
 )
 from gateway.fitten.model_catalog import ModelCatalog
-from gateway.fitten.prompt_estimate import prompt_bytes
 from gateway.fitten.prompt_limit import too_long_error, window
-from gateway.fitten.squeeze import length_of, shorten
 from gateway.fitten.tool_answer import ToolAnswer
 from gateway.fitten.tools import loop_watch
 from gateway.fitten.tools.quotations import Quotations

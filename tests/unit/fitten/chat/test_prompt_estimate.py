@@ -8,7 +8,7 @@ import pytest
 
 from gateway.config.settings import Notation
 from gateway.fitten.chat import prompt
-from gateway.fitten.prompt_estimate import prompt_bytes
+from gateway.fitten.chat.prompt_estimate import prompt_bytes
 from gateway.fitten.tools.writing import prompt as tool_prompt
 from gateway.generation.request import GenerationRequest, Message, Tool, ToolCall
 from tests.counting import calls_of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fitten.squeeze import length_of, shorten
+from gateway.fitten.chat.squeeze import length_of, shorten
 from gateway.generation.request import GenerationRequest, Image, Message, RemoteImage
 
 ASKS = Message("user", "You are performing a CONTEXT CHECKPOINT COMPACTION.")
