@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
-.PHONY: help install demo run test test-all test-slow lint types check check-processes \
+.PHONY: help install demo run test test-all clients test-slow lint types check check-processes \
         check-faults check-integration check-unit sdk install-service uninstall-service deploy-check \
         boot-test confined errors-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
         bench-compare lock audit dist clean
@@ -35,7 +35,7 @@ test: $(VENV)/.dev  ## lint, types and every test; says at the end what failed
 	@MAKE="$(MAKE)" sh tests/parts.sh lint types $(CHECKS) sdk
 
 test-all: $(VENV)/.dev  ## make test, then what needs npm or much time: about an hour and a half
-	@MAKE="$(MAKE)" sh tests/parts.sh test corpora round-trips test-slow
+	@MAKE="$(MAKE)" sh tests/parts.sh test corpora round-trips clients test-slow
 
 test-slow: $(VENV)/.dev  ## every test as on a slow machine: on one core, beside two busy loops
 	@MAKEFLAGS= PYTEST=$(BIN)/pytest sh tests/slow.sh
@@ -135,6 +135,17 @@ $(SUITE):
 
 round-trips: $(VENV)/.dev  ## 200,000 random calls, written and read back; about two minutes
 	$(BIN)/python -m tests.unit.fitten.tools.round_trips
+
+AGENTS  := .cache/clients
+CASES ?=
+
+clients: $(VENV)/.dev $(AGENTS)/.done  ## Claude Code and Codex themselves, which npm fetches; CASES=a_plain_answer
+	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') \
+	  tests/clients/agents/claude_code.py tests/clients/agents/codex.py
+
+$(AGENTS)/.done: tests/clients/agents/package-lock.json requirements/node.txt $(VENV)/.python
+	PYTHON=$(BIN)/python sh tests/clients/agents/install.sh $(@D)
+	@touch $@
 
 errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/faults
 	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py

@@ -13,18 +13,37 @@ _LONG = 600
 _HEAD = 80
 _CJK = r"\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef"
 _TOKEN = re.compile(rf"[{_CJK}]{{1,3}}|[^\s{_CJK}]+\s*|\s+")
+_ASKS_FOR_SUMMARY = re.compile(
+    r"^(You are performing a CONTEXT CHECKPOINT COMPACTION"
+    r"|Your task is to create a detailed summary of)",
+    re.MULTILINE,
+)
 _IMAGE = re.compile(r"!\[[^\]\n]*\]\(data:image/[^)\s]*\)")
 
 
 async def assistant(turn: ScenarioTurn, *, unknown: str = "") -> None:
     """Use the tools of the prompt, or describe it in friendly words; then send the usage."""
-    text = agent.use_tools(turn) or describe(turn, unknown)
+    if asks_for_summary(turn):
+        text = _summary(turn)
+    else:
+        text = agent.use_tools(turn) or describe(turn, unknown)
     count = 0
     for piece in pieces(text):
         await turn.answer.delta(piece, turn.state.pace)
         count += 1
     usage = {"input_tokens": len(turn.inputs) // 3 + 1, "output_tokens": count, "status": "ok"}
     await turn.answer.usage(usage)
+
+
+def asks_for_summary(turn: ScenarioTurn) -> bool:
+    """Return whether an agent asks for a summary; a marker in its text is one of an old turn."""
+    return _ASKS_FOR_SUMMARY.search(turn.prompt.last_user) is not None
+
+
+def _summary(turn: ScenarioTurn) -> str:
+    """Return a summary in the form that agents read."""
+    count = _counted(turn.prompt.earlier_turns, "earlier turn")
+    return f"<analysis>I look back.</analysis>\n<summary>It had {count}.</summary>\n"
 
 
 def describe(turn: ScenarioTurn, unknown: str = "") -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 from gateway.apis.absent_dialects import OllamaErrors
 from gateway.apis.anthropic.dialect import AnthropicDialect
 from gateway.apis.anthropic.messages_request import Messages
+from gateway.apis.anthropic.messages_response import message_token_count
 from gateway.apis.base import Endpoint
 from gateway.apis.llamacpp_infill import LlamaCppInfill
 from gateway.apis.mistral_fim import MistralFim
@@ -18,11 +19,13 @@ from gateway.apis.openai.completions import TextCompletions
 from gateway.apis.openai.dialect import OpenAIDialect
 from gateway.apis.openai.responses.dialect import ResponsesDialect
 from gateway.apis.openai.responses.request import Responses
+from gateway.apis.openai.responses.response import response_token_count
 from gateway.config.settings import Config, ConfigError
 from gateway.errors import GatewayError
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
 from gateway.fitten.upstream import FittenUpstream
+from gateway.http.absent_routes import no_response
 from gateway.http.chain import aiohttp_chain
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.error_response import ErrorResponse, render_error
@@ -33,7 +36,7 @@ from gateway.http.probes import Probes
 from gateway.http.request_body import RequestBodyReader
 from gateway.http.routing import DialectRoutes, Route
 from gateway.http.start_page import start_page
-from gateway.http.stored_responses import no_response
+from gateway.http.token_count import CountHandler
 from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits
 from gateway.middleware import KEY_CHECKS, TRUSTED_PROXIES, WINDOWS, Handler, Middleware
@@ -73,7 +76,9 @@ def build_app(
 
     client = FittenClient(config.fitten)
     accounts = shared.accounts(config, client, learn)
-    upstream = FittenUpstream(client, accounts, config.fitten, config.tools, redactor)
+    upstream = FittenUpstream(
+        client, accounts, config.fitten, config.tools, redactor, config.models
+    )
 
     images = ImageFetcher(config.images)
     image_limits = ImageLimits(config.images.max_bytes, config.images.max_pixels)
@@ -89,6 +94,9 @@ def build_app(
     def handler_of(endpoint: Endpoint) -> Handler:
         handler = GenerationHandler(endpoint, upstream, images, in_flight, bodies, config.stream)
         return handler.answer
+
+    def counter_of(endpoint: Endpoint, encode: Callable[[int], bytes]) -> Handler:
+        return CountHandler(endpoint, upstream, bodies, encode).answer
 
     by_label = build_middlewares(config)
     middlewares = list(by_label.values())
@@ -111,7 +119,8 @@ def build_app(
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(m.lifespan for m in middlewares if hasattr(m, "lifespan"))
-    _add_routes(routes, probes, ModelRoutes(upstream, routes.dialect_of), image_limits, handler_of)
+    models = ModelRoutes(upstream, routes.dialect_of)
+    _add_routes(routes, probes, models, image_limits, handler_of, counter_of)
     return app
 
 
@@ -121,6 +130,7 @@ def _add_routes(
     models: ModelRoutes,
     image_limits: ImageLimits,
     handler_of: Callable[[Endpoint], Handler],
+    counter_of: Callable[[Endpoint, Callable[[int], bytes]], Handler],
 ) -> None:
     """Add every route of the gateway."""
     routes.add(
@@ -142,11 +152,26 @@ def _add_routes(
         RESPONSES,
         [
             Route("POST", "/responses", handler_of(Responses(image_limits))),
+            Route(
+                "POST",
+                "/responses/input_tokens",
+                counter_of(Responses(image_limits), response_token_count),
+            ),
             Route("GET", "/responses/{id}", no_response),
             Route("DELETE", "/responses/{id}", no_response),
         ],
     )
-    routes.add(ANTHROPIC, [Route("POST", "/messages", handler_of(Messages(image_limits)))])
+    routes.add(
+        ANTHROPIC,
+        [
+            Route("POST", "/messages", handler_of(Messages(image_limits))),
+            Route(
+                "POST",
+                "/messages/count_tokens",
+                counter_of(Messages(image_limits), message_token_count),
+            ),
+        ],
+    )
     # Both dialects have the same URL for models; only clients of Anthropic's send the header.
     routes.add(
         OPENAI,

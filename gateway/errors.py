@@ -127,6 +127,23 @@ class InvalidRequest(GatewayError):
     retryable = False
 
 
+class ContextLengthExceeded(InvalidRequest):
+    """Reports that a conversation is longer than the model takes.
+
+    tokens, limit: of the conversation, and the most, both as the usage counts tokens.
+    chars, max_chars: the same in characters, which Fitten counts.
+    """
+
+    code = "context_length_exceeded"
+
+    def __init__(
+        self, message: str, *, tokens: int, limit: int, chars: int, max_chars: int
+    ) -> None:
+        super().__init__(message, param="messages")
+        self.tokens, self.limit = tokens, limit
+        self.chars, self.max_chars = chars, max_chars
+
+
 class Unauthorized(GatewayError):
     """Reports that the request has no API key, or one that is not known here."""
 

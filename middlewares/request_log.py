@@ -68,9 +68,12 @@ def _fields(request: web.Request) -> dict[str, Any]:
         return fields
     if outcome.loop:
         fields |= {"loop": outcome.loop}
+    if outcome.squeezed:
+        fields |= {"squeezed": outcome.squeezed}
     usage = outcome.usage
     return fields | {
         "model": generation.model.id,
+        "requested_model": generation.requested_model,
         "account": outcome.account,
         "queued_ms": round(outcome.queued * 1000, 1),
         "stream": generation.request.stream,

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from emulator.accounts import EmulatedAccount
 from emulator.answer import EmulatedAnswer
-from emulator.assistant import assistant
+from emulator.assistant import asks_for_summary, assistant
 from emulator.calls import WrittenCall
 from emulator.errors import detail, missing_field, nginx_page, server_error
 from emulator.prompt import parse_prompt
@@ -72,7 +72,7 @@ async def _chat(
 
 async def _answer(turn: ScenarioTurn) -> web.StreamResponse:
     try:
-        found = find_marker(turn.prompt.last_user)
+        found = None if asks_for_summary(turn) else find_marker(turn.prompt.last_user)
     except BadMarker as problem:
         return detail(400, f"emulator: {problem}")
     if isinstance(found, tuple):

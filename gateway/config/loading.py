@@ -16,6 +16,7 @@ from gateway.config.settings import (
     FittenSettings,
     ImageSettings,
     LogSettings,
+    ModelSettings,
     ServerSettings,
     StreamSettings,
     ToolSettings,
@@ -87,6 +88,7 @@ _SECTIONS = {
     "fitten": FittenSettings,
     "images": ImageSettings,
     "tools": ToolSettings,
+    "models": ModelSettings,
     "log": LogSettings,
 }
 

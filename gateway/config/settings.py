@@ -10,6 +10,7 @@ import fnmatch
 import ipaddress
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -239,13 +240,24 @@ class ToolSettings:
         name is a `-` as well: `deepseek-*` fits `DeepSeek V3`.
         """
         name = model.casefold()
-        names = (name, name.replace(" ", "-"))
-        fitting = [
-            pattern
-            for pattern in self.notation
-            if any(fnmatch.fnmatchcase(one, pattern.casefold()) for one in names)
-        ]
-        return self.notation[max(fitting, key=len)] if fitting else "auto"
+        folded = {pattern.casefold(): pattern for pattern in self.notation}
+        fitting = (longest_pattern(one, folded) for one in (name, name.replace(" ", "-")))
+        found = max((one for one in fitting if one is not None), key=len, default=None)
+        return "auto" if found is None else self.notation[folded[found]]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Sets under which other names clients find the models.
+
+    aliases: by pattern of an unknown name, the name of the model to use. `{}` for none.
+    """
+
+    aliases: dict[str, str] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("claude-*", "gpt-*", "o[0-9]*", "codex-*"), "fitten-code"
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +279,7 @@ class Config:
     stream: StreamSettings = field(default_factory=StreamSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     tools: ToolSettings = field(default_factory=ToolSettings)
+    models: ModelSettings = field(default_factory=ModelSettings)
     log: LogSettings = field(default_factory=LogSettings)
     middlewares: tuple[MiddlewareEntry, ...] = ()
 
@@ -302,7 +315,7 @@ class Config:
         """Return the effective settings as plain data, secrets masked."""
         data = {
             name: options.as_plain_data(getattr(self, name))
-            for name in ("server", "stream", "fitten", "images", "tools", "log")
+            for name in ("server", "stream", "fitten", "images", "tools", "models", "log")
         }
         data["fitten"]["state_file"] = str(self.state_file)
         for name in ("base_url", "models_url"):
@@ -320,6 +333,12 @@ class Config:
         ]
         addresses = [*found, self.fitten.base_url, self.fitten.models_url]
         return found + [part for address in addresses for part in _passwords_in(address)]
+
+
+def longest_pattern(name: str, patterns: Iterable[str]) -> str | None:
+    """Return the longest pattern that a name fits; None if there is none."""
+    fitting = [pattern for pattern in patterns if fnmatch.fnmatchcase(name, pattern)]
+    return max(fitting, key=len) if fitting else None
 
 
 def exposure_fault(server: ServerSettings, chain: tuple[MiddlewareEntry, ...]) -> str | None:

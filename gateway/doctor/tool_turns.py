@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from gateway.config.settings import Config, Notation
+from gateway.config.settings import Config, ModelSettings, Notation
 from gateway.doctor.grading import Grade, SeenAnswer, grade
 from gateway.doctor.measured_client import MeasuredClient
 from gateway.doctor.report import TurnResult
@@ -109,6 +109,7 @@ async def open_turns(
             fitten,
             replace(config.tools, notation={"*": notation}),
             Redactor(config.secrets()),
+            ModelSettings(aliases={}),
         )
         for notation in notations
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
+from gateway.config.settings import longest_pattern
 from gateway.errors import NotFound
 from gateway.generation.model import Model
 from gateway.redaction import word
@@ -12,6 +14,9 @@ from gateway.redaction import word
 _SECTIONS: tuple[Literal["chat"], Literal["agent"]] = ("chat", "agent")
 
 DEFAULT_MODEL = Model("fitten-code", "Fitten Code", None, "chat", is_default=True)
+
+_MAX_NAME = 256  # characters of a name that is compared with patterns
+_MAX_LISTED = 20  # names in the error for an unknown model
 
 # The models of protocol 5 for the case that Fitten sends no list.
 _FALLBACK = {
@@ -28,18 +33,21 @@ class ModelCatalog:
     """Holds the models on offer; `fitten-code`, Fitten's own default, is always first.
 
     The id of a model is its display name. If an earlier model has that id already, the section
-    is put before it (`agent/Default`). Clients may use ids, display names and selection names,
-    in upper or lower case.
+    is put before it (`agent/Default`). Clients may use ids, also with `-` in place of blanks,
+    display names and selection names, in upper or lower case.
+
+    aliases: by pattern of a name that no model has, the name of the model to use.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, aliases: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._aliases = {pattern.casefold(): name for pattern, name in aliases.items()}
         self.replace(parse_models(_FALLBACK))
 
     def replace(self, models: Sequence[Model]) -> None:
         """Replace the models on offer, except `fitten-code`."""
         self.models = (DEFAULT_MODEL, *models)
         self._by_name: dict[str, Model] = {}
-        for name in ("id", "display_name", "selection_name"):
+        for name in ("id", "display_name", "selection_name", "typed_id"):
             for model in self.models:
                 if key := getattr(model, name):
                     self._by_name.setdefault(key.casefold(), model)
@@ -49,13 +57,34 @@ class ModelCatalog:
         if name is None:
             return DEFAULT_MODEL
         model = self._by_name.get(name.casefold())
+        if model is not None:
+            return model
+        alias = self._alias_of(name)
+        model = None if alias is None else self._by_name.get(alias.casefold())
         if model is None:
-            raise NotFound(
-                f"The model '{word(name)}' does not exist; GET /v1/models lists those that do.",
-                code="model_not_found",
-                param="model",
-            )
+            raise self._not_found(name, alias)
         return model
+
+    def _alias_of(self, name: str) -> str | None:
+        """Return the name that stands for an unknown one; None if there is none."""
+        if len(name) > _MAX_NAME:
+            return None
+        pattern = longest_pattern(name.casefold(), self._aliases)
+        return None if pattern is None else self._aliases[pattern]
+
+    def _not_found(self, name: str, alias: str | None) -> NotFound:
+        """Return the error for an unknown model, with the names of those that exist."""
+        which = f"The model '{word(name)}'"
+        if alias is not None:
+            which += f", for which models.aliases has '{word(alias)}',"
+        names = [word(model.typed_id) for model in self.models[:_MAX_LISTED]]
+        if len(self.models) > _MAX_LISTED:
+            names.append(f"and {len(self.models) - _MAX_LISTED} more: see GET /v1/models")
+        return NotFound(
+            f"{which} does not exist. Models: {', '.join(names)}.",
+            code="model_not_found",
+            param="model",
+        )
 
 
 def parse_models(answer: dict[str, Any]) -> list[Model]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from gateway.config.settings import FittenSettings, ToolSettings
+from gateway.config.settings import FittenSettings, ModelSettings, ToolSettings
+from gateway.errors import ContextLengthExceeded
 from gateway.fitten.account_registry import AccountRegistry
 from gateway.fitten.answer import Answer
+from gateway.fitten.chat.prompt_estimate import prompt_bytes
 from gateway.fitten.chat.record_writer import RecordWriter
 from gateway.fitten.chat.request import ChatOpener
+from gateway.fitten.chat.squeeze import length_of, shorten
 from gateway.fitten.chat.usage_estimate import UsageCalibration
 from gateway.fitten.chat_answers import ChatAnswers
 from gateway.fitten.client import FittenClient
@@ -25,6 +29,7 @@ from gateway.fitten.json_mode.answer import (
     add_json_instructions,
 )
 from gateway.fitten.model_catalog import ModelCatalog
+from gateway.fitten.prompt_limit import too_long_error, window
 from gateway.generation.model import Model
 from gateway.generation.pieces import Sink
 from gateway.generation.request import Generation, GenerationRequest
@@ -48,10 +53,12 @@ class FittenUpstream:
         settings: FittenSettings,
         tools: ToolSettings,
         redactor: Redactor,
+        models: ModelSettings | None = None,
     ) -> None:
         self._pool = pool = accounts.pool
         self._settings = settings
-        self._catalog = ModelCatalog()
+        self._tools = tools
+        self._catalog = ModelCatalog((models or ModelSettings()).aliases)
         digest_key = _digest_key(settings)
         failover = Failover(pool, settings.pool)
         open_chat = ChatOpener(client, failover, pool, digest_key).open
@@ -87,15 +94,27 @@ class FittenUpstream:
         if former._settings.base_url == self._settings.base_url:
             self._chats.calibration = former._chats.calibration
         if former._settings.models_url == self._settings.models_url and not self._listed:
-            self._catalog = former._catalog
+            self._catalog.replace(former._catalog.models[1:])  # the first is always there
 
     def resolve(self, name: str | None) -> Model:
         """Return the model with this name; None means the default. Raises NotFound."""
         return self._catalog.resolve(name)
 
     def models(self) -> Sequence[Model]:
-        """Return the models on offer."""
-        return self._catalog.models
+        """Return the models on offer, each with the size of its context."""
+        return [self.described(model) for model in self._catalog.models]
+
+    def described(self, model: Model) -> Model:
+        """Return a model with the size of its context, as far as answers have shown it."""
+        ratio = self.calibration.bytes_per_token(model.id)
+        return replace(model, context_window=window(ratio))
+
+    def estimate_prompt(self, request: GenerationRequest) -> int:
+        """Estimate the tokens of a prompt, as the usage will count them; see `Upstream`."""
+        model = self._catalog.resolve(request.model)
+        notation = self._tools.notation_of(model.id)
+        size = prompt_bytes(request, notation, self._settings.default_system)
+        return max(1, round(size / self.calibration.bytes_per_token(model.id)))
 
     def offer(self, models: Sequence[Model]) -> None:
         """Replace the models on offer with this list, which Fitten sent."""
@@ -120,19 +139,52 @@ class FittenUpstream:
 
     async def generate(self, generation: Generation, sink: Sink) -> None:
         """Generate an answer; see `Upstream`."""
-        answer = self._answer(generation, sink)
         try:
-            await answer.run()
-        finally:
-            generation.outcome.receive_result(answer.result)
+            try:
+                answer = self._answer(generation, generation.request, sink)
+            except ContextLengthExceeded as error:
+                answer = self._squeezed_answer(generation, error, sink)
+            try:
+                await answer.run()
+            finally:
+                generation.outcome.receive_result(answer.result)
+        except ContextLengthExceeded as error:
+            ratio = self.calibration.bytes_per_token(generation.model.id)
+            messages = generation.request.messages
+            raise too_long_error(error.chars, messages, error.max_chars, ratio) from None
 
-    def _answer(self, generation: Generation, sink: Sink) -> Answer:
-        """Return the answer that the request needs, not yet begun."""
+    def _squeezed_answer(
+        self, generation: Generation, error: ContextLengthExceeded, sink: Sink
+    ) -> Answer:
+        """Return the answer to a request that was too long, with shorter tool results.
+
+        error: what the request got. Raises ContextLengthExceeded if it does not ask for a
+        summary, or if it cannot be shortened enough.
+        """
+        request = generation.request
+        while (shorter := shorten(request, error.chars - error.max_chars)) is not None:
+            request = shorter
+            try:
+                answer = self._answer(generation, request, sink)
+            except ContextLengthExceeded as still:
+                error = still
+                continue
+            left_out = length_of(generation.request.messages) - length_of(request.messages)
+            _log.warning("results_squeezed", chars=left_out)
+            generation.outcome.squeeze(left_out)
+            return answer
+        raise error
+
+    def _answer(self, generation: Generation, request: GenerationRequest, sink: Sink) -> Answer:
+        """Return the answer that the request needs, not yet begun.
+
+        request: that of the generation, or a shorter one in its place.
+        """
 
         def chat(request: GenerationRequest, sink: Sink) -> Answer:
             return self._chats.answer(generation, request, sink)
 
-        request, default_system = generation.request, self._settings.default_system
+        default_system = self._settings.default_system
         if request.fills:
             return self._completer.answer(generation, sink)
         if request.response_format is None:

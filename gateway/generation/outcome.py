@@ -94,6 +94,7 @@ class Outcome:
     queued: seconds in the queue for a slot.
     bytes_sent: bytes of the answer's body; None when that is not known.
     loop: how often an agent has made its last call with the same result; 0 unless it is a loop.
+    squeezed: characters of tool results that were left out of a request for a summary.
     """
 
     started: float = field(default_factory=time.monotonic)
@@ -121,6 +122,7 @@ class Outcome:
     upstream_status: int | None = None
     bytes_sent: int | None = None
     loop: int = 0
+    squeezed: int = 0
 
     @property
     def end(self) -> str | None:
@@ -140,6 +142,10 @@ class Outcome:
         """Record how the tools stand in the prompt; a repeated request does not change it."""
         if self.offered is None:
             self.offered = offered
+
+    def squeeze(self, chars: int) -> None:
+        """Record that so many characters of tool results were left out."""
+        self.squeezed = chars
 
     def leave_queue(self, seconds: float) -> None:
         """Record that a wait for a slot ended, with or without one."""

@@ -123,6 +123,8 @@ class GenerationRequest:
     tools: the tools that the model may call, as `tool_choice` says; their names are unique.
     parallel_tool_calls: whether one answer may have several calls.
     function_call: whether the client knows calls by OpenAI's older name, `function_call`.
+    keeps_reserve: whether a part of the context stays free for a request that sums up the
+        conversation; see `gateway.generation.compaction`.
     reasoning: whether the client wants the model's thoughts.
     """
 
@@ -140,6 +142,7 @@ class GenerationRequest:
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True
     function_call: bool = False
+    keeps_reserve: bool = False
     reasoning: bool = True
 
     @property
@@ -158,12 +161,14 @@ class Generation:
     """Describes a request that the upstream is asked: who sent it, and its outcome.
 
     principal: None when nobody was authenticated.
+    requested_model: the name that the client sent, as logs may show it; None for the default.
     """
 
     request: GenerationRequest
     model: Model
     outcome: Outcome
     principal: Principal | None = None
+    requested_model: str | None = None
 
     @property
     def caller(self) -> str | None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gateway.generation.model import Model
 from gateway.generation.pieces import Sink
-from gateway.generation.request import Generation
+from gateway.generation.request import Generation, GenerationRequest
 
 
 class Upstream(Protocol):
@@ -18,7 +18,15 @@ class Upstream(Protocol):
         ...
 
     def models(self) -> Sequence[Model]:
-        """Return the models offered now, from memory."""
+        """Return the models offered now, from memory, each with the size of its context."""
+        ...
+
+    def described(self, model: Model) -> Model:
+        """Return a model with the size of its context, as far as it is known now."""
+        ...
+
+    def estimate_prompt(self, request: GenerationRequest) -> int:
+        """Estimate the tokens of a prompt, without writing it. Raises NotFound for its model."""
         ...
 
     async def generate(self, generation: Generation, sink: Sink) -> None:

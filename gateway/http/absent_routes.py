@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from aiohttp import web
+
+from gateway.errors import NotFound
+
 Family = Literal["openai", "anthropic", "ollama"]
 
 # The first part of each path below a base URL; what follows it does not matter.
@@ -35,3 +39,13 @@ def absent_family(path: str) -> Family | None:
     if match is None:
         return None
     return "anthropic" if match["anthropic"] else "ollama" if match["ollama"] else "openai"
+
+
+async def no_response(_: web.Request) -> web.StreamResponse:
+    """Raise NotFound for a stored response of OpenAI's API, of which there are none."""
+    raise NotFound(
+        "There is no such response: this gateway stores nothing. Send the whole conversation "
+        "in 'input'.",
+        code="response_not_found",
+        param="id",
+    )

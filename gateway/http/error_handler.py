@@ -125,6 +125,8 @@ class ErrorHandler:
                 response.headers["x-fitten-tools"] = outcome.offered.header()
             dialect = self._dialect_of(request)
             dialect.add_headers(response.headers, time.monotonic() - outcome.started)
+            if outcome.squeezed:
+                response.headers["x-fitten-squeezed"] = str(outcome.squeezed)
         # After a declined upgrade, aiohttp's parser loses the data that follow the request.
         declined = "Upgrade" in request.headers and not request.can_read_body
         if self._in_flight.closing or declined:

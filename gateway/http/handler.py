@@ -11,16 +11,18 @@ from aiohttp import web
 
 from gateway.apis.base import Endpoint, ResponseEncoder
 from gateway.config.settings import StreamSettings
-from gateway.errors import GatewayError, InternalError, InvalidRequest
+from gateway.errors import GatewayError, InternalError
+from gateway.generation.model import Model
 from gateway.generation.pieces import PieceCollector
-from gateway.generation.request import Generation, GenerationRequest
+from gateway.generation.request import Generation
 from gateway.generation.upstream import Upstream
-from gateway.http.body_repair import repaired
+from gateway.http.body_repair import parse_repaired
 from gateway.http.in_flight import InFlightRequests, draining_error
 from gateway.http.request_body import RequestBodyReader
 from gateway.http.sse import EventStream
 from gateway.images.fetch import ImageFetcher
 from gateway.middleware import GENERATION, OUTCOME, RESPONSE_HEADERS, principal_of
+from gateway.redaction import word
 
 _log = structlog.get_logger("handler")
 
@@ -59,39 +61,19 @@ class GenerationHandler:
 
     async def _generation(self, request: web.Request) -> Generation:
         """Return what the body asks for; the request keeps it for the middlewares."""
-        parsed = await self._bodies.parse(request, partial(self._parse, request))
+        parsed = await self._bodies.parse(
+            request, partial(parse_repaired, request, self._endpoint.parse)
+        )
         # Completions have one model; editors name the model whose notation they write.
         model = self._upstream.resolve(None if parsed.fills else parsed.model)
         if [message for message in parsed.messages if message.images]:
             parsed = replace(parsed, messages=await self._images.fetched(parsed.messages))
         if parsed.ignored:
             request[RESPONSE_HEADERS]["x-fitten-ignored-params"] = ", ".join(parsed.ignored)
-        generation = Generation(parsed, model, request[OUTCOME], principal_of(request))
+        name = None if parsed.model is None else _shown_name(parsed.model, model)
+        generation = Generation(parsed, model, request[OUTCOME], principal_of(request), name)
         request[GENERATION] = generation
         return generation
-
-    def _parse(self, request: web.Request, body: bytes) -> GenerationRequest:
-        try:
-            return self._endpoint.parse(body)
-        except InvalidRequest as error:
-            return self._parse_repaired(request, body, error)
-
-    def _parse_repaired(
-        self, request: web.Request, body: bytes, error: InvalidRequest
-    ) -> GenerationRequest:
-        """Parse a body again after a repair; raise the error if nothing can be repaired.
-
-        One half of an emoji would end a conversation: clients send it again in every request.
-        """
-        if error.code != "invalid_json":
-            raise error
-        better, replaced = repaired(body)
-        if better == body:
-            raise error
-        parsed = self._endpoint.parse(better)
-        if replaced:
-            request[RESPONSE_HEADERS]["x-fitten-replaced-characters"] = str(replaced)
-        return parsed
 
     async def _answer_whole(
         self, request: web.Request, generation: Generation, encoder: ResponseEncoder
@@ -141,3 +123,8 @@ class GenerationHandler:
             return None
         _log.error("bug", exc_info=failure)
         return InternalError()
+
+
+def _shown_name(name: str, model: Model) -> str:
+    """Return the name of a model that a client sent, as logs may show it."""
+    return name if name in (model.id, model.display_name) else word(name)

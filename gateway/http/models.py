@@ -27,6 +27,6 @@ class ModelRoutes:
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """Answer with the model that the URL names. Raises NotFound."""
-        model = self._upstream.resolve(request.match_info["id"])
+        model = self._upstream.described(self._upstream.resolve(request.match_info["id"]))
         body = self._dialect_of(request).model_body(model)
         return web.Response(body=body, content_type="application/json")

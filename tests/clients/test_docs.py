@@ -14,12 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.fitten.prompt_limit import window
+from gateway.generation import token_estimate
 from tests.support import Gateway
 
 HERE = "http://localhost:5000"
 DOCUMENT = (Path(__file__).parents[2] / "docs/clients.md").read_text("utf-8")
+PARTS = re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)[1:]
+GENERAL = ("The size of the context",)  # of no client in particular
 SECTIONS = {
-    part.partition("\n")[0]: part for part in re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)[1:]
+    part.partition("\n")[0]: part for part in PARTS if part.partition("\n")[0] not in GENERAL
 }
 PARSERS: dict[str, Callable[[str], Any]] = {
     "yaml": yaml.safe_load,
@@ -76,3 +80,10 @@ async def test_the_gateway_answers_every_url_that_is_called(gateway: Gateway, se
         here = url.replace(HERE, gateway.url)
         async with gateway.http.post(here, json=["no object"]) as response:
             assert response.status == 400, url
+
+
+def test_the_documented_size_of_the_context_is_that_of_the_list_of_models() -> None:
+    tokens = window(token_estimate.BYTES_PER_TOKEN)
+    numbers = re.findall(r"\b(?:70|63)\d{3}\b", DOCUMENT)
+    assert len(numbers) > 8
+    assert set(numbers) == {str(tokens), str(tokens * 9 // 10)}

@@ -80,6 +80,7 @@ def _model_object(model: Model) -> dict[str, Any]:
         "display_name": model.display_name,
         "created_at": _MODEL_CREATED,
         "lifecycle": "active",
+        "max_input_tokens": model.context_window,
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError
+from gateway.errors import ContextLengthExceeded, GatewayError
 
 _OVERLOADED = 529
 _TYPES = {
@@ -39,7 +39,10 @@ def error_body(error: GatewayError, request_id: str | None = None) -> bytes:
     if kind is None:
         kind = "invalid_request_error" if status < 500 else "api_error"
     message = error.message
-    if error.param and error.param not in message:
+    if isinstance(error, ContextLengthExceeded):
+        # Claude Code reads the numbers of exactly these words.
+        message = f"prompt is too long: {error.tokens} tokens > {error.limit} maximum"
+    elif error.param and error.param not in message:
         message = f"{error.param}: {message}"
     body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}}
     if request_id is not None:

@@ -124,6 +124,7 @@ class Messages:
             tool_choice=choice,
             parallel_tool_calls=not serial,
             reasoning=_wants_reasoning(given.thinking),
+            keeps_reserve=True,
         )
 
     def encoder(self, generation: Generation) -> MessageEncoder:

@@ -220,3 +220,8 @@ def _usage(prompt: int, completion: int) -> dict[str, Any]:
         "cache_read_input_tokens": 0,
         "output_tokens": completion,
     }
+
+
+def message_token_count(tokens: int) -> bytes:
+    """Return the body of an answer of POST /v1/messages/count_tokens."""
+    return msgspec.json.encode({"input_tokens": tokens})

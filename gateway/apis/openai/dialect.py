@@ -15,6 +15,10 @@ from gateway.generation.model import Model
 _MODEL_CREATED = 1_735_689_600
 
 
+# Programs look for the size of the context under different names.
+_WINDOW_NAMES = ("context_length", "context_window", "max_input_tokens", "max_model_len")
+
+
 class OpenAIDialect:
     """Renders errors and models as OpenAI's SDKs read them; see `Dialect`."""
 
@@ -62,4 +66,5 @@ def _model_object(model: Model) -> dict[str, Any]:
         "created": _MODEL_CREATED,
         "owned_by": "fitten",
         "display_name": model.display_name,
+        **dict.fromkeys(_WINDOW_NAMES, model.context_window),
     }

@@ -23,6 +23,7 @@ from gateway.fitten.deadline import Deadline
 from gateway.fitten.error_mapping import truncated_error
 from gateway.fitten.http.connection_errors import connection_detail, connection_error
 from gateway.fitten.http.response_body import ResponseBody
+from gateway.fitten.prompt_limit import MAX_CHARS, max_chars
 from gateway.fitten.tools.recorder import AnswerRecorder
 from gateway.fitten.tools.stop_sequences import ToolStopSequenceFilter
 from gateway.generation import token_estimate
@@ -83,7 +84,10 @@ class ChatAnswer:
             self._limits = self._limits.within(seconds)
         levels: set[int] = set()
         self._prompt = prompt.render(
-            messages, default_system=settings.default_system, levels=levels
+            messages,
+            default_system=settings.default_system,
+            limit=max_chars(generation.request) if generation.request.keeps_reserve else MAX_CHARS,
+            levels=levels,
         )
         # Images are left out, since it is not known how Fitten counts them.
         self._prompt_bytes = token_estimate.size_of_prompt(self._prompt)

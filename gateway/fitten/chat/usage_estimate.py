@@ -125,6 +125,13 @@ class UsageCalibration:
             self._models.move_to_end(model)
         return calibration
 
+    def bytes_per_token(self, model: str) -> float:
+        """Return the bytes per token of prompts; the usual number for a model not in use."""
+        calibration = self._models.get(model)
+        if calibration is None:
+            return token_estimate.BYTES_PER_TOKEN
+        return calibration.prompt.bytes_per_token
+
 
 def _reasoning(
     stop_filter: StopSequenceFilter | ToolStopSequenceFilter, sent: int, count: int

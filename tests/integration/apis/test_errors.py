@@ -191,7 +191,7 @@ async def test_a_refusal_quotes_no_key_of_a_head(
 
 async def test_a_value_in_the_wrong_place_is_named(gateway: Gateway) -> None:
     for body, says in (
-        (answer_text(model="gpt-4.1-mini"), "'gpt-4.1-mini' does not exist"),
+        (answer_text(model="qwen-4.1-mini"), "'qwen-4.1-mini' does not exist"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "'robot'"),
         (answer_text([{"type": "input_audio"}]), "'input_audio'"),
     ):

@@ -59,7 +59,7 @@ async def test_a_model_is_found_by_its_names(gateway: Gateway, name: str, safe: 
     assert model in (await listed(gateway))["data"]
 
 
-@pytest.mark.parametrize("name", ["gpt-9", "a/b/c", "%F0%9F%91%8B", "x" * 5000, "%00", "..%2Fx"])
+@pytest.mark.parametrize("name", ["qwen-9", "a/b/c", "%F0%9F%91%8B", "x" * 5000, "%00", "..%2Fx"])
 async def test_an_unknown_model_is_a_404(gateway: Gateway, name: str) -> None:
     async with gateway.http.get(f"{gateway.url}/v1/models/{name}") as response:
         error = (await response.json())["error"]
@@ -150,3 +150,32 @@ async def test_equal_names_get_different_ids(
 async def test_models_are_shown_only_with_a_key(gateway: Gateway, path: str) -> None:
     async with gateway.http.get(gateway.url + path, headers={"Authorization": ""}) as response:
         assert response.status == 401
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "logged"),
+    [
+        ("claude-sonnet-5", "fitten-code", "claude-sonnet-5"),
+        ("deepseek-v3", "DeepSeek V3", "deepseek-v3"),
+        ("DeepSeek V3", "DeepSeek V3", "DeepSeek V3"),
+        ("gpt-a private text", "fitten-code", "..."),
+        (None, "fitten-code", None),
+    ],
+)
+async def test_the_answer_has_the_name_that_was_asked_for_and_the_log_has_both(
+    gateway: Gateway, log_events: list[Any], name: str | None, model: str, logged: str | None
+) -> None:
+    status, answer = await gateway.whole("[[say]]", model=name)
+    assert (status, answer["model"]) == (200, name or "fitten-code")
+    (line,) = [event for event in log_events if event["event"] == "request"]
+    assert (line["model"], line["requested_model"]) == (model, logged)
+
+
+async def test_each_model_has_the_size_of_its_context_under_the_names_that_programs_read(
+    gateway: Gateway,
+) -> None:
+    names = ("context_length", "context_window", "max_input_tokens", "max_model_len")
+    for model in (await listed(gateway))["data"]:
+        assert {model[name] for name in names} == {70_656}
+    async with gateway.http.get(f"{gateway.url}/v1/models/deepseek-v3") as response:
+        assert (await response.json())["context_length"] == 70_656

@@ -158,7 +158,7 @@ async def test_an_unknown_model_is_refused_before_the_upstream_is_asked(
     gateway: Gateway, emulator: Emulator
 ) -> None:
     for stream in (True, False):
-        async with gateway.post_chat("[[say]]", model="gpt-9", stream=stream) as response:
+        async with gateway.post_chat("[[say]]", model="qwen-9", stream=stream) as response:
             error = (await response.json())["error"]
             assert response.status == 404
             assert response.headers["x-should-retry"] == "false"

@@ -68,8 +68,8 @@ async def test_a_model_that_does_not_exist_is_named(
     start_gateway: StartGateway, log_events: list[Any]
 ) -> None:
     gateway = await start_gateway(middlewares=USUAL_MIDDLEWARES)
-    async with gateway.post_chat("[[say]]", model="gpt-9") as response:
+    async with gateway.post_chat("[[say]]", model="qwen-9") as response:
         assert response.status == 404
     (line,) = [event for event in log_events if event["event"] == "request"]
     assert (line["log_level"], line["end"], line["param"]) == ("info", "model_not_found", "model")
-    assert "'gpt-9'" in line["message"]
+    assert "'qwen-9'" in line["message"]

@@ -325,7 +325,9 @@ def test_an_unknown_section_is_reported_with_all_that_are_known(files: Files) ->
     (mistake,) = files.mistakes(FITTEN + KEYS + "streams: {}\n")
     says = "config.yaml:3: streams: unknown option; did you mean stream? known: "
     known = mistake.removeprefix(says).split(", ")
-    assert sorted(known) == ["fitten", "images", "log", "middlewares", "server", "stream", "tools"]
+    assert sorted(known) == [
+        *("fitten", "images", "log", "middlewares", "models", "server", "stream", "tools")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -556,8 +558,8 @@ def test_a_key_given_twice_is_a_mistake(files: Files, text: str, says: str) -> N
 @pytest.mark.parametrize("text", ["[]", "text", "1"])
 def test_a_file_must_be_a_mapping(files: Files, text: str) -> None:
     assert files.mistakes(text) == [
-        "config.yaml:1: expected a mapping with server, stream, fitten, images, tools, log, "
-        "middlewares"
+        "config.yaml:1: expected a mapping with server, stream, fitten, images, tools, models, "
+        "log, middlewares"
     ]
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.config.settings import ModelSettings
 from gateway.errors import NotFound
 from gateway.fitten.model_catalog import DEFAULT_MODEL, ModelCatalog, parse_models
 
@@ -61,6 +62,9 @@ def test_the_default_comes_first_then_the_highest_order() -> None:
         ("deepseek r1", "S3"),
         ("agent/Default", "S5"),
         ("S5", "S5"),
+        ("deepseek-v3", "S2"),
+        ("DeepSeek-R1", "S3"),
+        ("agent/default", "S5"),
     ],
 )
 def test_a_model_is_found_by_id_display_and_selection_name_in_any_case(
@@ -76,6 +80,62 @@ def test_an_unknown_model_is_not_found(catalogue: ModelCatalog, name: str) -> No
     error = caught.value
     assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
     assert len(error.message) < 300
+
+
+def test_the_error_for_an_unknown_model_lists_the_names_that_can_be_typed(
+    catalogue: ModelCatalog,
+) -> None:
+    with pytest.raises(NotFound) as caught:
+        catalogue.resolve("gpt-4o")
+    assert caught.value.message == (
+        "The model 'gpt-4o' does not exist. "
+        "Models: fitten-code, default, deepseek-v3, deepseek-r1, agent/default."
+    )
+
+
+def test_the_error_for_an_unknown_model_is_bounded() -> None:
+    catalogue = ModelCatalog()
+    catalogue.replace(parse_models({"chat": [item(f"S{n}", f"Model {n}") for n in range(500)]}))
+    with pytest.raises(NotFound) as caught:
+        catalogue.resolve("other")
+    assert "model-18, and 481 more: see GET /v1/models." in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("claude-opus-5", "fitten-code"),
+        ("Claude-Opus-5", "fitten-code"),
+        ("claude-haiku-5", "DeepSeek V3"),
+        ("o3-mini", "fitten-code"),
+        ("deepseek-r1", "DeepSeek R1"),
+        ("S1", "Default"),
+    ],
+)
+def test_the_longest_pattern_decides_and_names_of_the_list_win(name: str, model: str) -> None:
+    aliases = {"*": "fitten-code", "Claude-*": "fitten-code", "claude-haiku-*": "deepseek-v3"}
+    assert ModelCatalog(aliases).resolve(name).id == model
+
+
+@pytest.mark.parametrize("name", ["claude-opus-5", "gpt-5.5", "o3-mini", "codex-mini-latest"])
+def test_the_shipped_aliases_are_the_default_model_and_can_be_removed(name: str) -> None:
+    assert ModelCatalog(ModelSettings().aliases).resolve(name) is DEFAULT_MODEL
+    with pytest.raises(NotFound):
+        ModelCatalog(ModelSettings(aliases={}).aliases).resolve(name)
+
+
+@pytest.mark.parametrize("name", ["other", "o", "opus", "my-gpt-5", "x" * 100_000])
+def test_other_names_have_no_shipped_alias(name: str) -> None:
+    with pytest.raises(NotFound):
+        ModelCatalog(ModelSettings().aliases).resolve(name)
+
+
+def test_an_alias_of_an_unknown_model_is_an_unknown_model() -> None:
+    with pytest.raises(NotFound) as caught:
+        ModelCatalog({"claude-*": "gone"}).resolve("claude-opus-5")
+    error = caught.value
+    assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
+    assert "'claude-opus-5', for which models.aliases has 'gone', does not exist" in error.message
 
 
 def test_without_a_list_there_is_a_fall_back() -> None:

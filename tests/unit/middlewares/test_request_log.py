@@ -105,6 +105,7 @@ async def test_the_line_of_a_generation_has_model_tokens_times_and_bytes() -> No
         "end": "complete",
         "cause": None,
         "model": "fitten-code",
+        "requested_model": None,
         "account": "one",
         "queued_ms": 0.0,
         "stream": True,

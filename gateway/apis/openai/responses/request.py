@@ -125,6 +125,7 @@ class Responses:
             tool_choice=choice,
             parallel_tool_calls=given.parallel_tool_calls is not False,
             reasoning=bool(reasoning.summary or reasoning.generate_summary),
+            keeps_reserve=True,
         )
 
     def encoder(self, generation: Generation) -> ResponsesEncoder:

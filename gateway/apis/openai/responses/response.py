@@ -7,6 +7,8 @@ import os
 import time
 from typing import Any
 
+import msgspec
+
 from gateway.errors import GatewayError, InvalidRequest, RateLimited
 from gateway.generation.outcome import Usage
 from gateway.generation.request import Generation, ResponseFormat, ToolChoice
@@ -152,3 +154,8 @@ def _choice(choice: ToolChoice) -> str | dict[str, str]:
     if choice.mode == "named":
         return {"type": "function", "name": choice.name or ""}
     return choice.mode
+
+
+def response_token_count(tokens: int) -> bytes:
+    """Return the body of an answer of POST /v1/responses/input_tokens."""
+    return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})

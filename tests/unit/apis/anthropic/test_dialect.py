@@ -112,6 +112,7 @@ def test_models() -> None:
         "display_name": "Fitten Code",
         "created_at": "2025-01-01T00:00:00Z",
         "lifecycle": "active",
+        "max_input_tokens": 0,
     }
     assert json.loads(DIALECT.model_body(MODELS[0])) == shown
     page = json.loads(DIALECT.models_body(MODELS))
