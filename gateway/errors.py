@@ -30,6 +30,7 @@ Cause = Literal[
     "rate_limit_exceeded",
     "request_timeout",
     "request_too_large",
+    "response_not_found",
     "server_is_overloaded",
     "superseded",
     "unsupported_media_type",

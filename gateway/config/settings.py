@@ -255,7 +255,7 @@ class ModelSettings:
 
     aliases: dict[str, str] = field(
         default_factory=lambda: dict.fromkeys(
-            ("claude-*", "gpt-*", "o[0-9]*", "codex-*"), "fitten-code"
+            ("claude-*", "codex-*", "gpt-*", "o[0-9]*"), "fitten-code"
         )
     )
 

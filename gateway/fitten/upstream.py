@@ -140,10 +140,7 @@ class FittenUpstream:
     async def generate(self, generation: Generation, sink: Sink) -> None:
         """Generate an answer; see `Upstream`."""
         try:
-            try:
-                answer = self._answer(generation, generation.request, sink)
-            except ContextLengthExceeded as error:
-                answer = self._squeezed_answer(generation, error, sink)
+            answer = self._fitting_answer(generation, sink)
             try:
                 await answer.run()
             finally:
@@ -153,27 +150,28 @@ class FittenUpstream:
             messages = generation.request.messages
             raise too_long_error(error.chars, messages, error.max_chars, ratio) from None
 
-    def _squeezed_answer(
-        self, generation: Generation, error: ContextLengthExceeded, sink: Sink
-    ) -> Answer:
-        """Return the answer to a request that was too long, with shorter tool results.
+    def _fitting_answer(self, generation: Generation, sink: Sink) -> Answer:
+        """Return the answer that the request needs, not yet begun.
 
-        error: what the request got. Raises ContextLengthExceeded if it does not ask for a
-        summary, or if it cannot be shortened enough.
+        If the request asks for a summary and is too long, its tool results are shortened. Raises
+        ContextLengthExceeded if it asks for none, or cannot be shortened enough.
         """
         request = generation.request
-        while (shorter := shorten(request, error.chars - error.max_chars)) is not None:
-            request = shorter
+        while True:
             try:
                 answer = self._answer(generation, request, sink)
-            except ContextLengthExceeded as still:
-                error = still
-                continue
+                break
+            except ContextLengthExceeded as error:
+                # No variable may outlive this block: its traceback would keep the whole request.
+                shorter = shorten(request, error.chars - error.max_chars)
+                if shorter is None:
+                    raise
+                request = shorter
+        if request is not generation.request:
             left_out = length_of(generation.request.messages) - length_of(request.messages)
             _log.warning("results_squeezed", chars=left_out)
             generation.outcome.squeeze(left_out)
-            return answer
-        raise error
+        return answer
 
     def _answer(self, generation: Generation, request: GenerationRequest, sink: Sink) -> Answer:
         """Return the answer that the request needs, not yet begun.

@@ -20,6 +20,7 @@ TEXTS = ("args", "filename", "log_fields", "message", "problem", "reason", "stre
 # Where the text of a caught exception is used, how often, and why it can quote nothing else.
 SHOWN = {
     "gateway.apis.json_body": (1, "msgspec names fields and kinds; its text is taken apart"),
+    "gateway.apis.openai.responses.tools": (1, "an InvalidRequest"),
     "gateway.app": (1, "the Redactor masks it; a factory has seen the configuration only"),
     "gateway.cli": (2, "for the operator at the terminal: the file or address in question"),
     "gateway.config.file": (1, "SecretUnreadable is ours"),

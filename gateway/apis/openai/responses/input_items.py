@@ -10,7 +10,7 @@ import msgspec
 from gateway.apis.json_body import json_text
 from gateway.apis.openai.content_parts import ContentPart, read_parts
 from gateway.apis.openai.parameters import missing_parameter
-from gateway.apis.openai.responses.tools import TEXT_ARGUMENT, OfferedTools
+from gateway.apis.openai.responses.tools import TEXT_ARGUMENT, DeclaredTools
 from gateway.apis.openai.tool_calls import arguments_text
 from gateway.errors import InvalidRequest
 from gateway.generation.request import Image, Message, RemoteImage, Role, ToolCall
@@ -63,7 +63,7 @@ class InputItem(msgspec.Struct, gc=False):
 
 
 def parse_input(
-    given: str | Sequence[InputItem], offered: OfferedTools, limits: ImageLimits
+    given: str | Sequence[InputItem], offered: DeclaredTools, limits: ImageLimits
 ) -> list[Message]:
     """Parse `input`. Raises InvalidRequest that names the wrong field.
 
@@ -87,7 +87,7 @@ def parse_input(
 class _InputReader:
     """Reads items in order; those of an assistant that follow each other are one message."""
 
-    def __init__(self, offered: OfferedTools, limits: ImageLimits) -> None:
+    def __init__(self, offered: DeclaredTools, limits: ImageLimits) -> None:
         self._offered = offered
         self._limits = limits
         self.messages: list[Message] = []

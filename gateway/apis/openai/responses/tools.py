@@ -70,7 +70,7 @@ class _NamedTool:
     path: str
 
 
-class OfferedTools:
+class DeclaredTools:
     """Holds the tools of a request.
 
     tools: as the model sees them. notes: sentences about them for the system text.
@@ -111,7 +111,7 @@ class OfferedTools:
 
 def parse_tools(
     given: Sequence[ResponsesTool] | None, found: Iterable[tuple[str, list[dict[str, Any]]]] = ()
-) -> OfferedTools:
+) -> DeclaredTools:
     """Parse `tools`, and the tools that searches in the history have found.
 
     found: those tools, and where they are in the request.
@@ -125,11 +125,11 @@ def parse_tools(
         except InvalidRequest as error:
             param = (error.param or "tools").replace("tools", path, 1)
             raise InvalidRequest(error.message, code=error.code, param=param) from None
-    return OfferedTools(reader.entries, reader.notes())
+    return DeclaredTools(reader.entries, reader.notes())
 
 
 def parse_choice(
-    given: str | ToolChoiceObject | None, offered: OfferedTools
+    given: str | ToolChoiceObject | None, offered: DeclaredTools
 ) -> tuple[tuple[Tool, ...], ToolChoice]:
     """Return the tools that `tool_choice` leaves, and the choice. Raises InvalidRequest."""
     if given is None:
