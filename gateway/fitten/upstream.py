@@ -140,7 +140,13 @@ class FittenUpstream:
     async def generate(self, generation: Generation, sink: Sink) -> None:
         """Generate an answer; see `Upstream`."""
         try:
-            answer = self._fitting_answer(generation, sink)
+            try:
+                answer = self._answer(generation, generation.request, sink)
+            except ContextLengthExceeded as error:
+                shorter = self._shortened_answer(generation, error.chars - error.max_chars, sink)
+                if shorter is None:
+                    raise
+                answer = shorter
             try:
                 await answer.run()
             finally:
@@ -150,28 +156,26 @@ class FittenUpstream:
             messages = generation.request.messages
             raise too_long_error(error.chars, messages, error.max_chars, ratio) from None
 
-    def _fitting_answer(self, generation: Generation, sink: Sink) -> Answer:
-        """Return the answer that the request needs, not yet begun.
+    def _shortened_answer(self, generation: Generation, excess: int, sink: Sink) -> Answer | None:
+        """Return the answer to a request for a summary, with shorter tool results.
 
-        If the request asks for a summary and is too long, its tool results are shortened. Raises
-        ContextLengthExceeded if it asks for none, or cannot be shortened enough.
+        excess: characters of its prompt beyond the limit. Returns None if the request asks for no
+        summary, or cannot be shortened enough.
         """
         request = generation.request
-        while True:
+        while (shorter := shorten(request, excess)) is not None:
+            request = shorter
             try:
                 answer = self._answer(generation, request, sink)
-                break
             except ContextLengthExceeded as error:
-                # No variable may outlive this block: its traceback would keep the whole request.
-                shorter = shorten(request, error.chars - error.max_chars)
-                if shorter is None:
-                    raise
-                request = shorter
-        if request is not generation.request:
+                # Only the number is kept: the error would keep the whole request.
+                excess = error.chars - error.max_chars
+                continue
             left_out = length_of(generation.request.messages) - length_of(request.messages)
             _log.warning("results_squeezed", chars=left_out)
             generation.outcome.squeeze(left_out)
-        return answer
+            return answer
+        return None
 
     def _answer(self, generation: Generation, request: GenerationRequest, sink: Sink) -> Answer:
         """Return the answer that the request needs, not yet begun.
