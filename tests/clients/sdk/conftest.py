@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,14 @@ collect_ignore = [] if find_spec("pydantic_ai") else ["test_agents.py"]
 WAIT = LONGEST_WAIT
 KEY = "sdk-key-0123456789"
 LIMITED_KEYS = [f"limited-key-{number}" for number in range(4)]
+
+
+@pytest.fixture(autouse=True)
+def no_streams_left() -> Iterator[None]:
+    """Close what a test left open. Else the garbage collector may close it within httpcore's lock,
+    and the client waits for itself for ever."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
