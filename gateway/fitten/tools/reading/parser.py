@@ -6,7 +6,6 @@ cannot become one and is passed on. The result does not depend on how the text i
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -15,7 +14,9 @@ from gateway.fitten.tools.reading import native_reader
 from gateway.fitten.tools.reading.grammar import CallGrammar
 from gateway.fitten.tools.reading.hybrid_reader import HybridCallReader, Malformed
 from gateway.fitten.tools.reading.interpretation import ParsedCall, ToolInterpreter
+from gateway.fitten.tools.reading.line_state import LineState
 from gateway.fitten.tools.reading.native_reader import MAX_CALLS
+from gateway.fitten.tools.reading.parser_output import ParserOutput
 from gateway.fitten.tools.reading.text_reader import (
     ATTEMPT,
     MAX_HELD,
@@ -24,13 +25,9 @@ from gateway.fitten.tools.reading.text_reader import (
     TextReader,
     TooLongToHold,
 )
-from gateway.generation.pieces import Kind, Piece
+from gateway.generation.pieces import Piece
 from gateway.generation.request import Tool
 
-PIECE = 128
-"""The most characters of arguments in one piece."""
-
-_MAX_BLANK = 4096
 _CALL = 200  # what a call costs, besides what it reads; see `TextReader.spend`
 # What may start a block: a tag or a special token, brackets with a word, JSON at the beginning of
 # a line, a fence at the beginning of a line. JSON and fences may also follow at once; see
@@ -42,8 +39,6 @@ _STARTS = re.compile(
 _FENCE_LINES = re.compile(r"\n[^\S\n]*+[`~]")
 _LEADING = re.compile(r"\s*+[\[{]")
 _LEADING_FENCE = re.compile(r"[^\S\n]*+[`~]")
-_TICKS = re.compile("`+")
-_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
 _CALL_OPENING = re.compile(
     r"<[|｜]?(?!\w+_(?:result|response))(?:tool|function|invoke)[^\n]{0,40}[>=｜|]", re.IGNORECASE
 )
@@ -58,7 +53,6 @@ _THOUGHTS_END = re.compile("</(?:think|thinking|thought)>", re.ASCII | re.IGNORE
 _LONGEST_START = 256  # characters that decide whether a block may begin
 _ANY_CHARACTERS = "\0\u0298"  # in no word of a notation; only the second may be in a name
 _LONGEST_END = len("</thinking>")
-_NATIVE_FOLLOWS = (*".!?:…。！？：", "</think>", "</thinking>", "</thought>")
 
 
 def _beginning(word: str) -> str:
@@ -110,26 +104,15 @@ class ToolParser:
         self._tools = tools
         self._interpreter = ToolInterpreter(tools)
         self._grammar = CallGrammar(self._interpreter, value)
-        self._parallel = parallel
         self._value = value
         self._is_quoted = quoted
         self._source = TextReader()
         self._reading = self._read()
-        self._out: list[Piece] = []
-        self._text: list[str] = []
-        # White space at the start or behind a call. Only if text follows, it is passed on.
-        # None after text.
-        self._blank: str | None = ""
-        # Of the current line: its last character that is not blank, else a blank or "".
-        self._line = ""
-        self._tail = ""  # the last characters of the text since the last call
-        self._ticks = 0  # runs of backticks in the line; after an odd number is inline code
-        self._in_ticks = False  # whether the line ends with a backtick so far
+        self._output = ParserOutput(parallel=parallel)
+        self._line = LineState()
         self._fence = ""  # the backticks or tildes that opened the Markdown fence; "" outside
         self._thinks = False  # whether the text is within `<think>`
         self._lone_tags = True  # whether the tag of a tool's name alone counts as a call
-        self._seen: set[tuple[str, str]] = set()
-        self._calls = 0
         self._call: HybridCallReader | None = None  # the call that is being read
         self._attempt: int | None = None  # where the block begins that is being read
         self._may_withhold = repairable
@@ -141,7 +124,7 @@ class ToolParser:
     @property
     def called(self) -> bool:
         """Return whether the answer has had a call so far."""
-        return self._calls > 0
+        return self._output.calls > 0
 
     @property
     def fault(self) -> Literal["cut", "form"] | None:
@@ -150,7 +133,7 @@ class ToolParser:
         "cut": it would end within a call. "form": a call cannot be read, and is withheld. After a
         whole call it is None, since the client may run that call.
         """
-        if self._calls > self.begun:
+        if self._output.calls > self.begun:
             return None
         if self._withholds:
             return "form"
@@ -205,23 +188,25 @@ class ToolParser:
             if kind == "content":
                 self._source.text += text
                 next(self._reading)
-                self._flush_text()
+                self._output.end_text()
             else:
-                self._out.append((kind, text))
-        return self._take_output()
+                self._output.add((kind, text))
+        return self._output.take()
 
     @property
     def at_rest(self) -> bool:
         """Return whether nothing is held back, and text without a sign of a call is only text."""
         source = self._source
-        return self._blank is None and self._attempt is None and source.at == len(source.text)
+        return (
+            self._output.blank is None and self._attempt is None and source.at == len(source.text)
+        )
 
     def read_past(self, text: str) -> None:
         """Read text that was passed on already, at a time when the parser was at rest."""
         self._source.text += text
         self._emit_text(len(text))
         self._source.begin()
-        self._text = []
+        self._output.drop_text()
 
     def flush(self, *, whole: bool = True) -> list[Piece]:
         """Return what is still held back, at the end of the answer.
@@ -230,20 +215,8 @@ class ToolParser:
         """
         self._source.ended, self._source.cut = True, not whole
         next(self._reading, None)
-        if self._blank and not self.called:
-            self._text.append(self._blank)
-        self._blank = None
-        return self._take_output()
-
-    def _take_output(self) -> list[Piece]:
-        self._flush_text()
-        out, self._out = self._out, []
-        return out
-
-    def _flush_text(self) -> None:
-        if self._text:
-            self._out.append(("content", "".join(self._text)))
-            self._text = []
+        self._output.end()
+        return self._output.take()
 
     def _read(self) -> Reading[None]:
         """Read the whole answer: pass on text up to the next possible start, then try to parse."""
@@ -284,11 +257,11 @@ class ToolParser:
     def _leading_start(self, text: str) -> int | None:
         """Return where JSON or backticks start, if only white space is before them."""
         at = self._source.at
-        if not self._line.strip() and (match := _LEADING_FENCE.match(text, at)):
+        if self._line.is_blank and (match := _LEADING_FENCE.match(text, at)):
             return match.end() - 1
         if self._at_margin and not self._fence and (match := _LEADING.match(text, at)):
             start = match.end() - 1
-            alone = start == at or self._blank is not None
+            alone = start == at or self._output.blank is not None
             if alone and self._grammar.may_begin(text[start : start + _LONGEST_START], 0):
                 return start
         return None
@@ -325,27 +298,13 @@ class ToolParser:
         """Return whether a call, a result or a fence may start with this character here."""
         self._source.charge(ATTEMPT)
         if character in "`~":
-            return not self._line.strip()
-        return not self._fence and self._ticks % 2 == 0
-
-    @property
-    def _at_sentence(self) -> bool:
-        """Return whether a line or a sentence begins here."""
-        return not self._line.strip() or self._line in _SENTENCE_ENDS
+            return self._line.is_blank
+        return not self._fence and not self._line.in_code
 
     @property
     def _at_margin(self) -> bool:
-        """Return whether this is the beginning of a line, apart from white space in `_blank`."""
-        return not self._line or self._blank is not None
-
-    @property
-    def _may_be_native(self) -> bool:
-        """Return whether a block of a native notation may begin here.
-
-        That is at the beginning of a line, and directly behind the end of a sentence or of
-        thoughts; the beginning of the thoughts may be missing.
-        """
-        return not self._line.strip() or self._tail.lower().endswith(_NATIVE_FOLLOWS)
+        """Return whether this is the beginning of a line, apart from white space that waits."""
+        return not self._line.last or self._output.blank is not None
 
     def _try_read(self) -> Reading[bool]:
         """Read what starts here; return whether it was passed on, as calls or as text."""
@@ -381,24 +340,24 @@ class ToolParser:
     def _note_unreadable_block(self) -> None:
         """Note that a block is not read which begins here, in the JSON notation."""
         begins = self._source.text.startswith(_JSON_OPENING, self._source.at)
-        if begins and self._value is None and not self._line.strip():
+        if begins and self._value is None and self._line.is_blank:
             self._note_unreadable()
 
     def _read_hybrid(self) -> Reading[bool]:
         """Read a call in the hybrid notation; return False if there is none."""
         source, value = self._source, self._value
-        if value is None or not self._at_sentence:
+        if value is None or not self._line.at_sentence:
             return False
         if (yield from source.follows_exactly(f"<result-{value}")):
             yield from self._skip_rest()
             return True
         opening = f"<call-{value}"
-        if self._calls >= MAX_CALLS or not (yield from source.follows_exactly(opening)):
+        if self._output.calls >= MAX_CALLS or not (yield from source.follows_exactly(opening)):
             return False
         start = source.at
         source.at += len(opening)
         self._call = HybridCallReader(
-            source, self._interpreter, value, self._emit_part, eager=self._eager
+            source, self._interpreter, value, self._output.add_part, eager=self._eager
         )
         try:
             whole = yield from self._call.read()
@@ -412,30 +371,16 @@ class ToolParser:
         finally:
             self._call = None
         if not whole:
-            self.cut_call = self.cut_call or self._calls
+            self.cut_call = self.cut_call or self._output.calls
             self._note_unreadable()
-        self._blank = ""
-        self._start_line()
+        self._output.blank = ""
+        self._line.start_line()
         return True
-
-    @property
-    def _leaves_out_call(self) -> bool:
-        """Return whether the last call is one too many, so that it is not passed on."""
-        return self._calls > 1 and not self._parallel
-
-    def _emit_part(self, kind: Kind, text: str) -> None:
-        """Pass on a part of a call in the hybrid notation."""
-        if kind == "call":
-            self._calls += 1
-            self._may_withhold = False
-            self._flush_text()
-        if not self._leaves_out_call:
-            self._out.append((kind, text))
 
     def _withhold(self) -> Reading[None]:
         """Wait for the end of the answer before a call that cannot be read is passed on as text."""
         source = self._source
-        if self._may_withhold:
+        if self._may_withhold and not self._output.calls:
             self._withholds = True
             while not source.ended and len(source.text) - source.at < MAX_HELD:
                 yield
@@ -454,7 +399,7 @@ class ToolParser:
     def _read_calls_or_results(self, start: int) -> Reading[list[ParsedCall]]:
         source = self._source
         # A lone tag that is indented, or stands behind another tag, is part of a document.
-        lone = self._lone_tags and (self._at_margin or bool(self._line.strip(" \t>")))
+        lone = self._lone_tags and (self._at_margin or bool(self._line.last.strip(" \t>")))
         native = yield from self._grammar.begins_native(source)
         try:
             calls = yield from self._grammar.read_block(source, lone=lone, json=self._at_margin)
@@ -464,7 +409,7 @@ class ToolParser:
             raise
         except NotFoundHere:
             source.backtrack(start)
-        if native and self._may_be_native:
+        if native and self._line.at_part:
             try:
                 return (yield from self._grammar.read_native(source, self._refuse_quoted))
             except TooLongToHold:
@@ -495,7 +440,7 @@ class ToolParser:
         """Return whether the tag here begins thoughts, which only one at the margin does."""
         for word in _THOUGHTS:
             if (yield from self._source.follows(word)):
-                return not self._line.strip()
+                return self._line.is_blank
         return False
 
     def _pass_thoughts(self) -> Reading[None]:
@@ -505,7 +450,7 @@ class ToolParser:
             source.begin()
             if match := _THOUGHTS_END.search(source.text, source.at):
                 self._emit_text(match.end() - source.at)
-                self._start_line()
+                self._line.start_line()
                 self._thinks = False
                 return
             part = source.text.rfind("<", max(source.at, len(source.text) - _LONGEST_END + 1))
@@ -544,44 +489,13 @@ class ToolParser:
         if not text:
             return
         source.at += len(text)
-        line_end = text.rfind("\n") + 1
-        line = text[line_end:]
-        runs = len(_TICKS.findall(line))
-        if not line_end:
-            runs += self._ticks - (self._in_ticks and line[0] == "`")
-        self._ticks, self._in_ticks = runs, line[-1:] == "`"
-        if line_end or line:
-            self._line = _last_character(line if line_end else self._line + line)
-        self._tail = (self._tail + text)[-_LONGEST_END:]
-        if self._blank is not None:
-            self._blank += text
-            if text.isspace() and len(self._blank) <= _MAX_BLANK:
-                return
-            text, self._blank = self._blank, None
-        self._text.append(text)
+        self._line.advance(text)
+        self._output.add_text(text)
 
     def _emit_calls(self, calls: Sequence[ParsedCall]) -> None:
         """Pass on the calls that are new; white space next to them is left out."""
         for call in calls:
             self._source.charge(_CALL)
-            canonical = json.dumps(json.loads(call.arguments), sort_keys=True)
-            if (call.name, canonical) in self._seen or (self._calls and not self._parallel):
-                continue
-            self._seen.add((call.name, canonical))
-            self._calls += 1
-            self._may_withhold = False
-            self._flush_text()
-            self._out.append(("call", call.name))
-            for start in range(0, len(call.arguments), PIECE):
-                self._out.append(("arguments", call.arguments[start : start + PIECE]))
-        self._blank = ""
-        self._start_line()
-
-    def _start_line(self) -> None:
-        """Treat what follows as the beginning of a line."""
-        self._line, self._tail, self._ticks, self._in_ticks = "", "", 0, False
-
-
-def _last_character(line: str) -> str:
-    """Return the last character of a line that is not blank; else its first blank, or ""."""
-    return line.rstrip()[-1:] or line[:1]
+            self._output.add_call(call)
+        self._output.blank = ""
+        self._line.start_line()

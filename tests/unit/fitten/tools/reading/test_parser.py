@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from emulator.scenarios.call_notations import NOTATIONS, QUIRKS, Notation, Quirk, written
 from emulator.scenarios.tool_use import MadeCall
-from gateway.fitten.tools.reading.parser import PIECE, ToolParser
+from gateway.fitten.tools.reading.parser import ToolParser
+from gateway.fitten.tools.reading.parser_output import PIECE
 from gateway.fitten.tools.reading.text_reader import MAX_HELD
 from gateway.generation.pieces import Piece
 from gateway.generation.request import Tool
