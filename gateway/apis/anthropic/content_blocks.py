@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from gateway.apis.json_body import json_text
+from gateway.apis.message_contents import MessageContents, check_part_count, count_images
 from gateway.apis.parameters import missing_parameter
 from gateway.errors import InvalidRequest
 from gateway.generation.request import Image, Message, RemoteImage, Role, ToolCall
 from gateway.images.sniff import ImageLimits, image_from_url
 from gateway.redaction import word
 
-_MAX_BLOCKS = 10_000
-_MAX_IMAGES = 1000  # of a message; each must be examined, and so many fit into no prompt
 # Thoughts of earlier answers are no part of the conversation.
 _THOUGHTS = frozenset(("thinking", "redacted_thinking"))
 _ALLOWED = "text, image, tool_use, tool_result, thinking, redacted_thinking"
@@ -46,41 +44,17 @@ class ContentBlock(msgspec.Struct, gc=False):
     is_error: bool | None = None
 
 
-@dataclass(slots=True)
-class ReadBlocks:
-    """Holds what the blocks of a message say.
-
-    texts, images: those of the message itself. calls: the calls of an assistant.
-    results: the results of tools, each a message of its own.
-    """
-
-    texts: list[str] = field(default_factory=list)
-    images: list[Image | RemoteImage] = field(default_factory=list)
-    calls: list[ToolCall] = field(default_factory=list)
-    results: list[Message] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        """Return the texts, joined with line feeds."""
-        return "\n".join(self.texts)
-
-
 def read_blocks(
     blocks: Sequence[ContentBlock | str], role: Role, path: str, limits: ImageLimits
-) -> ReadBlocks:
+) -> MessageContents:
     """Read the blocks of a message.
 
     role: of the message; "tool" for the content of a result. path: where the blocks are in the
     request. Raises InvalidRequest for blocks that cannot be read, or that such a message cannot
     have.
     """
-    if len(blocks) > _MAX_BLOCKS:
-        raise InvalidRequest(
-            f"'{path}' takes up to {_MAX_BLOCKS} blocks.",
-            code="context_length_exceeded",
-            param=path,
-        )
-    read = ReadBlocks()
+    check_part_count(len(blocks), path, "blocks")
+    read = MessageContents()
     image_count = 0  # those in results of tools included
     for index, block in enumerate(blocks):
         if isinstance(block, str):
@@ -93,13 +67,13 @@ def read_blocks(
                 raise missing_parameter(f"{here}.text")
             read.texts.append(block.text or "")
         elif kind == "image" and role != "system":
-            image_count = _count_images(image_count, 1, path)
+            image_count = count_images(image_count, 1, path)
             read.images.append(_image(block, here, limits))
         elif kind == "tool_use" and role == "assistant":
             read.calls.append(_call(block, here))
         elif kind == "tool_result" and role == "user":
             result = _result(block, here, limits)
-            image_count = _count_images(image_count, len(result.images), path)
+            image_count = count_images(image_count, len(result.images), path)
             read.results.append(result)
         elif kind not in _THOUGHTS:
             raise InvalidRequest(
@@ -109,15 +83,6 @@ def read_blocks(
                 param=f"{here}.type",
             )
     return read
-
-
-def _count_images(count: int, more: int, path: str) -> int:
-    """Return the new count of a message's images. Raises InvalidRequest for too many."""
-    if count + more > _MAX_IMAGES:
-        raise InvalidRequest(
-            f"'{path}' takes up to {_MAX_IMAGES} images.", code="unsupported_value", param=path
-        )
-    return count + more
 
 
 def _image(block: ContentBlock, here: str, limits: ImageLimits) -> Image | RemoteImage:

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.apis.anthropic.content_blocks import ContentBlock, read_blocks
-from gateway.errors import InvalidRequest
+from gateway.apis.message_contents import check_message_count, unknown_role
 from gateway.generation.request import Message, Role
 from gateway.images.sniff import ImageLimits
-from gateway.redaction import word
 
-# Of more messages, few would fit into a prompt, and reading them would hold the event loop.
-_MAX_MESSAGES = 10_000
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 # Claude Code begins its system prompt with such a block. It is for Anthropic's accounting.
 _BILLING = "x-anthropic-billing-header:"
@@ -38,23 +35,12 @@ def parse_system(given: Content | None, limits: ImageLimits) -> str:
 
 def parse_messages(given: Sequence[MessageParameter], limits: ImageLimits) -> list[Message]:
     """Parse the messages of a request. Raises InvalidRequest that names the wrong field."""
-    if len(given) > _MAX_MESSAGES:
-        raise InvalidRequest(
-            f"The request is too long: it has {len(given)} messages, and the limit is "
-            f"{_MAX_MESSAGES}.",
-            code="context_length_exceeded",
-            param="messages",
-        )
+    check_message_count(len(given))
     messages: list[Message] = []
     for index, message in enumerate(given):
         role = _ROLES.get(message.role)
         if role is None:
-            raise InvalidRequest(
-                f"Messages of role '{word(message.role)}' are not supported; "
-                f"allowed: {', '.join(_ROLES)}.",
-                code="unsupported_value",
-                param=f"messages[{index}].role",
-            )
+            raise unknown_role(message.role, _ROLES, f"messages[{index}]")
         if isinstance(message.content, list):
             messages += _with_blocks(message.content, role, f"messages[{index}].content", limits)
         else:

@@ -7,11 +7,11 @@ earlier conversation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from gateway.apis.message_contents import MessageContents, check_part_count, count_images
 from gateway.apis.openai.parameters import missing_parameter
 from gateway.apis.openai.tool_calls import arguments_text
 from gateway.errors import InvalidRequest
@@ -19,8 +19,6 @@ from gateway.generation.request import Image, Message, RemoteImage, ToolCall
 from gateway.images.sniff import ImageLimits, image_from_url
 from gateway.redaction import word
 
-_MAX_PARTS = 10_000
-_MAX_IMAGES = 1000  # of a message; each must be examined, and so many fit into no prompt
 _TEXTS = frozenset(("text", "input_text", "output_text"))
 _IMAGES = frozenset(("image_url", "input_image", "image"))
 # Thoughts of earlier answers are no part of the conversation.
@@ -60,38 +58,16 @@ class ContentPart(msgspec.Struct, gc=False):
     is_error: Any = None
 
 
-@dataclass(slots=True)
-class ReadParts:
-    """Holds what the parts of a message say.
-
-    texts, images: those of the message itself. calls: what an assistant called in parts.
-    results: messages of tools that stand in parts.
-    """
-
-    texts: list[str] = field(default_factory=list)
-    images: list[Image | RemoteImage] = field(default_factory=list)
-    calls: list[ToolCall] = field(default_factory=list)
-    results: list[Message] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        """Return the texts, joined with line feeds."""
-        return "\n".join(self.texts)
-
-
 def read_parts(
     parts: Sequence[ContentPart | str], role: str, path: str, limits: ImageLimits
-) -> ReadParts:
+) -> MessageContents:
     """Read the parts of a message.
 
     role: of the message. path: where the parts are in the request. Raises InvalidRequest for
     parts that cannot be read or that such a message cannot have.
     """
-    if len(parts) > _MAX_PARTS:
-        raise InvalidRequest(
-            f"'{path}' takes up to {_MAX_PARTS} parts.", code="context_length_exceeded", param=path
-        )
-    read = ReadParts()
+    check_part_count(len(parts), path, "parts")
+    read = MessageContents()
     image_count = 0  # those in results of tools included
     for index, part in enumerate(parts):
         if isinstance(part, str):
@@ -104,7 +80,7 @@ def read_parts(
                 raise missing_parameter(f"{here}.text")
             read.texts.append(part.text or "")
         elif kind in _IMAGES:
-            image_count = _count_images(image_count, 1, path)
+            image_count = count_images(image_count, 1, path)
             read.images.append(_image(part, role, here, limits))
         elif kind == "refusal":
             read.texts.append(part.refusal or "")
@@ -112,7 +88,7 @@ def read_parts(
             read.calls.append(_call(part, here))
         elif kind == "tool_result" and role in ("user", "tool"):
             result = _result(part, here, limits)
-            image_count = _count_images(image_count, len(result.images), path)
+            image_count = count_images(image_count, len(result.images), path)
             read.results.append(result)
         elif kind not in _THOUGHTS:
             raise InvalidRequest(
@@ -121,15 +97,6 @@ def read_parts(
                 param=f"{here}.type",
             )
     return read
-
-
-def _count_images(count: int, more: int, path: str) -> int:
-    """Return the new count of a message's images. Raises InvalidRequest for too many."""
-    if count + more > _MAX_IMAGES:
-        raise InvalidRequest(
-            f"'{path}' takes up to {_MAX_IMAGES} images.", code="unsupported_value", param=path
-        )
-    return count + more
 
 
 def _image(part: ContentPart, role: str, here: str, limits: ImageLimits) -> Image | RemoteImage:

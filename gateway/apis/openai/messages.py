@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.apis.json_body import json_text, type_name
+from gateway.apis.message_contents import check_message_count, unknown_role
 from gateway.apis.openai.content_parts import ContentPart, read_parts
 from gateway.apis.openai.parameters import missing_parameter
 from gateway.apis.openai.tool_calls import (
@@ -19,10 +20,6 @@ from gateway.apis.openai.tool_calls import (
 from gateway.errors import InvalidRequest
 from gateway.generation.request import Image, Message, RemoteImage, Role, ToolCall
 from gateway.images.sniff import ImageLimits
-from gateway.redaction import word
-
-# Of more messages, few would fit into a prompt, and reading them would hold the event loop.
-_MAX_MESSAGES = 10_000
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -52,23 +49,12 @@ class ChatMessage(msgspec.Struct, gc=False):
 
 def parse_messages(given: Sequence[ChatMessage], limits: ImageLimits) -> tuple[Message, ...]:
     """Parse the messages of a request. Raises InvalidRequest that names the wrong field."""
-    if len(given) > _MAX_MESSAGES:
-        raise InvalidRequest(
-            f"The request is too long: it has {len(given)} messages, and the limit is "
-            f"{_MAX_MESSAGES}.",
-            code="context_length_exceeded",
-            param="messages",
-        )
+    check_message_count(len(given))
     messages: list[Message] = []
     for index, message in enumerate(given):
         role = _ROLES.get(message.role)
         if role is None:
-            raise InvalidRequest(
-                f"Messages of role '{word(message.role)}' are not supported; "
-                f"allowed: {', '.join(_ROLES)}.",
-                code="unsupported_value",
-                param=f"messages[{index}].role",
-            )
+            raise unknown_role(message.role, _ROLES, f"messages[{index}]")
         if isinstance(message.content, list):
             messages += _with_parts(message, message.content, role, f"messages[{index}]", limits)
             continue
