@@ -9,8 +9,9 @@ from gateway.errors import InvalidRequest
 from gateway.generation.request import Image, Message, RemoteImage, ToolCall
 from gateway.redaction import word
 
-# Of more messages, few would fit into a prompt, and reading them would hold the event loop.
-_MAX_MESSAGES = 10_000
+MAX_MESSAGES = 10_000
+"""Of more messages, few would fit into a prompt, and reading them would hold the event loop."""
+
 _MAX_PARTS = 10_000
 _MAX_IMAGES = 1000  # of a message; each must be examined, and so many fit into no prompt
 
@@ -34,14 +35,13 @@ class MessageContents:
         return "\n".join(self.texts)
 
 
-def check_message_count(count: int) -> None:
-    """Raise InvalidRequest for too many messages."""
-    if count > _MAX_MESSAGES:
-        raise InvalidRequest(
-            f"The request is too long: it has {count} messages, and the limit is {_MAX_MESSAGES}.",
-            code="context_length_exceeded",
-            param="messages",
-        )
+def too_many_messages(count: int) -> InvalidRequest:
+    """Return the error for more than MAX_MESSAGES messages."""
+    return InvalidRequest(
+        f"The request is too long: it has {count} messages, and the limit is {MAX_MESSAGES}.",
+        code="context_length_exceeded",
+        param="messages",
+    )
 
 
 def check_part_count(count: int, path: str, name: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.apis.anthropic.content_blocks import ContentBlock, read_blocks
-from gateway.apis.message_contents import check_message_count, unknown_role
+from gateway.apis.message_contents import MAX_MESSAGES, too_many_messages, unknown_role
 from gateway.generation.request import Message, Role
 from gateway.images.sniff import ImageLimits
 
@@ -35,7 +35,8 @@ def parse_system(given: Content | None, limits: ImageLimits) -> str:
 
 def parse_messages(given: Sequence[MessageParameter], limits: ImageLimits) -> list[Message]:
     """Parse the messages of a request. Raises InvalidRequest that names the wrong field."""
-    check_message_count(len(given))
+    if len(given) > MAX_MESSAGES:
+        raise too_many_messages(len(given))
     messages: list[Message] = []
     for index, message in enumerate(given):
         role = _ROLES.get(message.role)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.apis.json_body import json_text, type_name
-from gateway.apis.message_contents import check_message_count, unknown_role
+from gateway.apis.message_contents import MAX_MESSAGES, too_many_messages, unknown_role
 from gateway.apis.openai.content_parts import ContentPart, read_parts
 from gateway.apis.openai.parameters import missing_parameter
 from gateway.apis.openai.tool_calls import (
@@ -49,7 +49,8 @@ class ChatMessage(msgspec.Struct, gc=False):
 
 def parse_messages(given: Sequence[ChatMessage], limits: ImageLimits) -> tuple[Message, ...]:
     """Parse the messages of a request. Raises InvalidRequest that names the wrong field."""
-    check_message_count(len(given))
+    if len(given) > MAX_MESSAGES:
+        raise too_many_messages(len(given))
     messages: list[Message] = []
     for index, message in enumerate(given):
         role = _ROLES.get(message.role)

@@ -23,7 +23,7 @@ class LineState:
         self.start_line()
 
     def start_line(self) -> None:
-        """Treat what follows as the beginning of a line."""
+        """Take what follows for the beginning of a line."""
         self.last = ""
         self._tail = ""  # the last characters since here, also of lines before
         self._ticks = 0  # runs of backticks in the line
