@@ -33,6 +33,9 @@ class RemoteImage:
     param: str
 
 
+ToolKind = Literal["function", "text", "search"]
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """Describes a tool that the model may call.
@@ -48,7 +51,7 @@ class Tool:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     namespace: str = ""
-    kind: Literal["function", "text", "search"] = "function"
+    kind: ToolKind = "function"
 
 
 @dataclass(frozen=True, slots=True)
