@@ -307,6 +307,7 @@ def test_a_call_that_was_cut_is_no_item(name: str) -> None:
         (RateLimited("Over."), "rate_limit_exceeded", "Over."),
         (overloaded(), "server_is_overloaded", overloaded().message),
         (UpstreamError("Broken."), "server_error", "Broken."),
+        (UpstreamError("Refused.", retryable=False), "invalid_prompt", "Refused."),
         (InternalError(), "server_error", InternalError().message),
     ],
 )
