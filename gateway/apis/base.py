@@ -19,7 +19,7 @@ class Dialect(Protocol):
         ...
 
     def retry_after(self, error: GatewayError) -> float | None:
-        """Return the seconds that a client is to wait before a retry; None to tell it nothing."""
+        """Return the seconds to wait before a retry that makes sense; None to tell nothing."""
         ...
 
     def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:

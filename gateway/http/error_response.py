@@ -15,7 +15,6 @@ from aiohttp import web
 
 from gateway.apis.base import Dialect
 from gateway.errors import (
-    MAX_RETRY_AFTER,
     BodyTooLarge,
     GatewayError,
     InvalidRequest,
@@ -66,8 +65,8 @@ def render_error(
     request_id: the request's, if it has one.
     """
     headers: dict[str, str] = {}
-    wait = dialect.retry_after(error)
-    if wait is not None and wait <= MAX_RETRY_AFTER:
+    wait = None if error.is_final else dialect.retry_after(error)
+    if wait is not None:
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
         headers["retry-after-ms"] = str(math.ceil(wait * 1000))
     headers["x-should-retry"] = "false" if error.is_final else "true"

@@ -24,7 +24,5 @@ class ResponsesDialect(OpenAIDialect):
         return 400 if error.is_final and error.status not in _KEPT else error.status
 
     def retry_after(self, error: GatewayError) -> float | None:
-        """Return a wait for each error after which a retry makes sense, and for no other."""
-        if error.is_final:
-            return None
+        """Return a wait for every error."""
         return _USUAL_WAIT if error.retry_after is None else error.retry_after
