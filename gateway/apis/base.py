@@ -18,6 +18,10 @@ class Dialect(Protocol):
         """Return the status of an answer that is an error: the error's own in most dialects."""
         ...
 
+    def retry_after(self, error: GatewayError) -> float | None:
+        """Return the seconds to wait before a retry that makes sense; None to tell nothing."""
+        ...
+
     def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
         """Return the body of an answer that is an error. request_id: the request's, if known."""
         ...

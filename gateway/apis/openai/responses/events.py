@@ -347,7 +347,7 @@ class _Search(_OutputItem):
 
     def whole(self, status: str) -> dict[str, Any] | None:
         with suppress(ValueError, RecursionError):
-            return self._item("completed", json.loads("".join(self._texts) or "{}"))
+            return self._item("completed", json.loads("".join(self._texts)))
         return None
 
     def closing(self, whole: dict[str, Any]) -> bytes:

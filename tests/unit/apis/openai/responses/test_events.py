@@ -287,6 +287,8 @@ def test_a_call_that_was_cut_is_no_item(name: str) -> None:
     answer = whole(cut, "length")
     assert without_ids(answer["output"]) == without_ids(items(found))
     assert answer["status"] == "incomplete"
+    found = stream([[("content", "I run."), ("call", name)]], "length")
+    assert [item["type"] for item in items(found)] == ["message"], "no arguments are no whole call"
 
 
 @pytest.mark.parametrize(
@@ -307,6 +309,7 @@ def test_a_call_that_was_cut_is_no_item(name: str) -> None:
         (RateLimited("Over."), "rate_limit_exceeded", "Over."),
         (overloaded(), "server_is_overloaded", overloaded().message),
         (UpstreamError("Broken."), "server_error", "Broken."),
+        (UpstreamError("Refused.", retryable=False), "invalid_prompt", "Refused."),
         (InternalError(), "server_error", InternalError().message),
     ],
 )
