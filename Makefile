@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
 .PHONY: help install demo run test test-all clients test-slow lint types check check-processes \
-        check-faults check-integration check-unit sdk install-service uninstall-service deploy-check \
+        check-faults check-integration check-unit sdk sdk-typescript install-service uninstall-service deploy-check \
         boot-test confined errors-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
         bench-compare lock audit dist clean
 
@@ -35,7 +35,7 @@ test: $(VENV)/.dev  ## lint, types and every test; says at the end what failed
 	@MAKE="$(MAKE)" sh tests/parts.sh lint types $(CHECKS) sdk
 
 test-all: $(VENV)/.dev  ## make test, then what needs npm or much time: about an hour and a half
-	@MAKE="$(MAKE)" sh tests/parts.sh test corpora round-trips clients test-slow
+	@MAKE="$(MAKE)" sh tests/parts.sh test corpora round-trips clients sdk-typescript test-slow
 
 test-slow: $(VENV)/.dev  ## every test as on a slow machine: on one core, beside two busy loops
 	@MAKEFLAGS= PYTEST=$(BIN)/pytest sh tests/slow.sh
@@ -145,6 +145,16 @@ clients: $(VENV)/.dev $(AGENTS)/.done  ## Claude Code and Codex themselves, whic
 
 $(AGENTS)/.done: tests/clients/agents/package-lock.json requirements/node.txt $(VENV)/.python
 	PYTHON=$(BIN)/python sh tests/clients/agents/install.sh $(@D)
+	@touch $@
+
+TYPESCRIPT := .cache/typescript
+
+sdk-typescript: $(VENV)/.dev $(TYPESCRIPT)/.done  ## the TypeScript SDKs, which npm fetches; CASES=is_collected
+	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') \
+	  $(patsubst %,tests/clients/typescript/%_sdk.py,openai anthropic ai)
+
+$(TYPESCRIPT)/.done: tests/clients/typescript/package-lock.json requirements/node.txt $(VENV)/.python
+	PYTHON=$(BIN)/python sh tests/clients/agents/install.sh $(@D) tests/clients/typescript
 	@touch $@
 
 errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/faults

@@ -33,6 +33,7 @@ Cause = Literal[
     "response_not_found",
     "server_is_overloaded",
     "superseded",
+    "thread_not_found",
     "unsupported_media_type",
     "unsupported_value",
     "upstream_empty",
