@@ -12,6 +12,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 from emulator import EmulatedAccount, Emulator
+from gateway.server.single_process import tune_memory
 from tests.support import Gateway, running_gateway
 
 # On a slow machine a first example may take seconds to draw: that is no failure.
@@ -32,6 +33,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         kind = item.path.relative_to(here).parts[0]
         if kind in KINDS:
             item.add_marker(kind)
+
+
+def pytest_collection_finish() -> None:
+    """Tune the memory as `serve` does: modules and tests are then not examined as garbage."""
+    tune_memory()
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
