@@ -91,7 +91,7 @@ async def test_a_tool_of_an_mcp_server_is_called(codex: Codex) -> None:
 
 
 async def test_it_sums_up_a_conversation_that_grows(codex: Codex, emulator: Emulator) -> None:
-    small = replace(codex, window=20_000, compact_at=15_000)
+    small = replace(codex, window=16_700)  # it sums up at nine tenths of that
     await small.ask("Begin. [[say text=Begun.]]")
     (codex.work / "long.txt").write_text("word " * 8000)
     marker = call("exec_command", cmd="cat long.txt", max_output_tokens=10_000)
