@@ -10,8 +10,8 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashe
 
 .PHONY: help install demo run test test-all clients test-slow lint types check check-processes \
         check-faults check-integration check-unit sdk install-service uninstall-service deploy-check \
-        boot-test confined errors-doc clients-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
-        bench-compare lock audit dist clean
+        boot-test confined errors-doc clients-doc corpora round-trips restarts chaos soak bench \
+        bench-quick bench-peers bench-compare lock audit dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emulator import Emulator
-from tests.clients.agents.support import Codex, call, calls
+from tests.clients.agents.support import Codex, LaunchedProgram, call, calls
 from tests.conftest import StartGateway
 from tests.integration.peer import UPSTREAM_CHAT
 from tests.support import Gateway
@@ -135,3 +135,16 @@ async def test_an_abort_reaches_the_upstream_within_a_second(
         await process.communicate()
         async with asyncio.timeout(1):
             await asked.closed.wait()
+
+
+@pytest.mark.parametrize("before", [(), ("--lean",)])
+async def test_run_starts_it_and_a_turn_writes_a_file(
+    gateway: Gateway, tmp_path: Path, before: tuple[str, ...]
+) -> None:
+    unattended = ('-capproval_policy="never"', '-csandbox_mode="danger-full-access"')
+    after = ("exec", "--skip-git-repo-check", *unattended)
+    codex = LaunchedProgram(tmp_path, gateway.url, name="codex", before=before, after=after)
+    done = await codex.ask(f"Write it. {call('exec_command', cmd='echo hello > hello.txt')}")
+    assert done.status == 0, done.text
+    assert (codex.work / "hello.txt").read_text("utf-8") == "hello\n"
+    assert "codex uses fitten-code at" in done.errors

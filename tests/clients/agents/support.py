@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -196,3 +197,31 @@ enabled = false
         overrides = [word for line in retries for word in ("-c", line)]
         program = [str(node()), str(CODEX_PROGRAM)]
         return [*program, "exec", "--skip-git-repo-check", *overrides, *options, prompt]
+
+
+@dataclass(frozen=True)
+class LaunchedProgram(CodingAgent):
+    """An agent that `fitten-gateway run` starts; it has no other settings.
+
+    name: as the command takes it. before, after: options of the command, and of the program.
+    """
+
+    name: str = "claude"
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ("-p",)
+
+    def environment(self) -> dict[str, str]:
+        """Return all variables of a run, with a folder of programs in the path."""
+        usual = super().environment()
+        programs = self.folder / "programs"
+        programs.mkdir(exist_ok=True)
+        for name, program in (("claude", claude_program()), ("codex", CODEX_PROGRAM)):
+            (programs / name).unlink(missing_ok=True)
+            (programs / name).symlink_to(program)
+        path = f"{programs}:{usual['PATH']}"
+        return {**usual, "PATH": path, "PYTHONPATH": str(ROOT), KEY_VARIABLE: self.key}
+
+    def command(self, prompt: str, options: tuple[str, ...]) -> list[str]:
+        """Return the command line of a run."""
+        command = [sys.executable, "-m", "gateway", "run", self.name, "--url", self.url]
+        return [*command, *self.before, "--", *self.after, *options, prompt]
