@@ -216,9 +216,9 @@ Then choose the model: Chat, Manage Models, Ollama.""",
         needs_public_url=True,
         notes="""\
 Cursor's own servers send the requests, so the gateway must have a public HTTPS address. An
-address of your machine or of your network cannot work. For some models Cursor sends bodies of
-the Responses API to `/v1/chat/completions`; the gateway answers them as Responses. Tools and
-results in Anthropic's form, which it sends for models named like Claude, work.""",
+address of your machine or of your network cannot work. By the name of a model, Cursor may write
+Responses bodies or tools in Anthropic's form to `/v1/chat/completions`. The gateway answers in
+the form of the body; the name `fitten-code` keeps Cursor to plain chats.""",
     ),
 )
 """What runs in editors."""

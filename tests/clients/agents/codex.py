@@ -148,3 +148,19 @@ async def test_run_starts_it_and_a_turn_writes_a_file(
     assert done.status == 0, done.text
     assert (codex.work / "hello.txt").read_text("utf-8") == "hello\n"
     assert "codex uses fitten-code at" in done.errors
+
+
+async def test_it_reads_the_catalog_of_models(
+    codex: Codex, gateway: Gateway, emulator: Emulator
+) -> None:
+    plain = await codex.ask("[[say text=Hello.]]")
+    assert "metadata" in plain.errors
+    async with gateway.http.get(f"{gateway.url}/v1/models?client_version=0.171.0") as response:
+        catalog = codex.folder / "catalog.json"
+        catalog.write_bytes(await response.read())
+    marker = call("exec_command", cmd="echo hello > hello.txt")
+    done = await codex.ask(f"Write it. {marker}", "-c", f"model_catalog_json='{catalog}'")
+    assert done.status == 0, done.text
+    assert "metadata" not in done.errors
+    assert (codex.work / "hello.txt").read_text() == "hello\n"
+    assert "You are Codex, a coding agent in a terminal." in prompts(emulator)[-1]
