@@ -11,7 +11,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashe
 .PHONY: help install demo run test test-all clients test-slow lint types check check-processes \
         check-faults check-integration check-unit sdk sdk-openai1 sdk-openai2 sdk-anthropic1 \
         sdk-agents sdk-typescript install-service uninstall-service deploy-check \
-        boot-test confined errors-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
+        boot-test confined errors-doc clients-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
         bench-compare lock audit dist clean
 
 help:  ## this list
@@ -175,6 +175,9 @@ $(TYPESCRIPT)/.done: tests/clients/typescript/package-lock.json requirements/nod
 
 errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/faults
 	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py
+
+clients-doc: $(VENV)/.dev  ## write docs/clients.md anew from gateway/setup
+	UPDATE_DOCS=1 $(BIN)/pytest tests/clients/test_docs.py
 
 restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load, with one process and two; about seven minutes
 	RESTARTS=50 RELOADS=200 STREAMS=50 REQUESTS_PER_SECOND=100 \

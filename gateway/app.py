@@ -11,12 +11,14 @@ from gateway.apis.absent_dialects import OllamaErrors
 from gateway.apis.anthropic.dialect import AnthropicDialect
 from gateway.apis.anthropic.messages_request import Messages
 from gateway.apis.anthropic.messages_response import message_token_count
-from gateway.apis.base import Endpoint
+from gateway.apis.base import ConversationEndpoint, Endpoint
+from gateway.apis.json_body import parse_object
 from gateway.apis.llamacpp_infill import LlamaCppInfill
 from gateway.apis.mistral_fim import MistralFim
 from gateway.apis.openai.chat_request import ChatCompletions
 from gateway.apis.openai.completions import TextCompletions
 from gateway.apis.openai.dialect import OpenAIDialect
+from gateway.apis.openai.responses.catalog import CodexCatalog
 from gateway.apis.openai.responses.dialect import ResponsesDialect
 from gateway.apis.openai.responses.request import Responses
 from gateway.apis.openai.responses.response import response_token_count
@@ -29,7 +31,7 @@ from gateway.http.absent_routes import no_response
 from gateway.http.chain import aiohttp_chain
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.error_response import ErrorResponse, render_error
-from gateway.http.handler import GenerationHandler
+from gateway.http.handler import GenerationHandler, ReadBody, ReadBySigns, read_own
 from gateway.http.in_flight import InFlightRequests
 from gateway.http.models import ModelRoutes
 from gateway.http.probes import Probes
@@ -47,6 +49,7 @@ from gateway.trusted_proxies import TrustedProxies
 OPENAI = OpenAIDialect()
 RESPONSES = ResponsesDialect()
 ANTHROPIC = AnthropicDialect()
+CATALOG = CodexCatalog()
 
 CONFIG = web.AppKey("config", Config)
 UPSTREAM = web.AppKey("upstream", FittenUpstream)
@@ -91,9 +94,8 @@ def build_app(
     probes = Probes(upstream, in_flight)
     bodies = RequestBodyReader(config.server)
 
-    def handler_of(endpoint: Endpoint) -> Handler:
-        handler = GenerationHandler(endpoint, upstream, images, in_flight, bodies, config.stream)
-        return handler.answer
+    def handler_of(read: ReadBody) -> Handler:
+        return GenerationHandler(read, upstream, images, in_flight, bodies, config.stream).answer
 
     def counter_of(endpoint: Endpoint, encode: Callable[[int], bytes]) -> Handler:
         return CountHandler(endpoint, upstream, bodies, encode).answer
@@ -129,10 +131,20 @@ def _add_routes(
     probes: Probes,
     models: ModelRoutes,
     image_limits: ImageLimits,
-    handler_of: Callable[[Endpoint], Handler],
+    handler_of: Callable[[ReadBody], Handler],
     counter_of: Callable[[Endpoint, Callable[[int], bytes]], Handler],
 ) -> None:
     """Add every route of the gateway."""
+    chat, messages, responses = (
+        ChatCompletions(image_limits),
+        Messages(image_limits),
+        Responses(image_limits),
+    )
+    signed = ((RESPONSES, responses), (ANTHROPIC, messages))
+
+    def conversation(endpoint: ConversationEndpoint) -> Handler:
+        return handler_of(ReadBySigns(endpoint, parse_object, signed))
+
     routes.add(
         OPENAI,
         [Route("GET", "/health", probes.health), Route("GET", "/ready", probes.ready)],
@@ -142,20 +154,20 @@ def _add_routes(
     routes.add(
         OPENAI,
         [
-            Route("POST", "/chat/completions", handler_of(ChatCompletions(image_limits))),
-            Route("POST", "/completions", handler_of(TextCompletions())),
-            Route("POST", "/fim/completions", handler_of(MistralFim())),
-            Route("POST", "/infill", handler_of(LlamaCppInfill())),
+            Route("POST", "/chat/completions", conversation(chat)),
+            Route("POST", "/completions", handler_of(read_own(TextCompletions()))),
+            Route("POST", "/fim/completions", handler_of(read_own(MistralFim()))),
+            Route("POST", "/infill", handler_of(read_own(LlamaCppInfill()))),
         ],
     )
     routes.add(
         RESPONSES,
         [
-            Route("POST", "/responses", handler_of(Responses(image_limits))),
+            Route("POST", "/responses", conversation(responses)),
             Route(
                 "POST",
                 "/responses/input_tokens",
-                counter_of(Responses(image_limits), response_token_count),
+                counter_of(responses, response_token_count),
             ),
             Route("GET", "/responses/{id}", no_response),
             Route("DELETE", "/responses/{id}", no_response),
@@ -164,24 +176,26 @@ def _add_routes(
     routes.add(
         ANTHROPIC,
         [
-            Route("POST", "/messages", handler_of(Messages(image_limits))),
+            Route("POST", "/messages", conversation(messages)),
             Route(
                 "POST",
                 "/messages/count_tokens",
-                counter_of(Messages(image_limits), message_token_count),
+                counter_of(messages, message_token_count),
             ),
         ],
     )
-    # Both dialects have the same URL for models; only clients of Anthropic's send the header.
+    # These dialects have the same URL for models. Only clients of Anthropic's send the header, and
+    # only Codex the parameter.
     routes.add(
         OPENAI,
         [Route("GET", "/models", models.list), Route("GET", "/models/{id:.+}", models.one)],
         by_header={"anthropic-version": ANTHROPIC},
+        by_query={"client_version": CATALOG},
     )
     # DeepSeek's URL for completions with a suffix.
     routes.add(
         OPENAI,
-        [Route("POST", "/completions", handler_of(TextCompletions()))],
+        [Route("POST", "/completions", handler_of(read_own(TextCompletions())))],
         bases=("/beta", "/v1/beta"),
     )
 

@@ -1,4 +1,4 @@
-"""Runs the commands serve, check, doctor, demo, replay and version.
+"""Runs the commands serve, check, doctor, demo, setup, run, replay and version.
 
 A command imports what it needs when it runs, so that `--help` is instant.
 """
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.redaction import Redactor
     from gateway.server.reload import ConfigSource
     from gateway.server.run import Service
+    from gateway.setup.arguments import SetupArguments
     from gateway.store.state_lock import StateLock
 
 _LARGEST_PORT = 65_535
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the process's exit status."""
     if argv is None:  # no other program runs in this process
         sys.excepthook = _print_fatal_exception
-    arguments = _parser().parse_args(argv)
+    arguments = _arguments(sys.argv[1:] if argv is None else argv)
     command = arguments.command
     if command == "version":
         print(__version__)
@@ -45,6 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(port=arguments.port)
     if command == "replay":
         return _replay(arguments)
+    if command == "setup":
+        from gateway.setup.command import print_setup
+
+        return print_setup(arguments.client, _setup(arguments), as_json=arguments.json)
+    if command == "run":
+        from gateway.setup.launch import launch
+
+        return launch(arguments.agent, arguments.rest, _setup(arguments))
     if command == "doctor" and not arguments.tools:
         print(
             "doctor: name a check: --tools, which costs chats. There is no other.", file=sys.stderr
@@ -59,6 +68,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "doctor":
         return _doctor(config, arguments)
     return _serve(config, warnings, arguments)
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line. What follows the first `--` of "run" is for the program it starts."""
+    words, rest = list(argv), []
+    if words[:1] == ["run"] and "--" in words:
+        end = words.index("--")
+        words, rest = words[:end], words[end + 1 :]
+    arguments = _parser().parse_args(words)
+    arguments.rest = rest
+    return arguments
+
+
+def _setup(arguments: argparse.Namespace) -> SetupArguments:
+    from gateway.setup.arguments import SetupArguments
+
+    return SetupArguments(
+        config=arguments.config,
+        url=arguments.url,
+        model=arguments.model,
+        key_file=arguments.key_file,
+        lean=arguments.lean,
+    )
 
 
 def _replay(arguments: argparse.Namespace) -> int:
@@ -116,6 +148,22 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--port", type=_port, default=5000, help="port to listen on; 5000 unless given"
     )
+    setup = commands.add_parser(
+        "setup", help="print the settings of a client, such as codex; the list without a name"
+    )
+    setup.add_argument("client", metavar="CLIENT", nargs="?", help="the name of the client")
+    setup.add_argument("--json", action="store_true", help="print JSON")
+    run = commands.add_parser(
+        "run",
+        help="start a coding agent that uses the gateway; no file of yours is changed",
+        usage="%(prog)s [options] {claude,codex,opencode,qwen} [-- ARGUMENT ...]",
+    )
+    run.add_argument(
+        "agent",
+        choices=("claude", "codex", "opencode", "qwen"),
+        help="the program; what follows -- is passed on to it",
+    )
+    _add_setup_options(setup, run)
     replay = commands.add_parser(
         "replay", help="read an answer again that the flight recorder kept; exit 0, 1 or 2"
     )
@@ -145,6 +193,32 @@ def _add_doctor_options(doctor: argparse.ArgumentParser) -> None:
     )
     doctor.add_argument("--json", action="store_true", help="print the result as JSON")
     doctor.add_argument("--yes", action="store_true", help="do not ask before chats are sent")
+
+
+def _add_setup_options(*commands: argparse.ArgumentParser) -> None:
+    for command in commands:
+        command.add_argument(
+            "--url",
+            metavar="URL",
+            help="the gateway's address; unless given, that of server in the configuration",
+        )
+        command.add_argument("--model", metavar="NAME", help="the model; fitten-code unless given")
+        command.add_argument(
+            "--key-file",
+            metavar="PATH",
+            type=Path,
+            help="the file of the key; unless given, the variable FITTEN_GATEWAY_KEY",
+        )
+        command.add_argument(
+            "--lean", action="store_true", help="leave out the tools that cost most"
+        )
+        command.add_argument(
+            "--config",
+            metavar="PATH",
+            default=_default_config(),
+            type=Path,
+            help="the configuration of the gateway on this machine, for its address",
+        )
 
 
 def _default_config() -> Path:

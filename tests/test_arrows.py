@@ -129,9 +129,10 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("config", "errors", "fitten", "generation", "observability", "redaction", "store"),
     ),
     "replay": ("fitten", "generation", "redaction", "store"),
+    "setup": ("config", "fitten", "generation"),
     "cli": (
-        *("config", "demo", "doctor", "observability", "redaction", "replay", "server", "store"),
-        "workers",
+        *("config", "demo", "doctor", "observability", "redaction", "replay", "server", "setup"),
+        *("store", "workers"),
     ),
     "__main__": ("cli",),
 }

@@ -31,10 +31,10 @@ class Dialect(Protocol):
         ...
 
     def owns(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
-        """Return whether a request's body is written in this dialect, and not in another one.
+        """Return whether a request's body has a sign of this dialect that no other one has.
 
-        Clients send bodies of one dialect to routes of another. Only signs that the dialects do
-        not share decide; a body without any belongs to every dialect.
+        Clients send bodies of one dialect to routes of another. A body without any sign belongs
+        to the dialect of the route.
         """
         ...
 
@@ -91,4 +91,12 @@ class Endpoint(Protocol):
 
     def encoder(self, generation: Generation) -> ResponseEncoder:
         """Return an encoder for the answer of one generation."""
+        ...
+
+
+class ConversationEndpoint(Endpoint, Protocol):
+    """Reads conversations; its bodies may come to routes of other dialects."""
+
+    def read(self, data: dict[str, Any]) -> GenerationRequest:
+        """Read the parsed JSON object of a body. Raises InvalidRequest."""
         ...

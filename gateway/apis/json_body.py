@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gateway.apis.route_hints import route_hint
 from gateway.errors import InvalidRequest
 from gateway.generation import json_values
 from gateway.redaction import word
@@ -61,7 +62,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise InvalidRequest(
             f"The body is not valid JSON: {_reason(raw, error)}.", code="invalid_json"
         ) from None
-    if not isinstance(value, dict):
+    if type(value) is not dict:  # a call less than isinstance, in each request
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
     if not _has_no_duplicates(raw, value):
         _refuse_duplicates(raw)
@@ -94,7 +95,7 @@ def convert(value: dict[str, Any], kind: type[_Struct]) -> _Struct:
         if missing := _MISSING.fullmatch(what):
             path = f"{path}.{missing[1]}".lstrip(".")
             raise InvalidRequest(
-                f"Missing required parameter: '{path}'.",
+                f"Missing required parameter: '{path}'.{route_hint(value, path)}",
                 code="missing_required_parameter",
                 param=path,
             ) from None

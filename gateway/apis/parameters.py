@@ -46,6 +46,8 @@ def whole_number(given: WholeNumber, param: str) -> int:
 
 def ignored_parameters(data: dict[str, Any], supported: frozenset[str]) -> tuple[str, ...]:
     """Return the names of given parameters that have no effect, where a header can hold them."""
+    if data.keys() <= supported:
+        return ()
     names = (
         name
         for name, value in data.items()
@@ -57,10 +59,12 @@ def ignored_parameters(data: dict[str, Any], supported: frozenset[str]) -> tuple
     return tuple(itertools.islice(names, _MAX_IGNORED_NAMES))
 
 
-def missing_parameter(param: str) -> InvalidRequest:
-    """Return the error for a required parameter that is missing."""
+def missing_parameter(param: str, hint: str = "") -> InvalidRequest:
+    """Return the error for a required parameter that is missing. hint: a further sentence."""
     return InvalidRequest(
-        f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param
+        f"Missing required parameter: '{param}'.{hint}",
+        code="missing_required_parameter",
+        param=param,
     )
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from aiohttp import web
 
 from gateway.errors import InvalidRequest
-from gateway.generation.request import GenerationRequest
 from gateway.generation.surrogates import replace_half_characters
 from gateway.middleware import RESPONSE_HEADERS
+
+_Parsed = TypeVar("_Parsed")
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors and .NET programs write it before UTF-8
 
 
-def parse_repaired(
-    request: web.Request, parse: Callable[[bytes], GenerationRequest], body: bytes
-) -> GenerationRequest:
+def parse_repaired(request: web.Request, parse: Callable[[bytes], _Parsed], body: bytes) -> _Parsed:
     """Parse a body, and parse it again after a repair if it is not JSON.
 
     One half of an emoji would end a conversation: clients send it again in every request. A

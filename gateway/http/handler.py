@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import structlog
 from aiohttp import web
 
-from gateway.apis.base import Endpoint, ResponseEncoder
+from gateway.apis.base import ConversationEndpoint, Dialect, Endpoint, ResponseEncoder
 from gateway.config.settings import StreamSettings
 from gateway.errors import GatewayError, InternalError
 from gateway.generation.model import Model
 from gateway.generation.pieces import PieceCollector
-from gateway.generation.request import Generation
+from gateway.generation.request import Generation, GenerationRequest
 from gateway.generation.upstream import Upstream
 from gateway.http.body_repair import parse_repaired
 from gateway.http.in_flight import InFlightRequests, draining_error
 from gateway.http.request_body import RequestBodyReader
+from gateway.http.routing import BODY_DIALECT
 from gateway.http.sse import EventStream
 from gateway.images.fetch import ImageFetcher
 from gateway.middleware import GENERATION, OUTCOME, RESPONSE_HEADERS, principal_of
@@ -27,19 +30,58 @@ from gateway.redaction import word
 _log = structlog.get_logger("handler")
 
 
+ReadBody = Callable[[web.Request, bytes], tuple[GenerationRequest, Endpoint]]
+"""Parses a body, and returns with it the endpoint that encodes the answer."""
+
+
+def read_own(endpoint: Endpoint) -> ReadBody:
+    """Return what reads the bodies of a route in its own dialect only."""
+
+    def read(_: web.Request, body: bytes) -> tuple[GenerationRequest, Endpoint]:
+        return endpoint.parse(body), endpoint
+
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBySigns:
+    """Reads bodies in the dialect that they are written in, whatever the dialect of the route is.
+
+    own: the route's endpoint, for bodies without a sign. parse: parses the JSON object of a body.
+    signed: the dialects that have signs, in the order in which they are asked.
+    """
+
+    own: ConversationEndpoint
+    parse: Callable[[bytes], dict[str, Any]]
+    signed: Sequence[tuple[Dialect, ConversationEndpoint]]
+
+    def __call__(self, request: web.Request, body: bytes) -> tuple[GenerationRequest, Endpoint]:
+        """Read a body, once it is known whose it is. Raises InvalidRequest.
+
+        The request keeps another dialect than the route's: errors are rendered in it too.
+        """
+        data = self.parse(body)
+        for dialect, endpoint in self.signed:
+            if dialect.owns(data, request.headers):
+                if endpoint is not self.own:
+                    request[BODY_DIALECT] = dialect
+                return endpoint.read(data), endpoint
+        return self.own.read(data), self.own
+
+
 class GenerationHandler:
-    """Answers the requests of one endpoint from the upstream."""
+    """Answers the requests of a route from the upstream. read: parses their bodies."""
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        read: ReadBody,
         upstream: Upstream,
         images: ImageFetcher,
         in_flight: InFlightRequests,
         bodies: RequestBodyReader,
         stream: StreamSettings,
     ) -> None:
-        self._endpoint = endpoint
+        self._read = read
         self._images = images
         self._in_flight = in_flight
         self._upstream = upstream
@@ -48,8 +90,8 @@ class GenerationHandler:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError when it fails before anything was sent."""
-        generation = await self._generation(request)
-        encoder = self._endpoint.encoder(generation)
+        generation, endpoint = await self._generation(request)
+        encoder = endpoint.encoder(generation)
         try:
             if generation.request.stream:
                 return await self._answer_stream(request, generation, encoder)
@@ -59,10 +101,13 @@ class GenerationHandler:
                 raise draining_error() from None
             raise
 
-    async def _generation(self, request: web.Request) -> Generation:
-        """Return what the body asks for; the request keeps it for the middlewares."""
-        parsed = await self._bodies.parse(
-            request, partial(parse_repaired, request, self._endpoint.parse)
+    async def _generation(self, request: web.Request) -> tuple[Generation, Endpoint]:
+        """Return what the body asks for; the request keeps it for the middlewares.
+
+        Also returns the endpoint that encodes the answer.
+        """
+        parsed, endpoint = await self._bodies.parse(
+            request, partial(parse_repaired, request, partial(self._read, request))
         )
         # Completions have one model; editors name the model whose notation they write.
         model = self._upstream.resolve(None if parsed.fills else parsed.model)
@@ -73,7 +118,7 @@ class GenerationHandler:
         name = None if parsed.model is None else _shown_name(parsed.model, model)
         generation = Generation(parsed, model, request[OUTCOME], principal_of(request), name)
         request[GENERATION] = generation
-        return generation
+        return generation, endpoint
 
     async def _answer_whole(
         self, request: web.Request, generation: Generation, encoder: ResponseEncoder

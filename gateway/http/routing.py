@@ -20,6 +20,9 @@ from gateway.middleware import Handler
 API_BASES = ("/v1", "", "/v1/v1")
 _SLASHES = re.compile("/{2,}")
 
+BODY_DIALECT = web.RequestKey[Dialect]("body_dialect")
+"""Is the dialect of a request's body, where it is not that of the route."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -48,6 +51,7 @@ class DialectRoutes:
         self._absent = absent
         self._dialects: dict[web.AbstractResource, Dialect] = {}
         self._by_header: dict[web.AbstractResource, Mapping[str, Dialect]] = {}
+        self._by_query: dict[web.AbstractResource, Mapping[str, Dialect]] = {}
 
     def add(
         self,
@@ -56,10 +60,12 @@ class DialectRoutes:
         *,
         bases: Iterable[str] = API_BASES,
         by_header: Mapping[str, Dialect] = MappingProxyType({}),
+        by_query: Mapping[str, Dialect] = MappingProxyType({}),
     ) -> None:
         """Add the routes of a dialect under each base, with and without a slash at the end.
 
-        by_header: the dialects of requests that have the header of that name.
+        by_header, by_query: the dialects of requests that have the header, or the parameter in
+            the address, of that name.
         HEAD is answered as GET would be. Where there is only POST, HEAD is answered with an
         empty 200. OPTIONS is answered with the allowed methods.
         """
@@ -72,13 +78,16 @@ class DialectRoutes:
             for end in ("/", ""):  # the longer first: a placeholder would match the slash too
                 resource = self._app.router.add_resource(f"{base}{path}{end}")
                 self._dialects[resource] = dialect
-                if by_header:
+                if by_header or by_query:
                     self._by_header[resource] = by_header
+                    self._by_query[resource] = by_query
                 for method, handler in by_method.items():
                     resource.add_route(method, handler)
 
     def dialect_of(self, request: web.Request) -> Dialect:
-        """Return the dialect of the route that a request has reached, or the default."""
+        """Return the dialect of a body, else of the route that was reached, or the default."""
+        if BODY_DIALECT in request:
+            return request[BODY_DIALECT]
         resource = request.match_info.route.resource
         if resource is not None:
             if resource in self._by_header:
@@ -94,6 +103,9 @@ class DialectRoutes:
     def _dialect(self, resource: web.AbstractResource, request: web.Request) -> Dialect:
         for name, dialect in self._by_header.get(resource, {}).items():
             if name in request.headers:
+                return dialect
+        for name, dialect in self._by_query.get(resource, {}).items():
+            if name in request.query:
                 return dialect
         return self._dialects[resource]
 

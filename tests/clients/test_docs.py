@@ -1,89 +1,153 @@
-"""docs/clients.md: each snippet can be read, and each URL is one the gateway answers."""
+"""docs/clients.md: it is generated, each snippet can be read, and each URL is answered."""
 
 from __future__ import annotations
 
 import ast
 import json
+import os
 import re
-import shlex
+import subprocess
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from gateway.fitten.prompt_limit import window
-from gateway.generation import token_estimate
+from gateway.setup.clients import CLIENTS, snippets_for
+from gateway.setup.snippet import Snippet
+from tests.clients.document import HERE, PUBLIC_URL, REPLAYED, RUN, TARGET, document, target_for
 from tests.support import Gateway
 
-HERE = "http://localhost:5000"
-DOCUMENT = (Path(__file__).parents[2] / "docs/clients.md").read_text("utf-8")
-PARTS = re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)[1:]
-GENERAL = ("The size of the context",)  # of no client in particular
-SECTIONS = {
-    part.partition("\n")[0]: part for part in PARTS if part.partition("\n")[0] not in GENERAL
-}
+PAGE = HERE.parents[1] / "docs" / "clients.md"
+NAMES = list(CLIENTS)
+# Ollama's API has no route yet.
+WITHOUT_ROUTE = ("/api/chat", "/api/show")
+
+
+def read_shell(text: str) -> Any:
+    """The words of each command, by the shell's own parser."""
+    subprocess.run(["sh", "-n", "-c", text], check=True, capture_output=True, timeout=30)
+    return text
+
+
+def read_typescript(text: str) -> Any:
+    """The text, once its brackets and quotes are in pairs: these programs have no comments."""
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"|`[^`]*`', '""', text)
+    open_brackets: list[str] = []
+    for sign in re.findall(r"[()\[\]{}]", bare):
+        if sign in "([{":
+            open_brackets.append(sign)
+        else:
+            assert open_brackets.pop() + sign in ("()", "[]", "{}")
+    assert not open_brackets
+    assert '"' not in bare.replace('""', "")
+    assert all(line.endswith((";", "{", ",")) for line in bare.splitlines() if line)
+    return text
+
+
+def read_jsonc(text: str) -> Any:
+    """JSON with comments on lines of their own."""
+    assert re.search(r"(?m)^ *//", text)
+    return json.loads(re.sub(r"(?m)^ *//.*$", "", text))
+
+
 PARSERS: dict[str, Callable[[str], Any]] = {
-    "yaml": yaml.safe_load,
     "json": json.loads,
-    "toml": tomllib.loads,
+    "jsonc": read_jsonc,
     "python": ast.parse,
-    "shell": shlex.split,
+    "shell": read_shell,
+    "toml": tomllib.loads,
+    "typescript": read_typescript,
+    "yaml": yaml.safe_load,
 }
+ODD_MODEL = 'Deep"Seek V3 \\ $HOME 深'
+ODD_KEY = "a\"b'c$d\\e#f"
 
 
-def snippets(section: str) -> list[tuple[str, str]]:
-    """The language and text of each fenced block."""
-    return re.findall(r"^```(\w+)\n(.*?)^```$", SECTIONS[section], re.MULTILINE | re.DOTALL)
+def all_snippets(name: str) -> list[Snippet]:
+    """What a client is shown, also with `--lean`, a file of the key, and odd names."""
+    client = CLIENTS[name]
+    odd = replace(TARGET, model=ODD_MODEL, key=ODD_KEY, key_file="/home/ada/a 'key'")
+    return [
+        snippet
+        for target in (target_for(client), target_for(client, lean=True), odd)
+        for snippet in snippets_for(client, target)
+    ]
 
 
-def calls(section: str) -> list[str]:
-    """The URLs that the section says are called."""
-    return re.findall(r"^- `POST (\S+)`$", SECTIONS[section], re.MULTILINE)
+def test_the_page_is_what_the_command_prints() -> None:
+    """`make clients-doc` writes the page again."""
+    if os.environ.get("UPDATE_DOCS"):
+        PAGE.write_text(document(), "utf-8")
+    assert PAGE.read_text("utf-8") == document()
 
 
-def test_every_client_has_a_section() -> None:
-    named = {"Cline", "Roo Code", "Continue", "ProxyAI", "Zed", "twinny", "llama.vscode", "Aider"}
-    assert named | {"Codex", "Agents on the OpenAI SDK"} <= set(SECTIONS)
+def test_every_client_that_was_promised_is_there() -> None:
+    promised = """Claude Code, Codex, opencode, Cline, Roo Code, Kilo Code, Continue, Qwen Code,
+    Zed, ProxyAI, JetBrains AI Assistant, VS Code's own models, twinny, llama.vscode, Aider, llm,
+    Open WebUI, LibreChat, Cherry Studio, Chatbox, Cursor, LangChain, OpenAI's SDKs,
+    Anthropic's SDKs, Ollama's clients"""
+    named = {name.strip() for name in promised.split(",")}
+    assert named == {client.title for client in CLIENTS.values()}
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_a_snippet_can_be_read_by_its_language(section: str) -> None:
-    assert snippets(section)
-    for language, text in snippets(section):
-        assert PARSERS[language](text)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_snippet_can_be_read_by_its_format(name: str) -> None:
+    assert all_snippets(name)
+    for snippet in all_snippets(name):
+        assert PARSERS[snippet.language](snippet.text)
+        assert snippet.text.endswith("\n")
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_a_section_uses_the_one_address_key_and_model(section: str) -> None:
-    assert "YOUR_KEY" in SECTIONS[section]
-    for _, text in snippets(section):
-        assert "fitten-code" in text
-        assert not re.search(r"sk-|\.\.\.|<\w+>|your[-_]api", text)
-    for url in re.findall(r"http://[^\s\"`,;)]+", SECTIONS[section]):
-        assert re.match(rf"{HERE}(/|$)", url)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_snippets_have_the_address_the_model_and_how_to_find_the_key(name: str) -> None:
+    client = CLIENTS[name]
+    texts = "".join(snippet.text for snippet in client.snippets(target_for(client)))
+    assert "fitten-code" in texts or name in ("vscode", "ollama")
+    assert "FITTEN_GATEWAY_KEY" in texts
+    assert not re.search(r"sk-|\.\.\.|<\w+>|your[-_]api|claude-\w+-\d", texts)
+    for url in re.findall(r"https?://[^\s\"`,;)]+", texts):
+        if "opencode.ai" not in url:
+            here = PUBLIC_URL if client.needs_public_url else TARGET.url
+            assert url.startswith(here)
+            assert any(f"{here}{path}".startswith(url) for path in client.calls) or "/k/" in url
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_a_url_in_a_snippet_is_the_beginning_of_one_that_is_called(section: str) -> None:
-    for _, text in snippets(section):
-        for url in re.findall(r"http://[^\s\"`,;)]+", text):
-            assert any(call.startswith(url) for call in calls(section)), url
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_is_only_shown_where_a_format_needs_it(name: str) -> None:
+    client = CLIENTS[name]
+    secret = replace(target_for(client), key="secret-key", key_file="/home/ada/key")
+    without = "".join(s.text for s in snippets_for(client, target_for(client)))
+    given = "".join(s.text for s in snippets_for(client, secret))
+    assert ("secret-key" in given) == ("YOUR_KEY" in without)
+    assert "YOUR_KEY" not in given
+    assert "secret-key" in given or "/home/ada/key" in given
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-async def test_the_gateway_answers_every_url_that_is_called(gateway: Gateway, section: str) -> None:
-    assert calls(section)
-    for url in calls(section):
-        here = url.replace(HERE, gateway.url)
-        async with gateway.http.post(here, json=["no object"]) as response:
-            assert response.status == 400, url
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_gateway_answers_every_url_that_is_called(gateway: Gateway, name: str) -> None:
+    assert CLIENTS[name].calls
+    for path in CLIENTS[name].calls:
+        async with gateway.http.post(f"{gateway.url}{path}", json=["no object"]) as response:
+            assert response.status == (404 if path in WITHOUT_ROUTE else 400), path
 
 
-def test_the_documented_size_of_the_context_is_that_of_the_list_of_models() -> None:
-    tokens = window(token_estimate.BYTES_PER_TOKEN)
-    numbers = re.findall(r"\b(?:70|63)\d{3}\b", DOCUMENT)
-    assert len(numbers) > 8
-    assert set(numbers) == {str(tokens), str(tokens * 9 // 10)}
+@pytest.mark.parametrize("name", RUN)
+def test_a_client_that_is_run_has_tests(name: str) -> None:
+    assert (HERE / RUN[name]).exists()
+    assert name in CLIENTS
+
+
+@pytest.mark.parametrize("name", REPLAYED)
+def test_a_client_whose_requests_are_replayed_has_some(name: str) -> None:
+    assert list((HERE / "requests").glob(f"{REPLAYED[name]}*.json"))
+    assert name in CLIENTS
+
+
+def test_every_recorded_request_is_of_a_client_of_the_page() -> None:
+    begins = (*REPLAYED.values(), "codex_", "openai_")
+    recorded = [file.name for file in Path(HERE / "requests").glob("*.json")]
+    assert [name for name in recorded if not name.startswith(begins)] == []

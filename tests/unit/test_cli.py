@@ -57,7 +57,8 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["serve", "--help"], ["check", "--help"], ["doctor", "--help"]]
+    "arguments",
+    [["--help"], *([name, "--help"] for name in ("serve", "check", "doctor", "setup", "run"))],
 )
 def test_help_is_given_and_the_exit_is_0(run: Run, arguments: list[str]) -> None:
     result = run(*arguments)
@@ -67,7 +68,7 @@ def test_help_is_given_and_the_exit_is_0(run: Run, arguments: list[str]) -> None
 
 def test_help_names_every_command(run: Run) -> None:
     printed = run("--help").stdout
-    commands = ("serve", "check", "doctor", "demo", "replay", "version")
+    commands = ("serve", "check", "doctor", "demo", "setup", "run", "replay", "version")
     assert all(command in printed for command in commands)
 
 

@@ -52,11 +52,14 @@ class AnthropicDialect:
             headers[f"{_PREFIX}reset"] = f"{datetime.fromtimestamp(reset, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def owns(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
-        """Return False for a body with a sign of OpenAI's chat completions; see `Dialect`."""
-        tools = body.get("tools")
-        return "anthropic-version" in headers or not (
-            isinstance(tools, list) and any(_is_function(tool) for tool in tools)
-        )
+        """Return whether there are `messages` and a sign of this API with them; see `Dialect`."""
+        if "messages" not in body:
+            return False
+        if "anthropic-version" in headers or "system" in body:
+            return True
+        if "tools" not in body or not isinstance(body["tools"], list):
+            return False
+        return any(isinstance(tool, dict) and "input_schema" in tool for tool in body["tools"])
 
     def models_body(self, models: Sequence[Model]) -> bytes:
         """Return the body of GET /v1/models: one page with all models."""
@@ -71,10 +74,6 @@ class AnthropicDialect:
     def model_body(self, model: Model) -> bytes:
         """Return the body of GET /v1/models/{id}."""
         return msgspec.json.encode(_model_object(model))
-
-
-def _is_function(tool: object) -> bool:
-    return isinstance(tool, dict) and "function" in tool
 
 
 def _model_object(model: Model) -> dict[str, Any]:

@@ -100,7 +100,10 @@ class Messages:
 
     def parse(self, body: bytes) -> GenerationRequest:
         """Parse a body. Raises InvalidRequest that names the wrong field."""
-        data = parse_object(body)
+        return self.read(parse_object(body))
+
+    def read(self, data: dict[str, Any]) -> GenerationRequest:
+        """Read the object of a body. Raises InvalidRequest that names the wrong field."""
         given = convert(data, _MessagesBody)
         if not given.messages:
             raise InvalidRequest("'messages' must not be empty.", param="messages")

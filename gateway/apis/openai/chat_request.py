@@ -26,7 +26,7 @@ from gateway.apis.openai.tools import (
     parse_tools,
 )
 from gateway.errors import InvalidRequest
-from gateway.generation.request import Generation, GenerationRequest
+from gateway.generation.request import Generation, GenerationRequest, Tool, ToolChoice
 from gateway.images.sniff import ImageLimits
 
 
@@ -82,7 +82,10 @@ class ChatCompletions:
 
     def parse(self, body: bytes) -> GenerationRequest:
         """Parse a body. Raises InvalidRequest that names the wrong field."""
-        data = parse_object(body)
+        return self.read(parse_object(body))
+
+    def read(self, data: dict[str, Any]) -> GenerationRequest:
+        """Read the object of a body. Raises InvalidRequest that names the wrong field."""
         given = convert(data, _ChatBody)
         if not given.messages:
             raise InvalidRequest("'messages' must not be empty.", param="messages")
@@ -93,14 +96,17 @@ class ChatCompletions:
                 param="n",
             )
         options = given.stream_options
-        tools, choice = parse_tools(given.tools, given.tool_choice)
+        tools: tuple[Tool, ...] = ()
+        choice = ToolChoice()
+        if given.tools or given.tool_choice is not None:  # most requests have neither
+            tools, choice = parse_tools(given.tools, given.tool_choice)
         by_function = bool(given.functions) and not tools
         if by_function:
             tools, choice = parse_functions(given.functions, given.function_call)
         return GenerationRequest(
             messages=parse_messages(given.messages, self._images),
             model=given.model or None,
-            stop=stop_strings(given.stop),
+            stop=stop_strings(given.stop) if given.stop else (),
             max_tokens=_limit(given),
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),

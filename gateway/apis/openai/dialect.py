@@ -40,15 +40,8 @@ class OpenAIDialect:
         headers["openai-version"] = "2020-10-01"
 
     def owns(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
-        """Return False for a body with a sign of Anthropic's Messages API; see `Dialect`."""
-        if "messages" not in body:
-            return True
-        tools = body.get("tools")
-        return not (
-            "anthropic-version" in headers
-            or "system" in body
-            or (isinstance(tools, list) and any(_is_anthropic_tool(tool) for tool in tools))
-        )
+        """Return False: all that chat completions have, other dialects have too."""
+        return False
 
     def models_body(self, models: Sequence[Model]) -> bytes:
         """Return the body of GET /v1/models."""
@@ -57,10 +50,6 @@ class OpenAIDialect:
     def model_body(self, model: Model) -> bytes:
         """Return the body of GET /v1/models/{id}."""
         return msgspec.json.encode(_model_object(model))
-
-
-def _is_anthropic_tool(tool: object) -> bool:
-    return isinstance(tool, dict) and "input_schema" in tool
 
 
 def _model_object(model: Model) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from emulator import Emulator
-from tests.clients.agents.support import ClaudeCode, call, calls, prompts
+from gateway.setup.agents import LEAN_DENIED, LEAN_SAVED, claude_settings
+from tests.clients.agents.support import ClaudeCode, LaunchedProgram, call, calls, prompts
 from tests.conftest import StartGateway
 from tests.support import Gateway
 
@@ -120,3 +125,40 @@ async def test_it_sums_up_a_conversation_that_grows(
     done = await claude.ask("And now? [[say text=Done.]]", "--continue")
     assert done.status == 0, done.text
     assert [p for p in prompts(emulator) if "Your task is to create a detailed summary" in p]
+
+
+async def test_run_starts_it_and_a_turn_writes_a_file(gateway: Gateway, tmp_path: Path) -> None:
+    claude = LaunchedProgram(tmp_path, gateway.url, before=("--lean",))
+    file = claude.work / "hello.txt"
+    marker = call("Write", file_path=str(file), content="hello\n")
+    done = await claude.ask(f"Write it. {marker}", "--allowedTools=Write")
+    assert done.status == 0, done.text
+    assert file.read_text("utf-8") == "hello\n"
+    assert "claude uses fitten-code at" in done.errors
+
+
+async def first_request(claude: ClaudeCode, *, lean: bool) -> dict[str, Any]:
+    """The body of the first request, which is refused for good."""
+    bodies: list[dict[str, Any]] = []
+
+    async def refuse(request: web.Request) -> web.Response:
+        if request.method == "POST":
+            bodies.append(await request.json())
+        return web.json_response({"error": {"message": "No.", "type": "invalid"}}, status=400)
+
+    server = TestServer(web.Application())
+    server.app.router.add_route("*", "/{path:.*}", refuse)
+    async with server:
+        there = replace(claude, url=str(server.make_url("")).rstrip("/"))
+        settings = json.dumps(claude_settings(replace(there.target, lean=lean)))
+        await there.ask("Hello", "--settings", settings)
+    return bodies[0]
+
+
+async def test_lean_saves_the_characters_that_the_page_names(claude: ClaudeCode) -> None:
+    usual = await first_request(claude, lean=False)
+    lean = await first_request(claude, lean=True)
+    names = {tool["name"] for tool in usual["tools"]}
+    assert names - {tool["name"] for tool in lean["tools"]} == set(LEAN_DENIED)
+    saved = len(json.dumps(usual["tools"])) - len(json.dumps(lean["tools"]))
+    assert abs(saved - LEAN_SAVED) < LEAN_SAVED / 20

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulator import Emulator
-from tests.clients.agents.support import Codex, call, calls, prompts
+from tests.clients.agents.support import Codex, LaunchedProgram, call, calls, prompts
 from tests.conftest import StartGateway
 from tests.support import Gateway
 
@@ -82,7 +82,7 @@ async def test_a_tool_of_an_mcp_server_is_called(codex: Codex) -> None:
 
 
 async def test_it_sums_up_a_conversation_that_grows(codex: Codex, emulator: Emulator) -> None:
-    small = replace(codex, window=20_000, compact_at=15_000)
+    small = replace(codex, window=16_700)  # it sums up at nine tenths of that
     await small.ask("Begin. [[say text=Begun.]]")
     (codex.work / "long.txt").write_text("word " * 8000)
     marker = call("exec_command", cmd="cat long.txt", max_output_tokens=10_000)
@@ -121,3 +121,32 @@ async def test_an_abort_reaches_the_upstream_within_a_second(
     codex: Codex, emulator: Emulator
 ) -> None:
     await codex.interrupt(emulator)
+
+
+@pytest.mark.parametrize("before", [(), ("--lean",)])
+async def test_run_starts_it_and_a_turn_writes_a_file(
+    gateway: Gateway, tmp_path: Path, before: tuple[str, ...]
+) -> None:
+    unattended = ('-capproval_policy="never"', '-csandbox_mode="danger-full-access"')
+    after = ("exec", "--skip-git-repo-check", *unattended)
+    codex = LaunchedProgram(tmp_path, gateway.url, name="codex", before=before, after=after)
+    done = await codex.ask(f"Write it. {call('exec_command', cmd='echo hello > hello.txt')}")
+    assert done.status == 0, done.text
+    assert (codex.work / "hello.txt").read_text("utf-8") == "hello\n"
+    assert "codex uses fitten-code at" in done.errors
+
+
+async def test_it_reads_the_catalog_of_models(
+    codex: Codex, gateway: Gateway, emulator: Emulator
+) -> None:
+    plain = await codex.ask("[[say text=Hello.]]")
+    assert "metadata" in plain.errors
+    async with gateway.http.get(f"{gateway.url}/v1/models?client_version=0.171.0") as response:
+        catalog = codex.folder / "catalog.json"
+        catalog.write_bytes(await response.read())
+    marker = call("exec_command", cmd="echo hello > hello.txt")
+    done = await codex.ask(f"Write it. {marker}", "-c", f"model_catalog_json='{catalog}'")
+    assert done.status == 0, done.text
+    assert "metadata" not in done.errors
+    assert (codex.work / "hello.txt").read_text() == "hello\n"
+    assert "You are Codex, a coding agent in a terminal." in prompts(emulator)[-1]

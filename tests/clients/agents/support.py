@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ from typing import Any
 from urllib.parse import quote
 
 from emulator import Emulator
+from gateway.setup import clients
+from gateway.setup.arguments import estimated_window
+from gateway.setup.client import SetupClient
+from gateway.setup.target import DEFAULT_MODEL, KEY_VARIABLE, SetupTarget
 from tests.integration.peer import UPSTREAM_CHAT
 from tests.support import KEY
 from tests.waiting import eventually
@@ -25,8 +31,9 @@ from tests.waiting import eventually
 ROOT = Path(__file__).parents[3]
 CLIENTS = ROOT / ".cache" / "clients"
 MODULES = CLIENTS / "node_modules"
-MODEL = "fitten-code"
-WINDOW = 70_656  # tokens; what `GET /v1/models` says before any answer
+MODEL = DEFAULT_MODEL
+WINDOW = estimated_window()
+CODEX_PROGRAM = MODULES / "@openai" / "codex" / "bin" / "codex.js"
 
 _LONGEST_RUN = 120.0  # seconds
 _NOWHERE = "http://127.0.0.1:9"  # the port `discard`, where nothing listens
@@ -44,6 +51,20 @@ def platform_program(pattern: str) -> Path:
     if found is None:
         raise FileNotFoundError(f"npm has installed no {pattern}; there is none for this platform")
     return found
+
+
+def claude_program() -> Path:
+    """Return the program of Claude Code that `make clients` has installed."""
+    (found,) = MODULES.glob("@anthropic-ai/claude-code-*/claude")
+    return found
+
+
+def exported(client: SetupClient, target: SetupTarget, key: str) -> dict[str, str]:
+    """Return the variables that the printed commands of the shell set."""
+    (snippet,) = [one for one in client.snippets(target) if one.language == "shell"]
+    lines = [shlex.split(line) for line in snippet.text.splitlines()]
+    pairs = [line[1].partition("=") for line in lines if line[0] == "export"]
+    return {name: key if value == f"${KEY_VARIABLE}" else value for name, _, value in pairs}
 
 
 def call(tool: str, **arguments: Any) -> str:
@@ -83,6 +104,12 @@ class CodingAgent:
     url: str
     key: str = KEY
     model: str = MODEL
+    window: int = WINDOW
+
+    @property
+    def target(self) -> SetupTarget:
+        """Return what the settings are printed for."""
+        return SetupTarget(self.url, self.model, self.window)
 
     @property
     def work(self) -> Path:
@@ -148,75 +175,78 @@ class CodingAgent:
 
 @dataclass(frozen=True)
 class ClaudeCode(CodingAgent):
-    """Claude Code, with the settings of docs/clients.md."""
+    """Claude Code, with the settings of the shell that `setup claude-code` prints."""
 
     def environment(self) -> dict[str, str]:
         """Return all variables of a run."""
-        sizes = [f"DEFAULT_{size}_" for size in ("OPUS", "SONNET", "HAIKU")]
-        names = [f"ANTHROPIC_{which}MODEL" for which in ("", "SMALL_FAST_", *sizes)]
-        switches = (
-            *("DISABLE_TELEMETRY", "DISABLE_AUTOUPDATER", "DISABLE_ERROR_REPORTING"),
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
-        )
         return {
             **super().environment(),
-            **dict.fromkeys(names, self.model),
-            **dict.fromkeys(switches, "1"),
-            "ANTHROPIC_BASE_URL": self.url,
-            "ANTHROPIC_AUTH_TOKEN": self.key,
-            "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(WINDOW),
-            # Without this variable it sums up only after an error. It takes 100,000 or more, and
-            # the smaller one of both numbers counts.
-            "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "100000",
-            "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "8192",
+            **exported(clients.CLIENTS["claude-code"], self.target, self.key),
             "CLAUDE_CODE_MAX_RETRIES": "1",
         }
 
     def command(self, prompt: str, options: tuple[str, ...]) -> list[str]:
         """Return the command line of a run."""
-        (program,) = MODULES.glob("@anthropic-ai/claude-code-*/claude")
-        return [str(program), "-p", prompt, *options]
+        return [str(claude_program()), "-p", prompt, *options]
 
 
 @dataclass(frozen=True)
 class Codex(CodingAgent):
-    """Codex, with the settings of docs/clients.md.
+    """Codex, with the settings that `setup codex` prints.
 
-    more: lines at the end of `config.toml`. window, compact_at: its two settings of the context.
+    more: lines at the end of `config.toml`.
     """
 
     more: str = ""
-    window: int = WINDOW
-    compact_at: int = WINDOW * 9 // 10
 
     def environment(self) -> dict[str, str]:
         """Return all variables of a run."""
         home = self.folder / "codex"
         home.mkdir(exist_ok=True)
+        (printed,) = clients.CLIENTS["codex"].snippets(self.target)
+        # Values stand before the tables of a file.
         config = f"""\
-model = "{self.model}"
-model_provider = "fitten"
-model_context_window = {self.window}
-model_auto_compact_token_limit = {self.compact_at}
 approval_policy = "never"
 sandbox_mode = "danger-full-access"
-
-[model_providers.fitten]
-name = "Fitten"
-base_url = "{self.url}/v1"
-env_key = "GATEWAY_KEY"
-wire_api = "responses"
-request_max_retries = 1
-stream_max_retries = 1
-
+{printed.text}
 [analytics]
 enabled = false
 {self.more}
 """
         (home / "config.toml").write_text(config, "utf-8")
-        return {**super().environment(), "CODEX_HOME": str(home), "GATEWAY_KEY": self.key}
+        return {**super().environment(), "CODEX_HOME": str(home), KEY_VARIABLE: self.key}
 
     def command(self, prompt: str, options: tuple[str, ...]) -> list[str]:
         """Return the command line of a run."""
-        program = str(MODULES / "@openai" / "codex" / "bin" / "codex.js")
-        return [str(node()), program, "exec", "--skip-git-repo-check", *options, prompt]
+        retries = [f"model_providers.fitten.{kind}_max_retries=1" for kind in ("request", "stream")]
+        overrides = [word for line in retries for word in ("-c", line)]
+        program = [str(node()), str(CODEX_PROGRAM)]
+        return [*program, "exec", "--skip-git-repo-check", *overrides, *options, prompt]
+
+
+@dataclass(frozen=True)
+class LaunchedProgram(CodingAgent):
+    """An agent that `fitten-gateway run` starts; it has no other settings.
+
+    name: as the command takes it. before, after: options of the command, and of the program.
+    """
+
+    name: str = "claude"
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ("-p",)
+
+    def environment(self) -> dict[str, str]:
+        """Return all variables of a run, with a folder of programs in the path."""
+        usual = super().environment()
+        programs = self.folder / "programs"
+        programs.mkdir(exist_ok=True)
+        for name, program in (("claude", claude_program()), ("codex", CODEX_PROGRAM)):
+            (programs / name).unlink(missing_ok=True)
+            (programs / name).symlink_to(program)
+        path = f"{programs}:{usual['PATH']}"
+        return {**usual, "PATH": path, "PYTHONPATH": str(ROOT), KEY_VARIABLE: self.key}
+
+    def command(self, prompt: str, options: tuple[str, ...]) -> list[str]:
+        """Return the command line of a run."""
+        command = [sys.executable, "-m", "gateway", "run", self.name, "--url", self.url]
+        return [*command, *self.before, "--", *self.after, *options, prompt]

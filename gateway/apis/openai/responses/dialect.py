@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from gateway.apis.openai.dialect import OpenAIDialect
 from gateway.errors import GatewayError
 
@@ -18,6 +21,10 @@ class ResponsesDialect(OpenAIDialect):
     `x-should-retry`. Without `Retry-After` it repeats a failure of the server up to thirty times
     in half a minute, and a 429 never.
     """
+
+    def owns(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+        """Return whether there is `input` and no `messages`; see `Dialect`."""
+        return "input" in body and "messages" not in body
 
     def status(self, error: GatewayError) -> int:
         """Return the status of the error, 400 for most that are final."""

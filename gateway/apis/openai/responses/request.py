@@ -19,6 +19,7 @@ from gateway.apis.openai.responses.events import ResponsesEncoder
 from gateway.apis.openai.responses.input_items import InputItem, parse_input
 from gateway.apis.openai.responses.tools import ResponsesTool, parse_choice, parse_tools
 from gateway.apis.openai.tools import ToolChoiceObject
+from gateway.apis.route_hints import route_hint
 from gateway.errors import InvalidRequest
 from gateway.generation.request import Generation, GenerationRequest, Message
 from gateway.images.sniff import ImageLimits
@@ -91,11 +92,14 @@ class Responses:
 
     def parse(self, body: bytes) -> GenerationRequest:
         """Parse a body. Raises InvalidRequest that names the wrong field."""
-        data = parse_object(body)
+        return self.read(parse_object(body))
+
+    def read(self, data: dict[str, Any]) -> GenerationRequest:
+        """Read the object of a body. Raises InvalidRequest that names the wrong field."""
         _refuse_stored(data)
         given = convert(data, _ResponsesBody)
         if given.input is None:
-            raise missing_parameter("input")
+            raise missing_parameter("input", route_hint(data, "input"))
         if given.background:
             raise InvalidRequest(
                 "Answers are not made in the background here: 'background' must be false.",

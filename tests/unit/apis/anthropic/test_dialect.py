@@ -127,16 +127,27 @@ def test_models() -> None:
     assert json.loads(DIALECT.models_body([]))["first_id"] is None
 
 
+VERSION = {"anthropic-version": "2023-06-01"}
+TOOL = {"name": "run", "input_schema": {}}
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "own"),
     [
-        ({"messages": []}, {}, True),
-        ({"messages": [], "tools": [{"name": "a", "input_schema": {}}]}, {}, True),
+        ({"messages": []}, {}, False),
+        ({"messages": []}, VERSION, True),
+        ({"messages": [], "system": "be short"}, {}, True),
+        ({"messages": [], "tools": [TOOL]}, {}, True),
+        ({"messages": [], "tools": [None, {"type": "web_search"}, TOOL]}, {}, True),
         ({"messages": [], "tools": [{"type": "function", "function": {}}]}, {}, False),
-        ({"tools": [{"function": {}}]}, {"anthropic-version": "2023-06-01"}, True),
+        ({"messages": [], "tools": {"input_schema": {}}}, {}, False),
+        ({"messages": [], "tools": None}, {}, False),
+        ({"input": "hi", "system": "be short", "tools": [TOOL]}, VERSION, False),
+        ({"prompt": "hi"}, VERSION, False),
+        ({}, VERSION, False),
     ],
 )
-def test_a_body_is_its_own_unless_it_has_a_sign_of_another_dialect(
+def test_messages_have_a_sign_beside_them(
     body: dict[str, Any], headers: dict[str, str], own: bool
 ) -> None:
     assert DIALECT.owns(body, headers) is own
