@@ -47,12 +47,20 @@ class Dialect(Protocol):
         ...
 
 
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+"""Is the media type of server-sent events (HTML, 9.2)."""
+
 COMMENT = b": keep-alive\n\n"
 """Keeps an event stream alive: every known decoder skips comments, if no `id:` was sent before."""
 
 
 class ResponseEncoder(Protocol):
     """Encodes the answer of one generation in a dialect, as a stream or whole."""
+
+    @property
+    def media_type(self) -> str:
+        """Return the media type of a stream; each frame ends with a line end."""
+        ...
 
     def begin(self) -> bytes:
         """Return the first frames of a stream; empty where the dialect has none.

@@ -117,6 +117,8 @@ class Fill:
 class GenerationRequest:
     """Asks for an answer to `messages`, or for the text in the gap of each of `fills`.
 
+    With neither it asks for nothing, and the upstream is not called.
+
     echo: for each fill the text to send before its answer; empty when none is wanted.
     model: the name that the client sent; None means the default.
     stop: strings at which the answer ends; they are not part of it.

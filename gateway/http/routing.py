@@ -110,6 +110,15 @@ class DialectRoutes:
         return self._dialects[resource]
 
 
+def fixed(body: bytes) -> Handler:
+    """Return a handler that answers every request with the same JSON."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type="application/json")
+
+    return handler
+
+
 def with_single_slashes(message: Any) -> Any:
     """Return the message of a request with one slash in place of several in its path.
 
