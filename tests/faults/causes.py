@@ -270,6 +270,12 @@ ROWS: tuple[ErrorRow, ...] = (
         responses="404 invalid_request_error",
     ),
     _row(
+        NotFound(_NO, code="thread_not_found"),
+        "No conversation is stored. The SDKs send it whole then.",
+        "no",
+        messages="404 not_found_error",
+    ),
+    _row(
         Superseded(_NO),
         "A newer code completion for the same file came. Chats do not have it.",
         "no",
