@@ -24,10 +24,11 @@ _INTRODUCTION = """\
 # Errors, and when Fitten fails
 
 This page has every error that a client can get, as each API shows it. Then it says which of them a
-client gets when Fitten, or the connection to it, fails. There is a row for each kind of failure and a
-column for each moment. **The page is generated from the tests** (`tests/faults/causes.py` and
-`table.py`). They test every cell with a running gateway, streamed and whole. Chats are tested with
-chat completions, Messages and Responses, and with both values of `fitten.chat_client`.
+client gets when Fitten, or the connection to it, fails. That table has a row for each kind of
+failure and a column for each moment. **The page is generated from the tests**
+(`tests/faults/causes.py` and `table.py`). They test every cell with a running gateway, streamed
+and whole. Chats are tested with chat completions, Messages and Responses, and with both values of
+`fitten.chat_client`.
 [accounts.md](accounts.md) says how accounts pause, and when another account is asked.
 
 ## What always holds
