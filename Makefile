@@ -154,9 +154,10 @@ round-trips: $(VENV)/.dev  ## 200,000 random calls, written and read back; about
 AGENTS  := .cache/clients
 CASES ?=
 
-clients: $(VENV)/.dev $(AGENTS)/.done  ## Claude Code and Codex themselves, which npm fetches; CASES=a_plain_answer
-	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') \
-	  tests/clients/agents/claude_code.py tests/clients/agents/codex.py
+PROGRAMS := claude_code codex opencode
+
+clients: $(VENV)/.dev $(AGENTS)/.done  ## coding agents themselves, which npm fetches; CASES=a_plain_answer
+	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') $(PROGRAMS:%=tests/clients/agents/%.py)
 
 $(AGENTS)/.done: tests/clients/agents/package-lock.json requirements/node.txt $(VENV)/.python
 	PYTHON=$(BIN)/python sh tests/clients/agents/install.sh $(@D)
