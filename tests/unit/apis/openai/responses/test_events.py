@@ -54,6 +54,11 @@ def adapter() -> TypeAdapter[Any]:
     return TypeAdapter(ResponseStreamEvent)
 
 
+@cache
+def item_adapter() -> TypeAdapter[ResponseOutputItem]:
+    return TypeAdapter(ResponseOutputItem)
+
+
 def generation(**more: Any) -> Generation:
     given: dict[str, Any] = {"tools": TOOLS, "reasoning": True, "stream": True, **more}
     request = GenerationRequest((Message("user", "hi"),), **given)
@@ -373,7 +378,7 @@ def test_any_order_of_pieces_is_a_valid_stream(
     found = stream(batches, reason)
     done = items(found)
     for item in done:
-        TypeAdapter(ResponseOutputItem).validate_python(item)
+        item_adapter().validate_python(item)
     assert found[-1]["response"]["output"] == done
     added = [event["output_index"] for event in found if event["type"].endswith("item.added")]
     assert added == [*range(len(done))]
