@@ -127,32 +127,27 @@ def _kilo(target: SetupTarget) -> tuple[Snippet, ...]:
     return (json_snippet("`~/.config/kilo/kilo.json`", settings),)
 
 
-def qwen_variables(target: SetupTarget, key: str) -> dict[str, str]:
-    """Return the variables of Qwen Code."""
-    return {
-        "OPENAI_BASE_URL": target.api,
-        "OPENAI_API_KEY": key,
-        "OPENAI_MODEL": target.model,
-    }
-
-
 def qwen_settings(target: SetupTarget) -> dict[str, Any]:
     """Return the settings of Qwen Code."""
-    return {
-        "security": {"auth": {"selectedType": "openai"}},
-        "model": {
-            "name": target.model,
-            "generationConfig": {"contextWindowSize": target.window},
+    model = {
+        "id": target.model,
+        "name": target.model,
+        "baseUrl": target.api,
+        "envKey": KEY_VARIABLE,
+        "generationConfig": {
+            "contextWindowSize": target.window,
+            "samplingParams": {"max_tokens": OUTPUT_LIMIT},
         },
+    }
+    return {
+        "modelProviders": {"openai": [model]},
+        "security": {"auth": {"selectedType": "openai"}},
+        "model": {"name": target.model},
     }
 
 
 def _qwen(target: SetupTarget) -> tuple[Snippet, ...]:
-    variables = qwen_variables(target, target.shell_key)
-    return (
-        json_snippet("`~/.qwen/settings.json`", qwen_settings(target)),
-        shell_snippet("In the shell", variables, "qwen", key=target.shell_key),
-    )
+    return (json_snippet("`~/.qwen/settings.json`", qwen_settings(target)),)
 
 
 def _cline(target: SetupTarget) -> tuple[Snippet, ...]:
@@ -271,6 +266,7 @@ provider is `OpenAI Compatible`; it has no field for the size of the context."""
         "Qwen Code",
         _qwen,
         _CHAT,
+        reads_variable=True,
     ),
     SetupClient(
         "aider",
