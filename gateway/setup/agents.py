@@ -200,9 +200,9 @@ The address has no `/v1`. The variables with `SMALL` and `DEFAULT` set the model
 and sub-agents. Without them Claude Code asks for models that Fitten does not have. The last four
 variables keep it from calling other addresses than the gateway.
 
-Either place is enough for Claude Code itself. Some of its sub-processes get no variables of the
-shell, so the settings have them too, in the block `env`. With `--key-file` they also say how to
-read the key.
+The shell is enough for Claude Code itself. Some of its sub-processes get no variables of the
+shell, so the settings have all but the key once more, in the block `env`. With `--key-file` the
+settings also say how to read the key, and nothing is needed in the shell.
 
 `ANTHROPIC_API_KEY` works in place of `ANTHROPIC_AUTH_TOKEN`; set only one of them. Tools that
 Anthropic runs, such as its web search, do not exist here; the model is told so. Documents and
