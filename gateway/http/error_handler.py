@@ -1,4 +1,4 @@
-"""Answers every error of a request in the dialect of its route."""
+"""Answers every error of a request in the dialect of its body, else of its route."""
 
 from __future__ import annotations
 

@@ -127,32 +127,27 @@ def _kilo(target: SetupTarget) -> tuple[Snippet, ...]:
     return (json_snippet("`~/.config/kilo/kilo.json`", settings),)
 
 
-def qwen_variables(target: SetupTarget, key: str) -> dict[str, str]:
-    """Return the variables of Qwen Code."""
-    return {
-        "OPENAI_BASE_URL": target.api,
-        "OPENAI_API_KEY": key,
-        "OPENAI_MODEL": target.model,
-    }
-
-
 def qwen_settings(target: SetupTarget) -> dict[str, Any]:
     """Return the settings of Qwen Code."""
-    return {
-        "security": {"auth": {"selectedType": "openai"}},
-        "model": {
-            "name": target.model,
-            "generationConfig": {"contextWindowSize": target.window},
+    model = {
+        "id": target.model,
+        "name": target.model,
+        "baseUrl": target.api,
+        "envKey": KEY_VARIABLE,
+        "generationConfig": {
+            "contextWindowSize": target.window,
+            "samplingParams": {"max_tokens": OUTPUT_LIMIT},
         },
+    }
+    return {
+        "modelProviders": {"openai": [model]},
+        "security": {"auth": {"selectedType": "openai"}},
+        "model": {"name": target.model},
     }
 
 
 def _qwen(target: SetupTarget) -> tuple[Snippet, ...]:
-    variables = qwen_variables(target, target.shell_key)
-    return (
-        json_snippet("`~/.qwen/settings.json`", qwen_settings(target)),
-        shell_snippet("In the shell", variables, "qwen", key=target.shell_key),
-    )
+    return (json_snippet("`~/.qwen/settings.json`", qwen_settings(target)),)
 
 
 def _cline(target: SetupTarget) -> tuple[Snippet, ...]:
@@ -205,9 +200,9 @@ The address has no `/v1`. The variables with `SMALL` and `DEFAULT` set the model
 and sub-agents. Without them Claude Code asks for models that Fitten does not have. The last four
 variables keep it from calling other addresses than the gateway.
 
-Either place is enough for Claude Code itself. Some of its sub-processes get no variables of the
-shell, so the settings have them too, in the block `env`. With `--key-file` they also say how to
-read the key.
+The shell is enough for Claude Code itself. Some of its sub-processes get no variables of the
+shell, so the settings have all but the key once more, in the block `env`. With `--key-file` the
+settings also say how to read the key, and nothing is needed in the shell.
 
 `ANTHROPIC_API_KEY` works in place of `ANTHROPIC_AUTH_TOKEN`; set only one of them. Tools that
 Anthropic runs, such as its web search, do not exist here; the model is told so. Documents and
@@ -271,6 +266,7 @@ provider is `OpenAI Compatible`; it has no field for the size of the context."""
         "Qwen Code",
         _qwen,
         _CHAT,
+        reads_variable=True,
     ),
     SetupClient(
         "aider",

@@ -6,7 +6,7 @@ from urllib.parse import quote, urlsplit
 
 from gateway.setup.client import SetupClient
 from gateway.setup.snippet import Snippet, json_snippet, shell_snippet, yaml_snippet
-from gateway.setup.target import KEY_VARIABLE, SetupTarget
+from gateway.setup.target import KEY_VARIABLE, OUTPUT_LIMIT, SetupTarget
 
 _CHAT = "/v1/chat/completions"
 _COMPLETIONS = "/v1/completions"
@@ -39,7 +39,10 @@ def _continue(target: SetupTarget) -> tuple[Snippet, ...]:
                 **model,
                 "roles": ["chat", "edit", "apply"],
                 "capabilities": ["tool_use", "image_input"],
-                "defaultCompletionOptions": {"contextLength": target.window},
+                "defaultCompletionOptions": {
+                    "contextLength": target.window,
+                    "maxTokens": OUTPUT_LIMIT,
+                },
             },
             {"name": "Fitten at the cursor", **model, "roles": ["autocomplete"]},
         ],

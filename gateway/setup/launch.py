@@ -1,16 +1,21 @@
 """Runs the command "run": checks the gateway, then becomes a coding agent that uses it.
 
-No file of the user's is changed: all settings are variables and options of the program.
+No file of the user's is changed: settings are variables, options, or a temporary file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.setup.agents import (
@@ -18,7 +23,7 @@ from gateway.setup.agents import (
     claude_variables,
     codex_settings,
     opencode_settings,
-    qwen_variables,
+    qwen_settings,
 )
 from gateway.setup.arguments import ArgumentError, SetupArguments, checked_target
 from gateway.setup.probe import ProbeError
@@ -80,10 +85,32 @@ def _opencode(target: SetupTarget, key: str) -> LaunchPlan:
 
 
 def _qwen(target: SetupTarget, key: str) -> LaunchPlan:
+    """Return the plan for Qwen Code, which reads its settings from files only."""
     return LaunchPlan(
-        options=("--auth-type", "openai", "--model", target.model),
-        variables=qwen_variables(target, key),
+        variables={
+            "QWEN_CODE_SYSTEM_SETTINGS_PATH": str(_settings_file(qwen_settings(target))),
+            KEY_VARIABLE: key,
+        }
     )
+
+
+def _settings_file(settings: Mapping[str, Any]) -> Path:
+    """Write settings without a key to a temporary file of this user, and return it.
+
+    The program needs it until it ends, so nothing here can remove it. The same settings have the
+    same file. Raises OSError.
+    """
+    text = json.dumps(settings, indent=2)
+    folder = Path(tempfile.gettempdir(), f"fitten-gateway-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        folder = Path(tempfile.mkdtemp(prefix="fitten-gateway-"))  # somebody else has made that one
+    file = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    partial = folder / f"{file.name}.{os.getpid()}"
+    partial.write_text(text, "utf-8")
+    partial.replace(file)
+    return file
 
 
 LAUNCHED: dict[str, LaunchedAgent] = {
@@ -113,8 +140,12 @@ def launch(name: str, arguments: Sequence[str], given: SetupArguments) -> int:
     except ProbeError as error:
         print(f"run: {error}", file=sys.stderr)
         return 1
-    # A gateway without keys takes any; the clients insist on one.
-    plan = agent.plan(target, key or "none")
+    try:
+        # A gateway without keys takes any; the clients insist on one.
+        plan = agent.plan(target, key or "none")
+    except OSError as error:
+        print(f"run: no temporary file can be written: {error.strerror}", file=sys.stderr)
+        return 1
     print(
         f"{name} uses {target.model} at {target.url}, with a context of {target.window} tokens.",
         file=sys.stderr,

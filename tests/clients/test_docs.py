@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +21,8 @@ import yaml
 from gateway.setup.clients import CLIENTS, snippets_for
 from gateway.setup.snippet import Snippet
 from tests.clients.document import HERE, PUBLIC_URL, REPLAYED, RUN, TARGET, document, target_for
-from tests.support import Gateway
+from tests.support import KEY, Gateway
+from tests.waiting import LONGEST_WAIT
 
 PAGE = HERE.parents[1] / "docs" / "clients.md"
 NAMES = list(CLIENTS)
@@ -133,6 +136,21 @@ async def test_the_gateway_answers_every_url_that_is_called(gateway: Gateway, na
     for path in CLIENTS[name].calls:
         async with gateway.http.post(f"{gateway.url}{path}", json=["no object"]) as response:
             assert response.status == (404 if path in WITHOUT_ROUTE else 400), path
+
+
+@pytest.mark.parametrize("name", ["openai-sdk", "anthropic-sdk"])
+async def test_a_python_program_runs_as_it_is_printed(gateway: Gateway, name: str) -> None:
+    target = replace(TARGET, url=gateway.url)
+    (program,) = [s for s in CLIENTS[name].snippets(target) if s.language == "python"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program.text),
+        env={**os.environ, "FITTEN_GATEWAY_KEY": KEY, "NO_PROXY": "127.0.0.1"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(LONGEST_WAIT):
+        output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert output.decode().strip()
 
 
 @pytest.mark.parametrize("name", RUN)

@@ -93,6 +93,12 @@ def test_help_and_version_import_none_of_the_libraries(argument: str) -> None:
     assert not found & {"aiohttp", "yaml", "structlog", "msgspec", "asyncio", "ssl"}
 
 
+def test_setup_imports_nothing_that_serves() -> None:
+    found = imported("-m", "gateway", "setup")
+    assert "gateway.setup.clients" in found
+    assert not found & {"aiohttp", "structlog", "asyncio", "gateway.app", "gateway.server"}
+
+
 def imported(*arguments: str) -> set[str]:
     """The modules that Python imports with these arguments."""
     result = subprocess.run(

@@ -91,6 +91,10 @@ async def window_of(gateway: Gateway, model: str = "fitten-code") -> int:
         return window
 
 
+def text_of(file: Path) -> str:
+    return file.read_text("utf-8")
+
+
 @pytest.mark.parametrize("name", AGENTS)
 async def test_the_program_takes_the_place_of_the_command(
     gateway: Gateway, run: RunAgent, name: str
@@ -175,11 +179,34 @@ async def test_opencode_gets_a_configuration_in_a_variable(gateway: Gateway, run
     assert done.environment["FITTEN_GATEWAY_KEY"] == KEY
 
 
-async def test_qwen_code_gets_variables(gateway: Gateway, run: RunAgent) -> None:
-    done = await run("qwen", "--url", gateway.url)
-    assert done.environment["OPENAI_BASE_URL"] == f"{gateway.url}/v1"
-    assert done.environment["OPENAI_API_KEY"] == KEY
-    assert done.environment["OPENAI_MODEL"] == "fitten-code"
+async def test_qwen_code_gets_a_temporary_file_without_the_key(
+    gateway: Gateway, run: RunAgent, tmp_path: Path
+) -> None:
+    done = await run("qwen", "--url", gateway.url, TMPDIR=str(tmp_path))
+    file = Path(done.environment["QWEN_CODE_SYSTEM_SETTINGS_PATH"])
+    assert file.parent.parent == tmp_path
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    text = text_of(file)
+    (model,) = json.loads(text)["modelProviders"]["openai"]
+    assert (model["id"], model["baseUrl"]) == ("fitten-code", f"{gateway.url}/v1")
+    assert model["generationConfig"]["contextWindowSize"] == await window_of(gateway)
+    assert done.environment[model["envKey"]] == KEY
+    assert KEY not in text
+    again = await run("qwen", "--url", gateway.url, TMPDIR=str(tmp_path))
+    assert again.environment["QWEN_CODE_SYSTEM_SETTINGS_PATH"] == str(file)
+    assert os.listdir(file.parent) == [file.name]
+
+
+async def test_a_temporary_folder_that_others_may_write_is_not_used(
+    gateway: Gateway, run: RunAgent, tmp_path: Path
+) -> None:
+    folder = tmp_path / f"fitten-gateway-{os.getuid()}"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    done = await run("qwen", "--url", gateway.url, TMPDIR=str(tmp_path))
+    file = Path(done.environment["QWEN_CODE_SYSTEM_SETTINGS_PATH"])
+    assert file.parent != folder
+    assert os.listdir(folder) == []
 
 
 async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
