@@ -43,7 +43,7 @@ from gateway.http.in_flight import InFlightRequests
 from gateway.http.models import ModelRoutes
 from gateway.http.probes import Probes
 from gateway.http.request_body import RequestBodyReader
-from gateway.http.routing import DialectRoutes, Route, fixed
+from gateway.http.routing import API_BASES, PATH_KEYS, DialectRoutes, Route, fixed
 from gateway.http.start_page import start_page
 from gateway.http.token_count import CountHandler
 from gateway.images.fetch import ImageFetcher
@@ -234,7 +234,10 @@ def _add_ollama_routes(
             Route("POST", "/api/embed", no_vectors),
             Route("POST", "/api/embeddings", no_vectors),
         ],
+        bases=(*API_BASES, PATH_KEYS),
     )
+    # Clients ask for the base URL to see whether something listens there.
+    routes.add(OLLAMA, [Route("GET", "", start_page)], bases=(PATH_KEYS,))
 
 
 def render_without_route(error: GatewayError) -> ErrorResponse:

@@ -22,7 +22,7 @@ _OPENAI = (
 _ANTHROPIC = "complete|messages|organizations"
 _OLLAMA = "experimental|me|signout|status|user"
 _ABSENT = re.compile(
-    rf"(?:/v1){{0,2}}/(?:(?P<openai>{_OPENAI})|(?P<anthropic>{_ANTHROPIC})"
+    rf"(?:(?:/v1){{0,2}}|/k)/(?:(?P<openai>{_OPENAI})|(?P<anthropic>{_ANTHROPIC})"
     rf"|api/(?P<ollama>{_OLLAMA}))(?:/.*)?",
     re.DOTALL,
 )
