@@ -82,6 +82,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "aiohttp_internals": (),
     "trusted_proxies": (),
     "errors": (),
+    "limits": (),
     "principal": (),
     "redaction": (),
     "options": ("trusted_proxies", "redaction"),
@@ -161,6 +162,13 @@ def test_dialects_accounts_and_neutral_types_import_no_http_library(name: str) -
 )
 def test_the_rules_of_the_pool_do_no_input_or_output(name: str) -> None:
     forbidden = ("asyncio", "time", "random", "socket", "pathlib", "os", "structlog")
+    assert [module for module in taken(name) if within(module, *forbidden)] == []
+
+
+@pytest.mark.parametrize("name", inside("gateway.limits"))
+def test_limits_read_no_clock_and_only_their_line_waits(name: str) -> None:
+    waits = () if name == "gateway.limits.queue" else ("asyncio",)
+    forbidden = ("time", "random", "socket", "pathlib", "os", "structlog", "aiohttp", *waits)
     assert [module for module in taken(name) if within(module, *forbidden)] == []
 
 
