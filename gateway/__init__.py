@@ -19,10 +19,12 @@ __all__ = [
     "REQUEST_ID",
     "RESPONSE_HEADERS",
     "WINDOWS",
+    "Amount",
     "Between",
     "GatewayError",
     "Handler",
     "InvalidRequest",
+    "LimitOptions",
     "Outcome",
     "Principal",
     "RateLimited",
@@ -42,6 +44,7 @@ __all__ = [
 if TYPE_CHECKING:
     from gateway.errors import GatewayError, InvalidRequest, RateLimited, Unauthorized
     from gateway.generation.outcome import Outcome
+    from gateway.limits.options import LimitOptions
     from gateway.middleware import (
         GENERATION,
         KEY_CHECKS,
@@ -58,7 +61,7 @@ if TYPE_CHECKING:
         principal_of,
         set_principal,
     )
-    from gateway.options import Between, Secret
+    from gateway.options import Amount, Between, Secret
     from gateway.principal import Principal
     from gateway.redaction import is_request_id, logged_method, masked_key
     from gateway.store.rate_windows import Window
@@ -70,10 +73,11 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'gateway' has no attribute {name!r}")
     from gateway import errors, middleware, options, principal, redaction, trusted_proxies
+    from gateway.limits import options as limits
     from gateway.store import rate_windows
 
-    modules = (errors, middleware, options, principal, rate_windows, redaction, trusted_proxies)
-    for module in modules:
+    modules = (errors, middleware, options, limits, principal, rate_windows, redaction)
+    for module in (*modules, trusted_proxies):
         if hasattr(module, name):
             return getattr(module, name)
     raise AttributeError(name)

@@ -7,7 +7,9 @@ is noted under its path, so that all of them can be reported at once.
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -69,6 +71,32 @@ class Between:
         return f"{shown} is out of bounds; allowed: {self.low} to {self.high}{unit}"
 
 
+_SUFFIXED = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([km])", re.IGNORECASE)
+_FACTORS = {"k": 1_000, "m": 1_000_000}
+
+SHOWN_IF_SET = {"shown": "if set"}
+"""Metadata of a dataclass's field that plain data leaves out when it is None."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Amount:
+    """Limits a number to 0 to `high`. It may end in `k` or `m`: `500k`, `1.5m`."""
+
+    high: int
+
+    def convert(self, data: Any) -> Any:
+        """Return the number that a text with a suffix stands for, anything else unchanged."""
+        match = _SUFFIXED.fullmatch(data) if isinstance(data, str) else None
+        if match is None:
+            return data
+        number = decimal.Decimal(match[1]) * _FACTORS[match[2].lower()]
+        return int(number) if number == int(number) else data
+
+    def fault(self, value: int) -> str | None:
+        """Return what is wrong with a value, or None."""
+        return Between(0, self.high).fault(value)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class IpNetwork:
     """Requires a network of IP addresses, or one address."""
@@ -121,17 +149,19 @@ def _credentials_fault(username: str, password: str) -> str | None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Distinct:
-    """Requires a list that is not empty and has no two items with the same attribute.
+    """Requires a list that has no two items with the same attribute.
 
     what: the name of an item in messages. by: the attribute.
+    may_be_empty: whether a list without items is right.
     """
 
     what: str
     by: str
+    may_be_empty: bool = False
 
     def fault(self, value: Any) -> str | None:
         """Return what is wrong with a list, or None."""
-        if not value:
+        if not value and not self.may_be_empty:
             return f"no {self.what} given; at least one is needed"
         names = [getattr(item, self.by) for item in value]
         twice = [i for i, name in enumerate(names) if name in names[:i]]
@@ -156,9 +186,10 @@ def read_value(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
     Known annotations: str (never empty), int, float, bool, Secret, Literal, `X | None`,
     `list[X]`, `tuple[X, ...]`, `dict[str, X]`, dataclasses, `Any`, and Annotated.
     A dataclass of which nothing is given has its defaults. The rules of an Annotated have a
-    method `fault`, which returns what is wrong with a value, or None. They may have two
-    more: `item_faults` returns what is wrong within a list, by path from there; `warning` returns
-    what is probably not meant, or None.
+    method `fault`, which returns what is wrong with a value, or None. They may have three
+    more. `convert` returns the data in the form of the type, or unchanged. `item_faults` returns
+    what is wrong within a list, by path from there. `warning` returns what is probably not
+    meant, or None.
     """
     if data is UNSET or kind is Any:
         return data
@@ -217,7 +248,11 @@ def as_plain_data(value: Any) -> Any:
     if isinstance(value, Secret):
         return repr(value)
     if dataclasses.is_dataclass(value):
-        return {f.name: as_plain_data(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: as_plain_data(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if f.metadata != SHOWN_IF_SET or getattr(value, f.name) is not None
+        }
     if isinstance(value, (list, tuple)):
         return [as_plain_data(item) for item in value]
     if isinstance(value, dict):
@@ -257,12 +292,17 @@ def _read_mapping(
 
 def _read_annotated(kind: Any, data: Any, path: str, mistakes: Mistakes) -> Any:
     inner, *rules = get_args(kind)
+    for rule in rules:
+        if hasattr(rule, "convert"):
+            data = rule.convert(data)
     value = read_value(inner, data, path, mistakes)
     for rule in rules:
         if value is UNSET and isinstance(rule, Between) and rule.unit and path in mistakes:
             expected = f"expected {_NAMES[inner]}"
             more = f"{expected} of {rule.unit}, e.g. {rule.example}"
             mistakes[path] = mistakes[path].replace(expected, more)
+        if value is UNSET and isinstance(rule, Amount) and path in mistakes:
+            mistakes[path] += "; write it like 600, 500k or 1.5m"
         if value is UNSET or value is None:
             continue
         if fault := rule.fault(value):

@@ -20,6 +20,7 @@ from gateway import (
     WINDOWS,
     GatewayError,
     Handler,
+    LimitOptions,
     Principal,
     RateLimited,
     Secret,
@@ -88,21 +89,27 @@ class _KeyFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """Describes a key; logs show its name.
+class Key(LimitOptions):
+    """Describes a key and its limits; logs show its name.
 
+    team: the team whose limits hold too.
     record: whether answers to it may be kept in files when they could not be read.
     path: whether it may stand in the path of a URL, where proxies log it.
     """
 
     name: str
     key: Annotated[Secret, _KeyFormat()]
+    team: str | None = None
     record: bool = False
     path: bool = False
 
 
 class _DistinctKeys:
-    """Requires that no two names have the same key: it would not tell who sends a request."""
+    """Requires that a key has one name, and a name one team and the same limits.
+
+    Otherwise a key would not tell who sends a request, or a name what is allowed. An item
+    without limits may stand beside one with limits: it is a new key for the same name.
+    """
 
     def fault(self, _: list[Key]) -> str | None:
         return None
@@ -110,7 +117,13 @@ class _DistinctKeys:
     def item_faults(self, keys: list[Key]) -> dict[str, str]:
         """Return what is wrong with each item, by its path in the list."""
         digests = [_digest_of(key.key.value) for key in keys]
-        return {
+        faults = {
+            f"[{i}].name": f"has a team or limits other than keys[{j}], which has the same name"
+            for i, key in enumerate(keys)
+            for j, other in enumerate(keys[:i])
+            if key.name == other.name and _differ(key, other)
+        }
+        return faults | {
             f"[{i}].key": f"is also the key of keys[{j}], which has another name"
             for i, digest in enumerate(digests)
             for j, other in enumerate(digests)
@@ -128,6 +141,7 @@ class api_key:
     keys: the keys that are admitted; `key` is the key itself, or `sha256:` and its digest. With
         `record: true`, answers that could not be read may be kept (`tools.recorder`). With
         `path: true` the key is also taken from the URLs `/k/<key>/api/...` of Ollama's dialect.
+        An item may have limits, and the name of a `team`.
     """
 
     authenticates = True
@@ -135,9 +149,21 @@ class api_key:
     def __init__(self, *, keys: Annotated[list[Key], _DistinctKeys()]) -> None:
         # Keys of one name are one principal: a key can be replaced while the old one still works.
         recorded = {key.name for key in keys if key.record}
+        limits: dict[str, dict[str, int]] = {}
+        teams: dict[str, str | None] = {}
+        for key in keys:
+            limits[key.name] = limits.get(key.name) or key.by_name()
+            teams[key.name] = teams.get(key.name) or key.team
         principals = {
-            name: Principal(id=name, name=name, record=name in recorded, source="config")
-            for name in {key.name for key in keys}
+            name: Principal(
+                id=name,
+                name=name,
+                team=teams[name],
+                limits=limits[name],
+                record=name in recorded,
+                source="config",
+            )
+            for name in limits
         }
         self._wrong_keys = _WrongKeys()
         self._keys = [(principals[key.name], _digest_of(key.key.value)) for key in keys]
@@ -228,6 +254,13 @@ class _WrongKeys:
             count=counts.total() + others,
             addresses=[address for address, _ in counts.most_common(self._SHOWN_ADDRESSES)],
         )
+
+
+def _differ(key: Key, other: Key) -> bool:
+    """Return whether two items of one name contradict each other."""
+    limits = key.by_name(), other.by_name()
+    teams = key.team, other.team
+    return (all(limits) and limits[0] != limits[1]) or (all(teams) and teams[0] != teams[1])
 
 
 def _digest_of(key: str) -> bytes:

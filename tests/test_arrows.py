@@ -92,10 +92,11 @@ ROWS: dict[str, tuple[str, ...]] = {
     "principal": (),
     "redaction": (),
     "options": ("trusted_proxies", "redaction"),
+    "limits": ("options",),
     "generation": ("errors", "principal"),
     "store": (),
     "middleware": ("trusted_proxies", "generation", "options", "principal", "redaction", "store"),
-    "config": ("middleware", "options", "redaction"),
+    "config": ("limits", "middleware", "options", "redaction"),
     "observability": ("config", "errors", "redaction"),
     # Packages.
     "images": ("config", "errors", "generation"),
@@ -169,6 +170,13 @@ def test_dialects_accounts_and_neutral_types_import_no_http_library(name: str) -
 )
 def test_the_rules_of_the_pool_do_no_input_or_output(name: str) -> None:
     forbidden = ("asyncio", "time", "random", "socket", "pathlib", "os", "structlog")
+    assert [module for module in taken(name) if within(module, *forbidden)] == []
+
+
+@pytest.mark.parametrize("name", inside("gateway.limits"))
+def test_limits_read_no_clock_and_only_their_line_waits(name: str) -> None:
+    waits = () if name == "gateway.limits.queue" else ("asyncio",)
+    forbidden = ("time", "random", "socket", "pathlib", "os", "structlog", "aiohttp", *waits)
     assert [module for module in taken(name) if within(module, *forbidden)] == []
 
 

@@ -122,7 +122,14 @@ def default_middlewares(api_key: Any) -> list[Any]:
         "request_log",
         {"cors": {"allow_origins": []}},
         {"api_key": {"keys": [{"name": "default", "key": api_key}]}},
-        {"rate_limit": {"requests_per_minute": 60}},
+        {
+            "rate_limit": {
+                "requests_per_minute": 60,
+                "completions_per_minute": 300,
+                "listings_per_minute": 120,
+                "concurrency": 8,
+            }
+        },
     ]
 
 

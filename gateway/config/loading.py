@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from gateway import options
-from gateway.config import chain_order, decoding, file, machine
+from gateway.config import chain_order, decoding, file, machine, team_names
 from gateway.config.settings import (
     Config,
     ConfigError,
     FittenSettings,
     ImageSettings,
+    LimitSettings,
     LogSettings,
     ModelSettings,
     ServerSettings,
     StreamSettings,
+    Teams,
     ToolSettings,
     exposure_fault,
 )
@@ -89,6 +91,7 @@ _SECTIONS = {
     "images": ImageSettings,
     "tools": ToolSettings,
     "models": ModelSettings,
+    "limits": LimitSettings,
     "log": LogSettings,
 }
 
@@ -100,7 +103,7 @@ def _settings(data: Any, mistakes: Mistakes, *, folder: Path | None = None) -> C
     folder: the operator's own middlewares.
     """
     data = {} if data is None else data
-    known = (*_SECTIONS, "middlewares")
+    known = (*_SECTIONS, "teams", "middlewares")
     if not isinstance(data, dict):
         mistakes[""] = f"expected a mapping with {', '.join(known)}"
         return None
@@ -111,12 +114,15 @@ def _settings(data: Any, mistakes: Mistakes, *, folder: Path | None = None) -> C
         name: options.read_value(kind, data.get(name, {}), name, mistakes)
         for name, kind in _SECTIONS.items()
     }
+    values["teams"] = options.read_value(Teams, data.get("teams") or (), "teams", mistakes)
     if data.get("middlewares") is None:
         mistakes["middlewares"] = "is missing; see config.yaml for the usual list"
     chain = read_middlewares(data.get("middlewares") or [], "middlewares", mistakes, folder=folder)
     names = [entry.name for entry in chain]
     if not any(where.startswith("middlewares") for where in mistakes):
         mistakes.warnings |= chain_order.order_warnings(names, "middlewares")
+        if (teams := values["teams"]) is not options.UNSET:
+            mistakes |= team_names.unknown_teams(chain, [team.name for team in teams])
     server = values["server"]
     if server is not options.UNSET and (fault := exposure_fault(server, chain)):
         mistakes.setdefault("server.host", fault)

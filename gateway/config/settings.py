@@ -12,11 +12,15 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from gateway import options
+from gateway.config.time_zone import TimeZoneName, system_zone
+from gateway.limits.options import LimitOptions
+from gateway.limits.periods import zone_named
 from gateway.middleware import MiddlewareEntry
 from gateway.options import Between, Distinct, HttpUrl, IpNetwork, Secret
 from gateway.redaction import MASK
@@ -80,6 +84,7 @@ class ServerSettings:
     send_buffer: Annotated[int, Between(4096, 2**24, "bytes", 131_072)] = 128 * 1024
     drain_timeout: Seconds = 30.0
     trusted_proxies: tuple[Annotated[str, IpNetwork()], ...] = ()
+    time_zone: Annotated[str, TimeZoneName()] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +266,26 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitSettings(LimitOptions):
+    """Sets the limits of the whole gateway.
+
+    queue_wait: how many seconds a request waits when its key has reached its own concurrency.
+    """
+
+    queue_wait: Annotated[float, Between(0, 600, "seconds", 10)] = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TeamSettings(LimitOptions):
+    """Describes a team: limits that its keys share."""
+
+    name: str
+
+
+Teams = Annotated[tuple[TeamSettings, ...], Distinct("team", "name", may_be_empty=True)]
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """Sets where log lines go and their format."""
 
@@ -280,6 +305,8 @@ class Config:
     images: ImageSettings = field(default_factory=ImageSettings)
     tools: ToolSettings = field(default_factory=ToolSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    teams: Teams = ()
     log: LogSettings = field(default_factory=LogSettings)
     middlewares: tuple[MiddlewareEntry, ...] = ()
 
@@ -292,6 +319,12 @@ class Config:
         if self.fitten.state_file:
             return Path(self.fitten.state_file)
         return Path(os.environ.get("STATE_DIRECTORY", "state").split(":")[0]) / "fitten.json"
+
+    @property
+    def time_zone(self) -> tzinfo:
+        """Return the zone in which a day begins; unless set, that of the system."""
+        name = self.server.time_zone
+        return system_zone() if name is None else zone_named(name)
 
     def listening_on(self, *, host: str | None, port: int | None) -> Config:
         """Return the settings with the address of the command line; None keeps the configured.
@@ -315,8 +348,12 @@ class Config:
         """Return the effective settings as plain data, secrets masked."""
         data = {
             name: options.as_plain_data(getattr(self, name))
-            for name in ("server", "stream", "fitten", "images", "tools", "models", "log")
+            for name in (
+                *("server", "stream", "fitten", "images", "tools", "models", "limits", "teams"),
+                "log",
+            )
         }
+        data["server"]["time_zone"] = str(self.time_zone)
         data["fitten"]["state_file"] = str(self.state_file)
         for name in ("base_url", "models_url"):
             data["fitten"][name] = _without_password(data["fitten"][name])

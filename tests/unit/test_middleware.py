@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from gateway.limits.names import LIMIT_NAMES
 from gateway.middleware import (
     KEY_NAME,
     PRINCIPAL,
@@ -168,7 +169,11 @@ def test_a_mistaken_option_is_reported_with_its_path(options: Any, path: str, sa
 def test_a_misspelt_option_is_reported_with_the_known_names() -> None:
     mistakes = bad([{"rate_limit": {"reqs": 1, "requests_per_minute": 1}}])
     known = mistakes["middlewares[0].rate_limit.reqs"].removeprefix("unknown option; known: ")
-    assert known.split(", ") == ["requests_per_minute", "max_callers"]
+    assert known.split(", ") == [
+        "requests_per_minute",
+        *(name for name in LIMIT_NAMES if name != "chats_per_minute"),
+        "max_callers",
+    ]
 
 
 def test_all_mistaken_options_are_reported_at_once() -> None:

@@ -37,7 +37,11 @@ middlewares:
   - request_log
   - cors: {allow_origins: []}
   - api_key: {keys: [{name: default, key: "${GATEWAY_API_KEY}"}]}
-  - rate_limit: {requests_per_minute: 60}
+  - rate_limit:
+      requests_per_minute: 60
+      completions_per_minute: 300
+      listings_per_minute: 120
+      concurrency: 8
 """
 
 FITTEN = "fitten: {accounts: [{username: ada, password: correct horse}]}\n"
@@ -294,7 +298,7 @@ middlewares:
     expected = {
         "config.yaml:2: server.prot: unknown option; did you mean port? known: host, port, "
         "workers, allow_open, max_body_bytes, large_bodies, header_timeout, body_timeout, "
-        "max_connections, send_buffer, drain_timeout, trusted_proxies",
+        "max_connections, send_buffer, drain_timeout, trusted_proxies, time_zone",
         "config.yaml:3: server.port: 70000 is out of bounds; allowed: 0 to 65535",
         "config.yaml:5: server.allow_open: expected true or false, not text",
         "config.yaml:7: fitten.base_url: 'fc.fittenlab.cn' is not an address like "
@@ -326,7 +330,8 @@ def test_an_unknown_section_is_reported_with_all_that_are_known(files: Files) ->
     says = "config.yaml:3: streams: unknown option; did you mean stream? known: "
     known = mistake.removeprefix(says).split(", ")
     assert sorted(known) == [
-        *("fitten", "images", "log", "middlewares", "models", "server", "stream", "tools")
+        *("fitten", "images", "limits", "log", "middlewares", "models", "server", "stream"),
+        *("teams", "tools"),
     ]
 
 
@@ -559,7 +564,7 @@ def test_a_key_given_twice_is_a_mistake(files: Files, text: str, says: str) -> N
 def test_a_file_must_be_a_mapping(files: Files, text: str) -> None:
     assert files.mistakes(text) == [
         "config.yaml:1: expected a mapping with server, stream, fitten, images, tools, models, "
-        "log, middlewares"
+        "limits, log, teams, middlewares"
     ]
 
 

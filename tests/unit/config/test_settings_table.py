@@ -286,6 +286,76 @@ TABLE: list[tuple[str, str, int, str]] = [
         "middlewares[0].rate_limit.requests_per_minute: is missing",
     ),
     (
+        "a team that is not there",
+        GOOD.replace("name: a,", "name: a, team: wbe,") + "teams: [{name: web}]\n",
+        2,
+        "middlewares[0].api_key.keys[0].team: no team 'wbe' in teams; did you mean web? known: web",
+    ),
+    (
+        "a team and no teams",
+        GOOD.replace("name: a,", "name: a, team: web,"),
+        2,
+        "middlewares[0].api_key.keys[0].team: no team 'web' in teams; there are none; add it to",
+    ),
+    (
+        "a team twice",
+        GOOD + "teams: [{name: a}, {name: b}, {name: a}]\n",
+        3,
+        "teams: team 3 has the same name as an earlier one",
+    ),
+    ("a team without a name", GOOD + "teams: [{concurrency: 3}]\n", 3, "teams[0].name: is missing"),
+    (
+        "two limits for one name",
+        keys(
+            "{name: a, key: team-key-0123456789, concurrency: 3}",
+            "{name: a, key: team-key-9876543210, concurrency: 4}",
+        ),
+        6,
+        "middlewares[0].api_key.keys[1].name: has a team or limits other than keys[0], which has",
+    ),
+    (
+        "a misspelt limit",
+        GOOD + "limits: {token_per_day: 5}\n",
+        3,
+        "limits.token_per_day: unknown option; did you mean tokens_per_day? known: chats_per_min",
+    ),
+    (
+        "a limit with another letter",
+        GOOD + "limits: {tokens_per_day: 5g}\n",
+        3,
+        "limits.tokens_per_day: expected a whole number, not text; write it like 600, 500k or 1.5m",
+    ),
+    (
+        "a limit of half a token",
+        GOOD + "limits: {tokens_per_day: 0.0005k}\n",
+        3,
+        "limits.tokens_per_day: expected a whole number, not text; write it like 600, 500k or 1.5m",
+    ),
+    (
+        "a limit below zero",
+        GOOD + "limits: {chats_per_minute: -1}\n",
+        3,
+        "limits.chats_per_minute: -1 is out of bounds; allowed: 0 to 100000",
+    ),
+    (
+        "a rate that needs too much memory",
+        GOOD + "limits: {chats_per_minute: 1m}\n",
+        3,
+        "limits.chats_per_minute: 1000000 is out of bounds; allowed: 0 to 100000",
+    ),
+    (
+        "an endless line",
+        GOOD + "limits: {queue_wait: 601}\n",
+        3,
+        "limits.queue_wait: 601 is out of bounds; allowed: 0 to 600 seconds",
+    ),
+    (
+        "a misspelt time zone",
+        GOOD + "server: {time_zone: Asia/Shangai}\n",
+        3,
+        "server.time_zone: 'Asia/Shangai' is not a time zone such as Asia/Shanghai; did you mean",
+    ),
+    (
         "a header that is none",
         ACCOUNT + "middlewares:\n- request_id: {header: 请求}\n",
         3,
@@ -469,6 +539,13 @@ def test_what_is_probably_not_meant_is_a_warning_and_the_exit_is_0(
         GOOD + "server: {<<: {port: 1}, port: 2}\n",
         GOOD + "server: {host: '::', port: 0}\n",
         GOOD + "server: {host: localhost}\n",
+        GOOD + "teams:\nlimits: {tokens_per_day: null, concurrency: '3', tokens_per_7d: 1.5M}\n",
+        GOOD.replace("name: a,", "name: a, team: web,") + "teams: [{name: web}]\n",
+        GOOD + "server: {time_zone: Asia/Kathmandu}\n",
+        keys(
+            "{name: a, key: team-key-0123456789, concurrency: 3}",
+            "{name: a, key: team-key-9876543210}",
+        ),
         "fitten:\n  accounts:\n  - &first {username: ada, password: correct horse}\n"
         "  - {<<: *first, username: bob}\n" + CHAIN,
         CHAIN.replace("[{api", "[request_id, request_log, {cors: {allow_origins: []}}, {api")

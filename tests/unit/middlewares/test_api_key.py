@@ -268,3 +268,25 @@ async def test_an_empty_list_of_keys_admits_nobody() -> None:
     async with running(api_key(keys=[])) as app:
         assert (await app.call()).status == 401
         assert (await app.call({"x-api-key": PLAIN})).status == 401
+
+
+async def test_a_key_has_its_team_and_limits_whichever_item_of_its_name_has_them() -> None:
+    seen: dict[str, Principal] = {}
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        seen[request[KEY_NAME]] = request[PRINCIPAL]
+        return web.Response()
+
+    other = "team-key-other-0004"
+    keys = [
+        Key("ann", Secret(PLAIN)),
+        Key("ann", Secret(HASHED), team="web", tokens_per_day=500, concurrency=0),
+        Key("bob", Secret(other)),
+    ]
+    async with running(api_key(keys=keys), handler=handler) as app:
+        for key, name in ((PLAIN, "ann"), (HASHED, "ann"), (other, "bob")):
+            await app.call({"x-api-key": key})
+            limited = name == "ann"
+            assert seen[name].team == ("web" if limited else None)
+            limits = {"concurrency": 0, "tokens_per_day": 500} if limited else {}
+            assert dict(seen[name].limits) == limits

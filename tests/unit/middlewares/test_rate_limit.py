@@ -22,6 +22,7 @@ from gateway import (
     RateLimited,
     set_principal,
 )
+from gateway.limits.names import LIMIT_NAMES
 from gateway.middleware import TRUSTED_PROXIES, Handler
 from gateway.store.rate_windows import SlidingWindows, Window
 from gateway.trusted_proxies import TrustedProxies
@@ -285,3 +286,21 @@ def test_a_wait_is_never_longer_than_its_window_whatever_the_clock_says() -> Non
         clock.now = milliseconds / 1000
         admission = clock.windows.admit_now(str(milliseconds), "alice", Window(10, 60.0, 5))
         assert (admission.first, admission.last) == (60.0, 60.0)
+
+
+def test_an_option_that_is_alone_still_leaves_room_for_completions() -> None:
+    """As they come with each key pressed, they must not count as chats."""
+    assert rate_limit(requests_per_minute=60).limits == {
+        "chats_per_minute": 60,
+        "completions_per_minute": 300,
+        "listings_per_minute": 120,
+    }
+
+
+def test_every_limit_has_an_option_and_none_takes_one_away() -> None:
+    others = {name: 5 for name in LIMIT_NAMES if name != "chats_per_minute"}
+    assert rate_limit(requests_per_minute=5, **others).limits == dict.fromkeys(LIMIT_NAMES, 5)
+    without = rate_limit(
+        requests_per_minute=5, completions_per_minute=None, listings_per_minute=None
+    )
+    assert without.limits == {"chats_per_minute": 5}

@@ -1,0 +1,354 @@
+"""Admits requests under the limits of all their scopes, or refuses them."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import tzinfo
+from typing import Protocol
+
+from gateway.limits.claims import Claim, Scope, Seed, Standing, Verdict
+from gateway.limits.counters import Check, Plan, ScopeCounters, is_address
+from gateway.limits.names import Kind
+from gateway.limits.windows import Charge, Moment, OpenCounter, UsageCounter
+
+_ENDED = 4096  # ids that are remembered after their end, against a claim that comes twice
+
+
+class Meter(Protocol):
+    """Decides about the requests of the whole gateway, which may have several processes."""
+
+    async def look(self, scopes: Sequence[Scope], kind: Kind) -> Verdict | None:
+        """Return the refusal of a caller who is over a limit already; count nothing."""
+        ...
+
+    async def claim(self, claim: Claim) -> Verdict:
+        """Admit a request and reserve what it needs, or refuse it and count nothing."""
+        ...
+
+    def settle(self, claim_id: str, tokens: int | None) -> None:
+        """Replace what was reserved by what was used; never waits."""
+        ...
+
+    async def standings(self, scopes: Sequence[Scope]) -> list[Standing]:
+        """Return how much is used of each limit."""
+        ...
+
+
+class _Open:
+    """Remembers what an admitted request was charged, and where."""
+
+    __slots__ = ("open", "prompt_tokens", "requests", "scopes", "tokens", "verdict")
+
+    def __init__(
+        self,
+        verdict: Verdict,
+        scopes: tuple[Scope, ...],
+        prompt_tokens: int,
+        requests: list[tuple[UsageCounter, Charge]],
+        tokens: list[tuple[UsageCounter, Charge]],
+        open: list[OpenCounter],
+    ) -> None:
+        self.verdict = verdict
+        self.scopes = scopes
+        self.prompt_tokens = prompt_tokens
+        self.requests = requests
+        self.tokens = tokens
+        self.open = open
+
+
+class _Refusal:
+    """Chooses among the limits that refuse a request the one with the longest wait.
+
+    So a caller does not wait for one limit to be refused by the next.
+    """
+
+    def __init__(self) -> None:
+        self.may_queue = True
+        self._check: Check | None = None
+        self._wait = -1.0
+        self._used = 0
+
+    def add(
+        self, check: Check, used: int, moment: Moment, *, needed: int = 1, least: int = 1
+    ) -> None:
+        """Add a limit that refuses.
+
+        needed: what the request would use. least: what it would use at least.
+        """
+        fits = check.maximum >= max(1, least)
+        self.may_queue = self.may_queue and fits and check.of_caller_concurrency
+        if fits:
+            needed = needed if needed <= check.maximum else least
+            excess = used + max(1, needed) - check.maximum
+            wait = max(0.001, check.counter.wait(moment, excess))
+        else:
+            wait = math.inf
+        if wait > self._wait:
+            self._check, self._wait, self._used = check, wait, used
+
+    def verdict(self, moment: Moment, plans: Iterable[Plan], tokens: int) -> Verdict:
+        """Return the refusal. Some limit must have been added."""
+        assert self._check is not None
+        return Verdict(
+            False,
+            moment.calendar.day,
+            tokens,
+            self._check.scope.id,
+            self._check.limit,
+            self._check.maximum,
+            self._used,
+            0.0 if self._wait == math.inf else self._wait,
+            self._wait != math.inf,
+            self.may_queue,
+            *_standings(moment, plans),
+        )
+
+
+class LocalMeter:
+    """Keeps all counts in memory. Never waits, so each method is one step for all others.
+
+    clock: returns monotonic seconds. wall: returns unix seconds.
+    zone: where a day begins.
+    max_callers: how many addresses are remembered. Beyond that, the one that was not seen for
+        longest is forgotten. max_scopes: the same for keys and teams. None with open requests
+        is forgotten.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        zone: tzinfo,
+        *,
+        max_callers: int = 10_000,
+        max_scopes: int = 10_000,
+    ) -> None:
+        self._clock = clock
+        self._wall = wall
+        self._moment = Moment(zone)
+        self._max_callers = max_callers
+        self._max_scopes = max_scopes
+        self._scopes: OrderedDict[str, ScopeCounters] = OrderedDict()
+        self._addresses: OrderedDict[str, ScopeCounters] = OrderedDict()
+        self._open: dict[str, _Open] = {}
+        self._ended: dict[str, Verdict] = {}
+        self._ended_ids: deque[str] = deque()
+
+    @property
+    def open(self) -> int:
+        """Return how many admitted requests have not been settled."""
+        return len(self._open)
+
+    def configure(self, *, zone: tzinfo, max_callers: int | None = None) -> None:
+        """Use another time zone or bound from now on, after a reload. Counts are kept."""
+        self._moment = Moment(zone)
+        if max_callers is not None:
+            self._max_callers = max_callers
+
+    def remembered(self) -> tuple[int, int]:
+        """Return how many addresses, and how many other scopes, are remembered."""
+        return len(self._addresses), len(self._scopes)
+
+    def look(self, scopes: Sequence[Scope], kind: Kind) -> Verdict | None:
+        """Return the refusal of a caller who is over a limit already, before the body is read.
+
+        Changes no count. A caller at its own concurrency is not refused: it may wait in line.
+        """
+        moment = self._now()
+        plans = []
+        for scope in scopes:
+            counters = self._group(scope.id).get(scope.id)
+            if counters is None and 0 in scope.limits.values():
+                counters = ScopeCounters(scope)
+            if counters is not None:
+                plans.append(counters.plan(scope, kind))
+        refusal = None
+        for plan in plans:
+            for check in plan.requests + plan.tokens + plan.open:
+                used = check.counter.used(moment)
+                if used >= check.maximum:
+                    refusal = refusal or _Refusal()
+                    refusal.add(check, used, moment)
+        if refusal is None or refusal.may_queue:
+            return None
+        return refusal.verdict(moment, plans, 0)
+
+    def claim(self, claim: Claim) -> Verdict:
+        """Admit a request in all of its scopes, or refuse it and count nothing.
+
+        If the prompt fits but not the expected answer, what is left is reserved. A claim that
+        comes twice gets the verdict of the first time. Listings need no `settle`.
+        """
+        if claim.id in self._open:
+            return self._open[claim.id].verdict
+        if claim.id in self._ended:
+            return self._ended[claim.id]
+        moment = self._now()
+        prompt = claim.prompt_tokens
+        tokens = max(claim.tokens, prompt)
+        plans = [self._counters(scope).plan(scope, claim.kind) for scope in claim.scopes]
+        refusal = None
+        reserved = tokens
+        for plan in plans:
+            for check in plan.requests + plan.open:
+                used = check.counter.used(moment)
+                if used >= check.maximum:
+                    refusal = refusal or _Refusal()
+                    refusal.add(check, used, moment)
+            for check in plan.tokens:
+                used = check.counter.used(moment)
+                left = check.maximum - used
+                if left < prompt or left <= 0:
+                    refusal = refusal or _Refusal()
+                    refusal.add(check, used, moment, needed=tokens, least=prompt)
+                elif left < reserved:
+                    reserved = left
+        if refusal is not None:
+            return refusal.verdict(moment, plans, tokens)
+        requests = [
+            (counter, counter.take(moment, 1))
+            for plan in plans
+            for counter in plan.counted_requests
+        ]
+        charged = [
+            (counter, counter.take(moment, reserved))
+            for plan in plans
+            for counter in plan.counted_tokens
+        ]
+        opens = [counter for plan in plans for counter in plan.counted_open]
+        for counter in opens:
+            counter.open += 1
+        requests_standing, tokens_standing = _standings(moment, plans)
+        verdict = Verdict(
+            True,
+            moment.calendar.day,
+            reserved,
+            requests_standing=requests_standing,
+            tokens_standing=tokens_standing,
+        )
+        if opens:
+            self._open[claim.id] = _Open(verdict, claim.scopes, prompt, requests, charged, opens)
+        else:
+            self._remember(claim.id, verdict)
+        return verdict
+
+    def settle(self, claim_id: str, tokens: int | None) -> bool:
+        """End a request, and replace what was reserved by what was used.
+
+        The period that was charged is corrected, also if it is over. Counts may exceed a
+        limit so. A request that is not open, or not any more, changes nothing.
+
+        tokens: None when nobody knows; then the prompt is charged.
+        Returns whether the request was open.
+        """
+        opened = self._close(claim_id)
+        if opened is None:
+            return False
+        used = opened.prompt_tokens if tokens is None else max(0, tokens)
+        difference = used - opened.verdict.tokens
+        if difference:
+            for counter, charge in opened.tokens:
+                counter.change(charge, difference)
+        return True
+
+    def withdraw(self, claim_id: str) -> bool:
+        """Take everything back that an open request was charged, the request itself too.
+
+        For a caller who left before it could know that it was admitted.
+        """
+        opened = self._close(claim_id)
+        if opened is None:
+            return False
+        for counter, charge in opened.requests:
+            counter.change(charge, -1)
+        for counter, charge in opened.tokens:
+            counter.change(charge, -opened.verdict.tokens)
+        return True
+
+    def caller_of(self, claim_id: str) -> str:
+        """Return the scope of who sent an open request; "" without one."""
+        opened = self._open.get(claim_id)
+        callers = () if opened is None else [scope.id for scope in opened.scopes if scope.is_caller]
+        return callers[0] if callers else ""
+
+    def standings(self, scopes: Sequence[Scope]) -> list[Standing]:
+        """Return how much is used of each limit of the scopes; changes no count."""
+        moment = self._now()
+        return [
+            check.standing(moment)
+            for scope in scopes
+            for check in (self._group(scope.id).get(scope.id) or ScopeCounters(scope)).checks(scope)
+        ]
+
+    def seed(self, seeds: Iterable[Seed]) -> None:
+        """Add what was used before the gateway started. Call it once, before claims."""
+        moment = self._now()
+        for seed in seeds:
+            self._counters(Scope(seed.scope, {})).seed(seed, moment)
+
+    def _now(self) -> Moment:
+        moment = self._moment
+        moment.monotonic = self._clock()
+        moment.wall = wall = self._wall()
+        moment.calendar.move_to(wall)
+        return moment
+
+    def _group(self, scope_id: str) -> OrderedDict[str, ScopeCounters]:
+        return self._addresses if is_address(scope_id) else self._scopes
+
+    def _counters(self, scope: Scope) -> ScopeCounters:
+        """Return the counters of a scope, which is the one that was seen last now."""
+        group = self._group(scope.id)
+        counters = group.get(scope.id)
+        if counters is None:
+            self._forget(group)
+            counters = group[scope.id] = ScopeCounters(scope)
+        else:
+            group.move_to_end(scope.id)
+        return counters
+
+    def _forget(self, group: OrderedDict[str, ScopeCounters]) -> None:
+        """Make room for one more, unless all have open requests."""
+        bound = self._max_callers if group is self._addresses else self._max_scopes
+        busy = 0
+        while len(group) >= bound and busy < len(group):
+            oldest = next(iter(group))
+            if group[oldest].open:
+                group.move_to_end(oldest)
+                busy += 1
+            else:
+                del group[oldest]
+
+    def _close(self, claim_id: str) -> _Open | None:
+        opened = self._open.pop(claim_id, None)
+        if opened is not None:
+            for counter in opened.open:
+                counter.open -= 1
+            self._remember(claim_id, opened.verdict)
+        return opened
+
+    def _remember(self, claim_id: str, verdict: Verdict) -> None:
+        self._ended[claim_id] = verdict
+        self._ended_ids.append(claim_id)
+        if len(self._ended_ids) > _ENDED:
+            del self._ended[self._ended_ids.popleft()]
+
+
+def _standings(moment: Moment, plans: Iterable[Plan]) -> tuple[Standing | None, Standing | None]:
+    """Return the limits of requests and of tokens with the smallest remaining share."""
+    requests = [check for plan in plans for check in plan.requests]
+    tokens = [check for plan in plans for check in plan.tokens]
+    return _tightest(moment, requests), _tightest(moment, tokens)
+
+
+def _tightest(moment: Moment, checks: Sequence[Check]) -> Standing | None:
+    if not checks:
+        return None
+    found, most = checks[0], -1.0
+    for check in checks:
+        used = check.counter.used(moment) / check.maximum if check.maximum else math.inf
+        if used > most:
+            found, most = check, used
+    return found.standing(moment)
