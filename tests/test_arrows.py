@@ -94,6 +94,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "images": ("config", "errors", "generation"),
     "apis": ("errors", "generation", "images", "redaction"),
     "accounts": ("errors",),
+    "ledger": ("errors", "redaction"),
     "fitten": (
         *("accounts", "aiohttp_internals", "config", "errors", "generation", "redaction"),
         "store",
