@@ -124,8 +124,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "replay": ("fitten", "generation", "redaction", "store"),
     "cli": (
-        *("config", "demo", "doctor", "observability", "redaction", "replay", "server", "store"),
-        "workers",
+        *("config", "demo", "doctor", "ledger", "observability", "redaction", "replay"),
+        *("server", "store", "workers"),
     ),
     "__main__": ("cli",),
 }

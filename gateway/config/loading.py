@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from gateway.config.settings import (
     ConfigError,
     FittenSettings,
     ImageSettings,
+    LedgerSettings,
     LogSettings,
     ModelSettings,
     ServerSettings,
+    StoreSettings,
     StreamSettings,
     ToolSettings,
     exposure_fault,
@@ -64,6 +66,8 @@ def load_config(
     config = None
     if document.readable:
         config = _settings(document.data, mistakes, folder=path.absolute().parent / "middlewares")
+    if config is not None:
+        config = replace(config, store=config.store.below(path.absolute().parent))
     if config is not None and not without_secrets:
         machine.check_files(config, mistakes)
         host = config.server.host
@@ -90,6 +94,8 @@ _SECTIONS = {
     "tools": ToolSettings,
     "models": ModelSettings,
     "log": LogSettings,
+    "store": StoreSettings,
+    "ledger": LedgerSettings,
 }
 
 

@@ -56,6 +56,17 @@ class _HostAddress:
         return None
 
 
+class _StoreUrl:
+    """Requires `none`, or the address of a SQLite file."""
+
+    def fault(self, value: str) -> str | None:
+        file = value.removeprefix("sqlite:///")
+        good = value == "none" or (file != value and file.strip("/") and not file.endswith("/"))
+        if good and not any(c in "?#\0" for c in value):
+            return None
+        return "expected none, or an address like sqlite:///var/team.db or sqlite:////srv/team.db"
+
+
 class ConfigError(Exception):
     """Reports that the configuration is wrong; `mistakes` has one line for each mistake."""
 
@@ -271,6 +282,45 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Sets where the database is that keeps the ledger.
+
+    url: `sqlite:///` and a path, which is relative to the configuration file unless it begins
+        with another slash; `none` for no database; None for team.db beside the state file.
+    """
+
+    url: Annotated[str, _StoreUrl()] | None = None
+
+    def below(self, folder: Path) -> StoreSettings:
+        """Return the settings with a path that does not depend on the configuration file."""
+        file = self.file
+        if file is None or file.is_absolute():
+            return self
+        return StoreSettings(url=f"sqlite:///{folder / file}")
+
+    @property
+    def file(self) -> Path | None:
+        """Return the path in the address, if there is one."""
+        if self.url is None or self.url == "none":
+            return None
+        return Path(self.url.removeprefix("sqlite:///"))
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """Sets what the ledger keeps.
+
+    detail: `rows` for a row per request and sums by day; `days` for the sums only.
+    keep_days: how long a row is kept. Sums are kept for ever.
+    refused: whether a request that was refused is a row too, if its key is known.
+    """
+
+    detail: Literal["rows", "days"] = "rows"
+    keep_days: Annotated[int, Between(1, 3650, "days", 90)] = 90
+    refused: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Holds all settings."""
 
@@ -281,6 +331,8 @@ class Config:
     tools: ToolSettings = field(default_factory=ToolSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     middlewares: tuple[MiddlewareEntry, ...] = ()
 
     @property
@@ -292,6 +344,13 @@ class Config:
         if self.fitten.state_file:
             return Path(self.fitten.state_file)
         return Path(os.environ.get("STATE_DIRECTORY", "state").split(":")[0]) / "fitten.json"
+
+    @property
+    def store_file(self) -> Path | None:
+        """Return the database of the ledger; None for no store and no ledger."""
+        if self.store.url is None:
+            return self.state_file.with_name("team.db")
+        return self.store.file
 
     def listening_on(self, *, host: str | None, port: int | None) -> Config:
         """Return the settings with the address of the command line; None keeps the configured.
@@ -315,9 +374,14 @@ class Config:
         """Return the effective settings as plain data, secrets masked."""
         data = {
             name: options.as_plain_data(getattr(self, name))
-            for name in ("server", "stream", "fitten", "images", "tools", "models", "log")
+            for name in (
+                *("server", "stream", "fitten", "images", "tools", "models", "log", "store"),
+                "ledger",
+            )
         }
         data["fitten"]["state_file"] = str(self.state_file)
+        file = self.store_file
+        data["store"]["url"] = "none" if file is None else f"sqlite:///{file.absolute()}"
         for name in ("base_url", "models_url"):
             data["fitten"][name] = _without_password(data["fitten"][name])
         data["middlewares"] = [
