@@ -1,4 +1,4 @@
-"""Runs the commands serve, check, doctor, demo, setup, run, replay and version.
+"""Runs the commands serve, check, doctor, demo, setup, run, replay, usage, requests, db, version.
 
 A command imports what it needs when it runs, so that `--help` is instant.
 """
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from gateway.store.state_lock import StateLock
 
 _LARGEST_PORT = 65_535
+_MOST_ROWS = 1_000_000
+_READ_LEDGER = ("usage", "requests", "db")
 _USAGE_ERROR = 2  # exit status of a wrong configuration; argparse uses it for a wrong command line
 
 
@@ -67,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _check(config, warnings, arguments)
     if command == "doctor":
         return _doctor(config, arguments)
+    if command in _READ_LEDGER:
+        return _read_ledger(config, arguments)
     return _serve(config, warnings, arguments)
 
 
@@ -126,14 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         "doctor", help="run checks that need a login at Fitten; no gateway may run meanwhile"
     )
     for command in (serve, check, doctor):
-        command.add_argument(
-            "--config",
-            metavar="PATH",
-            default=_default_config(),
-            type=Path,
-            help="the configuration file; unless given, config.local.yaml if there is one, "
-            "else config.yaml",
-        )
+        _add_config_option(command)
     for command in (serve, check):
         command.add_argument("--host", help="address to listen on instead of server.host")
         command.add_argument("--port", type=_port, help="port to listen on instead of server.port")
@@ -172,8 +169,52 @@ def _parser() -> argparse.ArgumentParser:
     for form, what in (("json", "print JSON"), ("test", "print a test case for pytest")):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
     replay.set_defaults(form="text")
+    _add_ledger_commands(commands)
     commands.add_parser("version", help="print the version")
     return parser
+
+
+def _add_config_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config",
+        metavar="PATH",
+        default=_default_config(),
+        type=Path,
+        help="the configuration file; unless given, config.local.yaml if there is one, "
+        "else config.yaml",
+    )
+
+
+def _add_ledger_commands(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> None:
+    usage = commands.add_parser("usage", help="print who used how much")
+    requests = commands.add_parser("requests", help="print the last requests, newest first")
+    store = commands.add_parser("db", help="show, migrate, copy or check the ledger's database")
+    usage.add_argument(
+        "--by",
+        metavar="NAMES",
+        default="key",
+        help="key, team, model, day, route, or several such as day,model; key unless given",
+    )
+    for command in (usage, requests):
+        for end in ("since", "until"):
+            command.add_argument(
+                f"--{end}", metavar="TIME", help="an age such as 12h or 7d, or a day: 2026-01-31"
+            )
+        for name in ("key", "team", "model", "route"):
+            command.add_argument(f"--{name}", metavar="NAME", help=f"of this {name} only")
+    requests.add_argument("--failed", action="store_true", help="only those that did not complete")
+    requests.add_argument(
+        "--limit", metavar="N", type=_count, default=100, help="at most so many; 100 unless given"
+    )
+    store.add_argument("action", choices=("status", "migrate", "backup", "verify"))
+    store.add_argument("--to", metavar="FILE", type=Path, help="the file that backup writes")
+    for command in (usage, requests, store):
+        _add_config_option(command)
+        command.add_argument("--json", action="store_true", help="print JSON")
+        # The secrets are the service's, and nothing here needs them.
+        command.set_defaults(host=None, port=None, without_secrets=True)
 
 
 def _add_doctor_options(doctor: argparse.ArgumentParser) -> None:
@@ -238,11 +279,19 @@ def _port(text: str) -> int:
     return port
 
 
+def _count(text: str) -> int:
+    """Return the number of rows that is written on the command line."""
+    if not text.isdecimal() or not 0 < int(text) <= _MOST_ROWS:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MOST_ROWS}")
+    return int(text)
+
+
 def _load(arguments: argparse.Namespace, on_warning: Callable[[str], None]) -> Config | None:
     from gateway.config.settings import ConfigError
 
     try:
-        return _settings(arguments, on_warning, starting=arguments.command != "doctor")
+        starting = arguments.command in ("serve", "check")
+        return _settings(arguments, on_warning, starting=starting)
     except ConfigError as error:
         _print_mistakes(error)
         return None
@@ -303,6 +352,25 @@ def _doctor(config: Config, arguments: argparse.Namespace) -> int:
         confirmed=arguments.yes,
     )
     return check_tools(config, options)
+
+
+def _read_ledger(config: Config, arguments: argparse.Namespace) -> int:
+    from gateway.ledger import command
+
+    file = config.store_file
+    if arguments.command == "db":
+        action, target = arguments.action, arguments.to
+        return command.manage_store(file, action, target=target, as_json=arguments.json)
+    names = ("since", "until", "key", "team", "model", "route")
+    chosen = {name: getattr(arguments, name) for name in names}
+    if arguments.command == "usage":
+        by = tuple(arguments.by.split(","))
+        options = command.LedgerOptions(**chosen, by=by, as_json=arguments.json)
+        return command.show_usage(file, options)
+    options = command.LedgerOptions(
+        **chosen, failed=arguments.failed, limit=arguments.limit, as_json=arguments.json
+    )
+    return command.show_requests(file, options)
 
 
 def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -> int:

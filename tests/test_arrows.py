@@ -102,6 +102,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "images": ("config", "errors", "generation"),
     "apis": ("errors", "generation", "images", "redaction"),
     "accounts": ("errors",),
+    "ledger": ("errors", "redaction"),
     "fitten": (
         *("accounts", "aiohttp_internals", "config", "errors", "generation", "redaction"),
         "store",
@@ -132,8 +133,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "replay": ("fitten", "generation", "redaction", "store"),
     "setup": ("config", "fitten", "generation"),
     "cli": (
-        *("config", "demo", "doctor", "observability", "redaction", "replay", "server", "setup"),
-        *("store", "workers"),
+        *("config", "demo", "doctor", "ledger", "observability", "redaction", "replay"),
+        *("server", "setup", "store", "workers"),
     ),
     "__main__": ("cli",),
 }

@@ -24,6 +24,8 @@ def changed_options(former: Config, current: Config) -> list[str]:
 def options_for_restart(former: Config, current: Config) -> list[str]:
     """Return those of the changed options that have no effect before a restart."""
     changed = [path for path in changed_options(former, current) if path in _AT_START]
+    if former.store_file != current.store_file:
+        changed.append("store.url")  # open requests still write to the former spool
     before, after = former.server.workers, current.server.workers
     if before != after and 1 in (before, after):
         changed.append("server.workers")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from gateway.config.settings import (
     ConfigError,
     FittenSettings,
     ImageSettings,
+    LedgerSettings,
     LimitSettings,
     LogSettings,
     ModelSettings,
     ServerSettings,
+    StoreSettings,
     StreamSettings,
     Teams,
     ToolSettings,
@@ -66,6 +68,8 @@ def load_config(
     config = None
     if document.readable:
         config = _settings(document.data, mistakes, folder=path.absolute().parent / "middlewares")
+    if config is not None:
+        config = replace(config, store=config.store.below(path.absolute().parent))
     if config is not None and not without_secrets:
         machine.check_files(config, mistakes)
         host = config.server.host
@@ -93,6 +97,8 @@ _SECTIONS = {
     "models": ModelSettings,
     "limits": LimitSettings,
     "log": LogSettings,
+    "store": StoreSettings,
+    "ledger": LedgerSettings,
 }
 
 

@@ -60,6 +60,17 @@ class _HostAddress:
         return None
 
 
+class _StoreUrl:
+    """Requires `none`, or the address of a SQLite file."""
+
+    def fault(self, value: str) -> str | None:
+        file = value.removeprefix("sqlite:///")
+        good = value == "none" or (file != value and file.strip("/") and not file.endswith("/"))
+        if good and not any(c in "?#\0" for c in value):
+            return None
+        return "expected none, or an address like sqlite:///var/team.db or sqlite:////srv/team.db"
+
+
 class ConfigError(Exception):
     """Reports that the configuration is wrong; `mistakes` has one line for each mistake."""
 
@@ -296,6 +307,45 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Sets where the database is that keeps the ledger.
+
+    url: `sqlite:///` and a path, which is relative to the configuration file unless it begins
+        with another slash; `none` for no database; None for team.db beside the state file.
+    """
+
+    url: Annotated[str, _StoreUrl()] | None = None
+
+    def below(self, folder: Path) -> StoreSettings:
+        """Return the settings with a path that does not depend on the configuration file."""
+        file = self.file
+        if file is None or file.is_absolute():
+            return self
+        return StoreSettings(url=f"sqlite:///{folder / file}")
+
+    @property
+    def file(self) -> Path | None:
+        """Return the path in the address, if there is one."""
+        if self.url is None or self.url == "none":
+            return None
+        return Path(self.url.removeprefix("sqlite:///"))
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """Sets what the ledger keeps.
+
+    detail: `rows` for a row per request and sums by day; `days` for the sums only.
+    keep_days: how long a row is kept. Sums are kept for ever.
+    refused: whether a request that was refused is a row too, if its key is known.
+    """
+
+    detail: Literal["rows", "days"] = "rows"
+    keep_days: Annotated[int, Between(1, 3650, "days", 90)] = 90
+    refused: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Holds all settings."""
 
@@ -308,6 +358,8 @@ class Config:
     limits: LimitSettings = field(default_factory=LimitSettings)
     teams: Teams = ()
     log: LogSettings = field(default_factory=LogSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     middlewares: tuple[MiddlewareEntry, ...] = ()
 
     @property
@@ -325,6 +377,13 @@ class Config:
         """Return the zone in which a day begins; unless set, that of the system."""
         name = self.server.time_zone
         return system_zone() if name is None else zone_named(name)
+
+    @property
+    def store_file(self) -> Path | None:
+        """Return the database of the ledger; None for no store and no ledger."""
+        if self.store.url is None:
+            return self.state_file.with_name("team.db")
+        return self.store.file
 
     def listening_on(self, *, host: str | None, port: int | None) -> Config:
         """Return the settings with the address of the command line; None keeps the configured.
@@ -350,11 +409,13 @@ class Config:
             name: options.as_plain_data(getattr(self, name))
             for name in (
                 *("server", "stream", "fitten", "images", "tools", "models", "limits", "teams"),
-                "log",
+                *("log", "store", "ledger"),
             )
         }
         data["server"]["time_zone"] = str(self.time_zone)
         data["fitten"]["state_file"] = str(self.state_file)
+        file = self.store_file
+        data["store"]["url"] = "none" if file is None else f"sqlite:///{file.absolute()}"
         for name in ("base_url", "models_url"):
             data["fitten"][name] = _without_password(data["fitten"][name])
         data["middlewares"] = [

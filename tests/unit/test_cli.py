@@ -68,8 +68,8 @@ def test_help_is_given_and_the_exit_is_0(run: Run, arguments: list[str]) -> None
 
 def test_help_names_every_command(run: Run) -> None:
     printed = run("--help").stdout
-    commands = ("serve", "check", "doctor", "demo", "setup", "run", "replay", "version")
-    assert all(command in printed for command in commands)
+    commands = ("serve", "check", "doctor", "demo", "setup", "run", "replay", "usage", "requests")
+    assert all(command in printed for command in (*commands, "db", "version"))
 
 
 def test_replay_needs_no_configuration_and_refuses_what_is_no_record(run: Run) -> None:
@@ -389,3 +389,36 @@ def test_the_service_logs_warnings_in_the_format_of_the_log(run: Run, tmp_path: 
     assert (line["event"], line["level"]) == ("config_warning", "warning")
     assert "config.yaml:7: middlewares[0].api_key.keys[0].key: has only 10 char" in line["text"]
     assert "team-key-1" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["usage", "requests"])
+def test_the_ledger_is_read_by_commands(run: Run, command: str) -> None:
+    result = run(command, "--since", "7d", "--json", **ENVIRON)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("state/team.db does not exist; a gateway makes it")
+    assert run("db", "migrate", "--json", **ENVIRON).returncode == 0
+    result = run(command, "--key", "alice", "--json", **ENVIRON)
+    assert result.stderr == ""
+    assert json.loads(result.stdout)["rows"] == []
+    assert run(command, "--since", "soon", **ENVIRON).returncode == 2
+
+
+def test_without_a_store_the_ledger_is_not_read_and_sqlite_not_imported(
+    run: Run, tmp_path: Path
+) -> None:
+    with (tmp_path / "config.yaml").open("a") as file:
+        file.write("store: {url: none}\n")
+    result = run("db", "verify", **ENVIRON)
+    assert result.returncode == 1
+    assert result.stderr == "store.url is none, so there is no database and no ledger\n"
+    code = "import gateway.cli, gateway.ledger.ledger, sys; sys.exit('sqlite3' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_path_of_the_store_is_relative_to_the_configuration_file(
+    run: Run, tmp_path: Path
+) -> None:
+    with (tmp_path / "config.yaml").open("a") as file:
+        file.write('store: {url: "sqlite:///var/my.db"}\n')
+    assert run("db", "migrate", **ENVIRON).returncode == 0
+    assert (tmp_path / "var" / "my.db").exists()

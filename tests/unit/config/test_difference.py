@@ -35,6 +35,8 @@ def load(folder: Path, text: str) -> Config:
         (BASE.replace("request_id,", ""), ["middlewares"], []),
         (BASE.replace("correct}", "correct}, {username: b, password: c}"), ["fitten.accounts"], []),
         (BASE + "log: {level: debug}\n", ["log.level"], []),
+        (BASE + "store: {url: none}\n", ["store.url"], ["store.url"]),
+        (BASE + "ledger: {keep_days: 9}\n", ["ledger.keep_days"], []),
     ],
 )  # fmt: skip
 def test_the_changed_options_are_named(

@@ -330,8 +330,8 @@ def test_an_unknown_section_is_reported_with_all_that_are_known(files: Files) ->
     says = "config.yaml:3: streams: unknown option; did you mean stream? known: "
     known = mistake.removeprefix(says).split(", ")
     assert sorted(known) == [
-        *("fitten", "images", "limits", "log", "middlewares", "models", "server", "stream"),
-        *("teams", "tools"),
+        *("fitten", "images", "ledger", "limits", "log", "middlewares", "models", "server"),
+        *("store", "stream", "teams", "tools"),
     ]
 
 
@@ -564,7 +564,7 @@ def test_a_key_given_twice_is_a_mistake(files: Files, text: str, says: str) -> N
 def test_a_file_must_be_a_mapping(files: Files, text: str) -> None:
     assert files.mistakes(text) == [
         "config.yaml:1: expected a mapping with server, stream, fitten, images, tools, models, "
-        "limits, log, teams, middlewares"
+        "limits, log, store, ledger, teams, middlewares"
     ]
 
 
@@ -799,3 +799,31 @@ def test_a_loop_begins_with_the_third_call(files: Files, name: str) -> None:
             files.load(FITTEN + KEYS + f"tools: {{loop: {{{name}: {wrong}}}}}\n")
         (mistake,) = error.value.mistakes
         assert f"tools.loop.{name}: " in mistake
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        (None, "/var/lib/gateway/team.db"),
+        ("none", None),
+        ("sqlite:///var/team.db", "{folder}/var/team.db"),
+        ("sqlite:////srv/team.db", "/srv/team.db"),
+    ],
+)
+def test_the_store_is_beside_the_state_or_relative_to_the_file(
+    files: Files, url: str | None, file: str | None, tmp_path: Path
+) -> None:
+    store = "" if url is None else f"store: {{url: '{url}'}}\n"
+    state = FITTEN.replace("{", "{state_file: /var/lib/gateway/fitten.json, ", 1)
+    config = files.load(f"{state}{store}middlewares: []\n")
+    expected = None if file is None else Path(file.format(folder=tmp_path))
+    assert config.store_file == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["team.db", "sqlite://team.db", "sqlite:///", "sqlite:////", "postgres://db", "sqlite:///a?b"],
+)
+def test_another_address_of_the_store_is_a_mistake(files: Files, url: str) -> None:
+    (mistake,) = files.mistakes(f"{FITTEN}store: {{url: '{url}'}}\nmiddlewares: []\n")
+    assert "store.url: expected none, or an address like sqlite:///var/team.db" in mistake

@@ -1,0 +1,256 @@
+"""Applies lines of a spool to the database, all of them in one transaction."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, Literal
+
+import msgspec
+
+from gateway.ledger.row import ABORTED, Began, LedgerRow, LostRows, SpoolLine, crashed
+
+Detail = Literal["rows", "days"]
+
+RECENT_MS: Final = 5 * 60 * 1000
+"""The length of a bucket of `usage_recent`, in milliseconds."""
+
+_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_CELL: Final = ("day", "key_id", "team_id", "model", "route")
+SUMS: Final = (
+    *("requests", "failed", "aborted", "refused", "prompt_tokens", "completion_tokens"),
+    *("reasoning_tokens", "estimated", "duration_ms", "first_ms", "firsts"),
+)
+"""The columns of `usage_day` that are sums."""
+
+_COLUMNS: Final = (
+    *("id", "request_id", "at", "day", "key_id", "team_id", "model", "route", "stream", "status"),
+    *("ended", "cause", "refused", "finish_reason", "prompt_tokens", "completion_tokens"),
+    *("reasoning_tokens", "usage_source", "queued_ms", "first_ms", "duration_ms", "tries"),
+    *("account", "node", "bytes", "client"),
+)
+
+
+def _insert(table: str, columns: Sequence[str], conflict: str) -> str:
+    names = ", ".join(columns)
+    values = ", ".join(f":{name}" for name in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT {conflict}"
+
+
+def _add(table: str, key: Sequence[str], sums: Sequence[str]) -> str:
+    added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
+    return _insert(table, (*key, *sums), f"({', '.join(key)}) DO UPDATE SET {added}")
+
+
+_ROW = _insert("request", _COLUMNS, "(id) DO NOTHING RETURNING id")
+_ADD_TO_DAY = _add("usage_day", _CELL, SUMS)
+_ADD_TO_RECENT = _add("usage_recent", ("at", "key_id", "team_id"), ("tokens",))
+_ADD_TO_LOST = _add("lost", ("day", "key"), ("count",))
+_PARTIAL = _insert("partial_day", ("day",), "(day) DO NOTHING")
+_BEGAN = _insert("began", ("id", "process", "line"), "(id) DO NOTHING")
+_POSITION = _insert(
+    "spool_position", ("file", "read_to"), "(file) DO UPDATE SET read_to = excluded.read_to"
+)
+_NEW_KEY = _insert(
+    "key", ("id", "kind", "source", "name", "created_at"), "(source, name) DO NOTHING"
+)
+_NEW_TEAM = _insert("team", ("id", "name", "created_at"), "(name) DO NOTHING")
+_KEY_ID = "SELECT id FROM key WHERE source = :source AND name = :name"
+_TEAM_ID = "SELECT id FROM team WHERE name = :name"
+_FORGET = "DELETE FROM began WHERE id = :id"
+_GONE = "SELECT line FROM began WHERE process = :process ORDER BY id LIMIT :count"
+
+_decode_began = msgspec.json.Decoder(Began).decode
+_encode_began = msgspec.json.Encoder().encode
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Hold a write transaction; commit it at the end, or undo all of it. Raises sqlite3.Error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def sums_of(row: LedgerRow) -> tuple[int, ...]:
+    """Return what a row adds to each column of `SUMS`."""
+    counted = not row.refused
+    aborted = counted and row.ended in ABORTED
+    failed = counted and not aborted and row.ended != "complete"
+    first = row.first_ms
+    return (
+        int(counted),
+        int(failed),
+        int(aborted),
+        int(row.refused),
+        row.prompt_tokens,
+        row.completion_tokens,
+        row.reasoning_tokens,
+        int(row.usage_source == "estimated"),
+        row.duration_ms,
+        first or 0,
+        int(first is not None),
+    )
+
+
+class BatchWriter:
+    """Writes lines to the tables, and remembers the ids of keys and teams.
+
+    detail: `days` to keep the sums only, and no row.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, detail: Detail = "rows") -> None:
+        self.detail = detail
+        self._connection = connection
+        self._keys: dict[tuple[str, str], str] = {}
+        self._teams: dict[str, str] = {}
+
+    def write(
+        self,
+        lines: Sequence[tuple[str, SpoolLine]],
+        positions: Mapping[str, int],
+        *,
+        now: int,
+        lost: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Apply lines, each with its process, and store up to where each file was read.
+
+        now: the time, in milliseconds since 1970.
+        lost: day and key of each row that cannot be read, to be counted.
+        All of it is one transaction. Raises sqlite3.Error and OverflowError; then nothing has
+        changed.
+        """
+        try:
+            with transaction(self._connection):
+                self._apply(lines, now, lost)
+                for file, read_to in positions.items():
+                    self._connection.execute(_POSITION, {"file": file, "read_to": read_to})
+        except BaseException:
+            self._forget_ids()
+            raise
+
+    def end_crashed(self, process: str, *, now: int, count: int) -> int:
+        """Write the rows of requests that a process left open, so many at most.
+
+        Return how many there were. Raises sqlite3.Error.
+        """
+        try:
+            with transaction(self._connection):
+                found = self._connection.execute(_GONE, {"process": process, "count": count})
+                left = [_decode_began(line) for (line,) in found.fetchall()]
+                self._apply([(process, crashed(began)) for began in left], now, ())
+        except BaseException:
+            self._forget_ids()
+            raise
+        return len(left)
+
+    def drop_crashed(self, process: str, *, now: int) -> None:
+        """Count as lost the first request that a process left open. Raises sqlite3.Error."""
+        with transaction(self._connection):
+            found = self._connection.execute(_GONE, {"process": process, "count": 1})
+            left = [_decode_began(line) for (line,) in found.fetchall()]
+            lost = [(process, LostRows(one.day, one.key, 1, [one.id])) for one in left]
+            self._apply(lost, now, ())
+
+    def _apply(
+        self,
+        lines: Sequence[tuple[str, SpoolLine]],
+        now: int,
+        lost: Iterable[tuple[str, str]],
+    ) -> None:
+        execute = self._connection.execute
+        ended = {line.id for _, line in lines if isinstance(line, LedgerRow)}
+        begun: set[str] = set()
+        counts: dict[tuple[str, str], int] = defaultdict(int)
+        days: dict[tuple[str, ...], tuple[int, ...]] = {}
+        recent: dict[tuple[int, str, str], int] = defaultdict(int)
+        for place in lost:
+            counts[place] += 1
+        for process, line in lines:
+            if isinstance(line, Began):
+                begun.add(line.id)
+                if line.id not in ended:
+                    text = _encode_began(line).decode()
+                    execute(_BEGAN, {"id": line.id, "process": process, "line": text})
+            elif isinstance(line, LostRows):
+                counts[line.day, line.key] += line.count
+                for row_id in line.ids:
+                    execute(_FORGET, {"id": row_id})
+            else:
+                key_id, team_id = self._key_id(line, now), self._team_id(line.team, now)
+                if line.id not in begun:
+                    execute(_FORGET, {"id": line.id})
+                if self.detail == "rows":
+                    if not self._insert_row(line, key_id, team_id):
+                        continue
+                else:
+                    execute(_PARTIAL, {"day": line.day})
+                cell = (line.day, key_id, team_id, line.model, line.route)
+                sums = sums_of(line)
+                former = days.get(cell)
+                days[cell] = sums if former is None else tuple(map(int.__add__, former, sums))
+                if tokens := line.prompt_tokens + line.completion_tokens:
+                    recent[line.at // RECENT_MS * RECENT_MS, key_id, team_id] += tokens
+        # In the order of the primary key: two writers of another database would else dead-lock.
+        for day_key, sums in sorted(days.items()):
+            execute(_ADD_TO_DAY, dict(zip((*_CELL, *SUMS), (*day_key, *sums), strict=True)))
+        for (at, key_id, team_id), tokens in sorted(recent.items()):
+            values = {"at": at, "key_id": key_id, "team_id": team_id, "tokens": tokens}
+            execute(_ADD_TO_RECENT, values)
+        for (day, key), count in sorted(counts.items()):
+            execute(_ADD_TO_LOST, {"day": day, "key": key, "count": count})
+
+    def _insert_row(self, row: LedgerRow, key_id: str, team_id: str) -> bool:
+        """Insert a row; return whether it is new."""
+        values = msgspec.structs.asdict(row)
+        values["key_id"], values["team_id"] = key_id, team_id
+        values["stream"], values["refused"] = int(row.stream), int(row.refused)
+        return bool(self._connection.execute(_ROW, values).fetchall())
+
+    def _key_id(self, row: LedgerRow, now: int) -> str:
+        """Return the id of a row's key; a new name gets one."""
+        if not row.key:
+            return ""
+        known = self._keys.get((row.source, row.key))
+        if known is None:
+            names = {"source": row.source, "name": row.key}
+            new: dict[str, object] = {**names, "id": new_id(), "kind": "api", "created_at": now}
+            known = self._id_of(_KEY_ID, names, _NEW_KEY, new)
+            self._keys[row.source, row.key] = known
+        return known
+
+    def _team_id(self, team: str, now: int) -> str:
+        if not team:
+            return ""
+        known = self._teams.get(team)
+        if known is None:
+            new: dict[str, object] = {"name": team, "id": new_id(), "created_at": now}
+            known = self._teams[team] = self._id_of(_TEAM_ID, {"name": team}, _NEW_TEAM, new)
+        return known
+
+    def _id_of(
+        self, select: str, names: dict[str, str], insert: str, new: dict[str, object]
+    ) -> str:
+        found = self._connection.execute(select, names).fetchone()
+        if found is None:
+            self._connection.execute(insert, new)
+            found = self._connection.execute(select, names).fetchone()
+        return str(found[0])
+
+    def _forget_ids(self) -> None:
+        """Forget ids that were undone with their transaction."""
+        self._keys.clear()
+        self._teams.clear()
+
+
+def new_id() -> str:
+    """Return a new id of a key or a team: 12 characters of a to z and 2 to 7."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(12))

@@ -1,0 +1,368 @@
+"""Runs the commands usage, requests and db: reads the ledger, and keeps its database in order."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TextIO, cast, get_args
+
+from gateway.ledger import database, migrations, queries, verify
+from gateway.ledger.database import StoreUnusable
+from gateway.ledger.queries import Group, LedgerFilter
+from gateway.ledger.service import local_day, spool_folder, store_error_text
+from gateway.ledger.spool_reader import SpoolReader
+from gateway.redaction import printable
+
+Action = Literal["status", "migrate", "backup", "verify"]
+
+_FAILED: Final = 1
+_USAGE_ERROR: Final = 2
+_AGE: Final = re.compile(r"(\d{1,6})([mhd])")
+_SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
+_LONGEST_CHECK: Final = 3600.0  # seconds; reading all rows of a large database takes minutes
+
+# What the tables show; the JSON form has all.
+_USAGE: Final = (
+    *("requests", "failed", "aborted", "refused", "prompt_tokens", "completion_tokens"),
+    "total_tokens",
+)
+_REQUESTS: Final = (
+    *("at", "key", "model", "route", "status", "ended", "prompt_tokens", "completion_tokens"),
+    *("duration_ms", "request_id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerOptions:
+    """Holds the options of `usage` and `requests`, as they are written on the command line.
+
+    since, until: an age such as `30m`, `12h` or `7d`, or a local day; until is included.
+    """
+
+    by: tuple[str, ...] = ("key",)
+    since: str | None = None
+    until: str | None = None
+    key: str | None = None
+    team: str | None = None
+    model: str | None = None
+    route: str | None = None
+    failed: bool = False
+    limit: int = 100
+    as_json: bool = False
+
+
+class _WrongOption(Exception):
+    """Reports that an option of the command line is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Tells the time in milliseconds since 1970, and the local day of such a time."""
+
+    now: int
+    day_of: Callable[[int], str]
+
+
+def show_usage(
+    file: Path | None,
+    options: LedgerOptions,
+    *,
+    day_of: Callable[[int], str] = local_day,
+    now: int | None = None,
+) -> int:
+    """Print sums by key, team, model, day or route; return the exit status.
+
+    file: the database; None if the configuration has no store.
+    day_of: returns the local day of a time in milliseconds since 1970.
+    """
+    clock = _clock(day_of, now)
+
+    def run() -> int:
+        by = _groups(options.by)
+        where = LedgerFilter(
+            since_day=_day(options.since, "--since", clock),
+            until_day=_day(options.until, "--until", clock),
+            key=options.key,
+            team=options.team,
+            model=options.model,
+            route=options.route,
+        )
+        with queries.reading(_existing(file)) as connection:
+            rows = queries.usage(connection, by, where)
+            (totals,) = queries.usage(connection, (), where)
+            lost = queries.lost_rows(connection, where)
+        if options.as_json:
+            data = {"rows": _with_null(rows), "by": by, "totals": totals, "lost": lost}
+            _print_json(data | {"since": where.since_day, "until": where.until_day})
+            return 0
+        total = dict.fromkeys(by, "") | {by[0]: "(all)"} | totals
+        _print_table((*by, *_USAGE), [*rows, total])
+        if lost:
+            print(f"{lost} rows could not be kept; they are not in these sums.")
+        return 0
+
+    return _run(run)
+
+
+def show_requests(
+    file: Path | None,
+    options: LedgerOptions,
+    *,
+    day_of: Callable[[int], str] = local_day,
+    now: int | None = None,
+) -> int:
+    """Print rows of requests, the newest first; return the exit status."""
+    clock = _clock(day_of, now)
+
+    def run() -> int:
+        where = LedgerFilter(
+            since_day=_date(options.since),
+            until_day=_date(options.until),
+            since=_time(options.since, "--since", clock),
+            until=_time(options.until, "--until", clock),
+            key=options.key,
+            team=options.team,
+            model=options.model,
+            route=options.route,
+            failed=options.failed,
+        )
+        with queries.reading(_existing(file)) as connection:
+            rows = queries.requests(connection, where, limit=options.limit)
+        for row in rows:
+            row["at"] = _utc(row["at"])
+        if options.as_json:
+            _print_json({"rows": _with_null(rows)})
+        else:
+            _print_table(_REQUESTS, rows)
+        return 0
+
+    return _run(run)
+
+
+def manage_store(
+    file: Path | None, action: Action, *, target: Path | None = None, as_json: bool = False
+) -> int:
+    """Show, migrate, copy or check the database; return the exit status.
+
+    It is 1 if the database cannot be used, or if a check finds something.
+    target: the file of the copy; unless given, it is beside the database.
+    """
+
+    def run() -> int:
+        path = _configured(file)
+        if action == "migrate":
+            data = _migrate(path)
+        elif action == "backup":
+            data = _back_up(_existing(path), target)
+        elif action == "verify":
+            data = _verify(_existing(path))
+        else:
+            data = _status(_existing(path))
+        if as_json:
+            _print_json(data)
+        else:
+            for name, value in data.items():
+                shown = ", ".join(value) or "none" if isinstance(value, list) else value
+                print(f"{name.replace('_', ' ')}: {printable(str(shown))}")
+        return _FAILED if data.get("ok") is False else 0
+
+    return _run(run)
+
+
+def _run(command: Callable[[], int]) -> int:
+    """Run a command, and print what goes wrong as one line."""
+    for stream in (sys.stdout, sys.stderr):
+        _never_fail(stream)
+    try:
+        status = command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `requests | head`: nobody reads the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except _WrongOption as error:
+        print(printable(str(error)), file=sys.stderr)
+        return _USAGE_ERROR
+    except StoreUnusable as error:
+        print(printable(str(error)), file=sys.stderr)
+        return _FAILED
+    except (OSError, sqlite3.Error) as error:
+        text = store_error_text(error)
+        print(f"The database cannot be read or written: {text}", file=sys.stderr)
+        return _FAILED
+    return status
+
+
+def _never_fail(stream: TextIO) -> None:
+    """Let a stream escape what its encoding does not have."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
+def _status(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "file": str(path),
+        "size": path.stat().st_size,
+        "schema": 0,
+        "known_schema": len(migrations.STEPS),
+    }
+    with contextlib.closing(database.connect_reader(path)) as connection:
+        data["schema"] = migrations.schema_step(connection)
+        if data["schema"] != data["known_schema"]:
+            data["ok"] = data["schema"] < data["known_schema"]
+            data["next_step"] = "fitten-gateway db migrate" if data["ok"] else "use a newer version"
+            return data
+        counted = {
+            "requests": "SELECT count(*) FROM request",
+            "open": "SELECT count(*) FROM began",
+            "keys": "SELECT count(*) FROM key",
+            "days": "SELECT count(DISTINCT day) FROM usage_day",
+            "first_day": "SELECT min(day) FROM usage_day",
+            "last_day": "SELECT max(day) FROM usage_day",
+            "lost": "SELECT coalesce(sum(count), 0) FROM lost",
+        }
+        for name, text in counted.items():
+            data[name] = connection.execute(text).fetchone()[0]
+        positions = connection.execute("SELECT file, read_to FROM spool_position").fetchall()
+    try:
+        reader = SpoolReader(spool_folder(path), dict(map(tuple, positions)))
+        data["unread_bytes"] = reader.unread()
+    except FileNotFoundError:
+        data["unread_bytes"] = 0
+    return data
+
+
+def _migrate(path: Path) -> dict[str, Any]:
+    with contextlib.closing(database.connect_writer(path)) as connection:
+        steps, saved = migrations.migrate(connection, path, now=_now())
+        schema = migrations.schema_step(connection)
+    backup = None if saved is None else str(saved)
+    return {"file": str(path), "schema": schema, "steps": steps, "backup": backup}
+
+
+def _back_up(path: Path, target: Path | None) -> dict[str, Any]:
+    if target is None:
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        target = path.with_name(f"{path.name}.{stamp}.backup")
+    elif target.exists():
+        raise _WrongOption(f"--to: {target} exists already")
+    with contextlib.closing(database.connect_reader(path)) as connection:
+        migrations.back_up(connection, target)
+    return {"file": str(path), "backup": str(target), "size": target.stat().st_size}
+
+
+def _verify(path: Path) -> dict[str, Any]:
+    with queries.reading(path, longest=_LONGEST_CHECK) as connection:
+        damage = verify.damage(connection)
+        days = [] if damage else verify.differing_days(connection)
+        lost = queries.lost_rows(connection)
+    return {
+        "file": str(path),
+        "ok": not damage and not days,
+        "damage": damage,
+        "differing_days": days,
+        "lost": lost,
+    }
+
+
+def _configured(file: Path | None) -> Path:
+    if file is None:
+        raise StoreUnusable("store.url is none, so there is no database and no ledger")
+    return file
+
+
+def _existing(file: Path | None) -> Path:
+    path = _configured(file)
+    if not path.exists():
+        raise StoreUnusable(
+            f"{path} does not exist; a gateway makes it when it starts for the first time"
+        )
+    return path
+
+
+def _groups(names: tuple[str, ...]) -> tuple[Group, ...]:
+    known = get_args(Group)
+    for name in names:
+        if name not in known:
+            raise _WrongOption(f"--by: {name!r} is not one of {', '.join(known)}")
+    if not names or len(set(names)) < len(names):
+        raise _WrongOption("--by: name each of them once")
+    return cast("tuple[Group, ...]", names)
+
+
+def _clock(day_of: Callable[[int], str], now: int | None) -> _Clock:
+    return _Clock(_now() if now is None else now, day_of)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _date(text: str | None) -> str | None:
+    """Return a day that is written as such; None for another form."""
+    try:
+        return None if text is None else datetime.date.fromisoformat(text).isoformat()
+    except ValueError:
+        return None
+
+
+def _time(text: str | None, option: str, clock: _Clock) -> int | None:
+    """Return the time of an age; None for a day."""
+    if text is None or _date(text) is not None:
+        return None
+    found = _AGE.fullmatch(text)
+    if found is None:
+        raise _WrongOption(
+            f"{option}: {text!r} is neither an age such as 30m, 12h or 7d nor a day "
+            "such as 2026-01-31"
+        )
+    return max(0, clock.now - int(found[1]) * _SECONDS[found[2]] * 1000)
+
+
+def _day(text: str | None, option: str, clock: _Clock) -> str | None:
+    at = _time(text, option, clock)
+    return _date(text) if at is None else clock.day_of(at)
+
+
+def _utc(at: int) -> str:
+    text = datetime.datetime.fromtimestamp(at / 1000, datetime.UTC).isoformat("T", "milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _with_null(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with null for a key and a team that there is not."""
+    for row in rows:
+        for name in ("key", "team"):
+            if name in row:
+                row[name] = row[name] or None
+    return rows
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    # Only printable ASCII, so that no text can move a cursor.
+    print(json.dumps(data).replace("\x7f", "\\u007f"))
+
+
+def _print_table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    cells = [[_cell(row[name]) for name in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    numbers = [all(isinstance(row[name], int) for row in rows) for name in columns]
+    for line in [list(columns), *cells]:
+        padded = [
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, numbers, strict=True)
+        ]
+        print("  ".join(padded).rstrip())
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None or value == "" else printable(str(value))

@@ -1,0 +1,72 @@
+"""Opens the SQLite database: for the one writer, or to read only."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+_BUSY = 5.0  # seconds that a statement waits for another writer
+
+# SQLite's locks and shared memory do not work there, and the file would be damaged.
+_NETWORK = (
+    *("9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.grpcfuse", "fuse.osxfs"),
+    *("fuse.sshfs", "lustre", "nfs", "nfs4", "smb2", "smb3", "smbfs"),
+)
+
+
+class StoreUnusable(Exception):
+    """Reports why the database cannot be used; the text is for the operator."""
+
+
+def connect_writer(path: Path, *, busy: float = _BUSY) -> sqlite3.Connection:
+    """Open the database to write, and create it with mode 0600 if there is none.
+
+    Transactions are begun by hand, with BEGIN IMMEDIATE: one that reads first and then writes
+    can fail at once, whatever the time limit. Raises StoreUnusable, OSError, sqlite3.Error.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if kind := network_file_system(path.parent):
+        raise StoreUnusable(f"{path} is on {kind}, where SQLite's locks do not work")
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    os.close(os.open(path, flags, 0o600))
+    connection = sqlite3.connect(path, timeout=busy, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reader(path: Path, *, busy: float = _BUSY) -> sqlite3.Connection:
+    """Open the database to read only. Raises FileNotFoundError, sqlite3.Error."""
+    os.stat(path)
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode=ro",
+        uri=True,
+        timeout=busy,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def network_file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """Return the kind of file system of a folder if files there are another machine's."""
+    device = os.stat(folder).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:  # another system than Linux
+        return None
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        kind = rest.split(" ", 1)[0]
+        if fields.split(" ")[2:3] == [wanted] and kind in _NETWORK:
+            return kind
+    return None

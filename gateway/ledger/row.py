@@ -1,0 +1,142 @@
+"""Defines what a process writes about a request: when it is admitted, and when it has ended.
+
+No field may hold a prompt, a text of an answer, an address or a secret. docs/privacy.md has
+every field; a test compares it with this file.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final, TypeAlias, get_args
+
+import msgspec
+
+from gateway.errors import Cause
+
+CRASHED: Final = "crashed"
+"""How a request ended whose process was killed before it could write the row."""
+
+ENDS: Final = ("complete", CRASHED, *get_args(Cause))
+"""Every way in which a request can end; `ended` of a row is one of them."""
+
+ABORTED: Final = ("client_closed_request", "superseded")
+"""The ends that are nobody's failure: the client left, or its editor sent a newer request."""
+
+
+class Began(
+    msgspec.Struct, tag="began", tag_field="line", omit_defaults=True, frozen=True, gc=False
+):
+    """Says that a request was admitted.
+
+    id: 32 hexadecimal digits, made by the gateway: see `new_row_id`.
+    request_id: the id in the header `x-request-id`, which the client may choose.
+    at: the time of the admission, in milliseconds since 1970 (UTC).
+    day: the local day then, such as `2026-11-28`.
+    key, team: their names; empty without one.
+    source: where the key is defined.
+    route: chat, completion, fim or infill.
+    prompt_tokens: an estimate, which counts if the process is killed.
+    """
+
+    id: str
+    at: int
+    day: str
+    request_id: str = ""
+    key: str = ""
+    team: str = ""
+    source: str = "config"
+    model: str = ""
+    route: str = ""
+    stream: bool = False
+    prompt_tokens: int = 0
+    node: str = ""
+
+
+class LedgerRow(
+    msgspec.Struct, tag="ended", tag_field="line", omit_defaults=True, frozen=True, gc=False
+):
+    """Says how a request ended; the first fields are those of `Began`.
+
+    status: the status that the client got; None if it is not known.
+    ended: one of `ENDS`. cause: why it failed; None if it did not.
+    refused: whether it was not admitted, so that nothing was used.
+    usage_source: whether the tokens are `upstream`'s, `estimated`, or `none`.
+    queued_ms, first_ms, duration_ms: the wait for a slot, the time to the first piece, all of it.
+    tries: how many calls to Fitten it took.
+    account: the account that was used last; for the operator only.
+    bytes: the size of the answer's body.
+    client: the family of the user agent.
+    """
+
+    id: str
+    at: int
+    day: str
+    request_id: str = ""
+    key: str = ""
+    team: str = ""
+    source: str = "config"
+    model: str = ""
+    route: str = ""
+    stream: bool = False
+    status: int | None = None
+    ended: str = "complete"
+    cause: str | None = None
+    refused: bool = False
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    usage_source: str = "none"
+    queued_ms: int = 0
+    first_ms: int | None = None
+    duration_ms: int = 0
+    tries: int = 0
+    account: str = ""
+    node: str = ""
+    bytes: int = 0
+    client: str = ""
+
+
+class LostRows(
+    msgspec.Struct, tag="lost", tag_field="line", omit_defaults=True, frozen=True, gc=False
+):
+    """Says how many rows of a day and a key could not be written.
+
+    ids: those of them of which `Began` was written, so that they do not count as crashed.
+    """
+
+    day: str
+    key: str
+    count: int
+    ids: list[str] = []
+
+
+SpoolLine: TypeAlias = Began | LedgerRow | LostRows
+
+encode_line: Final = msgspec.json.Encoder().encode
+decode_line: Final = msgspec.json.Decoder(SpoolLine).decode
+
+
+def new_row_id() -> str:
+    """Return a new id of a row. Ids of clients and of Fitten repeat, so neither is used."""
+    return secrets.token_hex(16)
+
+
+def crashed(began: Began) -> LedgerRow:
+    """Return the row of a request whose process was killed: the prompt counts as used."""
+    return LedgerRow(
+        id=began.id,
+        at=began.at,
+        day=began.day,
+        request_id=began.request_id,
+        key=began.key,
+        team=began.team,
+        source=began.source,
+        model=began.model,
+        route=began.route,
+        stream=began.stream,
+        ended=CRASHED,
+        prompt_tokens=began.prompt_tokens,
+        usage_source="estimated" if began.prompt_tokens else "none",
+        node=began.node,
+    )

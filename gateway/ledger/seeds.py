@@ -1,0 +1,101 @@
+"""Reads what the counters of limits begin with after a start."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.ledger.batch import RECENT_MS
+
+HOUR_MS: Final = 3_600_000
+
+_PERIODS: Final = """
+    SELECT coalesce(key.name, '') AS key, coalesce(team.name, '') AS team,
+        CAST(sum(CASE WHEN day = :day THEN requests ELSE 0 END) AS bigint) AS day_requests,
+        CAST(sum(CASE WHEN day = :day THEN prompt_tokens + completion_tokens ELSE 0 END)
+            AS bigint) AS day_tokens,
+        CAST(sum(requests) AS bigint) AS month_requests,
+        CAST(sum(prompt_tokens + completion_tokens) AS bigint) AS month_tokens
+    FROM usage_day
+    LEFT JOIN key ON key.id = usage_day.key_id
+    LEFT JOIN team ON team.id = usage_day.team_id
+    WHERE day >= :first AND day <= :day
+    GROUP BY key.name, team.name"""
+
+_RECENT: Final = """
+    SELECT coalesce(key.name, '') AS key, coalesce(team.name, '') AS team,
+        usage_recent.at / :length AS bucket, CAST(sum(tokens) AS bigint) AS tokens
+    FROM usage_recent
+    LEFT JOIN key ON key.id = usage_recent.key_id
+    LEFT JOIN team ON team.id = usage_recent.team_id
+    WHERE usage_recent.at >= :since
+    GROUP BY key.name, team.name, usage_recent.at / :length
+    ORDER BY bucket"""
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodUse:
+    """Holds what a key used in a team this day and this month; empty names for none.
+
+    Requests are chats and completions that were admitted; tokens those of prompt and answer.
+    """
+
+    key: str
+    team: str
+    day_requests: int
+    day_tokens: int
+    month_requests: int
+    month_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecentUse:
+    """Holds the tokens that a key used in a team; `begin` is in milliseconds since 1970."""
+
+    key: str
+    team: str
+    begin: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSeeds:
+    """Holds the use up to now. A key's is the sum over its teams, and a team's over its keys.
+
+    day, month: the local ones that `periods` is about.
+    five_minutes: buckets of 5 minutes of the last 5 hours. hours: those of the last 7 days.
+    """
+
+    day: str = ""
+    month: str = ""
+    periods: tuple[PeriodUse, ...] = ()
+    five_minutes: tuple[RecentUse, ...] = ()
+    hours: tuple[RecentUse, ...] = ()
+
+
+def read_seeds(
+    connection: sqlite3.Connection, *, now: int, day_of: Callable[[int], str]
+) -> LedgerSeeds:
+    """Return the use of each key and team up to now. Raises sqlite3.Error."""
+    day = day_of(now)
+    month = day[:7]
+    values = {"day": day, "first": f"{month}-01"}
+    found = connection.execute(_PERIODS, values).fetchall()
+    return LedgerSeeds(
+        day,
+        month,
+        tuple(PeriodUse(*row) for row in found),
+        _recent(connection, now - 5 * HOUR_MS, RECENT_MS),
+        _recent(connection, now - 7 * 24 * HOUR_MS, HOUR_MS),
+    )
+
+
+def _recent(connection: sqlite3.Connection, since: int, length: int) -> tuple[RecentUse, ...]:
+    """Return the tokens in buckets that are not over at `since`."""
+    values = {"since": since // length * length, "length": length}
+    found = connection.execute(_RECENT, values).fetchall()
+    return tuple(
+        RecentUse(key, team, bucket * length, tokens) for key, team, bucket, tokens in found
+    )

@@ -1,0 +1,61 @@
+"""After a start the counters of limits begin with what was used before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.ledger.batch import RECENT_MS, Detail
+from gateway.ledger.seeds import HOUR_MS, PeriodUse, RecentUse, read_seeds
+from tests.unit.ledger.support import NOON, books, row
+
+DAYS = 24 * HOUR_MS
+
+
+@pytest.mark.parametrize("detail", ["rows", "days"])
+def test_the_use_of_the_day_the_month_and_the_windows_is_read(
+    tmp_path: Path, detail: Detail
+) -> None:
+    with books(tmp_path / "team.db", detail=detail) as ledger:
+        spool = ledger.spool()
+        rows: list[dict[str, Any]] = [
+            {"at": NOON},
+            {"at": NOON - 1, "team": "app"},
+            {"at": NOON, "key": "bob", "team": ""},
+            {"at": NOON, "refused": True, "prompt_tokens": 0, "completion_tokens": 0},
+            {"at": NOON - 6 * HOUR_MS},
+            {"at": NOON - 3 * DAYS, "day": "2026-11-27"},
+            {"at": NOON - 20 * DAYS, "day": "2026-11-10"},
+            {"at": NOON - 40 * DAYS, "day": "2026-10-21"},
+        ]
+        for fields in rows:
+            spool.ended(row(**fields))
+        ledger.transfer()
+        seeds = read_seeds(ledger.connection, now=NOON, day_of=lambda _: "2026-11-30")
+        assert (seeds.day, seeds.month) == ("2026-11-30", "2026-11")
+        assert sorted(seeds.periods, key=lambda use: (use.key, use.team)) == [
+            PeriodUse("alice", "app", 1, 28, 1, 28),
+            PeriodUse("alice", "web", 2, 56, 4, 112),
+            PeriodUse("bob", "", 1, 28, 1, 28),
+        ]
+        assert set(seeds.five_minutes) == {
+            RecentUse("alice", "web", NOON, 28),
+            RecentUse("alice", "app", NOON - RECENT_MS, 28),
+            RecentUse("bob", "", NOON, 28),
+        }
+        assert set(seeds.hours) == {
+            RecentUse("alice", "web", NOON, 28),
+            RecentUse("alice", "app", NOON - HOUR_MS, 28),
+            RecentUse("bob", "", NOON, 28),
+            RecentUse("alice", "web", NOON - 6 * HOUR_MS, 28),
+            RecentUse("alice", "web", NOON - 3 * DAYS, 28),
+        }
+        spool.close()
+
+
+def test_an_empty_database_has_no_use(tmp_path: Path) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        seeds = read_seeds(ledger.connection, now=NOON, day_of=lambda _: "2026-11-30")
+        assert (seeds.periods, seeds.five_minutes, seeds.hours) == ((), (), ())
