@@ -19,6 +19,10 @@ class Scope(msgspec.Struct, frozen=True):
     id: str
     limits: Mapping[str, int]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.limits, dict):  # a principal's cannot be sent to another process
+            msgspec.structs.force_setattr(self, "limits", dict(self.limits))
+
     @property
     def is_caller(self) -> bool:
         """Return whether this is the one who sends the request, not a group of callers."""

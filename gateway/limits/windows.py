@@ -5,6 +5,7 @@ Each counter has the same methods, so that a meter need not know which one it ha
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Iterable
 from datetime import tzinfo
@@ -73,43 +74,45 @@ class UsageCounter(UsageGauge, Protocol):
 class RequestWindow:
     """Counts the requests in any `seconds`, exactly."""
 
-    __slots__ = ("_charges", "_seconds")
+    # The window holds plain numbers: at high limits, objects would keep the garbage collector
+    # busy.
+    __slots__ = ("_seconds", "_times")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._charges: deque[Charge] = deque()
+        self._times: deque[float] = deque()
 
     def used(self, moment: Moment) -> int:
         """See `UsageCounter`."""
-        charges = self._charges
+        times = self._times
         edge = moment.monotonic - self._seconds
-        while charges and charges[0].at <= edge:
-            charges.popleft().counted = False
-        return len(charges)
+        while times and times[0] <= edge:
+            times.popleft()
+        return len(times)
 
     def take(self, moment: Moment, amount: int) -> Charge:
         """Count one request; see `UsageCounter`."""
-        charge = Charge(amount, moment.monotonic)
-        self._charges.append(charge)
-        return charge
+        self._times.append(moment.monotonic)
+        return Charge(amount, moment.monotonic)
 
     def change(self, charge: Charge, difference: int) -> None:
         """Take a request back; see `UsageCounter`."""
         charge.amount += difference
         if charge.amount <= 0 and charge.counted:
             charge.counted = False
-            self._charges.remove(charge)
+            with contextlib.suppress(ValueError):  # it has left the window
+                self._times.remove(charge.at)
 
     def wait(self, moment: Moment, excess: int) -> float:
         """See `UsageCounter`."""
-        if not 0 < excess <= len(self._charges):
+        if not 0 < excess <= len(self._times):
             return 0.0
         # In this order: else rounding could make it longer than the window.
-        return self._seconds - (moment.monotonic - self._charges[excess - 1].at)
+        return self._seconds - (moment.monotonic - self._times[excess - 1])
 
     def resets(self, moment: Moment) -> float:
         """See `UsageCounter`."""
-        return self.wait(moment, len(self._charges))
+        return self.wait(moment, len(self._times))
 
 
 class TokenWindow:

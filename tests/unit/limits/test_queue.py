@@ -9,6 +9,7 @@ from datetime import UTC
 
 from gateway.limits.claims import Claim, Scope, Verdict
 from gateway.limits.meter import LocalMeter
+from gateway.limits.names import Kind
 from gateway.limits.queue import AdmissionQueue
 from tests.unit.limits.support import gateway, key, team
 from tests.virtualtime import run
@@ -254,3 +255,67 @@ def test_any_mixture_of_ends_and_departures_leaves_nothing_behind() -> None:
 
     for seed in range(10):
         run(scenario(seed))
+
+
+USUAL = {
+    "chats_per_minute": 60,
+    "completions_per_minute": 300,
+    "listings_per_minute": 120,
+    "concurrency": 8,
+}
+
+
+def test_half_an_hour_of_typing_beside_an_agent_is_never_refused() -> None:
+    """With the limits of the usual configuration."""
+
+    async def scenario() -> None:
+        line = QueueRun(key(**USUAL))
+        chance = random.Random(7)
+        refused: list[Verdict] = []
+        number = 0
+
+        async def request(kind: Kind, seconds: float, conversation: str) -> None:
+            nonlocal number
+            number += 1
+            claim = Claim(str(number), line.scopes, kind, 900, 400, conversation=conversation)
+            verdict = await line.queue.claim(claim)
+            if not verdict.admitted:
+                refused.append(verdict)
+            await asyncio.sleep(seconds)
+            line.queue.settle(claim.id, 700)
+
+        async def agent(number: int) -> None:
+            while line.loop.time() < 1800:
+                await request("chat", chance.uniform(4, 60), f"agent {number}")
+
+        async def typing() -> None:
+            async with asyncio.TaskGroup() as completions:
+                while line.loop.time() < 1800:
+                    completions.create_task(request("completion", chance.uniform(0.2, 3), "editor"))
+                    await asyncio.sleep(0.4)
+
+        async with asyncio.TaskGroup() as group:
+            for each in range(4):
+                group.create_task(agent(each))
+            group.create_task(typing())
+        assert refused == []
+        assert number > 4500
+        assert line.meter.open == line.queue.waiting == 0
+
+    run(scenario())
+
+
+def test_a_loop_of_twenty_chats_a_second_is_refused_within_five_seconds() -> None:
+    async def scenario() -> None:
+        line = QueueRun(key(**USUAL))
+        for number in range(100):
+            begun = line.loop.time()
+            verdict = await line.queue.claim(Claim(str(number), line.scopes, "chat", 900, 400))
+            if not verdict.admitted:
+                break
+            line.queue.settle(str(number), 500)
+            await asyncio.sleep(0.05)
+        assert verdict.limit == "chats_per_minute"
+        assert begun < 5
+
+    run(scenario())
