@@ -1,4 +1,4 @@
-"""Appends lines about requests to a file that only this process writes."""
+"""Writes lines about requests to a file that only this process appends to."""
 
 from __future__ import annotations
 

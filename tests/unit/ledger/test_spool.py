@@ -32,7 +32,7 @@ class Disk:
         return os.write(descriptor, data if self.takes is None else data[: self.takes])
 
 
-class Clock:
+class SecondsClock:
     """A monotonic clock that moves as a test says."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ def test_the_folder_and_its_files_are_for_their_owner_alone(tmp_path: Path) -> N
 def test_rows_of_a_full_disk_are_counted_by_day_and_key_and_the_count_is_written_later(
     tmp_path: Path,
 ) -> None:
-    disk, clock = Disk(), Clock()
+    disk, clock = Disk(), SecondsClock()
     spool = Spool(tmp_path, "main", write=disk.write, clock=clock)
     known = began()
     spool.began(known)
@@ -102,7 +102,7 @@ def test_half_a_line_is_taken_back_or_marked(
 
     if not truncates:
         monkeypatch.setattr(os, "ftruncate", refuse)
-    disk, clock = Disk(), Clock()
+    disk, clock = Disk(), SecondsClock()
     spool = Spool(tmp_path, "main", write=disk.write, clock=clock)
     first, cut, last = row(), row(), row()
     spool.ended(first)
@@ -116,7 +116,7 @@ def test_half_a_line_is_taken_back_or_marked(
 
 
 def test_a_full_spool_loses_rows_as_it_counts_them(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = SecondsClock()
     sent = 2000
     with books(tmp_path / "team.db") as ledger:
         spool = ledger.spool(max_bytes=100_000, clock=clock)
@@ -147,7 +147,7 @@ def test_files_are_small_enough_for_all_processes_under_the_bound(tmp_path: Path
 
 
 def test_a_folder_that_comes_back_takes_lines_again(tmp_path: Path) -> None:
-    blocked, clock = tmp_path / "spool", Clock()
+    blocked, clock = tmp_path / "spool", SecondsClock()
     blocked.write_text("a file, and no folder")
     spool = Spool(blocked, "main", clock=clock)
     spool.began(began())
