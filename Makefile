@@ -12,7 +12,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashe
         check-faults check-integration check-unit sdk sdk-openai1 sdk-openai2 sdk-anthropic1 \
         sdk-agents sdk-typescript frameworks install-service uninstall-service deploy-check \
         boot-test confined errors-doc clients-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
-        bench-compare lock audit dist clean
+        bench-compare bench-ledger ledger-kills lock audit dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -37,7 +37,7 @@ test: $(VENV)/.dev  ## lint, types and every test; says at the end what failed
 	@MAKE="$(MAKE)" sh tests/parts.sh lint types+$(CHECKS)+$(SDKS)
 
 test-all: $(VENV)/.dev  ## make test, then what needs npm or much time: about an hour and a half
-	@MAKE="$(MAKE)" sh tests/parts.sh test corpora round-trips clients sdk-typescript frameworks test-slow
+	@MAKE="$(MAKE)" sh tests/parts.sh test corpora round-trips ledger-kills clients sdk-typescript frameworks test-slow
 
 test-slow: $(VENV)/.dev  ## every test as on a slow machine: on one core, beside two busy loops
 	@MAKEFLAGS= PYTEST=$(BIN)/pytest sh tests/slow.sh
@@ -208,6 +208,12 @@ bench-peers: $(VENV)/.runtime  ## the same with LiteLLM beside it
 bench-compare: $(VENV)/.runtime  ## this tree with REV=<commit>, or A=one.yaml with B=two.yaml; needs wrk
 	$(BIN)/python -m benchmarks.compare $(if $(REV),--rev='$(REV)') $(if $(A),--a '$(A)') \
 	  $(if $(B),--b '$(B)') $(if $(PAIRS),--pairs '$(PAIRS)') $(if $(LOADS),--loads '$(LOADS)')
+
+bench-ledger: $(VENV)/.runtime  ## the ledger's queries over 500,000 rows; about three minutes
+	$(BIN)/python -m benchmarks.ledger
+
+ledger-kills: $(VENV)/.dev  ## 50 processes that write the ledger, killed at any moment; a minute
+	LEDGER_KILLS=50 $(BIN)/pytest tests/process/test_ledger_kills.py
 
 lock: requirements/lock.sh  ## resolve the locks anew (for maintainers)
 	sh requirements/lock.sh $(PYTHON)

@@ -1,4 +1,4 @@
-"""Brings the tables of a database to the version of this program, in numbered steps."""
+"""Updates the tables of a database to those of this program, in numbered steps."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class LedgerService:
         return spool_folder(self._path)
 
     def prepare(self, *, longest: float = 10.0) -> LedgerSeeds:
-        """Bring the database up to date, and return what the counters of limits begin with.
+        """Prepare the database, and return what the counters of limits begin with.
 
         Lines that former processes left are written first, for `longest` seconds at most; it
         blocks, so call it in a thread. Raises StoreUnusable if the database must not be used,

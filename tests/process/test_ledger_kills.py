@@ -24,6 +24,8 @@ from gateway.ledger.row import Began, LedgerRow, new_row_id
 from gateway.ledger.service import LedgerService, spool_folder
 from gateway.ledger.spool import Spool
 
+ROOT = Path(__file__).parents[2]
+
 database, books = pathlib.Path(sys.argv[1]), sys.argv[2]
 if sys.argv[3] == "service":
     service = LedgerService(database)
@@ -46,7 +48,9 @@ while True:
 
 
 def start(database: Path, book: Path, role: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(database), str(book), role])
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(database), str(book), role], cwd=ROOT
+    )
 
 
 def test_every_request_is_one_row_although_its_process_and_the_writer_are_killed(

@@ -83,6 +83,8 @@ MIGRATE = """
 import sys, pathlib
 from gateway.ledger.database import connect_writer
 from gateway.ledger.migrations import migrate
+
+ROOT = Path(__file__).parents[3]
 path = pathlib.Path(sys.argv[1])
 connection = connect_writer(path)
 print("ready", flush=True)
@@ -96,6 +98,7 @@ def test_of_two_processes_that_start_at_once_one_makes_the_tables(tmp_path: Path
     starts = [
         subprocess.Popen(
             [sys.executable, "-c", MIGRATE, str(path)],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ class Disk:
         return os.write(descriptor, data if self.takes is None else data[: self.takes])
 
 
-class Clock:
+class SecondsClock:
     """A monotonic clock that moves as a test says."""
 
     def __init__(self) -> None:
@@ -71,7 +73,7 @@ def test_the_folder_and_its_files_are_for_their_owner_alone(tmp_path: Path) -> N
 def test_rows_of_a_full_disk_are_counted_by_day_and_key_and_the_count_is_written_later(
     tmp_path: Path,
 ) -> None:
-    disk, clock = Disk(), Clock()
+    disk, clock = Disk(), SecondsClock()
     spool = Spool(tmp_path, "main", write=disk.write, clock=clock)
     known = began()
     spool.began(known)
@@ -102,7 +104,7 @@ def test_half_a_line_is_taken_back_or_marked(
 
     if not truncates:
         monkeypatch.setattr(os, "ftruncate", refuse)
-    disk, clock = Disk(), Clock()
+    disk, clock = Disk(), SecondsClock()
     spool = Spool(tmp_path, "main", write=disk.write, clock=clock)
     first, cut, last = row(), row(), row()
     spool.ended(first)
@@ -116,7 +118,7 @@ def test_half_a_line_is_taken_back_or_marked(
 
 
 def test_a_full_spool_loses_rows_as_it_counts_them(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = SecondsClock()
     sent = 2000
     with books(tmp_path / "team.db") as ledger:
         spool = ledger.spool(max_bytes=100_000, clock=clock)
@@ -147,7 +149,7 @@ def test_files_are_small_enough_for_all_processes_under_the_bound(tmp_path: Path
 
 
 def test_a_folder_that_comes_back_takes_lines_again(tmp_path: Path) -> None:
-    blocked, clock = tmp_path / "spool", Clock()
+    blocked, clock = tmp_path / "spool", SecondsClock()
     blocked.write_text("a file, and no folder")
     spool = Spool(blocked, "main", clock=clock)
     spool.began(began())
@@ -165,8 +167,10 @@ def test_a_folder_that_comes_back_takes_lines_again(tmp_path: Path) -> None:
         lambda: row(request_id="\ud83d"),
         lambda: row(model=object()),
         lambda: row(request_id="x" * 20_000),
+        lambda: row(key="\ud83d"),
+        lambda: row(key=object(), day="x" * 20_000),
     ],
-    ids=["half a character", "another type", "too long"],
+    ids=["half a character", "another type", "too long", "a key", "a day"],
 )
 def test_a_row_that_cannot_be_written_is_lost_alone(
     tmp_path: Path, bad: Callable[[], LedgerRow]
@@ -193,3 +197,39 @@ def test_the_cost_of_a_row_does_not_depend_on_how_many_there_are(tmp_path: Path)
     assert few / 20 < 15
     assert many / 200 <= few / 20
     spool.close()
+
+
+SMALL_DISK = """
+import pathlib, resource, signal, sys
+from tests.unit.ledger.support import row
+from gateway.ledger.spool import Spool
+
+ROOT = Path(__file__).parents[3]
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+now = 0.0
+spool = Spool(pathlib.Path(sys.argv[1]), "main", clock=lambda: now)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+for _ in range(100):
+    spool.ended(row())
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+now = 2.0
+spool.ended(row())
+print(spool.lost)
+"""
+
+
+def test_what_the_system_does_not_take_is_lost_and_nothing_else(tmp_path: Path) -> None:
+    """The system itself cuts a line here, at a limit for the size of a file."""
+    child = subprocess.run(
+        [sys.executable, "-c", SMALL_DISK, str(tmp_path / "team.db.spool")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with books(tmp_path / "team.db") as ledger:
+        ledger.transfer()
+        lost = int(child.stdout.splitlines()[-1])
+        assert 0 < lost < 100
+        assert ledger.one("SELECT count(*) FROM request") == 101 - lost
+        assert ledger.one("SELECT sum(count) FROM lost") == lost
