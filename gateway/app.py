@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
+from gateway.admission.admission import Admission, InferenceRoute
 from gateway.apis.anthropic.dialect import AnthropicDialect
 from gateway.apis.anthropic.messages_request import Messages
 from gateway.apis.anthropic.messages_response import message_token_count
@@ -52,6 +53,11 @@ from gateway.middleware import KEY_CHECKS, TRUSTED_PROXIES, WINDOWS, Handler, Mi
 from gateway.redaction import Redactor
 from gateway.shared_state import SharedState
 from gateway.trusted_proxies import TrustedProxies
+
+_CHAT = InferenceRoute("chat", "chat")
+_COMPLETION = InferenceRoute("completion", "completion")
+_FIM = InferenceRoute("completion", "fim")
+_INFILL = InferenceRoute("completion", "infill")
 
 OPENAI = OpenAIDialect()
 RESPONSES = ResponsesDialect()
@@ -104,8 +110,14 @@ def build_app(
     probes = Probes(upstream, in_flight)
     bodies = RequestBodyReader(config.server)
 
-    def handler_of(read: ReadBody) -> Handler:
-        return GenerationHandler(read, upstream, images, in_flight, bodies, config.stream).answer
+    admission = Admission(config, shared.meter, shared.ledger, upstream.estimate_prompt)
+
+    def handler_of(read: ReadBody, route: InferenceRoute = _CHAT) -> Handler:
+        handler = GenerationHandler(
+            read, upstream, images, in_flight, bodies, config.stream, admission
+        ).answer
+        admission.routes[handler] = route
+        return handler
 
     def counter_of(endpoint: Endpoint, encode: Callable[[int], bytes]) -> Handler:
         return CountHandler(endpoint, upstream, bodies, encode).answer
@@ -114,10 +126,9 @@ def build_app(
     middlewares = list(by_label.values())
     app = web.Application(client_max_size=config.server.max_body_bytes)
     routes = DialectRoutes(app, default=OPENAI, absent={"anthropic": ANTHROPIC, "ollama": OLLAMA})
-    error_handler = ErrorHandler(
-        routes.dialect_of, in_flight, frozenset({probes.health, probes.ready, start_page})
-    )
-    app.middlewares.extend(aiohttp_chain(error_handler, middlewares))
+    without_chain = frozenset({probes.health, probes.ready, start_page})
+    error_handler = ErrorHandler(routes.dialect_of, in_flight, without_chain, admission.record)
+    app.middlewares.extend(aiohttp_chain(error_handler, middlewares, admission))
     app[CONFIG] = config
     app[UPSTREAM] = upstream
     app[ACCOUNTS] = accounts
@@ -140,7 +151,7 @@ def _add_routes(
     probes: Probes,
     models: ModelRoutes,
     image_limits: ImageLimits,
-    handler_of: Callable[[ReadBody], Handler],
+    handler_of: Callable[..., Handler],
     counter_of: Callable[[Endpoint, Callable[[int], bytes]], Handler],
 ) -> None:
     """Add every route of the gateway."""
@@ -164,9 +175,9 @@ def _add_routes(
         OPENAI,
         [
             Route("POST", "/chat/completions", conversation(chat)),
-            Route("POST", "/completions", handler_of(read_own(TextCompletions()))),
-            Route("POST", "/fim/completions", handler_of(read_own(MistralFim()))),
-            Route("POST", "/infill", handler_of(read_own(LlamaCppInfill()))),
+            Route("POST", "/completions", handler_of(read_own(TextCompletions()), _COMPLETION)),
+            Route("POST", "/fim/completions", handler_of(read_own(MistralFim()), _FIM)),
+            Route("POST", "/infill", handler_of(read_own(LlamaCppInfill()), _INFILL)),
         ],
     )
     routes.add(
@@ -204,7 +215,7 @@ def _add_routes(
     # DeepSeek's URL for completions with a suffix.
     routes.add(
         OPENAI,
-        [Route("POST", "/completions", handler_of(read_own(TextCompletions())))],
+        [Route("POST", "/completions", handler_of(read_own(TextCompletions()), _COMPLETION))],
         bases=("/beta", "/v1/beta"),
     )
 
@@ -213,7 +224,7 @@ def _add_ollama_routes(
     routes: DialectRoutes,
     models: ModelRoutes,
     image_limits: ImageLimits,
-    handler_of: Callable[[ReadBody], Handler],
+    handler_of: Callable[..., Handler],
 ) -> None:
     """Add the routes of Ollama's dialect, those that cannot be served included."""
     no_files = refusing("This gateway keeps no models, so none can be added, copied or removed.")
@@ -285,6 +296,7 @@ def hand_over(former: web.Application, app: web.Application) -> None:
     The upstream and the accounts take it over. So does a middleware with a method `inherit`,
     when a former one had the same label and class.
     """
+    app[SHARED_STATE].configure(app[CONFIG])
     app[UPSTREAM].take_over(former[UPSTREAM])
     accounts, previous = app[ACCOUNTS], former[ACCOUNTS]
     if isinstance(accounts, LocalAccountRegistry) and isinstance(previous, LocalAccountRegistry):

@@ -13,9 +13,11 @@ from typing import Any, Literal, Self, get_args
 # bounded number of series. The list of causes and the codes of errors share their names.
 Cause = Literal[
     "client_closed_request",
+    "concurrency_limit_exceeded",
     "context_length_exceeded",
     "draining",
     "image_too_large",
+    "insufficient_quota",
     "internal_error",
     "invalid_api_key",
     "invalid_image_url",
@@ -218,6 +220,19 @@ class RateLimited(GatewayError):
 
     status = 429
     code = "rate_limit_exceeded"
+
+
+class ConcurrencyExceeded(RateLimited):
+    """Reports that a caller has too many requests at once."""
+
+    code = "concurrency_limit_exceeded"
+
+
+class QuotaExceeded(RateLimited):
+    """Reports that a budget of hours, a day or a month is used up; no retry helps for long."""
+
+    code = "insufficient_quota"
+    retryable = False
 
 
 class UpstreamError(GatewayError):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import pkgutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,6 +51,8 @@ PATH_KEY = web.RequestKey("path_key", str)
 """The key that stood in the path, `/k/<key>/...`; nobody has checked it. Absent without one."""
 RESPONSE_HEADERS = web.RequestKey("response_headers", CIMultiDict[str])
 """Headers for every kind of answer to the request: whole, stream or error."""
+LIMIT_DEFAULTS = web.RequestKey[Mapping[str, int]]("limit_defaults")
+"""Limits for callers that have none of the same name, by the names of `Principal.limits`."""
 
 WINDOWS = web.AppKey[RateWindows]("windows")
 """Counts of requests for the whole gateway: they outlive a reload, and all workers share

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import UTC
 from typing import Protocol
 
 from gateway.config.settings import Config
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
+from gateway.ledger.ledger import Ledger
+from gateway.limits.meter import LocalMeter, Meter
+from gateway.limits.queue import AdmissionQueue
 from gateway.store.rate_windows import RateWindows, SlidingWindows
 
 
 class SharedState(Protocol):
     """Describes the state that exists once, with any number of applications or processes.
 
-    windows: counts the callers' requests.
+    windows: counts the callers' requests for other middlewares.
+    meter: decides about limits. ledger: is told of each request.
     """
 
     @property
     def windows(self) -> RateWindows: ...
+
+    @property
+    def meter(self) -> Meter: ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    def configure(self, config: Config) -> None:
+        """Apply the settings of limits and ledger, at the start and after a reload."""
+        ...
 
     def accounts(
         self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
@@ -28,13 +44,35 @@ class SharedState(Protocol):
 
 
 class LocalState:
-    """Keeps the shared state in this process."""
+    """Keeps the shared state in this process.
 
-    def __init__(self) -> None:
+    ledger: of this process; without it, no request is recorded.
+    """
+
+    def __init__(self, ledger: Ledger | None = None) -> None:
         self.windows = SlidingWindows()
+        self.meter = new_meter()
+        self.ledger = ledger or Ledger()
+
+    def configure(self, config: Config) -> None:
+        """See `SharedState`."""
+        configure_meter(self.meter, config)
+        self.ledger.refused = config.ledger.refused
 
     def accounts(
         self, config: Config, client: FittenClient, on_secret: Callable[[str], None]
     ) -> LocalAccountRegistry:
         """Build the accounts of these settings in this process."""
         return LocalAccountRegistry(config, client, on_secret)
+
+
+def new_meter() -> AdmissionQueue:
+    """Return a meter that has counted nothing yet; `configure_meter` must follow."""
+    return AdmissionQueue(LocalMeter(time.monotonic, time.time, UTC), 0.0)
+
+
+def configure_meter(meter: AdmissionQueue, config: Config) -> None:
+    """Apply the settings: the time zone, the wait in line, how many addresses are remembered."""
+    callers = [entry.options.get("max_callers", 0) for entry in config.middlewares]
+    meter.meter.configure(zone=config.time_zone, max_callers=max(callers, default=0) or None)
+    meter.wait = config.limits.queue_wait

@@ -1,25 +1,13 @@
-"""Limits how many requests a minute each caller may make."""
+"""Sets the limits of callers that have none of their own."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import Annotated
 
 from aiohttp import web
 
-from gateway import (
-    RESPONSE_HEADERS,
-    WINDOWS,
-    Amount,
-    Between,
-    Handler,
-    LimitOptions,
-    RateLimited,
-    Window,
-    caller_of,
-)
-
-_MINUTE = 60.0
+from gateway import LIMIT_DEFAULTS, Amount, Between, Handler, LimitOptions
 
 
 class rate_limit:
@@ -60,7 +48,6 @@ class rate_limit:
         tokens_per_month: Annotated[int, Amount(10**15)] | None = None,
         max_callers: Annotated[int, Between(1, 10_000_000)] = 10_000,
     ) -> None:
-        self._window = Window(requests_per_minute, _MINUTE, max_callers)
         self.max_callers = max_callers
         self.limits = LimitOptions(
             chats_per_minute=requests_per_minute,
@@ -75,33 +62,17 @@ class rate_limit:
             tokens_per_7d=tokens_per_7d,
             tokens_per_month=tokens_per_month,
         ).by_name()
-        self.label = "rate_limit"
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        caller = caller_of(request)
-        limit = self._window.limit
-        # The gateway counts, not this object: so counts outlive a reload, and workers share them.
-        admission = await request.app[WINDOWS].admit(self.label, caller, self._window)
-        headers = request[RESPONSE_HEADERS]
-        headers["x-ratelimit-limit-requests"] = str(limit)
-        left = limit - admission.count
-        headers["x-ratelimit-remaining-requests"] = str(left) if left > 0 else "0"
-        headers["x-ratelimit-reset-requests"] = duration(admission.last)
-        if not admission.admitted:
-            wait = max(admission.first, 0.001)
-            raise RateLimited(
-                f"Rate limit reached: {limit} requests per minute. Please try again in "
-                f"{math.ceil(wait)}s.",
-                retry_after=wait,
-            )
+        """Say what holds for this caller. The gateway counts, before and after the body."""
+        others = request.get(LIMIT_DEFAULTS, {})
+        request[LIMIT_DEFAULTS] = _stricter(others, self.limits) if others else self.limits
         return await handler(request)
 
 
-def duration(seconds: float) -> str:
-    """Format seconds as in OpenAI's rate-limit headers: `120ms`, `1.5s`, `6m0s`."""
-    milliseconds = math.ceil(seconds * 1000)
-    if milliseconds < 1000:
-        return f"{max(0, milliseconds)}ms"
-    seconds = math.ceil(seconds * 10) / 10
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes)}m{rest:g}s" if minutes else f"{rest:g}s"
+def _stricter(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Return the limits of both, and the smaller number where both have one."""
+    return {
+        name: min(one.get(name, other.get(name, 0)), other.get(name, one.get(name, 0)))
+        for name in {**one, **other}
+    }

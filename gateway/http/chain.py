@@ -14,8 +14,14 @@ from gateway.http.error_response import from_http_exception
 from gateway.middleware import OUTCOME, Handler, Middleware
 
 
-def aiohttp_chain(error_handler: ErrorHandler, middlewares: Iterable[Middleware]) -> list[Any]:
+def aiohttp_chain(
+    error_handler: ErrorHandler,
+    middlewares: Iterable[Middleware],
+    admission: Middleware = lambda request, handler: handler(request),
+) -> list[Any]:
     """Return the chain in the form that aiohttp requires, the error handler outermost.
+
+    admission: comes last, when it is known who sent the request.
 
     After each middleware, and after the route's handler, the outcome of the request says what
     the client gets so far. So a middleware need not look at the exceptions that pass it.
@@ -23,7 +29,7 @@ def aiohttp_chain(error_handler: ErrorHandler, middlewares: Iterable[Middleware]
     return [
         web.middleware(error_handler),
         *(_recorded(middleware, error_handler) for middleware in middlewares),
-        _recorded(lambda request, handler: handler(request), error_handler),
+        _recorded(admission, error_handler),
     ]
 
 

@@ -29,6 +29,7 @@ class ErrorHandler:
 
     dialect_of: returns the dialect of a request.
     probes: handlers that are called without the chain, so without a key and a log line.
+    record: is called with each other request when its outcome is final.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class ErrorHandler:
         dialect_of: Callable[[web.Request], Dialect],
         in_flight: InFlightRequests,
         probes: frozenset[Handler],
+        record: Callable[[web.Request], None] = lambda _: None,
     ) -> None:
         self._dialect_of = dialect_of
         self._in_flight = in_flight
         self._probes = probes
+        self._record = record
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.version not in (HttpVersion10, HttpVersion11):
@@ -54,7 +57,10 @@ class ErrorHandler:
             if request.match_info.handler in self._probes:
                 return await request.match_info.handler(request)
             with self._in_flight.request():
-                return await handler(request)
+                try:
+                    return await handler(request)
+                finally:
+                    self._record(request)
         except GatewayError as error:
             return self._render(request, error)
         except web.HTTPException as error:

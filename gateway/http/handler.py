@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from gateway.admission.admission import Admission
 from gateway.apis.base import ConversationEndpoint, Dialect, Endpoint, ResponseEncoder
 from gateway.config.settings import StreamSettings
 from gateway.errors import GatewayError, InternalError
@@ -80,8 +81,10 @@ class GenerationHandler:
         in_flight: InFlightRequests,
         bodies: RequestBodyReader,
         stream: StreamSettings,
+        admission: Admission,
     ) -> None:
         self._read = read
+        self._admission = admission
         self._images = images
         self._in_flight = in_flight
         self._upstream = upstream
@@ -90,27 +93,29 @@ class GenerationHandler:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError when it fails before anything was sent."""
-        generation, endpoint = await self._generation(request)
-        encoder = endpoint.encoder(generation)
+        parsed, endpoint = await self._bodies.parse(
+            request, partial(parse_repaired, request, partial(self._read, request))
+        )
+        # Completions have one model; editors name the model whose notation they write.
+        model = self._upstream.resolve(None if parsed.fills else parsed.model)
+        await self._admission.admit(request, parsed, model)
         try:
-            if generation.request.stream:
+            generation = await self._generation(request, parsed, model)
+            encoder = endpoint.encoder(generation)
+            if parsed.stream:
                 return await self._answer_stream(request, generation, encoder)
             return await self._answer_whole(request, generation, encoder)
         except (asyncio.CancelledError, ConnectionError):
             if self._in_flight.interrupted:
                 raise draining_error() from None
             raise
+        finally:
+            self._admission.settle(request)
 
-    async def _generation(self, request: web.Request) -> tuple[Generation, Endpoint]:
-        """Return what the body asks for; the request keeps it for the middlewares.
-
-        Also returns the endpoint that encodes the answer.
-        """
-        parsed, endpoint = await self._bodies.parse(
-            request, partial(parse_repaired, request, partial(self._read, request))
-        )
-        # Completions have one model; editors name the model whose notation they write.
-        model = self._upstream.resolve(None if parsed.fills else parsed.model)
+    async def _generation(
+        self, request: web.Request, parsed: GenerationRequest, model: Model
+    ) -> Generation:
+        """Return what the body asks for; the request keeps it for the middlewares."""
         if [message for message in parsed.messages if message.images]:
             parsed = replace(parsed, messages=await self._images.fetched(parsed.messages))
         if parsed.ignored:
@@ -118,7 +123,7 @@ class GenerationHandler:
         name = None if parsed.model is None else _shown_name(parsed.model, model)
         generation = Generation(parsed, model, request[OUTCOME], principal_of(request), name)
         request[GENERATION] = generation
-        return generation, endpoint
+        return generation
 
     async def _answer_whole(
         self, request: web.Request, generation: Generation, encoder: ResponseEncoder

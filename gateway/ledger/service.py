@@ -21,6 +21,7 @@ from gateway.ledger.database import StoreUnusable, connect_reader, connect_write
 from gateway.ledger.migrations import migrate
 from gateway.ledger.retention import delete_old_buckets, delete_old_rows, give_back_space
 from gateway.ledger.seeds import LedgerSeeds, read_seeds
+from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.writer import SpoolTransfer
 from gateway.redaction import os_error_text
 
@@ -42,11 +43,6 @@ class LedgerPolicy:
 
     detail: Detail = "rows"
     keep_days: int = 90
-
-
-def spool_folder(database: Path) -> Path:
-    """Return the folder of the spool that belongs to a database."""
-    return database.with_name(f"{database.name}.spool")
 
 
 def local_day(at: int) -> str:

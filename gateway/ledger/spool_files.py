@@ -32,6 +32,11 @@ class SpoolFile:
         return file_name(self.process, self.number)
 
 
+def spool_folder(database: Path) -> Path:
+    """Return the folder of the spool that belongs to a database."""
+    return database.with_name(f"{database.name}.spool")
+
+
 def file_name(process: str, number: int) -> str:
     """Return the name of a process's file of lines."""
     return f"{process}.{number:06d}.jsonl"

@@ -17,7 +17,13 @@ _ENDED = 4096  # ids that are remembered after their end, against a claim that c
 
 
 class Meter(Protocol):
-    """Decides about the requests of the whole gateway, which may have several processes."""
+    """Decides about the requests of the whole gateway, which may have several processes.
+
+    remote: whether another process decides, so that each question costs a message.
+    """
+
+    @property
+    def remote(self) -> bool: ...
 
     async def look(self, scopes: Sequence[Scope], kind: Kind) -> Verdict | None:
         """Return the refusal of a caller who is over a limit already; count nothing."""

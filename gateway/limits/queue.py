@@ -82,6 +82,8 @@ class AdmissionQueue:
     wait: how many seconds a claim waits, then it is refused; 0 for no line.
     """
 
+    remote = False
+
     def __init__(
         self,
         meter: LocalMeter,

@@ -19,6 +19,7 @@ from gateway.server import listeners
 from gateway.server.connection_limit import raise_descriptor_limit
 from gateway.server.entrypoint import Entrypoint, SiteFactory
 from gateway.server.listeners import ListenerLimits
+from gateway.server.node_ledger import NodeLedger, process_ledger
 from gateway.server.reload import ConfigSource, reload_entrypoint, wait_for_upstream
 from gateway.shared_state import LocalState, SharedState
 
@@ -49,12 +50,20 @@ class SingleProcess:
         self._sockets = sockets
         self._on_secret = on_secret
         self._entrypoint: Entrypoint | None = None
+        self._node_ledger = NodeLedger(config)
+        self._state = LocalState()
 
     async def start(self) -> str:
         """See `Service`."""
-        self._entrypoint = await start_entrypoint(
-            self._config, sockets=self._sockets, on_secret=self._on_secret
-        )
+        await self._node_ledger.start(self._state.meter)
+        self._state.ledger = process_ledger(self._config, "main")
+        try:
+            self._entrypoint = await start_entrypoint(
+                self._config, sockets=self._sockets, shared=self._state, on_secret=self._on_secret
+            )
+        except BaseException:
+            await self._close_ledger()
+            raise
         tune_memory()
         return url_of_entrypoint(self._entrypoint)
 
@@ -85,11 +94,16 @@ class SingleProcess:
 
     async def reload(self, source: ConfigSource) -> None:
         """See `Service`."""
-        await reload_entrypoint(self.entrypoint, source)
+        self._node_ledger.configure(await reload_entrypoint(self.entrypoint, source))
 
     async def stop(self) -> None:
         """See `Service`."""
         await stop_entrypoint(self.entrypoint, self.drain_timeout)
+        await self._close_ledger()
+
+    async def _close_ledger(self) -> None:
+        self._state.ledger.close()
+        await self._node_ledger.stop()
 
     async def close(self) -> None:
         """Do nothing: `stop` and a failed `start` have closed everything."""
@@ -118,7 +132,9 @@ async def start_entrypoint(
     try:
         listeners.check_exposure(config, [s.getsockname() for s in sockets])
         in_flight = InFlightRequests()
-        app = build_app(config, in_flight, shared or LocalState(), on_secret=on_secret)
+        shared = shared or LocalState()
+        shared.configure(config)
+        app = build_app(config, in_flight, shared, on_secret=on_secret)
     except BaseException:
         listeners.close_listeners(sockets)
         raise

@@ -14,7 +14,9 @@ import structlog
 
 from gateway.config.settings import Config, ConfigError
 from gateway.server import listeners
+from gateway.server.node_ledger import NodeLedger
 from gateway.server.reload import ConfigSource, log_reload, refuse_on_failure, wait_for_upstream
+from gateway.shared_state import configure_meter
 from gateway.workers.services.accounts import MasterAccounts
 from gateway.workers.services.composition import MasterState
 from gateway.workers.supervisor import WorkerSupervisor
@@ -39,7 +41,9 @@ class Master:
         self._config = config
         self._sockets = sockets or []
         self._on_secret = on_secret
-        self._supervisor = WorkerSupervisor(self._sockets, MasterState(), self._on_drained)
+        self._state = MasterState()
+        self._node_ledger = NodeLedger(config)
+        self._supervisor = WorkerSupervisor(self._sockets, self._state, self._on_drained)
         self._revisions = itertools.count(1)
         self._lifetimes: dict[MasterAccounts, AsyncExitStack] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -52,6 +56,8 @@ class Master:
         if not self._sockets:
             self._sockets += listeners.open_listeners(config.server.host, config.server.port)
         self._check(config)
+        await self._node_ledger.start(self._state.meter)
+        configure_meter(self._state.meter, config)
         self._accounts = await self._open_accounts(config)
         self.drain_timeout = config.server.drain_timeout
         await self._supervisor.start(self._accounts, config)
@@ -94,6 +100,8 @@ class Master:
             await self._close(accounts)
             raise
         accounts.take_over(former)
+        configure_meter(self._state.meter, config)
+        self._node_ledger.configure(config)
         self._accounts, self.drain_timeout = accounts, config.server.drain_timeout
         await self._supervisor.switch_to(accounts, config)
         self._on_drained(former)  # in case no worker used it
@@ -138,6 +146,7 @@ class Master:
             await self._close(accounts)
         if self._closing:
             await asyncio.wait(self._closing)
+        await self._node_ledger.stop()
 
     def kill(self) -> None:
         """See `Service`."""

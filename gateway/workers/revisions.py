@@ -10,10 +10,12 @@ import structlog
 
 from gateway.app import CONFIG, build_app, hand_over
 from gateway.config.settings import Config, ConfigError
+from gateway.ledger.ledger import Ledger
 from gateway.observability import logging as log
 from gateway.redaction import Redactor, os_error_text
 from gateway.server.entrypoint import Entrypoint, RunningApp
 from gateway.server.listeners import limits_of
+from gateway.server.node_ledger import process_ledger
 from gateway.workers.services.composition import RemoteState, WorkerClients
 
 _log = structlog.get_logger("workers")
@@ -39,6 +41,7 @@ class Revisions:
         self._current = 0
         self._redactor = Redactor()
         self._outputs: log.LogOutputs | None = None
+        self._ledger: Ledger | None = None
 
     def set_number(self, number: int) -> None:
         """Set the number of the worker, before the first revision is prepared."""
@@ -56,7 +59,11 @@ class Revisions:
                 self._redactor.add(secret)
             if self._outputs is None:
                 self._configure_log(config)
-            shared = RemoteState(self._clients, revision)
+            if self._ledger is None:
+                self._ledger = process_ledger(config, f"worker-{self.number}")
+            shared = RemoteState(self._clients, revision, self._ledger)
+            if not self._current:
+                shared.configure(config)
             app = build_app(
                 config, self._entrypoint.in_flight, shared, on_secret=self._redactor.add
             )
@@ -106,6 +113,8 @@ class Revisions:
         """Close the applications that never served, and write the last lines of the log."""
         for revision in list(self._prepared):
             await self.drop(revision)
+        if self._ledger is not None:
+            self._ledger.close()
         if self._outputs is not None:
             await asyncio.to_thread(self._outputs.close)
 

@@ -21,7 +21,8 @@ KILLS = int(os.environ.get("LEDGER_KILLS", "6"))
 WRITER = """
 import os, pathlib, sys, time
 from gateway.ledger.row import Began, LedgerRow, new_row_id
-from gateway.ledger.service import LedgerService, spool_folder
+from gateway.ledger.service import LedgerService
+from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.spool import Spool
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ _TYPES = {401: "invalid_request_error", 429: "requests"}
 
 def error_object(error: GatewayError) -> dict[str, Any]:
     """Return `{"error": {...}}` as OpenAI's SDKs read it (their type ErrorObject)."""
-    kind = _TYPES.get(error.status)
+    kind = "insufficient_quota" if error.code == "insufficient_quota" else _TYPES.get(error.status)
     if kind is None:
         kind = "invalid_request_error" if error.status < 500 else "server_error"
     return {

@@ -13,10 +13,13 @@ from gateway.config.settings import Config
 from gateway.fitten.account_registry import OnModels
 from gateway.fitten.client import FittenClient
 from gateway.fitten.completion.supersede import CompletionKey
+from gateway.ledger.ledger import Ledger
+from gateway.shared_state import new_meter
 from gateway.store.rate_windows import SlidingWindows
 from gateway.workers.rpc.peer import RpcPeer
 from gateway.workers.services.accounts import AccountsClient, AccountsServer, KnownAccounts
 from gateway.workers.services.completions import CompletionsServer, NewestCompletionsClient
+from gateway.workers.services.limits import LimitsClient, LimitsServer
 from gateway.workers.services.rate_windows import RateWindowsClient, RateWindowsServer
 from gateway.workers.services.sessions import SessionsClient, SessionsServer
 from gateway.workers.services.slots import RemotePool, SlotsClient, SlotsServer
@@ -25,12 +28,13 @@ from gateway.workers.services.slots import RemotePool, SlotsClient, SlotsServer
 class MasterState:
     """Holds the state that all workers share under every configuration.
 
-    windows: the rate-limit windows.
+    windows: the rate-limit windows. meter: decides about limits.
     newest_completions: see `CompletionsServer`.
     """
 
     def __init__(self) -> None:
         self.windows = SlidingWindows()
+        self.meter = new_meter()
         self.newest_completions: dict[CompletionKey, tuple[CompletionsServer, int]] = {}
 
 
@@ -42,6 +46,7 @@ class WorkerServers:
         self.slots = SlotsServer(rpc, self.accounts.pools)
         self.sessions = SessionsServer(rpc, self.accounts.pools)
         self.rate_windows = RateWindowsServer(rpc, state.windows)
+        self.limits = LimitsServer(rpc, state.meter)
         self.completions = CompletionsServer(rpc, state.newest_completions)
 
 
@@ -53,16 +58,27 @@ class WorkerClients:
         self.slots = SlotsClient(rpc)
         self.sessions = SessionsClient(rpc)
         self.rate_windows = RateWindowsClient(rpc)
+        self.limits = LimitsClient(rpc)
         self.completions = NewestCompletionsClient(rpc)
 
 
 class RemoteState:
-    """Implements `SharedState` for one revision, by requests to the master."""
+    """Implements `SharedState` for one revision, by requests to the master.
 
-    def __init__(self, clients: WorkerClients, revision: int) -> None:
+    ledger: that of this worker.
+    """
+
+    def __init__(self, clients: WorkerClients, revision: int, ledger: Ledger) -> None:
         self._clients = clients
         self._revision = revision
         self.windows = clients.rate_windows
+        self.meter = clients.limits
+        self.ledger = ledger
+
+    def configure(self, config: Config) -> None:
+        """See `SharedState`; the master applies the rest."""
+        self.meter.wait = config.limits.queue_wait
+        self.ledger.refused = config.ledger.refused
 
     def accounts(
         self, config: Config, client: FittenClient, on_secret: Callable[[str], None]

@@ -11,8 +11,8 @@ from typing import Any
 from gateway.ledger.database import connect_writer
 from gateway.ledger.migrations import migrate
 from gateway.ledger.row import Began, LedgerRow, new_row_id
-from gateway.ledger.service import spool_folder
 from gateway.ledger.spool import Spool
+from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.writer import SpoolTransfer
 
 NOON = 1_796_040_000_000

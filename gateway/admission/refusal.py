@@ -1,0 +1,80 @@
+"""Turns the verdicts of a meter into errors and headers for the caller."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import tzinfo
+
+from multidict import CIMultiDict
+
+from gateway.errors import ConcurrencyExceeded, GatewayError, QuotaExceeded, RateLimited
+from gateway.limits.claims import Standing, Verdict
+from gateway.limits.names import BUDGET_NAMES
+from gateway.limits.periods import local_minute
+
+
+def refusal(verdict: Verdict, zone: tzinfo) -> GatewayError:
+    """Return the error of a request that was refused: which limit, whose, and when to retry."""
+    scope = _shown_scope(verdict.scope)
+    limit = verdict.limit.replace("_", " ")
+    if not verdict.satisfiable:
+        if not verdict.maximum:
+            return RateLimited(f"The limit of {scope} is 0 {limit}.", retryable=False)
+        return RateLimited(
+            f"The request needs about {verdict.tokens} tokens, and the limit of {scope} is "
+            f"{verdict.maximum} {limit}. Make it shorter.",
+            retryable=False,
+        )
+    if verdict.limit in BUDGET_NAMES:
+        when = local_minute(time.time() + verdict.retry_after + 59, zone)
+        return QuotaExceeded(
+            f"The budget of {scope} is used up: {verdict.used} of {verdict.maximum} {limit}. "
+            f"Try again at {when} ({zone})."
+        )
+    wait = f"Please try again in {_tenths(verdict.retry_after)}s."
+    if verdict.limit == "concurrency":
+        return ConcurrencyExceeded(
+            f"The limit of {scope} is {verdict.maximum} requests at once. {wait}",
+            retry_after=max(1.0, verdict.retry_after),
+        )
+    return RateLimited(
+        f"Rate limit reached for {scope}: {verdict.maximum} {limit}. {wait}",
+        retry_after=max(0.001, verdict.retry_after),
+    )
+
+
+def add_limit_headers(headers: CIMultiDict[str], verdict: Verdict) -> None:
+    """Add what is left of the tightest limits of requests and of tokens, by OpenAI's names."""
+    _add(headers, "requests", verdict.requests_standing)
+    _add(headers, "tokens", verdict.tokens_standing)
+
+
+def _add(headers: CIMultiDict[str], what: str, standing: Standing | None) -> None:
+    if standing is not None:
+        headers[f"x-ratelimit-limit-{what}"] = str(standing.maximum)
+        headers[f"x-ratelimit-remaining-{what}"] = str(standing.left)
+        headers[f"x-ratelimit-reset-{what}"] = duration(standing.resets)
+
+
+def duration(seconds: float) -> str:
+    """Format seconds as in OpenAI's rate-limit headers: `120ms`, `1.5s`, `6m0s`, `3h0m0s`."""
+    milliseconds = math.ceil(seconds * 1000)
+    if milliseconds < 1000:
+        return f"{max(0, milliseconds)}ms"
+    minutes, rest = divmod(math.ceil(seconds * 10) / 10, 60)
+    if not minutes:
+        return f"{rest:g}s"
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}h{minutes}m{rest:g}s" if hours else f"{minutes}m{rest:g}s"
+
+
+def _shown_scope(scope: str) -> str:
+    kind, _, name = scope.partition(" ")
+    if kind == "address":
+        return "this address"
+    return f"{kind} {name}" if name else "the gateway"
+
+
+def _tenths(seconds: float) -> str:
+    return f"{max(0.1, math.ceil(seconds * 10) / 10):g}"
