@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from gateway.admission.admission import Admission, InferenceRoute
+from gateway.admission.usage import UsageRoute
 from gateway.apis.anthropic.dialect import AnthropicDialect
 from gateway.apis.anthropic.messages_request import Messages
 from gateway.apis.anthropic.messages_response import message_token_count
@@ -141,6 +142,8 @@ def build_app(
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(m.lifespan for m in middlewares if hasattr(m, "lifespan"))
     models = ModelRoutes(upstream, routes.dialect_of, bodies)
+    usage = UsageRoute(config, admission, shared.meter)
+    routes.add(OPENAI, [Route("GET", "/usage", usage.answer)])
     _add_routes(routes, probes, models, image_limits, handler_of, counter_of)
     _add_ollama_routes(routes, models, image_limits, handler_of)
     return app
