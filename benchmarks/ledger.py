@@ -45,9 +45,8 @@ def main() -> None:
         one = LedgerFilter(key="key-1", since=now - _DAY_MS)
         _measure(path, "the last 100 requests", queries.requests)
         _measure(path, "requests of a key, 1 day", lambda c: queries.requests(c, one))
-        _measure(
-            path, "seeds of the limits", lambda c: seeds.read_seeds(c, now=now, day_of=local_day)
-        )
+        start = functools.partial(seeds.read_seeds, now=now, day_of=local_day)
+        _measure(path, "seeds of the limits", start)
         _measure(path, "db verify", verify.differing_days)
 
 

@@ -30,6 +30,7 @@ _COUNT_EVERY: Final = 256 * 1024  # bytes of its own after which a process count
 _RETRY: Final = 1.0  # seconds until a full or missing folder is looked at again
 _REPORT: Final = 60.0  # seconds between two lines about lost rows
 _MOST_COUNTS: Final = 1000  # days and keys with rows of their own among the lost ones
+_LONGEST_NAME: Final = 200
 _MOST_IDS: Final = 100  # of one line; 35 bytes each
 
 
@@ -194,6 +195,7 @@ class Spool:
     def _count_lost(self, day: str, key: str, row_id: str | None) -> None:
         self.lost += 1
         self._unreported += 1
+        day, key = _clean(day), _clean(key)
         if (day, key) not in self._lost and len(self._lost) >= _MOST_COUNTS:
             key = ""
         known = self._lost.get((day, key))
@@ -216,6 +218,11 @@ class Spool:
                 self._lost[place] = lost
             self._append(encode_line(lost) + b"\n")
             del self._lost[place]
+
+
+def _clean(name: object) -> str:
+    """Return a name that can be written in any case: the row with it could not be."""
+    return str(name)[:_LONGEST_NAME].encode("utf-8", "replace").decode("utf-8")
 
 
 def _reason(error: Exception) -> str:

@@ -119,14 +119,18 @@ class SpoolReader:
         self, process: str, files: list[SpoolFile], most: int, found: ReadLines
     ) -> None:
         for index, file in enumerate(files):
-            for raw, end in self._lines(file.name, self._positions.get(file.name, 0)):
+            position = self._positions.get(file.name, 0)
+            last = index + 1 == len(files)
+            if last and file.size <= position:  # another one may have grown since it was listed
+                continue
+            for raw, end in self._lines(file.name, position):
                 found.lines.append(RawLine(process, file.name, end, raw))
                 if len(found.lines) >= most:
                     found.more = True
                     return
             # The process writes to its last file only. A rest without a line end in another one
             # is what the disk did not take, which the process has counted.
-            if index + 1 < len(files):
+            if not last:
                 found.finished.append(file.name)
         found.idle.append(process)
 

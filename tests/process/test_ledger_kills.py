@@ -14,6 +14,8 @@ from pathlib import Path
 
 from gateway.ledger.service import LedgerService
 
+ROOT = Path(__file__).parents[2]
+
 KILLS = int(os.environ.get("LEDGER_KILLS", "6"))
 
 # Writes rows as fast as it can, and then each id to a file of its own: an id that is there was
@@ -46,7 +48,9 @@ while True:
 
 
 def start(database: Path, book: Path, role: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(database), str(book), role])
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(database), str(book), role], cwd=ROOT
+    )
 
 
 def test_every_request_is_one_row_although_its_process_and_the_writer_are_killed(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from gateway.ledger.spool import CUT_MARK, Spool
 from gateway.ledger.spool_files import spool_files
 from tests.counting import calls_of
 from tests.unit.ledger.support import began, books, row
+
+ROOT = Path(__file__).parents[3]
 
 
 class Disk:
@@ -165,8 +169,10 @@ def test_a_folder_that_comes_back_takes_lines_again(tmp_path: Path) -> None:
         lambda: row(request_id="\ud83d"),
         lambda: row(model=object()),
         lambda: row(request_id="x" * 20_000),
+        lambda: row(key="\ud83d"),
+        lambda: row(key=object(), day="x" * 20_000),
     ],
-    ids=["half a character", "another type", "too long"],
+    ids=["half a character", "another type", "too long", "a key", "a day"],
 )
 def test_a_row_that_cannot_be_written_is_lost_alone(
     tmp_path: Path, bad: Callable[[], LedgerRow]
@@ -193,3 +199,37 @@ def test_the_cost_of_a_row_does_not_depend_on_how_many_there_are(tmp_path: Path)
     assert few / 20 < 15
     assert many / 200 <= few / 20
     spool.close()
+
+
+SMALL_DISK = """
+import pathlib, resource, signal, sys
+from tests.unit.ledger.support import row
+from gateway.ledger.spool import Spool
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+now = 0.0
+spool = Spool(pathlib.Path(sys.argv[1]), "main", clock=lambda: now)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+for _ in range(100):
+    spool.ended(row())
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+now = 2.0
+spool.ended(row())
+print(spool.lost)
+"""
+
+
+def test_what_the_system_does_not_take_is_lost_and_nothing_else(tmp_path: Path) -> None:
+    """The system itself cuts a line here, at a limit for the size of a file."""
+    child = subprocess.run(
+        [sys.executable, "-c", SMALL_DISK, str(tmp_path / "team.db.spool")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with books(tmp_path / "team.db") as ledger:
+        ledger.transfer()
+        lost = int(child.stdout.splitlines()[-1])
+        assert 0 < lost < 100
+        assert ledger.one("SELECT count(*) FROM request") == 101 - lost
+        assert ledger.one("SELECT sum(count) FROM lost") == lost

@@ -16,6 +16,8 @@ from gateway.ledger.spool_files import (
     spool_files,
 )
 
+ROOT = Path(__file__).parents[3]
+
 HOLD = """
 import pathlib, sys
 from gateway.ledger.spool import Spool
@@ -42,6 +44,7 @@ def test_only_files_with_names_of_a_spool_are_read_in_the_order_of_each_process(
 def test_a_process_lives_until_the_system_has_ended_it(tmp_path: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -208,6 +208,24 @@ def test_nothing_moves_while_another_holds_the_lock_and_all_of_it_afterwards(
         spool.close()
 
 
+def test_a_full_disk_of_the_database_loses_nothing(tmp_path: Path) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        pages = ledger.one("PRAGMA page_count")
+        ledger.connection.execute(f"PRAGMA max_page_count = {pages + 20}")
+        spool = ledger.spool()
+        for _ in range(600):
+            spool.ended(row())
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            ledger.transfer()
+        assert ledger.one("SELECT count(*) FROM request") < 600
+        ledger.balance()
+        ledger.connection.execute("PRAGMA max_page_count = 100000")
+        ledger.transfer()
+        assert ledger.one("SELECT count(*) FROM request") == 600
+        ledger.balance()
+        spool.close()
+
+
 def test_the_lines_of_one_process_cannot_keep_out_those_of_another(tmp_path: Path) -> None:
     with books(tmp_path / "team.db") as ledger:
         spools = [ledger.spool() for _ in range(3)]
