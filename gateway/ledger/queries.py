@@ -26,9 +26,11 @@ _NAMES: Final[dict[str, str]] = {
     "day": "used.day",
     "route": "used.route",
 }
-_JOINS: Final = """
-    LEFT JOIN key ON key.id = used.key_id
-    LEFT JOIN team ON team.id = used.team_id"""
+_IDS: Final = {"key": "key_id", "team": "team_id"}
+_JOINS: Final = {
+    "key": " LEFT JOIN key ON key.id = used.key_id",
+    "team": " LEFT JOIN team ON team.id = used.team_id",
+}
 
 _SHOWN: Final = (
     *("id", "request_id", "at", "day", "model", "route", "stream", "status", "ended", "cause"),
@@ -105,14 +107,20 @@ def usage(
     Raises sqlite3.Error.
     """
     where = where or LedgerFilter()
+    conditions, values = _conditions(where, rows=False)
+    # Sums by id first, so that names are looked up for a few rows only.
+    ids = [_IDS.get(name, name) for name in by]
+    grouped = f" GROUP BY {', '.join(f'used.{name}' for name in ids)}" if by else ""
+    summed = [f"sum(used.{name}) AS {name}" for name in SUMS]
+    inner = ", ".join([*(f"used.{name}" for name in ids), *summed])
+    by_id = f"SELECT {inner} FROM usage_day AS used{conditions}{grouped}"
+    joins = "".join(_JOINS[name] for name in by if name in _JOINS)
     names = [f"{_NAMES[name]} AS by_{name}" for name in by]
     # A sum of bigint is numeric in PostgreSQL, so it is cast back.
     sums = [f"CAST(coalesce(sum(used.{name}), 0) AS bigint) AS {name}" for name in SUMS]
-    conditions, values = _conditions(where, rows=False)
     grouped = f" GROUP BY {', '.join(_NAMES[name] for name in by)}" if by else ""
     found = connection.execute(
-        f"SELECT {', '.join([*names, *sums])} FROM usage_day AS used{_JOINS}{conditions}{grouped}",
-        values,
+        f"SELECT {', '.join([*names, *sums])} FROM ({by_id}) AS used{joins}{grouped}", values
     ).fetchall()
     answer = [dict(zip((*by, *SUMS), tuple(row), strict=True)) for row in found]
     for row in answer:
@@ -131,8 +139,9 @@ def requests(
     """Return rows, the newest first, so many at most. Raises sqlite3.Error."""
     conditions, values = _conditions(where or LedgerFilter(), rows=True)
     columns = ", ".join(f"used.{name}" for name in _SHOWN)
+    joins = "".join(_JOINS.values())
     found = connection.execute(
-        f"SELECT {_NAMES['key']}, {_NAMES['team']}, {columns} FROM request AS used{_JOINS}"
+        f"SELECT {_NAMES['key']}, {_NAMES['team']}, {columns} FROM request AS used{joins}"
         f"{conditions} ORDER BY used.at DESC, used.id LIMIT :limit",
         {**values, "limit": limit},
     ).fetchall()

@@ -13,26 +13,38 @@ HOUR_MS: Final = 3_600_000
 
 _PERIODS: Final = """
     SELECT coalesce(key.name, '') AS key, coalesce(team.name, '') AS team,
-        CAST(sum(CASE WHEN day = :day THEN requests ELSE 0 END) AS bigint) AS day_requests,
-        CAST(sum(CASE WHEN day = :day THEN prompt_tokens + completion_tokens ELSE 0 END)
-            AS bigint) AS day_tokens,
-        CAST(sum(requests) AS bigint) AS month_requests,
-        CAST(sum(prompt_tokens + completion_tokens) AS bigint) AS month_tokens
-    FROM usage_day
-    LEFT JOIN key ON key.id = usage_day.key_id
-    LEFT JOIN team ON team.id = usage_day.team_id
-    WHERE day >= :first AND day <= :day
+        CAST(sum(day_requests) AS bigint) AS day_requests,
+        CAST(sum(day_tokens) AS bigint) AS day_tokens,
+        CAST(sum(month_requests) AS bigint) AS month_requests,
+        CAST(sum(month_tokens) AS bigint) AS month_tokens
+    FROM (
+        SELECT key_id, team_id,
+            sum(CASE WHEN day = :day THEN requests ELSE 0 END) AS day_requests,
+            sum(CASE WHEN day = :day THEN prompt_tokens + completion_tokens ELSE 0 END)
+                AS day_tokens,
+            sum(requests) AS month_requests,
+            sum(prompt_tokens + completion_tokens) AS month_tokens
+        FROM usage_day
+        WHERE day >= :first AND day <= :day
+        GROUP BY key_id, team_id
+    ) AS used
+    LEFT JOIN key ON key.id = used.key_id
+    LEFT JOIN team ON team.id = used.team_id
     GROUP BY key.name, team.name"""
 
 _RECENT: Final = """
     SELECT coalesce(key.name, '') AS key, coalesce(team.name, '') AS team,
-        usage_recent.at / :length AS bucket, CAST(sum(tokens) AS bigint) AS tokens
-    FROM usage_recent
-    LEFT JOIN key ON key.id = usage_recent.key_id
-    LEFT JOIN team ON team.id = usage_recent.team_id
-    WHERE usage_recent.at >= :since
-    GROUP BY key.name, team.name, usage_recent.at / :length
-    ORDER BY bucket"""
+        used.bucket, CAST(sum(used.tokens) AS bigint) AS tokens
+    FROM (
+        SELECT key_id, team_id, at / :length AS bucket, sum(tokens) AS tokens
+        FROM usage_recent
+        WHERE at >= :since
+        GROUP BY key_id, team_id, at / :length
+    ) AS used
+    LEFT JOIN key ON key.id = used.key_id
+    LEFT JOIN team ON team.id = used.team_id
+    GROUP BY key.name, team.name, used.bucket
+    ORDER BY used.bucket"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from gateway.ledger.service import LedgerService
 
+ROOT = Path(__file__).parents[2]
+
 KILLS = int(os.environ.get("LEDGER_KILLS", "6"))
 
 # Writes rows as fast as it can, and then each id to a file of its own: an id that is there was

@@ -15,6 +15,8 @@ from gateway.ledger.database import StoreUnusable, connect_writer
 from gateway.ledger.migrations import STEPS, back_up, migrate, schema_step
 from tests.unit.ledger.support import NOON, books
 
+ROOT = Path(__file__).parents[3]
+
 NEXT = (*STEPS, ("ALTER TABLE team ADD COLUMN note text", "CREATE TABLE added (x bigint)"))
 
 

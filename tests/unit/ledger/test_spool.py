@@ -18,6 +18,8 @@ from gateway.ledger.spool_files import spool_files
 from tests.counting import calls_of
 from tests.unit.ledger.support import began, books, row
 
+ROOT = Path(__file__).parents[3]
+
 
 class Disk:
     """Takes bytes, until it is told to be full or to take only so many."""
@@ -203,8 +205,6 @@ SMALL_DISK = """
 import pathlib, resource, signal, sys
 from tests.unit.ledger.support import row
 from gateway.ledger.spool import Spool
-
-ROOT = Path(__file__).parents[3]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 now = 0.0
 spool = Spool(pathlib.Path(sys.argv[1]), "main", clock=lambda: now)

@@ -16,6 +16,8 @@ from gateway.ledger.spool_files import (
     spool_files,
 )
 
+ROOT = Path(__file__).parents[3]
+
 HOLD = """
 import pathlib, sys
 from gateway.ledger.spool import Spool
