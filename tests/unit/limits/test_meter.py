@@ -181,6 +181,18 @@ def test_if_only_the_expectation_does_not_fit_what_is_left_is_reserved(limit: st
     assert not clocked.claim(*scopes).admitted
 
 
+def test_an_answer_that_never_fits_waits_for_the_prompt_alone() -> None:
+    clocked = Clocked()
+    scope = key(tokens_per_minute=1000)
+    for tokens in (60, 890):
+        clocked.use(scope, tokens=tokens)
+        clocked.after(10)
+    refused = clocked.claim(scope, prompt=100, tokens=5000)
+    assert (refused.satisfiable, refused.retry_after) == (True, 41)
+    clocked.after(41)
+    assert clocked.claim(scope, prompt=100, tokens=5000).tokens == 110
+
+
 def test_an_abort_returns_what_was_reserved_and_keeps_the_request() -> None:
     """With what is known: nothing, the prompt, or the prompt and what was delivered."""
     clocked = Clocked()
