@@ -154,10 +154,18 @@ round-trips: $(VENV)/.dev  ## 200,000 random calls, written and read back; about
 AGENTS  := .cache/clients
 CASES ?=
 
-PROGRAMS := claude_code codex opencode
+PYTHON_PROGRAMS := aider llm
+PROGRAMS := claude_code codex opencode $(PYTHON_PROGRAMS)
 
-clients: $(VENV)/.dev $(AGENTS)/.done  ## coding agents themselves, which npm fetches; CASES=a_plain_answer
+clients: $(VENV)/.dev $(AGENTS)/.done $(PYTHON_PROGRAMS:%=.cache/%/.done)  ## clients themselves, which npm and pip fetch; CASES=a_plain_answer
 	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') $(PROGRAMS:%=tests/clients/agents/%.py)
+
+# Each in an environment of its own: they need other versions of the same libraries.
+$(PYTHON_PROGRAMS:%=.cache/%/.done): .cache/%/.done: requirements/%.txt $(VENV)/.python
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
 
 $(AGENTS)/.done: tests/clients/agents/package-lock.json requirements/node.txt $(VENV)/.python
 	PYTHON=$(BIN)/python sh tests/clients/agents/install.sh $(@D)
