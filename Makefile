@@ -155,7 +155,7 @@ AGENTS  := .cache/clients
 CASES ?=
 
 PYTHON_PROGRAMS := aider llm
-PROGRAMS := claude_code codex opencode $(PYTHON_PROGRAMS)
+PROGRAMS := claude_code codex opencode cline qwen_code $(PYTHON_PROGRAMS)
 
 clients: $(VENV)/.dev $(AGENTS)/.done $(PYTHON_PROGRAMS:%=.cache/%/.done)  ## clients themselves, which npm and pip fetch; CASES=a_plain_answer
 	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') $(PROGRAMS:%=tests/clients/agents/%.py)

@@ -168,13 +168,19 @@ class CodingAgent:
                 await process.communicate()
 
     async def interrupt(self, emulator: Emulator) -> None:
-        """Interrupt a run in mid-answer; fail unless that ends Fitten's call within a second."""
+        """Interrupt a run in mid-answer, as Ctrl-C does; fail unless that ends Fitten's call."""
         async with self.running("[[endless]]") as process:
             (asked, *_) = await eventually(lambda: emulator.calls_to(UPSTREAM_CHAT))
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)
             await process.communicate()
             async with asyncio.timeout(1):
                 await asked.closed.wait()
+
+    async def repeat(self, prompt: str, emulator: Emulator) -> list[str]:
+        """Run until Fitten has been asked twice; return these prompts."""
+        async with self.running(prompt):
+            await eventually(lambda: prompts(emulator)[1:])
+            return prompts(emulator)[:2]
 
 
 class PythonProgram(CodingAgent):
