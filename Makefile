@@ -9,9 +9,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
 .PHONY: help install demo run test test-all clients test-slow lint types check check-processes \
-        check-faults check-integration check-unit sdk install-service uninstall-service deploy-check \
-        boot-test confined errors-doc clients-doc corpora round-trips restarts chaos soak bench \
-        bench-quick bench-peers bench-compare lock audit dist clean
+        check-faults check-integration check-unit sdk sdk-openai1 sdk-openai2 sdk-anthropic1 \
+        sdk-agents sdk-typescript frameworks install-service uninstall-service deploy-check \
+        boot-test confined errors-doc clients-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
+        bench-compare lock audit dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -27,15 +28,16 @@ GIVEN_PORT := $(if $(filter-out file,$(origin PORT)),--port '$(PORT)')
 run: install  ## the real thing; CONFIG=config.ini PORT=5001, else config.local.yaml or config.yaml
 	@exec $(BIN)/python -m gateway serve $(if $(CONFIG),--config '$(CONFIG)') $(GIVEN_PORT)
 
-# Each part is run although one before it has failed. The tests run as four parts at the same
-# time, since they wait more than they work.
+# Each part is run although one before it has failed. The tests run as parts at the same time,
+# since they wait more than they work.
 CHECKS := check-processes+check-faults+check-integration+check-unit
+SDKS := sdk-openai1+sdk-openai2+sdk-anthropic1+sdk-agents
 
 test: $(VENV)/.dev  ## lint, types and every test; says at the end what failed
-	@MAKE="$(MAKE)" sh tests/parts.sh lint types $(CHECKS) sdk
+	@MAKE="$(MAKE)" sh tests/parts.sh lint types+$(CHECKS)+$(SDKS)
 
 test-all: $(VENV)/.dev  ## make test, then what needs npm or much time: about an hour and a half
-	@MAKE="$(MAKE)" sh tests/parts.sh test corpora round-trips clients test-slow
+	@MAKE="$(MAKE)" sh tests/parts.sh test corpora round-trips clients sdk-typescript frameworks test-slow
 
 test-slow: $(VENV)/.dev  ## every test as on a slow machine: on one core, beside two busy loops
 	@MAKEFLAGS= PYTEST=$(BIN)/pytest sh tests/slow.sh
@@ -53,26 +55,39 @@ check: $(VENV)/.dev
 PROCESSES   := tests/chaos tests/process tests/unit/workers
 INTEGRATION := tests/integration tests/clients
 
+# Containers often forbid bytecode. Then each process that a test starts would compile all modules.
+TESTED := MAKEFLAGS= PYTHONDONTWRITEBYTECODE=
+
 check-processes: $(VENV)/.dev
-	@MAKEFLAGS= $(BIN)/pytest $(PROCESSES)
+	@$(TESTED) $(BIN)/pytest $(PROCESSES)
 
 check-faults: $(VENV)/.dev
-	@MAKEFLAGS= $(BIN)/pytest tests/faults
+	@$(TESTED) $(BIN)/pytest tests/faults
 
 check-integration: $(VENV)/.dev
-	@MAKEFLAGS= $(BIN)/pytest $(INTEGRATION)
+	@$(TESTED) $(BIN)/pytest $(INTEGRATION)
 
 check-unit: $(VENV)/.dev
-	@MAKEFLAGS= $(BIN)/pytest $(patsubst %,--ignore=%,tests/faults $(PROCESSES) $(INTEGRATION))
+	@$(TESTED) $(BIN)/pytest $(patsubst %,--ignore=%,tests/faults $(PROCESSES) $(INTEGRATION))
 
 # The same SDK tests again with the previous majors of the official packages, and whole agent
 # loops with a library that is not OpenAI's.
-sdk: $(VENV)/.dev $(VENV)/openai1/.done $(VENV)/openai2/.done $(VENV)/anthropic1/.done \
-     $(VENV)/agents/.done
-	$(VENV)/openai1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
-	$(VENV)/openai2/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
-	$(VENV)/anthropic1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/anthropic_sdk
-	$(VENV)/agents/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk/test_agents.py
+SDK_SETTINGS := -c tests/clients/sdk/pytest.ini
+
+sdk: $(VENV)/.dev
+	@MAKE="$(MAKE)" sh tests/parts.sh $(SDKS)
+
+sdk-openai1: $(VENV)/.dev $(VENV)/openai1/.done
+	@$(TESTED) $(VENV)/openai1/bin/pytest $(SDK_SETTINGS) tests/clients/sdk
+
+sdk-openai2: $(VENV)/.dev $(VENV)/openai2/.done
+	@$(TESTED) $(VENV)/openai2/bin/pytest $(SDK_SETTINGS) tests/clients/sdk
+
+sdk-anthropic1: $(VENV)/.dev $(VENV)/anthropic1/.done
+	@$(TESTED) $(VENV)/anthropic1/bin/pytest $(SDK_SETTINGS) tests/clients/anthropic_sdk
+
+sdk-agents: $(VENV)/.dev $(VENV)/agents/.done
+	@$(TESTED) $(VENV)/agents/bin/pytest $(SDK_SETTINGS) tests/clients/sdk/test_agents.py
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -139,13 +154,28 @@ round-trips: $(VENV)/.dev  ## 200,000 random calls, written and read back; about
 AGENTS  := .cache/clients
 CASES ?=
 
-clients: $(VENV)/.dev $(AGENTS)/.done  ## Claude Code and Codex themselves, which npm fetches; CASES=a_plain_answer
-	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') \
-	  tests/clients/agents/claude_code.py tests/clients/agents/codex.py
+PROGRAMS := claude_code codex opencode
+
+clients: $(VENV)/.dev $(AGENTS)/.done  ## coding agents themselves, which npm fetches; CASES=a_plain_answer
+	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') $(PROGRAMS:%=tests/clients/agents/%.py)
 
 $(AGENTS)/.done: tests/clients/agents/package-lock.json requirements/node.txt $(VENV)/.python
 	PYTHON=$(BIN)/python sh tests/clients/agents/install.sh $(@D)
 	@touch $@
+
+TYPESCRIPT := .cache/typescript
+
+sdk-typescript: $(VENV)/.dev $(TYPESCRIPT)/.done  ## the TypeScript SDKs, which npm fetches; CASES=is_collected
+	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') \
+	  $(patsubst %,tests/clients/typescript/%_sdk.py,openai anthropic ai)
+
+$(TYPESCRIPT)/.done: tests/clients/typescript/package-lock.json requirements/node.txt $(VENV)/.python
+	PYTHON=$(BIN)/python sh tests/clients/agents/install.sh $(@D) tests/clients/typescript
+	@touch $@
+
+frameworks: $(VENV)/.dev $(VENV)/langchain/.done $(VENV)/llamaindex/.done  ## LangChain and LlamaIndex
+	$(VENV)/langchain/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/frameworks/langchain_models.py
+	$(VENV)/llamaindex/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/frameworks/llamaindex_models.py
 
 errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/faults
 	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py

@@ -150,7 +150,7 @@ def with_headers(message: Any, headers: Mapping[str, str]) -> Any:
 
 def with_url(message: Any, url: URL) -> Any:
     """Return the message of a request, as a factory of requests gets it, with another URL."""
-    return message._replace(url=url)
+    return message._replace(url=url, path=str(url))
 
 
 def forget_middleware_chains() -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from gateway.apis.absent_dialects import OllamaErrors
 from gateway.apis.anthropic.dialect import AnthropicDialect
 from gateway.apis.anthropic.messages_request import Messages
 from gateway.apis.anthropic.messages_response import message_token_count
@@ -15,6 +14,14 @@ from gateway.apis.base import ConversationEndpoint, Endpoint
 from gateway.apis.json_body import parse_object
 from gateway.apis.llamacpp_infill import LlamaCppInfill
 from gateway.apis.mistral_fim import MistralFim
+from gateway.apis.ollama.chat import OllamaChat
+from gateway.apis.ollama.dialect import (
+    OllamaDialect,
+    model_in_body,
+    running_models,
+    version_body,
+)
+from gateway.apis.ollama.generate import OllamaGenerate
 from gateway.apis.openai.chat_request import ChatCompletions
 from gateway.apis.openai.completions import TextCompletions
 from gateway.apis.openai.dialect import OpenAIDialect
@@ -27,7 +34,7 @@ from gateway.errors import GatewayError
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
 from gateway.fitten.upstream import FittenUpstream
-from gateway.http.absent_routes import no_response
+from gateway.http.absent_routes import no_response, refusing
 from gateway.http.chain import aiohttp_chain
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.error_response import ErrorResponse, render_error
@@ -36,7 +43,7 @@ from gateway.http.in_flight import InFlightRequests
 from gateway.http.models import ModelRoutes
 from gateway.http.probes import Probes
 from gateway.http.request_body import RequestBodyReader
-from gateway.http.routing import DialectRoutes, Route
+from gateway.http.routing import API_BASES, PATH_KEYS, DialectRoutes, Route, fixed
 from gateway.http.start_page import start_page
 from gateway.http.token_count import CountHandler
 from gateway.images.fetch import ImageFetcher
@@ -50,6 +57,9 @@ OPENAI = OpenAIDialect()
 RESPONSES = ResponsesDialect()
 ANTHROPIC = AnthropicDialect()
 CATALOG = CodexCatalog()
+OLLAMA = OllamaDialect()
+
+_OLLAMA_FILES = ("pull", "push", "create", "copy")
 
 CONFIG = web.AppKey("config", Config)
 UPSTREAM = web.AppKey("upstream", FittenUpstream)
@@ -103,9 +113,7 @@ def build_app(
     by_label = build_middlewares(config)
     middlewares = list(by_label.values())
     app = web.Application(client_max_size=config.server.max_body_bytes)
-    routes = DialectRoutes(
-        app, default=OPENAI, absent={"anthropic": ANTHROPIC, "ollama": OllamaErrors()}
-    )
+    routes = DialectRoutes(app, default=OPENAI, absent={"anthropic": ANTHROPIC, "ollama": OLLAMA})
     error_handler = ErrorHandler(
         routes.dialect_of, in_flight, frozenset({probes.health, probes.ready, start_page})
     )
@@ -121,8 +129,9 @@ def build_app(
     app.on_response_prepare.append(error_handler.on_response_prepare)
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(m.lifespan for m in middlewares if hasattr(m, "lifespan"))
-    models = ModelRoutes(upstream, routes.dialect_of)
+    models = ModelRoutes(upstream, routes.dialect_of, bodies)
     _add_routes(routes, probes, models, image_limits, handler_of, counter_of)
+    _add_ollama_routes(routes, models, image_limits, handler_of)
     return app
 
 
@@ -198,6 +207,37 @@ def _add_routes(
         [Route("POST", "/completions", handler_of(read_own(TextCompletions())))],
         bases=("/beta", "/v1/beta"),
     )
+
+
+def _add_ollama_routes(
+    routes: DialectRoutes,
+    models: ModelRoutes,
+    image_limits: ImageLimits,
+    handler_of: Callable[[ReadBody], Handler],
+) -> None:
+    """Add the routes of Ollama's dialect, those that cannot be served included."""
+    no_files = refusing("This gateway keeps no models, so none can be added, copied or removed.")
+    no_vectors = refusing("This gateway has no embeddings.")
+    routes.add(
+        OLLAMA,
+        [
+            Route("POST", "/api/chat", handler_of(read_own(OllamaChat(image_limits)))),
+            Route("POST", "/api/generate", handler_of(read_own(OllamaGenerate(image_limits)))),
+            Route("GET", "/api/tags", models.list),
+            Route("POST", "/api/show", models.named_in_body(model_in_body)),
+            Route("GET", "/api/ps", models.listed(running_models)),
+            Route("GET", "/api/version", fixed(version_body())),
+            *[Route("POST", f"/api/{name}", no_files) for name in _OLLAMA_FILES],
+            Route("DELETE", "/api/delete", no_files),
+            Route("GET", "/api/blobs/{digest}", no_files),
+            Route("POST", "/api/blobs/{digest}", no_files),
+            Route("POST", "/api/embed", no_vectors),
+            Route("POST", "/api/embeddings", no_vectors),
+        ],
+        bases=(*API_BASES, PATH_KEYS),
+    )
+    # Clients ask for the base URL to see whether something listens there.
+    routes.add(OLLAMA, [Route("GET", "", start_page)], bases=(PATH_KEYS,))
 
 
 def render_without_route(error: GatewayError) -> ErrorResponse:

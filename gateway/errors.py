@@ -33,6 +33,7 @@ Cause = Literal[
     "response_not_found",
     "server_is_overloaded",
     "superseded",
+    "thread_not_found",
     "unsupported_media_type",
     "unsupported_value",
     "upstream_empty",
@@ -44,6 +45,10 @@ Cause = Literal[
     "upstream_too_long",
     "upstream_truncated",
 ]
+# Official SDKs sleep as long as Retry-After says, some without a limit. For a longer wait they get
+# no Retry-After and are asked not to retry (wire rule 11).
+MAX_RETRY_AFTER = 60.0  # seconds
+
 _CAUSES: dict[str | None, Cause] = {cause: cause for cause in get_args(Cause)}
 
 
@@ -96,6 +101,11 @@ class GatewayError(Exception):
     def cause(self) -> Cause:
         """Return the cause, for counts and logs: the code, if it is in the list of causes."""
         return _CAUSES.get(self.code) or _CAUSES.get(type(self).code) or self.default_cause
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether clients are asked not to retry: in vain, or after too long a wait."""
+        return not self.retryable or (self.retry_after or 0.0) > MAX_RETRY_AFTER
 
     def because_of(self, other: GatewayError) -> Self:
         """Take what the log says of another error, which caused this one; return this one."""

@@ -47,6 +47,8 @@ PRINCIPAL = web.RequestKey("principal", Principal)
 and read it with `principal_of`."""
 KEY_NAME = web.RequestKey("key_name", str)
 """The principal's name; absent where nobody was authenticated."""
+PATH_KEY = web.RequestKey("path_key", str)
+"""The key that stood in the path, `/k/<key>/...`; nobody has checked it. Absent without one."""
 RESPONSE_HEADERS = web.RequestKey("response_headers", CIMultiDict[str])
 """Headers for every kind of answer to the request: whole, stream or error."""
 

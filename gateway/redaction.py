@@ -42,6 +42,7 @@ _WORD = re.compile(_NO_KEY + r"[\w.:/-]+", re.ASCII)
 _REQUEST_ID = re.compile(r"(?=[A-Za-z0-9._-]{1,64}\Z)" + _NO_KEY + ".+")
 _MAX_PATH_PARTS = 8  # parts of a path that a message shows
 _MAX_PATH_PART = 24  # characters
+_BEFORE_KEY = "k"  # the part of a path before a key; it may stand in the wrong place
 _METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 )
@@ -66,7 +67,11 @@ def word(value: str, *, longest: int = 64) -> str:
 def shown_path(path: str) -> str:
     """Return enough of a path to see a wrong base URL, but no key or prompt in it."""
     parts = path.split("/", _MAX_PATH_PARTS)
-    return "/".join(word(part, longest=_MAX_PATH_PART) if part else "" for part in parts)
+    shown = [word(part, longest=_MAX_PATH_PART) if part else "" for part in parts]
+    for index, part in enumerate(parts[:-1]):
+        if part == _BEFORE_KEY and shown[index + 1]:
+            shown[index + 1] = HIDDEN
+    return "/".join(shown)
 
 
 def shown_method(method: str) -> str:

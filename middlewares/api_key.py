@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from gateway import (
+    PATH_KEY,
     WINDOWS,
     GatewayError,
     Handler,
@@ -89,11 +92,13 @@ class Key:
     """Describes a key; logs show its name.
 
     record: whether answers to it may be kept in files when they could not be read.
+    path: whether it may stand in the path of a URL, where proxies log it.
     """
 
     name: str
     key: Annotated[Secret, _KeyFormat()]
     record: bool = False
+    path: bool = False
 
 
 class _DistinctKeys:
@@ -114,14 +119,15 @@ class _DistinctKeys:
 
 
 class api_key:
-    """Checks the key in `Authorization: Bearer`, `x-api-key` or `api-key`.
+    """Checks the key in `Authorization: Bearer`, `x-api-key`, `api-key` or `Authorization: Basic`.
 
     Without keys it admits nobody, so it authenticates with every list.
     OPTIONS needs no key: browsers send it before they may send a key. A right key is admitted
     from every address, however many wrong ones came from there.
 
     keys: the keys that are admitted; `key` is the key itself, or `sha256:` and its digest. With
-        `record: true`, answers that could not be read may be kept (`tools.recorder`).
+        `record: true`, answers that could not be read may be kept (`tools.recorder`). With
+        `path: true` the key is also taken from the URLs `/k/<key>/api/...` of Ollama's dialect.
     """
 
     authenticates = True
@@ -135,34 +141,47 @@ class api_key:
         }
         self._wrong_keys = _WrongKeys()
         self._keys = [(principals[key.name], _digest_of(key.key.value)) for key in keys]
+        self._path_keys = [
+            (principals[key.name], _digest_of(key.key.value)) for key in keys if key.path
+        ]
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == "OPTIONS":
             # Harmless: it only returns the allowed methods (RFC 9110, 9.3.7).
             return await handler(request)
-        given = _key_of(request)
+        keys, in_path = self._keys, request.get(PATH_KEY)
+        if in_path is not None:
+            given, keys = in_path, self._path_keys
+        else:
+            given = _key_of(request)
         if not given:
             raise Unauthorized(
                 "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'."
             )
-        principal = self._principal_of(given)
+        principal = _principal_of(given, keys)
         if principal is None:
+            if in_path is not None and self.is_key(in_path):
+                raise Unauthorized(
+                    "This key must be sent in a header. 'path: true' in the configuration of "
+                    "api_key lets it stand in a URL."
+                )
             raise await self._wrong_keys.error(request, given)
         set_principal(request, principal)
         return await handler(request)
 
     def is_key(self, text: str) -> bool:
         """Return whether a text is one of the keys; other middlewares must not log it then."""
-        return self._principal_of(text) is not None
+        return _principal_of(text, self._keys) is not None
 
-    def _principal_of(self, given: str) -> Principal | None:
-        """Return the principal of a key, or None. It compares all keys, each in constant time."""
-        digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
-        found = None
-        for principal, known in self._keys:
-            if hmac.compare_digest(digest, known):
-                found = principal
-        return found
+
+def _principal_of(given: str, keys: Sequence[tuple[Principal, bytes]]) -> Principal | None:
+    """Return the principal of a key, or None. It compares all keys, each in constant time."""
+    digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
+    found = None
+    for principal, known in keys:
+        if hmac.compare_digest(digest, known):
+            found = principal
+    return found
 
 
 class _WrongKeys:
@@ -221,4 +240,17 @@ def _key_of(request: web.Request) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if (scheme == "Bearer" or scheme.lower() == "bearer") and (token := token.strip()):
         return token
-    return request.headers.get("x-api-key") or request.headers.get("api-key") or ""
+    given = request.headers.get("x-api-key") or request.headers.get("api-key")
+    return given or (_password(token) if scheme.lower() == "basic" else "")
+
+
+def _password(credentials: str) -> str:
+    """Return the password of `Basic` credentials (RFC 7617); the name before it is ignored.
+
+    Clients send them for a URL such as `http://any:KEY@host`.
+    """
+    try:
+        decoded = base64.b64decode(credentials.strip(), validate=True).decode()
+    except ValueError:  # neither base64 nor UTF-8
+        return ""
+    return decoded.partition(":")[2]

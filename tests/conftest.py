@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 from emulator import EmulatedAccount, Emulator
+from gateway.aiohttp_internals import forget_middleware_chains
+from gateway.server.single_process import tune_memory
 from tests.support import Gateway, running_gateway
 
 # On a slow machine a first example may take seconds to draw: that is no failure.
@@ -32,6 +34,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         kind = item.path.relative_to(here).parts[0]
         if kind in KINDS:
             item.add_marker(kind)
+
+
+def pytest_collection_finish() -> None:
+    """Tune the memory as `serve` does: modules and tests are then not examined as garbage."""
+    tune_memory()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    """Let the test's application go. Else aiohttp keeps that of each of the last 1,024 tests."""
+    result = yield
+    forget_middleware_chains()
+    return result
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,13 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(name: str) -> Iterator[Import]:
+@cache
+def imports(name: str) -> tuple[Import, ...]:
     """Every import of a module but those for type checkers only."""
+    return tuple(_imports(name))
+
+
+def _imports(name: str) -> Iterator[Import]:
     tree = ast.parse(MODULES[name].read_text("utf-8"))
     todo: list[tuple[ast.AST, bool]] = [(tree, True)]
     while todo:
@@ -63,8 +69,9 @@ def imports(name: str) -> Iterator[Import]:
         todo += [(child, always and not deferred) for child in ast.iter_child_nodes(node)]
 
 
-def taken(name: str) -> set[str]:
-    return {found.module for found in imports(name)}
+@cache
+def taken(name: str) -> frozenset[str]:
+    return frozenset(found.module for found in imports(name))
 
 
 def within(module: str, *packages: str) -> bool:

@@ -18,6 +18,10 @@ class Dialect(Protocol):
         """Return the status of an answer that is an error: the error's own in most dialects."""
         ...
 
+    def retry_after(self, error: GatewayError) -> float | None:
+        """Return the seconds to wait before a retry that makes sense; None to tell nothing."""
+        ...
+
     def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
         """Return the body of an answer that is an error. request_id: the request's, if known."""
         ...
@@ -43,12 +47,20 @@ class Dialect(Protocol):
         ...
 
 
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+"""Is the media type of server-sent events (HTML, 9.2)."""
+
 COMMENT = b": keep-alive\n\n"
 """Keeps an event stream alive: every known decoder skips comments, if no `id:` was sent before."""
 
 
 class ResponseEncoder(Protocol):
     """Encodes the answer of one generation in a dialect, as a stream or whole."""
+
+    @property
+    def media_type(self) -> str:
+        """Return the media type of a stream; each frame ends with a line end."""
+        ...
 
     def begin(self) -> bytes:
         """Return the first frames of a stream; empty where the dialect has none.

@@ -122,6 +122,11 @@ def plain_fill(prompt: str, suffix: str = "") -> Fill:
     return Fill(prefix, suffix, filename)
 
 
+def ends_turn(prompt: str) -> bool:
+    """Return whether a prompt ends with the marker of a chat template: it asks for an answer."""
+    return prompt.rstrip().endswith(_TURN_ENDS)
+
+
 def _without_turn_end(prompt: str) -> str:
     """Return the prompt without the markers with which a chat template ends it."""
     text = prompt

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.apis.base import COMMENT
+from gateway.apis.base import COMMENT, EVENT_STREAM
+from gateway.apis.fills import completion_limit
 from gateway.apis.json_body import convert, parse_object
-from gateway.apis.openai.completions import completion_limit
 from gateway.apis.openai.errors import error_frame
 from gateway.apis.parameters import WholeNumber, stop_strings
 from gateway.errors import GatewayError
@@ -55,6 +55,8 @@ class LlamaCppInfill:
 
 class InfillEncoder:
     """Encodes an answer with its text under `content`; `stop` is true in the last frame."""
+
+    media_type = EVENT_STREAM
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation

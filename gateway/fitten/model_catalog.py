@@ -15,6 +15,7 @@ _SECTIONS: tuple[Literal["chat"], Literal["agent"]] = ("chat", "agent")
 
 DEFAULT_MODEL = Model("fitten-code", "Fitten Code", None, "chat", is_default=True)
 
+_TAG = ":latest"
 _MAX_NAME = 256  # characters of a name that is compared with patterns
 _MAX_LISTED = 20  # names in the error for an unknown model
 
@@ -34,7 +35,8 @@ class ModelCatalog:
 
     The id of a model is its display name. If an earlier model has that id already, the section
     is put before it (`agent/Default`). Clients may use ids, also with `-` in place of blanks,
-    display names and selection names, in upper or lower case.
+    display names and selection names, in upper or lower case. Clients of Ollama's dialect add
+    `:latest` to any of them.
 
     aliases: by pattern of a name that no model has, the name of the model to use.
     """
@@ -59,17 +61,21 @@ class ModelCatalog:
         model = self._by_name.get(name.casefold())
         if model is not None:
             return model
-        alias = self._alias_of(name)
+        short = _without_tag(name)
+        if short is not name and (model := self._by_name.get(short.casefold())) is not None:
+            return model
+        alias = self._alias_of(name, short)
         model = None if alias is None else self._by_name.get(alias.casefold())
         if model is None:
             raise self._not_found(name, alias)
         return model
 
-    def _alias_of(self, name: str) -> str | None:
-        """Return the name that stands for an unknown one; None if there is none."""
-        if len(name) > _MAX_NAME:
+    def _alias_of(self, *names: str) -> str | None:
+        """Return the name that stands for an unknown model with these names, if there is one."""
+        if len(names[0]) > _MAX_NAME:
             return None
-        pattern = longest_pattern(name.casefold(), self._aliases)
+        found = [longest_pattern(name.casefold(), self._aliases) for name in names]
+        pattern = max((pattern for pattern in found if pattern), key=len, default=None)
         return None if pattern is None else self._aliases[pattern]
 
     def _not_found(self, name: str, alias: str | None) -> NotFound:
@@ -85,6 +91,11 @@ class ModelCatalog:
             code="model_not_found",
             param="model",
         )
+
+
+def _without_tag(name: str) -> str:
+    """Return a name without the tag of Ollama that says nothing; the same object without it."""
+    return name[: -len(_TAG)] if name[-len(_TAG) :].casefold() == _TAG else name
 
 
 def parse_models(answer: dict[str, Any]) -> list[Model]:

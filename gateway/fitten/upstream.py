@@ -31,6 +31,7 @@ from gateway.fitten.json_mode.answer import (
 from gateway.fitten.model_catalog import ModelCatalog
 from gateway.fitten.prompt_limit import too_long_error, window
 from gateway.generation.model import Model
+from gateway.generation.outcome import AnswerResult
 from gateway.generation.pieces import Sink
 from gateway.generation.request import Generation, GenerationRequest
 from gateway.redaction import Redactor
@@ -139,6 +140,9 @@ class FittenUpstream:
 
     async def generate(self, generation: Generation, sink: Sink) -> None:
         """Generate an answer; see `Upstream`."""
+        if not (generation.request.messages or generation.request.fills):
+            generation.outcome.receive_result(AnswerResult(finish_reasons=("stop",)))
+            return
         try:
             try:
                 answer = self._answer(generation, generation.request, sink)

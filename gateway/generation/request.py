@@ -33,6 +33,9 @@ class RemoteImage:
     param: str
 
 
+ToolKind = Literal["function", "text", "search"]
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """Describes a tool that the model may call.
@@ -48,7 +51,7 @@ class Tool:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     namespace: str = ""
-    kind: Literal["function", "text", "search"] = "function"
+    kind: ToolKind = "function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,8 @@ class Fill:
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """Asks for an answer to `messages`, or for the text in the gap of each of `fills`.
+
+    With neither it asks for nothing, and the upstream is not called.
 
     echo: for each fill the text to send before its answer; empty when none is wanted.
     model: the name that the client sent; None means the default.

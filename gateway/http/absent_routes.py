@@ -7,7 +7,8 @@ from typing import Literal
 
 from aiohttp import web
 
-from gateway.errors import NotFound
+from gateway.errors import InvalidRequest, NotFound
+from gateway.middleware import Handler
 
 Family = Literal["openai", "anthropic", "ollama"]
 
@@ -19,16 +20,16 @@ _OPENAI = (
     "vector_stores|videos"
 )
 _ANTHROPIC = "complete|messages|organizations"
-_OLLAMA = "blobs|chat|copy|create|delete|embed|embeddings|generate|ps|pull|push|show|tags|version"
+_OLLAMA = "experimental|me|signout|status|user"
 _ABSENT = re.compile(
-    rf"(?:/v1){{0,2}}/(?:(?P<openai>{_OPENAI})|(?P<anthropic>{_ANTHROPIC})"
+    rf"(?:(?:/v1){{0,2}}|/k)/(?:(?P<openai>{_OPENAI})|(?P<anthropic>{_ANTHROPIC})"
     rf"|api/(?P<ollama>{_OLLAMA}))(?:/.*)?",
     re.DOTALL,
 )
 
 WHAT_THERE_IS = (
     "this gateway has only /v1/chat/completions, /v1/responses, /v1/messages, /v1/completions, "
-    "/v1/fim/completions, /infill and /v1/models."
+    "/v1/fim/completions, /infill, /v1/models, and /api/chat and /api/generate of Ollama."
 )
 """Ends the sentence about an absent route."""
 
@@ -49,3 +50,17 @@ async def no_response(_: web.Request) -> web.StreamResponse:
         code="response_not_found",
         param="id",
     )
+
+
+def refusing(message: str) -> Handler:
+    """Return a handler that answers 501: the dialect has the route, and the gateway cannot serve.
+
+    message: says why.
+    """
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        error = InvalidRequest(message)
+        error.status = 501
+        raise error
+
+    return handler

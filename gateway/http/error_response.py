@@ -24,10 +24,6 @@ from gateway.errors import (
 from gateway.http.absent_routes import WHAT_THERE_IS, absent_family
 from gateway.redaction import shown_method, shown_path
 
-# Official SDKs sleep as long as Retry-After says, some without a limit. For a longer wait
-# they get no Retry-After and are asked not to retry (wire rule 11).
-_MAX_RETRY_AFTER = 60.0  # seconds
-
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
@@ -69,14 +65,11 @@ def render_error(
     request_id: the request's, if it has one.
     """
     headers: dict[str, str] = {}
-    retryable = error.retryable
-    if error.retry_after is not None:
-        if error.retry_after <= _MAX_RETRY_AFTER:
-            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-            headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
-        else:
-            retryable = False
-    headers["x-should-retry"] = "true" if retryable else "false"
+    wait = None if error.is_final else dialect.retry_after(error)
+    if wait is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(wait)))
+        headers["retry-after-ms"] = str(math.ceil(wait * 1000))
+    headers["x-should-retry"] = "false" if error.is_final else "true"
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
 from gateway.apis.base import Dialect
+from gateway.generation.model import Model
 from gateway.generation.upstream import Upstream
+from gateway.http.request_body import RequestBodyReader
+from gateway.middleware import Handler
 
 
 class ModelRoutes:
     """Serves the list of models and single ones from memory.
 
-    dialect_of: returns the dialect of a request.
+    dialect_of: returns the dialect of a request. bodies: reads those that name a model.
     """
 
-    def __init__(self, upstream: Upstream, dialect_of: Callable[[web.Request], Dialect]) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        dialect_of: Callable[[web.Request], Dialect],
+        bodies: RequestBodyReader,
+    ) -> None:
         self._upstream = upstream
         self._dialect_of = dialect_of
+        self._bodies = bodies
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """Answer with all models."""
@@ -27,6 +36,30 @@ class ModelRoutes:
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """Answer with the model that the URL names. Raises NotFound."""
-        model = self._upstream.described(self._upstream.resolve(request.match_info["id"]))
+        return self._described(request, request.match_info["id"])
+
+    def named_in_body(self, name_of: Callable[[bytes], str]) -> Handler:
+        """Return a handler that answers with the model that the body names.
+
+        name_of: returns the name that a body has. The handler raises NotFound, and what
+        `name_of` raises.
+        """
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return self._described(request, await self._bodies.parse(request, name_of))
+
+        return handler
+
+    def listed(self, encode: Callable[[Sequence[Model]], bytes]) -> Handler:
+        """Return a handler that answers with all models in another form. encode: returns it."""
+
+        async def handler(_: web.Request) -> web.StreamResponse:
+            body = encode(self._upstream.models())
+            return web.Response(body=body, content_type="application/json")
+
+        return handler
+
+    def _described(self, request: web.Request, name: str) -> web.StreamResponse:
+        model = self._upstream.described(self._upstream.resolve(name))
         body = self._dialect_of(request).model_body(model)
         return web.Response(body=body, content_type="application/json")

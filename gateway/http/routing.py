@@ -8,16 +8,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from aiohttp import web
 
 from gateway.aiohttp_internals import with_url
 from gateway.apis.base import Dialect
 from gateway.http.absent_routes import Family, absent_family
-from gateway.middleware import Handler
+from gateway.middleware import PATH_KEY, Handler
 
 # Clients append a path to their base URL. Some base URLs lack /v1, some clients add it again.
 API_BASES = ("/v1", "", "/v1/v1")
+PATH_KEYS = "/k"
+"""Is the base of routes that take a key in the path, `/k/<key>/...`; see `without_path_key`."""
+
 _SLASHES = re.compile("/{2,}")
 
 BODY_DIALECT = web.RequestKey[Dialect]("body_dialect")
@@ -110,6 +114,15 @@ class DialectRoutes:
         return self._dialects[resource]
 
 
+def fixed(body: bytes) -> Handler:
+    """Return a handler that answers every request with the same JSON."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type="application/json")
+
+    return handler
+
+
 def with_single_slashes(message: Any) -> Any:
     """Return the message of a request with one slash in place of several in its path.
 
@@ -117,6 +130,26 @@ def with_single_slashes(message: Any) -> Any:
     """
     path = _SLASHES.sub("/", message.url.raw_path)
     return with_url(message, message.url.with_path(path, encoded=True, keep_query=True))
+
+
+def without_path_key(message: Any) -> tuple[Any, str | None]:
+    """Return the message of a request without the key in its path, and the key.
+
+    `/k/<key>/api/tags` becomes `/k/api/tags`, so no route, log line or error sees the key.
+    """
+    parts = message.url.raw_path.split("/")[1:]
+    found = None
+    while len(parts) > 1 and unquote(parts[0]) == PATH_KEYS[1:] and parts[1]:
+        found, parts = unquote(parts[1]), parts[2:]
+    if found is None:
+        return message, None
+    path = "/".join((PATH_KEYS, *(parts or [""])))
+    return with_url(message, message.url.with_path(path, encoded=True, keep_query=True)), found
+
+
+def set_path_key(request: web.BaseRequest, key: str) -> None:
+    """Set the key that stood in the path, for middlewares that check keys."""
+    request[PATH_KEY] = key
 
 
 def _matches(resource: web.AbstractResource, path: str) -> bool:

@@ -1,4 +1,7 @@
-"""Writes encoded frames to one client as an event stream, with time limits and keep-alives."""
+"""Writes encoded frames to one client as a stream, with time limits and keep-alives.
+
+A frame is an event, or a line of JSON where the dialect streams lines.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _MOST_FRAMES = 256
 
 
 class _EventStreamResponse(HeadersWithFirstWrite, EventSourceResponse):
-    """Sends an event stream as aiohttp-sse does, but without its pings.
+    """Sends a stream as aiohttp-sse does, but without its pings.
 
     Each stream would have a task that writes the pings. When two tasks write to a client that
     reads slowly, both wait on one shared future, and the second cancels the first. The
@@ -171,7 +174,7 @@ class EventStream:
 
     async def _open(self) -> web.StreamResponse:
         self._response = response = _EventStreamResponse(sep="\n", allow_all_methods=True)
-        response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
+        response.headers["Content-Type"] = self._encoder.media_type
         response.headers["Cache-Control"] = "no-cache, no-transform"
         del response.headers["Connection"]  # aiohttp sets it, above all for HTTP/1.0
         chunked = self._request.version == HttpVersion11

@@ -15,6 +15,8 @@ _NO_FAILURE = (None, "client_closed_request")
 # Names of programs that clients use; the first that a User-Agent begins with counts.
 _PRODUCTS = (
     *("OpenAI/Python", "AsyncOpenAI/Python", "OpenAI/JS", "OpenAI/Go", "OpenAI/Java"),
+    *("claude-cli", "codex_exec", "codex_cli_rs", "codex-tui", "opencode", "Kilo-Code", "QwenCode"),
+    *("Anthropic/Python", "AsyncAnthropic/Python", "Anthropic/JS", "ollama-python", "ollama"),
     *("ai-sdk", "litellm", "langchain", "RooCode", "Cline", "Zed", "Continue", "aider", "twinny"),
     *("ProxyAI", "JetBrains", "llama.vscode", "Code", "CherryStudio", "Chatbox", "Open-WebUI"),
     *("axios", "node-fetch", "node", "undici", "Bun", "Deno", "Electron"),

@@ -134,7 +134,7 @@ def raw_pieces(record: AnswerRecord) -> list[Piece]:
 
 def recorded_tools(record: AnswerRecord) -> list[Tool]:
     """Return the tools that were offered."""
-    return [Tool(tool.name, "", tool.parameters) for tool in record.tools]
+    return [Tool(tool.name, "", tool.parameters, kind=tool.kind) for tool in record.tools]
 
 
 def is_cut(record: AnswerRecord) -> bool:

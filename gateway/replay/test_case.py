@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.generation.pieces import Piece
-from gateway.generation.request import Tool
+from gateway.generation.request import {imported}
 from gateway.replay.reader import read_again
 from tests.unit.fitten.tools.reading.test_parser import said
 
@@ -33,11 +33,17 @@ from tests.unit.fitten.tools.reading.test_parser import said
 
 
 def test_the_answer_of_{stamp}_is_read_as_expected() -> None:
-    tools = [Tool(name, "", schema) for name, schema in SCHEMAS.items()]
+{tools}
     pieces, finish_reason = {reading}
     assert said(pieces) == EXPECTED
     assert finish_reason == {reason}
 '''
+_TOOLS = """\
+    tools = [Tool(name, "", schema) for name, schema in SCHEMAS.items()]"""
+_TOOLS_OF_KINDS = """\
+    tools = [
+        Tool(name, "", schema, kind=KINDS.get(name, "function")) for name, schema in SCHEMAS.items()
+    ]"""
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -54,8 +60,10 @@ def write_test_case(record: AnswerRecord, reading: Reading) -> str:
     """
     names = _TextNames()
     schemas = {tool.name: tool.parameters for tool in record.tools}
+    kinds = {tool.name: tool.kind for tool in record.tools if tool.kind != "function"}
     data = [
         _assign("SCHEMAS: dict[str, dict[str, Any]]", schemas, names),
+        *([_assign("KINDS: dict[str, ToolKind]", kinds, names)] if kinds else ()),
         _assign("RAW: list[Piece]", [(kind, text) for kind, text in raw_pieces(record)], names),
         _assign("EXPECTED: list[tuple[str, Any]]", _expected(reading.pieces), names),
     ]
@@ -80,6 +88,8 @@ def write_test_case(record: AnswerRecord, reading: Reading) -> str:
         texts="".join(f"{line}\n" for line in names.assignments()),
         data="\n".join(data),
         stamp=_stamp(record),
+        imported="Tool, ToolKind" if kinds else "Tool",
+        tools=_TOOLS_OF_KINDS if kinds else _TOOLS,
         reading=_reading(arguments),
         reason=_quoted(reading.finish_reason),
     )

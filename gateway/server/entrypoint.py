@@ -23,7 +23,7 @@ from gateway.errors import GatewayError
 from gateway.http.error_response import ErrorResponse
 from gateway.http.in_flight import InFlightRequests
 from gateway.http.request_body import OTHER_CODING, make_request_without_expect, other_coding
-from gateway.http.routing import with_single_slashes
+from gateway.http.routing import set_path_key, with_single_slashes, without_path_key
 from gateway.server.connection import Connection, ConnectionContext, HttpServer
 from gateway.server.connection_limit import descriptor_limit
 from gateway.server.listeners import BACKLOG, ListenerLimits, set_user_timeout
@@ -223,11 +223,16 @@ class Entrypoint(web.ServerRunner):
         assert running_app is not None
         if "//" in message.path:
             message = with_single_slashes(message)
+        path_key = None
+        if "/k/" in message.path or "%" in message.path:
+            message, path_key = without_path_key(message)
         if "Expect" in message.headers:
             request = make_request_without_expect(running_app.make_request, message, *rest)
         else:
             request = running_app.make_request(message, *rest)
         request[_RUNNING_APP] = running_app
+        if path_key is not None:
+            set_path_key(request, path_key)
         if message.chunked and (coding := other_coding(message)):
             request[OTHER_CODING] = coding
         return request

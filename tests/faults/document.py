@@ -5,26 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from tests.faults.causes import ROWS
+from tests.faults.dialects import DIALECTS
 from tests.faults.table import MOMENTS, SECTIONS, SERVED, ErrorOutcome, FaultCell
 from tests.faults.upstream import Moment
 
-CODES = {
-    "upstream_error": "Fitten cannot be reached, broke the connection, or reported an error.",
-    "upstream_invalid_response": "Fitten sent no valid answer: a web page, nothing at all, nothing "
-    "but heartbeats.",
-    "upstream_truncated": "Fitten's answer broke off before its end.",
-    "upstream_timeout": "Fitten took longer than `fitten.timeouts` allows.",
-    "upstream_too_long": "Fitten's answer was longer than `fitten.max_answer_bytes`.",
-    "upstream_repetition": "Fitten's answer was the same loop for a long time "
-    "(`fitten.stop_repetition`).",
-    "upstream_empty": "The request offered tools, and the model wrote neither text nor a call, "
-    "twice.",
-    "upstream_rate_limited": "Fitten answered 429. Its `Retry-After` is passed on.",
-    "no_account_available": "Without `x-should-retry: false`: every account pauses after "
-    "failures. The message says how the last one failed, `Retry-After` says for how long. With "
-    "it: Fitten refuses the account, most likely its name or password. Only the operator can "
-    "help. The next try is half a minute to an hour away.",
-}
 _COLUMNS = {
     "login": "login",
     "refresh": "token refresh",
@@ -36,27 +21,23 @@ _COLUMNS = {
     "after": "chat, after the first piece",
 }
 _INTRODUCTION = """\
-# When Fitten fails
+# Errors, and when Fitten fails
 
-This page says what a client gets when Fitten, or the connection to it, fails. It has a row for
-each kind of failure and a column for each moment. **The page is generated from the tests**
-(`tests/faults/table.py`). They test every cell with a running gateway, streamed and whole, and
-chats with both values of `fitten.chat_client`. [accounts.md](accounts.md) says how accounts
-pause, and when another account is asked.
+This page has every error that a client can get, as each API shows it. Then it says which of them a
+client gets when Fitten, or the connection to it, fails. That table has a row for each kind of
+failure and a column for each moment. **The page is generated from the tests**
+(`tests/faults/causes.py` and `table.py`). They test every cell with a running gateway, streamed
+and whole. Chats are tested with chat completions, Messages and Responses, and with both values of
+`fitten.chat_client`.
+[accounts.md](accounts.md) says how accounts pause, and when another account is asked.
 
 ## What always holds
 
 - **Before the first piece** an error is an HTTP status and a JSON body, for streams too. The
-  exception: if `stream.grace` is over, the status has been sent, and the error is the frame of
-  the next paragraph.
-- **After the first piece** a stream ends with a frame `data: {"error": {"message", "type",
-  "param", "code"}}`. There is no `[DONE]` after it and no `finish_reason` before it. All text
-  that came is delivered. An answer that is not streamed gets the status in the table.
-- **Anthropic's Messages** (`/v1/messages`) show the same failures in that API's shape: `{"type":
-  "error", "error": {"type", "message"}, "request_id"}`, in a stream an event `error`. The type
-  follows from the status. 503 with `server_is_overloaded`, or with `no_account_available` that
-  passes, has status 529 and type `overloaded_error` there. `x-should-retry` and `Retry-After` are
-  the same.
+  exception: if `stream.grace` is over, the status has been sent, and the error ends the stream.
+- **After the first piece** an error ends the stream, in the form of [its dialect](#the-forms).
+  Nothing in the stream looks like a good end. All text that came is delivered. An answer that is
+  not streamed gets the status in the table.
 - **In time.** Each call has a time limit. For a completion it is `fitten.completion.timeout` in
   all, for other calls that are not chats `fitten.timeouts.call`. A chat has three limits in
   `fitten.timeouts`. `first_piece` is for everything before its first piece (a login too),
@@ -86,12 +67,46 @@ pause, and when another account is asked.
 - **Secrecy.** Words, addresses and names from Fitten are never passed on.
 
 """
+_ERRORS = """\
+## Every error
+
+Clients of the three APIs act on different signs, so one error may have a different status in each.
+
+"""
+_ERRORS_LEGEND = """
+- A cell has the status and the `type` of the error. The column `code` is the `code` of chat
+  completions and Responses, where the text of the row says nothing else. It is the `cause` in the
+  [log](logs.md) in all dialects. `/v1/completions` and the other routes for code are as chat
+  completions.
+- *Retry* is the header `x-should-retry`: *yes* and *wait* are `true`, *no* is `false`. At
+  *wait* `Retry-After` and `retry-after-ms` say how long. Official SDKs and Claude Code obey. A
+  wait of more than a minute becomes *no*. *no* never has `Retry-After`.
+- Responses have `Retry-After` with *yes* too: one second. Codex reads no other sign. For final it
+  takes 400, 404 with `model_not_found`, and a 429 without `Retry-After`.
+- A full context has numbers in the tokens that `usage` counts. Messages say `prompt is too long: N
+  tokens > M maximum`. The others say `maximum context length is M tokens`.
+- 499 `client_closed_request` is in the log only: the client left.
+
+## The forms
+
+"""
+_FORMS = (
+    "The body of an error",
+    "The end of a stream that failed",
+    "What it does not have then",
+    "The end at the limit of tokens",
+)
+_FORMS_LEGEND = """
+The last column of the table above is the `code` of `response.failed`. `invalid_prompt` is for all
+that is final. The message of a 429 names the wait, as `Please try again in 4s.`, where it is known.
+
+"""
 _LEGEND = """\
-## The table
+## When Fitten fails: the table
 
-A cell has a status and a code.
+A cell has a code. Its status and type in each dialect are [above](#every-error).
 
-- *final*: `x-should-retry: false` tells the SDKs not to repeat by themselves.
+- *final*: the row of that code whose *Retry* is `no`.
 - *2 times*, *up to 3 times*: Fitten is asked that often. A 401 leads to one refresh and one
   login.
 - *served*: the client gets an answer, if necessary from the second account. After a token refresh
@@ -102,14 +117,8 @@ A cell has a status and a code.
 
 def document() -> str:
     """Return the text of docs/errors.md."""
-    codes = "".join(f"| `{code}` | {meaning} |\n" for code, meaning in CODES.items())
-    parts = [
-        _INTRODUCTION,
-        "## Codes\n\n| Code | What happened |\n|---|---|\n",
-        codes,
-        "\n",
-        _LEGEND,
-    ]
+    parts = [_INTRODUCTION, _ERRORS, *_error_table(), _ERRORS_LEGEND]
+    parts += [*_form_table(), _FORMS_LEGEND, _LEGEND]
     for title, faults in SECTIONS.items():
         parts.append(f"\n### {title}\n\n")
         moments = [moment for moment in MOMENTS if any(_cell(fault, moment) for fault in faults)]
@@ -117,6 +126,36 @@ def document() -> str:
         parts += [_line(header), "|" + "---|" * len(header) + "\n"]
         parts += [_line([names, *cells]) for names, cells in _rows(faults, moments)]
     return "".join(parts)
+
+
+def _error_table() -> Iterator[str]:
+    """Yield the lines of the table of errors: one for each error, a column for each dialect."""
+    titles = [_capital(dialect.title) for dialect in DIALECTS]
+    header = ["`code`", "What happened", "Retry", *titles, "`response.failed`"]
+    yield _line(header)
+    yield "|" + "---|" * len(header) + "\n"
+    for row in ROWS:
+        shown = [_code_after(row.shown.get(dialect.name)) for dialect in DIALECTS]
+        failed = f"`{row.failed}`" if row.failed else "–"
+        yield _line([f"`{row.code}`", row.meaning, row.retry, *shown, failed])
+
+
+def _form_table() -> Iterator[str]:
+    """Yield the lines of the table of forms: a column for each dialect."""
+    yield _line(["", *(_capital(dialect.title) for dialect in DIALECTS)])
+    yield "|" + "---|" * (1 + len(DIALECTS)) + "\n"
+    for number, form in enumerate(_FORMS):
+        yield _line([form, *(dialect.forms[number] for dialect in DIALECTS)])
+
+
+def _capital(title: str) -> str:
+    return title[0].upper() + title[1:]
+
+
+def _code_after(shown: str | None) -> str:
+    """Return a status and a type, the latter as code."""
+    status, _, kind = (shown or "–").partition(" ")
+    return f"{status} `{kind}`" if kind else status
 
 
 def _rows(
@@ -134,7 +173,7 @@ def _cell(fault: FaultCell, moment: Moment) -> str:
     if not isinstance(outcome, ErrorOutcome):
         assert outcome == SERVED
         return "served"
-    words = [f"{outcome.status} `{outcome.code}`"]
+    words = [f"`{outcome.code}`"]
     if not outcome.retryable:
         words.append("final")
     if outcome.calls > 1:

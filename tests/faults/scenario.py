@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import aiohttp
 import pytest
 
 from gateway.app import ACCOUNTS
 from tests.faults.connections import TLS, EmptyResolver, FaultyResolver, install
+from tests.faults.dialects import AskedDialect, dialects_at
 from tests.faults.resources import held_slots
 from tests.faults.table import FaultCell
 from tests.faults.upstream import GOOD, LINES, FaultyFitten, Moment
-from tests.support import KEY, Gateway, running_gateway
+from tests.support import Gateway, running_gateway
 from tests.waiting import NEVER, eventually
 
 SHORT = {"connect": 0.6, "call": 0.6, "first_piece": 1.0, "between_pieces": 0.6, "answer": 1.6}
@@ -31,8 +31,10 @@ USERS = {"demo_user": "u_1", "other_user": "u_2"}  # and what Fitten calls them
 
 
 class FaultAnswer(NamedTuple):
-    """What a client got."""
+    """What a client got, in which dialect, and whether it asked for a stream."""
 
+    dialect: AskedDialect
+    stream: bool
     status: int
     headers: Any
     raw: bytes
@@ -62,27 +64,37 @@ class FaultScenario:
         """Whether Fitten can serve the same gateway afterwards."""
         return self.fault.cause not in TLS
 
-    async def ask(self, *, stream: bool) -> FaultAnswer:
-        """Send a request that leads to the moment; return what the client gets."""
-        path, body = asked(self.moment)
-        return await ask(self.gateway, path, {**body, "stream": stream})
+    async def ask(self, *, stream: bool, dialect: AskedDialect | None = None) -> FaultAnswer:
+        """Send a request that leads to the moment; return what the client gets.
 
-    async def ask_in_turn(self) -> tuple[FaultAnswer, FaultAnswer]:
+        dialect: the first one of the moment, if none is given.
+        """
+        dialect = dialect or dialects_at(self.moment)[0]
+        body = {**dialect.given("x = "), "stream": stream}
+        return await ask(self.gateway, dialect, body, stream=stream)
+
+    async def ask_in_turn(self) -> list[FaultAnswer]:
         """Send a stream and a whole answer, one after the other, to the account that fails."""
         self.go()
         stream = await self.ask(stream=True)
         assert (await self.ask(stream=False)).status == 200  # served by the other account
-        return stream, await self.ask(stream=False)
+        return [stream, await self.ask(stream=False)]
 
-    async def ask_twice(self) -> tuple[FaultAnswer, FaultAnswer]:
-        """Send a stream and a whole answer; both are under way when the fault happens."""
-        both = asyncio.gather(*(self.ask(stream=stream) for stream in (True, False)))
+    async def ask_all(self) -> list[FaultAnswer]:
+        """Send a stream and a whole answer in each dialect.
+
+        All are under way when the fault happens.
+        """
+        dialects = dialects_at(self.moment)
+        wanted = [(dialect, stream) for dialect in dialects for stream in (True, False)]
+        answers = asyncio.gather(*(self.ask(stream=s, dialect=d) for d, s in wanted))
         try:
-            await eventually(lambda: sum(held_slots(self.gateway)) >= 2 or both.done())
+            under_way = len(wanted)
+            await eventually(lambda: sum(held_slots(self.gateway)) >= under_way or answers.done())
             self.go()
         finally:
-            stream, whole = await both
-        return stream, whole
+            got = await answers
+        return got
 
     async def models(self) -> list[str]:
         """Return the models that clients are offered."""
@@ -174,7 +186,8 @@ def settings_for(fault: FaultCell, moment: Moment) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "max_answer_bytes": 300_000,
         "stop_repetition": True,
-        "pool": {"retry_ratio": 1.0},  # else the budget, and not the fault, decides
+        # Else the budget, the breaker or the queue decides, and not the fault.
+        "pool": {"retry_ratio": 1.0, "breaker_failures": 0, "max_concurrent": 8},
     }
     if not fault.lasts:
         return {**settings, "timeouts": NONE, "completion": {"timeout": NEVER}}
@@ -201,18 +214,13 @@ def keep_tokens(folder: Path, url: str, users: dict[str, str], expires: float | 
     (folder / "fitten.json").write_text(json.dumps({"accounts": accounts}))
 
 
-def asked(moment: Moment) -> tuple[str, dict[str, Any]]:
-    """Return path and body of a request that leads to the moment."""
-    if moment in ("version", "completion"):
-        return "/v1/completions", {"prompt": "x = ", "suffix": "\n"}
-    return "/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}
-
-
-async def ask(gateway: Gateway, path: str, body: dict[str, Any]) -> FaultAnswer:
+async def ask(
+    gateway: Gateway, dialect: AskedDialect, body: dict[str, Any], *, stream: bool
+) -> FaultAnswer:
     """Return what a client gets, on a connection that is closed afterwards."""
-    headers = {"Authorization": f"Bearer {KEY}", "Connection": "close"}
-    async with (
-        aiohttp.ClientSession(headers=headers) as http,
-        http.post(gateway.url + path, json=body) as response,
-    ):
-        return FaultAnswer(response.status, response.headers, await response.read())
+    headers = {"Connection": "close"}
+    async with gateway.http.post(
+        gateway.url + dialect.path, json=body, headers=headers
+    ) as response:
+        raw = await response.read()
+        return FaultAnswer(dialect, stream, response.status, response.headers, raw)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.faults.causes import ErrorRow, row_of
 from tests.faults.connections import TLS, Kind
 from tests.faults.responses import (
     BEAT,
@@ -41,32 +42,36 @@ MOMENTS: tuple[Moment, ...] = (
 
 @dataclass(frozen=True)
 class ErrorOutcome:
-    """An error: status, code, whether the SDKs are to repeat, and the number of upstream calls.
+    """An error: code, whether the SDKs are to repeat, and the number of upstream calls.
 
-    After the first piece a stream has a frame in place of the status.
+    `causes` has how each dialect shows it.
     """
 
-    status: int
     code: str
     retryable: bool = True
     calls: int = 1
+
+    @property
+    def row(self) -> ErrorRow:
+        """How the error is shown."""
+        return row_of(self.code, retryable=self.retryable)
 
 
 SERVED = "served"
 Outcome = ErrorOutcome | str | None
 
-BROKEN = ErrorOutcome(502, "upstream_error")
-TWICE = ErrorOutcome(502, "upstream_error", calls=2)
-REFUSED = ErrorOutcome(502, "upstream_error", retryable=False)
-INVALID = ErrorOutcome(502, "upstream_invalid_response")
-CUT = ErrorOutcome(502, "upstream_truncated")
-SLOW = ErrorOutcome(504, "upstream_timeout")
-LONG = ErrorOutcome(502, "upstream_too_long", retryable=False)
-LOOP = ErrorOutcome(502, "upstream_repetition", retryable=False)
-LIMITED = ErrorOutcome(429, "upstream_rate_limited")
-PAUSED = ErrorOutcome(503, "no_account_available")
-NO_ACCOUNT = ErrorOutcome(503, "no_account_available", retryable=False)
-NO_SESSION = ErrorOutcome(503, "no_account_available", retryable=False, calls=3)
+BROKEN = ErrorOutcome("upstream_error")
+TWICE = ErrorOutcome("upstream_error", calls=2)
+REFUSED = ErrorOutcome("upstream_error", retryable=False)
+INVALID = ErrorOutcome("upstream_invalid_response")
+CUT = ErrorOutcome("upstream_truncated")
+SLOW = ErrorOutcome("upstream_timeout")
+LONG = ErrorOutcome("upstream_too_long", retryable=False)
+LOOP = ErrorOutcome("upstream_repetition", retryable=False)
+LIMITED = ErrorOutcome("upstream_rate_limited")
+PAUSED = ErrorOutcome("no_account_available")
+NO_ACCOUNT = ErrorOutcome("no_account_available", retryable=False)
+NO_SESSION = ErrorOutcome("no_account_available", retryable=False, calls=3)
 
 
 @dataclass(frozen=True)

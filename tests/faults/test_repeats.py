@@ -26,8 +26,8 @@ async def test_the_client_does_not_notice_a_connection_that_is_lost_once(
     """The default retry budget is enough for that."""
     async with fault_scenario(fault, moment, tmp_path, monkeypatch, times=1, pool={}) as scenario:
         scenario.go()
-        status, _, raw = await scenario.ask(stream=False)
-        assert status == 200, raw
+        answer = await scenario.ask(stream=False)
+        assert answer.status == 200, answer.raw
         assert scenario.fitten.calls[scenario.call] == 2
 
 
@@ -50,8 +50,8 @@ async def test_the_wait_for_the_first_piece_counts_the_renewal_of_the_session(
     limits = {"call": NEVER, "first_piece": 1.0}
     async with fault_scenario(STALL, "refresh", tmp_path, monkeypatch, timeouts=limits) as scenario:
         scenario.go()
-        status, _, raw = await scenario.ask(stream=True)
-        assert (status, b"upstream_timeout" in raw) == (504, True)
+        answer = await scenario.ask(stream=True)
+        assert (answer.status, b"upstream_timeout" in answer.raw) == (504, True)
         assert scenario.fitten.failing == 1  # the renewal goes on, for later requests
     await eventually(lambda: not scenario.fitten.failing)
 

@@ -30,6 +30,7 @@ _TWICE = {
     "test_golden",
     "test_golden_responses",
     "test_golden_messages",
+    "test_golden_ollama",
     "test_silence",
     "test_stream_failures",
     "test_upstream_errors",

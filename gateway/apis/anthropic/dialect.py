@@ -30,6 +30,10 @@ class AnthropicDialect:
         """Return the status of an answer that is an error."""
         return errors.status_of(error)
 
+    def retry_after(self, error: GatewayError) -> float | None:
+        """Return the seconds that the error knows of."""
+        return error.retry_after
+
     def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
         """Return `{"type": "error", "error": {...}, "request_id": ...}`."""
         return errors.error_body(error, request_id)

@@ -21,6 +21,9 @@ _TYPES = {
 # With these codes, 503 means that there is no room now, and that there will be some later.
 _NO_ROOM = ("server_is_overloaded", "no_account_available")
 
+# By these codes, and only here, the SDKs see that they must send the whole conversation.
+_THREADS = ("thread_not_found", "thread_unsupported_request")
+
 
 def status_of(error: GatewayError) -> int:
     """Return the status of an error: Anthropic's API has one of its own for overload."""
@@ -45,6 +48,8 @@ def error_body(error: GatewayError, request_id: str | None = None) -> bytes:
     elif error.param and error.param not in message:
         message = f"{error.param}: {message}"
     body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}}
+    if error.code in _THREADS:
+        body["error"]["details"] = {"error_code": error.code}
     if request_id is not None:
         body["request_id"] = request_id
     return msgspec.json.encode(body)

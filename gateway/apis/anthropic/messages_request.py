@@ -24,7 +24,7 @@ from gateway.apis.parameters import (
     whole_number,
 )
 from gateway.apis.schema_depth import check_schema_depth
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, NotFound
 from gateway.generation.request import Generation, GenerationRequest, Message, ResponseFormat
 from gateway.images.sniff import ImageLimits
 
@@ -51,6 +51,12 @@ class _OutputConfig(msgspec.Struct):
     format: _Format | None = None
 
 
+class _Thread(msgspec.Struct):
+    """Declares `thread`, by which a client lets a server keep the conversation."""
+
+    type: str | None = None
+
+
 class _MessagesBody(msgspec.Struct):
     """Declares the parameters that have an effect. Others may have any type."""
 
@@ -66,6 +72,7 @@ class _MessagesBody(msgspec.Struct):
     output_config: _OutputConfig | None = None
     output_format: _Format | None = None
     mcp_servers: Any = None
+    thread: _Thread | None = None
 
 
 # What is here and not in the struct has nothing to do with the answer: it is about caches,
@@ -106,6 +113,8 @@ class Messages:
                 code="unsupported_value",
                 param="mcp_servers",
             )
+        if given.thread:
+            raise _no_thread(given.thread)
         tools, choice, absent = parse_tools(given.tools, given.tool_choice)
         system = [parse_system(given.system, self._images)]
         if absent:
@@ -132,6 +141,20 @@ class Messages:
 
     def encoder(self, generation: Generation) -> MessageEncoder:
         return MessageEncoder(generation)
+
+
+def _no_thread(given: _Thread) -> InvalidRequest:
+    """Return the error by which Anthropic's SDKs send the whole conversation instead.
+
+    Their runners of tools begin with a thread, and go on with the new messages alone.
+    """
+    why = "Nothing is stored here, so there are no threads; send the whole conversation"
+    if given.type == "continue":
+        param = "thread.previous_message_id"
+        return NotFound(f"{why} in 'messages'.", code="thread_not_found", param=param)
+    return InvalidRequest(
+        f"{why} without 'thread'.", code="thread_unsupported_request", param="thread"
+    )
 
 
 def _limit(given: WholeNumber | None) -> int | None:

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.apis.anthropic.content_blocks import UNPARSED
 from gateway.apis.anthropic.errors import error_frame
+from gateway.apis.base import EVENT_STREAM
 from gateway.errors import GatewayError
 from gateway.generation.outcome import Usage
 from gateway.generation.pieces import Piece
@@ -38,6 +39,8 @@ class MessageEncoder:
     A call that the limit of tokens cut off is closed where it ends in a stream, since its
     beginning has been sent. A whole answer leaves it out: clients run every call that they get.
     """
+
+    media_type = EVENT_STREAM
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.apis.base import COMMENT
+from gateway.apis.base import COMMENT, EVENT_STREAM
 from gateway.apis.openai import tool_calls
 from gateway.apis.openai.errors import error_frame
 from gateway.apis.openai.usage import usage_object
@@ -26,6 +26,8 @@ _encode = msgspec.json.Encoder().encode
 
 class ChatResponseEncoder:
     """Encodes one answer; id, created and model are the same in all its chunks."""
+
+    media_type = EVENT_STREAM
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation

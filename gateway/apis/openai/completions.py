@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from gateway.apis import fim_templates
-from gateway.apis.base import COMMENT
+from gateway.apis.base import COMMENT, EVENT_STREAM
+from gateway.apis.fills import completion_limit, ending_markers, parse_fill
 from gateway.apis.json_body import convert, parse_object
 from gateway.apis.openai.errors import error_frame
 from gateway.apis.openai.parameters import (
@@ -18,16 +18,13 @@ from gateway.apis.openai.parameters import (
     WholeNumber,
     ignored_parameters,
     stop_strings,
-    whole_number,
 )
 from gateway.apis.openai.usage import usage_object
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.generation.outcome import Usage
 from gateway.generation.pieces import Piece
-from gateway.generation.request import Fill, Generation, GenerationRequest
+from gateway.generation.request import Generation, GenerationRequest
 
-# Wire rule D4: OpenAI's own default, 16, would cut nearly every completion.
-DEFAULT_MAX_TOKENS = 128
 _MAX_PROMPTS = 16
 
 
@@ -62,15 +59,14 @@ class TextCompletions:
                     param=name,
                 )
         prompts = _prompts(given.prompt)
-        parsed = [_fill(prompt, given.suffix) for prompt in prompts]
-        markers = dict.fromkeys(marker for _, found in parsed for marker in found)
+        parsed = [parse_fill(prompt, given.suffix) for prompt in prompts]
         options = given.stream_options
         return GenerationRequest(
             messages=(),
             fills=tuple(fill for fill, _ in parsed),
             echo=tuple(prompts) if given.echo else (),
             model=given.model or None,
-            stop=(*stop_strings(given.stop), *_ends(markers, parsed)),
+            stop=(*stop_strings(given.stop), *ending_markers(parsed)),
             max_tokens=completion_limit(given.max_tokens, "max_tokens"),
             stream=bool(given.stream),
             include_usage=bool(options and options.include_usage),
@@ -81,18 +77,10 @@ class TextCompletions:
         return TextCompletionEncoder(generation)
 
 
-def completion_limit(given: WholeNumber | None, param: str) -> int:
-    """Return how many tokens a completion may have.
-
-    -1 means no limit at llama.cpp; here a completion without a limit has the default one. With 0
-    nothing is generated: clients open connections so.
-    """
-    limit = -1 if given is None else whole_number(given, param)
-    return DEFAULT_MAX_TOKENS if limit < 0 else limit
-
-
 class TextCompletionEncoder:
     """Encodes one answer with a choice for each prompt, as chunks or as one object."""
+
+    media_type = EVENT_STREAM
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
@@ -183,23 +171,3 @@ def _prompts(given: str | list[str | int | list[int]]) -> list[str]:
             f"'prompt' takes 1 to {_MAX_PROMPTS} texts.", code="unsupported_value", param="prompt"
         )
     return texts
-
-
-def _fill(prompt: str, suffix: str | None) -> tuple[Fill, tuple[str, ...]]:
-    """Use the suffix if there is one, else a notation in the prompt (wire rule D4).
-
-    Without either of them the whole prompt is the prefix. Returns the markers too.
-    """
-    if suffix:
-        return fim_templates.plain_fill(prompt, suffix), ()
-    return fim_templates.parse_fim_prompt(prompt) or (fim_templates.plain_fill(prompt), ())
-
-
-def _ends(markers: Iterable[str], parsed: Sequence[tuple[Fill, tuple[str, ...]]]) -> Iterator[str]:
-    """Yield the markers that end an answer and are no part of it.
-
-    A marker that the file itself has is ordinary text there.
-    """
-    for marker in markers:
-        if not any(marker in fill.prefix or marker in fill.suffix for fill, _ in parsed):
-            yield marker

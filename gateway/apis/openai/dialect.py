@@ -26,6 +26,10 @@ class OpenAIDialect:
         """Return the status of the error."""
         return error.status
 
+    def retry_after(self, error: GatewayError) -> float | None:
+        """Return the seconds that the error knows of."""
+        return error.retry_after
+
     def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
         """Return `{"error": {...}}`."""
         return errors.error_body(error)

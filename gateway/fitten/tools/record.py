@@ -7,12 +7,13 @@ prompt: of the tools, only the names and the parts of the schemas that say what 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from gateway.generation.request import Tool, ToolKind
 from gateway.redaction import printable_json
 
 FORMAT = 1
@@ -63,11 +64,15 @@ class AnswerPart:
     continues: str = ""
 
 
-class RecordedTool(msgspec.Struct):
-    """Describes a tool that was offered; `parameters` is its schema without descriptions."""
+class RecordedTool(msgspec.Struct, omit_defaults=True):
+    """Describes a tool that was offered; `parameters` is its schema without descriptions.
+
+    kind: see `generation.request.Tool`.
+    """
 
     name: str
     parameters: dict[str, Any]
+    kind: ToolKind = "function"
 
 
 class AnswerRecord(msgspec.Struct, kw_only=True):
@@ -147,21 +152,23 @@ def decode_record(raw: bytes) -> AnswerRecord:
     return record
 
 
-def record_tools(
-    tools: Mapping[str, Mapping[str, Any]], hide: Hide
-) -> tuple[list[RecordedTool], bool]:
+def record_tools(tools: Iterable[Tool], hide: Hide) -> tuple[list[RecordedTool], bool]:
     """Return the tools for a record, and whether their schemas were left out.
 
-    tools: the schemas by the tools' names. hide: masks the secrets in a text.
+    hide: masks the secrets in a text.
     """
     reducer = _SchemaReducer(hide)
+    tools = list(tools)
     try:
-        kept = [RecordedTool(hide(name), reducer.reduce(one)) for name, one in tools.items()]
+        kept = [
+            RecordedTool(hide(tool.name), reducer.reduce(tool.parameters), tool.kind)
+            for tool in tools
+        ]
         if len(json.dumps([tool.parameters for tool in kept], allow_nan=False)) <= _MAX_SCHEMAS:
             return kept, False
     except (_TooLarge, ValueError):  # of values that JSON does not have
         pass
-    return [RecordedTool(hide(name), {}) for name in tools], True
+    return [RecordedTool(hide(tool.name), {}, tool.kind) for tool in tools], True
 
 
 class _TooLarge(Exception):

@@ -166,7 +166,7 @@ class AnswerRecorder:
         request_id: str | None = None,
         part: AnswerPart | None = None,
     ) -> None:
-        self._tools = {tool.name: tool.parameters for tool in request.offered}
+        self._tools = {tool.name: tool for tool in request.offered}
         self._parallel, self._streamed = request.parallel_tool_calls, request.stream
         self._max_tokens, self._stop_strings = request.max_tokens, len(request.stop)
         self._submit = submit
@@ -242,7 +242,7 @@ class AnswerRecorder:
             masked = masked or shown != text
             return shown
 
-        tools, schemas_left_out = record_tools(self._tools, hidden)
+        tools, schemas_left_out = record_tools(self._tools.values(), hidden)
         raw = self._hidden_raw(hidden)
         came_out = [
             (kind, hidden(value) if isinstance(value, str) else value)

@@ -23,6 +23,7 @@ from gateway.generation.turn_end import MAX_BLANKS
 _MAY_START = re.compile(r"[<\[{`~]")
 _MOST_UNREAD = 8192
 _MOST_BYTES = 4  # of a character in UTF-8
+_BEGUN_ARGUMENTS: Piece = ("arguments", "{")
 
 Fault = Literal["cut", "form", "empty"]
 
@@ -66,6 +67,9 @@ class ToolStopSequenceFilter:
         self._blank: str | None = None
         self._has_calls = False
         self._calls = 0  # of this parser, as far as they were passed on
+        self._bare = False  # whether only the name of the last call was passed on
+        # Whether the answer ended within a call of which nothing was passed on.
+        self._broke_off = False
         self._call_bytes = 0
         self._reported_bytes = 0
         # Most text cannot be part of a call. It does not pass through the parser, which reads it
@@ -107,6 +111,7 @@ class ToolStopSequenceFilter:
         if self._parser.answered and not self.finish_reason:
             out += self._without_blanks(self._text_filter.flush())
             self.finish_reason = self.natural_reason
+            self._mark_cut_call(out)
         elif self._raw_filter.finish_reason and not self.finish_reason:
             out += self.flush(whole=False)
             self.finish_reason = self.finish_reason or self._final_reason(
@@ -164,6 +169,8 @@ class ToolStopSequenceFilter:
         if self._unread:
             self._parser.read_past(self._unread)
             self._unread = ""
+        if whole and self._parser.fault == "cut":
+            self._broke_off = not self._parser.begun
         rest = self._parser.flush(whole=whole)
         out: list[Piece] = []
         if any(kind == "content" and not text.isspace() for kind, text in rest):
@@ -175,6 +182,16 @@ class ToolStopSequenceFilter:
             out += self._without_blanks(self._text_filter.flush(whole=whole))
         if self.cut and whole:
             self.finish_reason = "length"
+        return self._mark_cut_call(out)
+
+    def _mark_cut_call(self, out: list[Piece]) -> list[Piece]:
+        """Begin the arguments of a call of which only the name was passed on; return all pieces.
+
+        Clients take an empty text for `{}`, and would run the call.
+        """
+        if self._bare:
+            self._bare = False
+            out.append(_BEGUN_ARGUMENTS)
         return out
 
     def needs_repair(self) -> bool:
@@ -190,6 +207,7 @@ class ToolStopSequenceFilter:
         """
         self._repairable = False
         self.fault = None
+        self._broke_off = not self._parser.begun
         self._overlap = OverlapRemover(self.raw_text, self._parser.open_block)
         self._counted = (
             self._raw_filter.content_bytes,
@@ -209,10 +227,11 @@ class ToolStopSequenceFilter:
 
     @property
     def cut(self) -> bool:
-        """Return whether a call has been passed on in part only."""
+        """Return whether a call has been passed on in part only, or as text since it broke off."""
         cut_call = self._parser.cut_call
         passed_on = cut_call is not None and cut_call <= self._calls
-        return passed_on or not self._sent.complete
+        as_text = self._broke_off and self._parser.unreadable
+        return passed_on or as_text or not self._sent.complete
 
     def _restart(self) -> None:
         """Read the call anew that the first answer ended within; leave out what was sent of it."""
@@ -292,6 +311,8 @@ class ToolStopSequenceFilter:
         out: list[Piece] = []
         for piece in pieces:
             is_text = piece[0] in ("content", "reasoning")
+            if self._bare and piece[0] in ("call", "content") and self._sent.complete:
+                self._mark_cut_call(out)
             if is_text:
                 out += self._note_end(self._text_filter.feed([piece]))
             elif piece[0] == "call":
@@ -309,11 +330,14 @@ class ToolStopSequenceFilter:
                     rest = self._sent.without_sent(piece)
                     if rest is None:
                         self.finish_reason = "length"
+                        self._mark_cut_call(out)
                         break
                     if not rest[1]:
                         continue
                     piece = rest
                 self._has_calls = True
+                self._broke_off = False
+                self._bare = piece[0] == "call"
                 self._call_bytes += token_estimate.size(piece[1])
                 out.append(piece)
         return out

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,9 @@ from aiohttp.test_utils import TestServer
 
 from emulator import Emulator
 from gateway.setup.agents import LEAN_DENIED, LEAN_SAVED, claude_settings
-from tests.clients.agents.support import ClaudeCode, LaunchedProgram, call, calls
+from tests.clients.agents.support import ClaudeCode, LaunchedProgram, call, calls, prompts
 from tests.conftest import StartGateway
-from tests.integration.peer import UPSTREAM_CHAT
 from tests.support import Gateway
-from tests.waiting import eventually
 
 EDITING = ("--allowedTools", "Read,Write,Bash,Agent,Task")
 
@@ -28,11 +24,6 @@ EDITING = ("--allowedTools", "Read,Write,Bash,Agent,Task")
 def claude(gateway: Gateway, tmp_path: Path) -> ClaudeCode:
     """A client of the gateway."""
     return ClaudeCode(tmp_path, gateway.url)
-
-
-def prompts(emulator: Emulator) -> list[str]:
-    """The prompts that Fitten got."""
-    return [made.body["inputs"] for made in emulator.calls_to(UPSTREAM_CHAT)]
 
 
 async def test_a_plain_answer_is_shown(claude: ClaudeCode, emulator: Emulator) -> None:
@@ -115,12 +106,7 @@ async def test_an_answer_that_fails_in_its_middle_is_asked_for_whole(
 async def test_an_abort_reaches_the_upstream_within_a_second(
     claude: ClaudeCode, emulator: Emulator
 ) -> None:
-    async with claude.running("[[endless]]") as process:
-        (asked, *_) = await eventually(lambda: emulator.calls_to(UPSTREAM_CHAT))
-        process.send_signal(signal.SIGINT)
-        await process.communicate()
-        async with asyncio.timeout(1):
-            await asked.closed.wait()
+    await claude.interrupt(emulator)
 
 
 async def test_it_sums_up_a_conversation_that_grows(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from emulator import Emulator
-from tests.clients.agents.support import Codex, LaunchedProgram, call, calls
+from tests.clients.agents.support import Codex, LaunchedProgram, call, calls, prompts
 from tests.conftest import StartGateway
-from tests.integration.peer import UPSTREAM_CHAT
 from tests.support import Gateway
-from tests.waiting import eventually
 
 MCP_SERVER = Path(__file__).with_name("mcp_server.py")
 PATCH = """\
@@ -32,11 +28,6 @@ PATCH = """\
 def codex(gateway: Gateway, tmp_path: Path) -> Codex:
     """A client of the gateway."""
     return Codex(tmp_path, gateway.url)
-
-
-def prompts(emulator: Emulator) -> list[str]:
-    """The prompts that Fitten got."""
-    return [made.body["inputs"] for made in emulator.calls_to(UPSTREAM_CHAT)]
 
 
 async def test_a_plain_answer_is_shown(codex: Codex, emulator: Emulator) -> None:
@@ -129,12 +120,7 @@ async def test_an_error_after_the_first_piece_is_shown(codex: Codex) -> None:
 async def test_an_abort_reaches_the_upstream_within_a_second(
     codex: Codex, emulator: Emulator
 ) -> None:
-    async with codex.running("[[endless]]") as process:
-        (asked, *_) = await eventually(lambda: emulator.calls_to(UPSTREAM_CHAT))
-        process.send_signal(signal.SIGINT)
-        await process.communicate()
-        async with asyncio.timeout(1):
-            await asked.closed.wait()
+    await codex.interrupt(emulator)
 
 
 @pytest.mark.parametrize("before", [(), ("--lean",)])

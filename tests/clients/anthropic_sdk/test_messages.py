@@ -7,7 +7,7 @@ from typing import Any
 
 import anthropic
 import pytest
-from anthropic import Anthropic, AsyncAnthropic
+from anthropic import Anthropic, AsyncAnthropic, beta_tool
 
 from tests.clients.sdk.support import FittenProcess, SdkQuestion
 
@@ -125,6 +125,25 @@ def test_a_streamed_agent_loop_ends_with_an_answer(client: Anthropic, marker: st
         text = stream.get_final_text()
     assert text.startswith("get_weather says: get_weather of Paris for 3 days\n")
     assert ("clock says: noon" in text) == (len(calls) == 2)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_runner_of_tools_gets_to_its_answer(
+    client: Anthropic, fitten: FittenProcess, stream: bool
+) -> None:
+    """It lets Anthropic keep the conversation, unless the server says that it keeps none."""
+
+    @beta_tool
+    def get_weather(city: str, days: int) -> str:
+        """The weather of the next days."""
+        return f"sunny in {city} for {days} days"
+
+    question = SdkQuestion(ASKED)
+    given = request("", messages=question.messages, tools=[get_weather], stream=stream)
+    answer = client.beta.messages.tool_runner(**given).until_done()
+    (block,) = answer.content
+    assert block.model_dump()["text"] == "get_weather says: sunny in Paris for 3 days\n"
+    assert len(fitten.calls(question)) == 2
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,8 +1,10 @@
-"""The size of the context in the Messages and Responses dialects: counts, errors, the reserve."""
+"""The size of the context in each dialect: counts, errors, the reserve."""
 
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from emulator import Emulator
 from gateway.fitten.prompt_limit import MAX_CHARS, WINDOW_CHARS
 from tests.integration.peer import UPSTREAM_CHAT
-from tests.support import Gateway
+from tests.integration.scripted_fitten import running_fitten
+from tests.support import Gateway, running_gateway
 
 SIGN = "You are performing a CONTEXT CHECKPOINT COMPACTION. "
 ROUTES = ("/v1/messages", "/v1/responses")
@@ -58,20 +61,50 @@ async def test_the_count_is_what_the_usage_says(gateway: Gateway, route: str) ->
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    ("route", "says"),
-    [
-        ("/v1/messages", "prompt is too long: 71700 tokens > 70656 maximum"),
-        ("/v1/responses", "maximum context length is 70656 tokens"),
-    ],
+    ("route", "tokens", "most"),
+    [("/v1/chat/completions", 77_000, 76_800), *((route, 71_700, 70_656) for route in ROUTES)],
 )
-async def test_a_full_context_is_said_in_tokens_when_the_reserve_begins(
-    gateway: Gateway, emulator: Emulator, route: str, says: str, stream: bool
+async def test_a_full_context_is_said_in_the_words_of_the_dialect(
+    gateway: Gateway, emulator: Emulator, route: str, tokens: int, most: int, stream: bool
 ) -> None:
-    text = "x" * (71_700 * 4)
+    """Chats may use the reserve too. Claude Code reads the numbers of exactly these words."""
+    text = "x" * (tokens * 4)
     status, answer = await post(gateway, route, body(route, text, stream=stream))
-    assert status == 400
-    assert says in answer["error"]["message"]
+    error = answer["error"]
+    assert (status, error["type"]) == (400, "invalid_request_error")
+    if route == "/v1/messages":
+        assert error["message"] == f"prompt is too long: {tokens} tokens > {most} maximum"
+    else:
+        assert error["code"] == "context_length_exceeded"
+        assert f"maximum context length is {most} tokens. " in error["message"]
+        assert f"resulted in {tokens} tokens" in error["message"]
     assert not emulator.calls_to(UPSTREAM_CHAT)
+
+
+@pytest.mark.parametrize("route", ["/v1/chat/completions", *ROUTES])
+async def test_a_full_context_has_its_numbers_in_the_tokens_of_the_usage(
+    tmp_path: Path, route: str
+) -> None:
+    """Usage is calibrated on what Fitten counts, here on eight bytes a token."""
+    limit = "max_output_tokens" if route == "/v1/responses" else "max_tokens"
+    member = "prompt_tokens" if route == "/v1/chat/completions" else "input_tokens"
+    long_answer = ["word " * 20]
+    async with running_fitten() as (fitten, url), running_gateway(url, tmp_path) as gateway:
+        fitten.answers += [["Hi."]] * 3 + [long_answer]
+        for _ in range(3):
+            assert (await post(gateway, route, body(route, "字x" * 2000)))[0] == 200
+        # What a limit cuts off has an estimated usage.
+        half = 150_000
+        _, answer = await post(gateway, route, body(route, "x" * half, **{limit: 5}))
+        used = answer["usage"][member]
+        assert used == pytest.approx(half / 8, rel=0.02)
+        status, answer = await post(gateway, route, body(route, "x" * 320_000))
+    assert status == 400
+    message = answer["error"]["message"]
+    most, tokens = sorted(int(number) for number in re.findall(r"\d+(?= (?:tokens|max))", message))
+    chars = MAX_CHARS if route == "/v1/chat/completions" else WINDOW_CHARS
+    assert most / chars == pytest.approx(used / half, rel=0.02)
+    assert tokens / 320_000 == pytest.approx(used / half, rel=0.02)
 
 
 @pytest.mark.parametrize("route", ROUTES)

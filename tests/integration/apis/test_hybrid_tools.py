@@ -477,4 +477,4 @@ async def test_a_call_that_is_not_whole_is_never_said_to_be(tmp_path: Path, rest
     said = ["<call-%V% Edit>\nnonsense", rest]
     async with running(tmp_path, said) as (_, gateway):
         _, calls, reason = await ask(gateway, stream=True, stop=["STOP"])
-        assert (calls, reason) == ([("Edit", "")], "length")
+        assert (calls, reason) == ([("Edit", "{")], "length"), "an empty text would be no arguments"

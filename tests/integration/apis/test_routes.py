@@ -29,6 +29,12 @@ ROUTES = [
     ("/v1/responses", POST),
     ("/v1/models", GET),
     ("/v1/models/fitten-code", GET),
+    ("/api/chat", POST),
+    ("/api/generate", POST),
+    ("/api/tags", GET),
+    ("/api/show", POST),
+    ("/api/ps", GET),
+    ("/api/version", GET),
     ("/health", GET),
     ("/ready", GET),
 ]
@@ -145,7 +151,7 @@ async def test_a_route_of_openai_that_is_absent_says_what_there_is(
 
 SAID = (
     *("/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/fim/completions"),
-    *("/infill", "/v1/models"),
+    *("/infill", "/v1/models", "/api/chat", "/api/generate"),
 )
 
 
@@ -169,9 +175,8 @@ async def test_a_route_of_anthropic_is_absent_in_its_dialect(
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/api/chat"), ("POST", "/api/generate"), ("GET", "/api/tags"), ("POST", "/api/show"),
-     ("GET", "/api/version"), ("POST", "/api/embed"), ("POST", "//api//chat/")],
-)  # fmt: skip
+    [("POST", "/api/me"), ("GET", "/api/status"), ("POST", "//api//experimental//web_search")],
+)
 async def test_a_route_of_ollama_is_absent_in_its_dialect(
     gateway: Gateway, method: str, path: str
 ) -> None:

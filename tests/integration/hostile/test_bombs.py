@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,28 +26,36 @@ JSON = {"Content-Type": "application/json"}
 MESSAGES = b'"messages":[{"role":"user","content":"x"}]'
 MOST = 20 * 1024 * 1024  # server.max_body_bytes
 
-
-def filled(before: bytes, part: bytes, after: bytes, size: int = MOST) -> bytes:
-    """Return this part repeated until the whole has nearly this size."""
-    return before + part * ((size - len(before) - len(after)) // len(part)) + after
+Bomb = Callable[[], bytes]  # made by the test that sends it: together they take 1 GB
 
 
-def most(before: bytes, part: bytes, after: bytes) -> bytes:
-    """Return this part repeated as often as a body may have values."""
-    low, high = 1, MAX_VALUES
-    while low < high:
-        middle = (low + high + 1) // 2
-        fits = not exceeds(before + part * middle + after, MAX_VALUES)
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return before + part * low + after
+def filled(before: bytes, part: bytes, after: bytes, size: int = MOST) -> Bomb:
+    """Return what makes this part repeated until the whole has nearly this size."""
+    return lambda: before + part * ((size - len(before) - len(after)) // len(part)) + after
 
 
-HEADS = {
+def most(before: bytes, part: bytes, after: bytes) -> Bomb:
+    """Return what makes this part repeated as often as a body may have values."""
+
+    def made() -> bytes:
+        low, high = 1, MAX_VALUES
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = not exceeds(before + part * middle + after, MAX_VALUES)
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return before + part * low + after
+
+    return made
+
+
+HEADS: dict[str, Bomb] = {
     "a long field": filled(b"GET / HTTP/1.1\r\nHost: g\r\nX: ", b"a", b"\r\n\r\n", 1_000_000),
     "many fields": filled(b"GET / HTTP/1.1\r\nHost: g\r\n", b"X: 1\r\n", b"\r\n", 1_000_000),
     "a long target": filled(b"GET /", b"%41", b" HTTP/1.1\r\nHost: g\r\n\r\n", 1_000_000),
-    "empty lines": b"\r\n" * 500_000,
-    "tiny chunks": chat_head({**JSON, "Transfer-Encoding": "chunked"}) + b"1\r\n[\r\n" * 60_000,
+    "empty lines": lambda: b"\r\n" * 500_000,
+    "tiny chunks": lambda: (
+        chat_head({**JSON, "Transfer-Encoding": "chunked"}) + b"1\r\n[\r\n" * 60_000
+    ),
     "a long chunk extension": filled(
         chat_head({**JSON, "Transfer-Encoding": "chunked"}) + b"1;", b"a", b"\r\n[\r\n", 1_000_000
     ),
@@ -57,7 +65,7 @@ CALL = (
     b'{"messages":[{"role":"assistant","content":null,"tool_calls":['
     b'{"id":"c","type":"function","function":{"name":"f","arguments":"'
 )
-CHATS = {
+CHATS: dict[str, Bomb] = {
     "lists": filled(b"{" + MESSAGES + b',"x":[', b"[],", b"0]}"),
     "lists, broken": filled(b"{" + MESSAGES + b',"x":[', b"[],", b"}"),
     "lists, as many as may be": most(b"{" + MESSAGES + b',"x":[', b"[],", b"0]}"),
@@ -67,10 +75,9 @@ CHATS = {
     "lists in lists": most(b"{" + MESSAGES + b',"x":[', b"[" * 900 + b"]" * 900 + b",", b"0]}"),
     "a quote as an escape": filled(b"{" + MESSAGES + b',"y":"\\u0022","x":"', b"\\\\", b'"}'),
     "a member twice": filled(b"{" + MESSAGES + b',"y":0,"y":0,"x":"', b"\\n", b'"}'),
-    "members of the body": b"{"
-    + MESSAGES
-    + b"".join(b',"a%d":0' % number for number in range(19_900))
-    + b"}",
+    "members of the body": lambda: (
+        b"{" + MESSAGES + b"".join(b',"a%d":0' % number for number in range(19_900)) + b"}"
+    ),
     "objects": filled(b"{" + MESSAGES + b',"x":[', b'{"a":0},', b"0]}"),
     "numbers": filled(b"{" + MESSAGES + b',"x":[', b"0,", b"0]}"),
     "digits": filled(b"{" + MESSAGES + b',"x":', b"9", b"}"),
@@ -161,11 +168,13 @@ CHATS = {
         b"1e300,",
         b'0]}},{"role":"user","content":"x"}]}',
     ),
-    "tools of one name": b"{"
-    + MESSAGES
-    + b',"tools":['
-    + b",".join([b'{"name":"f","parameters":{"enum":[%b0]}}' % (b"0," * 350)] * 256)
-    + b"]}",
+    "tools of one name": lambda: (
+        b"{"
+        + MESSAGES
+        + b',"tools":['
+        + b",".join([b'{"name":"f","parameters":{"enum":[%b0]}}' % (b"0," * 350)] * 256)
+        + b"]}"
+    ),
     "half surrogates in a call that fits": filled(
         CALL + b'\\"', b"\\\\ud83d", b'\\""}}]}]}', 307_000
     ),
@@ -183,7 +192,7 @@ CHATS = {
         b"%0A\\n",
         b'"}]}]}',
     ),
-    "depth": b"[" * (MOST - 9),
+    "depth": lambda: b"[" * (MOST - 9),
     "spaces": filled(b"{" + MESSAGES, b" ", b"}"),
     "an image": filled(
         b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":'
@@ -228,7 +237,7 @@ CHATS = {
         b'"]}}}}',
     ),
 }
-COMPLETIONS = {
+COMPLETIONS: dict[str, Bomb] = {
     "markers": filled(b'{"prompt":"', b"<fim_prefix>", b'","suffix":"x"}'),
     "a notation": filled(b'{"prompt":"', b"<fim_prefix><fim_suffix><fim_middle>", b'"}'),
     "file names": filled(
@@ -250,20 +259,20 @@ async def test_no_head_blocks_the_loop(gateway: Gateway, connect: Connect, name:
     peer = await connect(gateway.url)
     with never_blocked():
         with contextlib.suppress(ConnectionError):  # it was refused and closed
-            await asyncio.wait_for(send(peer, HEADS[name]), LONGEST_WAIT)
+            await asyncio.wait_for(send(peer, HEADS[name]()), LONGEST_WAIT)
         peer.reset()
         assert (await gateway.whole("[[say]]"))[0] == 200
 
 
 @pytest.mark.parametrize("name", CHATS)
 async def test_no_chat_blocks_the_loop(gateway: Gateway, connect: Connect, name: str) -> None:
-    await answered_without_delay(await connect(gateway.url), CHAT, CHATS[name])
+    await answered_without_delay(await connect(gateway.url), CHAT, CHATS[name]())
     assert (await gateway.whole("[[say]]"))[0] == 200
 
 
 @pytest.mark.parametrize("name", COMPLETIONS)
 async def test_no_completion_blocks_the_loop(gateway: Gateway, connect: Connect, name: str) -> None:
-    await answered_without_delay(await connect(gateway.url), "/v1/completions", COMPLETIONS[name])
+    await answered_without_delay(await connect(gateway.url), "/v1/completions", COMPLETIONS[name]())
 
 
 async def answered_without_delay(peer: Peer, path: str, body: bytes) -> None:

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from gateway.apis.base import EVENT_STREAM
 from gateway.apis.openai.errors import error_frame
 from gateway.config.settings import StreamSettings
 from gateway.errors import GatewayError
@@ -76,6 +77,8 @@ def data(text: str) -> bytes:
 
 class RawEncoder:
     """Encodes every kind of frame with the text, as JSON that escapes nothing outside ASCII."""
+
+    media_type = EVENT_STREAM
 
     def begin(self) -> bytes:
         return data("begin " + TEXT)

@@ -117,6 +117,31 @@ def test_the_longest_pattern_decides_and_names_of_the_list_win(name: str, model:
     assert ModelCatalog(aliases).resolve(name).id == model
 
 
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("fitten-code:latest", "fitten-code"),
+        ("DeepSeek-V3:LATEST", "DeepSeek V3"),
+        ("agent/default:latest", "agent/Default"),
+        ("llama3:latest", "DeepSeek V3"),
+        ("llama3", "DeepSeek V3"),
+        ("phi:latest", "DeepSeek R1"),
+        ("phi", "fitten-code"),
+    ],
+)
+def test_the_tag_latest_says_nothing(name: str, model: str) -> None:
+    aliases = {"*": "fitten-code", "llama3": "deepseek-v3", "phi:latest": "deepseek-r1"}
+    assert ModelCatalog(aliases).resolve(name).id == model
+
+
+@pytest.mark.parametrize(
+    "name", ["fitten-code:7b", ":latest", "latest", "fitten-code:latest:latest"]
+)
+def test_another_tag_is_part_of_the_name(name: str) -> None:
+    with pytest.raises(NotFound):
+        ModelCatalog().resolve(name)
+
+
 @pytest.mark.parametrize("name", ["claude-opus-5", "gpt-5.5", "o3-mini", "codex-mini-latest"])
 def test_the_shipped_aliases_are_the_default_model_and_can_be_removed(name: str) -> None:
     assert ModelCatalog(ModelSettings().aliases).resolve(name) is DEFAULT_MODEL

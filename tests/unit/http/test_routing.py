@@ -26,6 +26,9 @@ class NamedDialect:
     def status(self, error: GatewayError) -> int:
         return error.status
 
+    def retry_after(self, error: GatewayError) -> float | None:
+        return error.retry_after
+
     def error_body(self, error: GatewayError, request_id: str | None = None) -> bytes:
         return f"{self._name}: {error.status}".encode()
 

@@ -17,6 +17,8 @@ from gateway.http.sse import EventStream
 class ContentOnly:
     """An encoder whose dialect has no frames for thoughts."""
 
+    media_type = "application/x-ndjson"
+
     def begin(self) -> bytes:
         return b"begin "
 
@@ -59,4 +61,5 @@ async def url() -> AsyncIterator[str]:
 
 async def test_a_batch_without_frames_does_not_end_the_body(url: str) -> None:
     async with aiohttp.ClientSession() as http, http.get(url) as response:
+        assert response.headers["Content-Type"] == ContentOnly.media_type
         assert await response.read() == b"begin a b end"

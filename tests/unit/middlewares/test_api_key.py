@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import re
@@ -70,10 +71,40 @@ async def test_a_key_is_taken_from_each_header_in_each_form(
     assert (reply.status, reply.text) == (200, name)
 
 
+def basic(credentials: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC "])
+@pytest.mark.parametrize("user", ["", "any", "a@b"])
+async def test_a_key_is_the_password_of_basic_credentials(app: App, scheme: str, user: str) -> None:
+    encoded = base64.b64encode(f"{user}:{HASHED}".encode()).decode()
+    reply = await app.call({"Authorization": f"{scheme} {encoded}"})
+    assert (reply.status, reply.text) == (200, "hashed")
+    assert (await app.call(basic(f"any:{CHINESE}"))).text == "chinese"
+
+
+async def test_the_credentials_of_a_proxy_do_not_hide_a_key(app: App) -> None:
+    """A proxy that asks for a password passes it on beside the client's own header."""
+    for header in ("x-api-key", "api-key"):
+        reply = await app.call({**basic("proxy:password of the proxy"), header: PLAIN})
+        assert (reply.status, reply.text) == (200, "plain")
+
+
+async def test_a_wrong_password_is_a_wrong_key(app: App) -> None:
+    reply = await app.call(basic("any:wrong-key-0123456789"))
+    assert (reply.status, "****6789" in reply.text) == (401, True)
+
+
 @pytest.mark.parametrize(
     "headers",
     [
         {},
+        basic(PLAIN),
+        basic(f"{PLAIN}:"),
+        {"Authorization": "Basic"},
+        {"Authorization": "Basic gA=="},
+        {"Authorization": "Basic \u00e9"},
         {"Authorization": ""},
         {"Authorization": "Bearer"},
         {"Authorization": "Bearer "},

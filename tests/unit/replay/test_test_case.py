@@ -128,3 +128,15 @@ def test_a_test_case_says_that_a_part_is_missing() -> None:
     record = record_of([("content", BROKEN)])
     record.raw.append(("cut", "100"))
     assert "a part is missing" in write_test_case(record, read_record(record))
+
+
+def test_a_test_case_knows_a_tool_that_takes_one_text() -> None:
+    schema = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+    tools = [Tool("apply_patch", "", schema, kind="text"), Tool("clock")]
+    answer = "<tool_call>\n" + '{"name": "apply_patch", "arguments": "*** Begin Patch"}'
+    text = case_of([("content", answer), ("content", BROKEN)], tools)
+    assert "KINDS" in text
+    record = record_of([("content", answer)], tools=tools)
+    assert [tool.kind for tool in record.tools] == ["text", "function"]
+    assert formatted(text, record) == text
+    passes(text)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.apis.base import EVENT_STREAM
 from gateway.apis.openai.responses.response import (
     ResponseObject,
     message_item,
@@ -35,6 +36,8 @@ class ResponsesEncoder:
     The texts of pieces that came together are one delta. Comments do not keep Codex waiting, so
     a data event does.
     """
+
+    media_type = EVENT_STREAM
 
     def __init__(self, generation: Generation) -> None:
         request = generation.request
@@ -347,7 +350,7 @@ class _Search(_OutputItem):
 
     def whole(self, status: str) -> dict[str, Any] | None:
         with suppress(ValueError, RecursionError):
-            return self._item("completed", json.loads("".join(self._texts) or "{}"))
+            return self._item("completed", json.loads("".join(self._texts)))
         return None
 
     def closing(self, whole: dict[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError, InvalidRequest, RateLimited
+from gateway.errors import GatewayError, RateLimited
 from gateway.generation.outcome import Usage
 from gateway.generation.request import Generation, ResponseFormat, ToolChoice
 
@@ -122,17 +122,21 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 def error_object(error: GatewayError) -> dict[str, Any]:
     """Return the `error` member of a response that failed.
 
-    Codex takes how long to wait from the message of a limit: there are no headers any more.
+    Codex takes how long to wait from the message of a limit: there are no headers any more. It
+    repeats what failed, unless the code says that this is in vain. Of these codes only
+    `invalid_prompt` makes it show the message.
     """
     message = error.message
     if error.code in _CODES:
         code = str(error.code)
+    elif error.is_final:
+        code = "invalid_prompt"
     elif isinstance(error, RateLimited):
         code = "rate_limit_exceeded"
         if error.retry_after is not None:
             message += f" Please try again in {max(1, math.ceil(error.retry_after))}s."
     else:
-        code = "invalid_prompt" if isinstance(error, InvalidRequest) else "server_error"
+        code = "server_error"
     return {"code": code, "message": message}
 
 

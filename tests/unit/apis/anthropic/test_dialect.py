@@ -80,6 +80,12 @@ def test_a_message_names_the_field(message: str, shown: str) -> None:
     assert json.loads(DIALECT.error_body(error))["error"]["message"] == shown
 
 
+@pytest.mark.parametrize("code", ["thread_unsupported_request", "thread_not_found"])
+def test_the_sdks_see_that_there_are_no_threads(code: str) -> None:
+    error = InvalidRequest("No.", code=code)
+    assert json.loads(DIALECT.error_body(error))["error"]["details"] == {"error_code": code}
+
+
 @pytest.mark.parametrize(
     ("duration", "seconds"), [("120ms", 0.12), ("1.5s", 1.5), ("6m0s", 360), ("?", 0)]
 )

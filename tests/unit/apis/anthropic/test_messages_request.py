@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.apis.anthropic.messages_request import Messages
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, NotFound
 from gateway.generation.request import (
     GenerationRequest,
     Image,
@@ -228,6 +228,8 @@ def test_a_block_that_cannot_be_read_is_named(block: Any, path: str) -> None:
         ([], {"messages": []}, "messages"),
         ([], {"system": [base64()]}, "system[0].type"),
         ([], {"mcp_servers": [{"type": "url", "url": "https://example.org"}]}, "mcp_servers"),
+        ([], {"thread": {"type": "create"}}, "thread"),
+        ([], {"thread": {"type": "something_new"}}, "thread"),
         ([], {"max_tokens": 1.5}, "max_tokens"),
         ([], {"stop_sequences": ["x" * 2000]}, "stop_sequences"),
         ([], {"stop_sequences": "x"}, "stop_sequences"),
@@ -254,6 +256,13 @@ def test_what_would_change_the_answer_is_refused(
     assert refused(*messages, **members).param == param
 
 
+def test_a_thread_that_is_continued_is_not_found() -> None:
+    thread = {"type": "continue", "previous_message_id": "msg_1"}
+    with pytest.raises(NotFound) as failure:
+        parse(thread=thread)
+    assert (failure.value.status, failure.value.param) == (404, "thread.previous_message_id")
+
+
 def test_what_would_not_change_the_answer_is_ignored() -> None:
     parsed = parse(
         metadata={"user_id": "{}"},
@@ -261,6 +270,7 @@ def test_what_would_not_change_the_answer_is_ignored() -> None:
         output_config={"effort": "high"},
         cache_control={"type": "ephemeral"},
         mcp_servers=[],
+        thread=None,
         temperature=0.5,
         something_new={"a": 1},
     )

@@ -54,6 +54,11 @@ def adapter() -> TypeAdapter[Any]:
     return TypeAdapter(ResponseStreamEvent)
 
 
+@cache
+def item_adapter() -> TypeAdapter[ResponseOutputItem]:
+    return TypeAdapter(ResponseOutputItem)
+
+
 def generation(**more: Any) -> Generation:
     given: dict[str, Any] = {"tools": TOOLS, "reasoning": True, "stream": True, **more}
     request = GenerationRequest((Message("user", "hi"),), **given)
@@ -287,6 +292,8 @@ def test_a_call_that_was_cut_is_no_item(name: str) -> None:
     answer = whole(cut, "length")
     assert without_ids(answer["output"]) == without_ids(items(found))
     assert answer["status"] == "incomplete"
+    found = stream([[("content", "I run."), ("call", name)]], "length")
+    assert [item["type"] for item in items(found)] == ["message"], "no arguments are no whole call"
 
 
 @pytest.mark.parametrize(
@@ -307,6 +314,7 @@ def test_a_call_that_was_cut_is_no_item(name: str) -> None:
         (RateLimited("Over."), "rate_limit_exceeded", "Over."),
         (overloaded(), "server_is_overloaded", overloaded().message),
         (UpstreamError("Broken."), "server_error", "Broken."),
+        (UpstreamError("Refused.", retryable=False), "invalid_prompt", "Refused."),
         (InternalError(), "server_error", InternalError().message),
     ],
 )
@@ -370,7 +378,7 @@ def test_any_order_of_pieces_is_a_valid_stream(
     found = stream(batches, reason)
     done = items(found)
     for item in done:
-        TypeAdapter(ResponseOutputItem).validate_python(item)
+        item_adapter().validate_python(item)
     assert found[-1]["response"]["output"] == done
     added = [event["output_index"] for event in found if event["type"].endswith("item.added")]
     assert added == [*range(len(done))]

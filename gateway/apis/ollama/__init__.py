@@ -1,0 +1,1 @@
+"""Implements Ollama's dialect."""

@@ -1,0 +1,125 @@
+"""opencode, the real program, before a gateway and the emulator; run by `make clients`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator import Emulator
+from tests.clients.agents.support import (
+    WINDOW,
+    CodingAgent,
+    call,
+    platform_program,
+    prompts,
+)
+from tests.support import Gateway
+
+
+@dataclass(frozen=True)
+class OpenCode(CodingAgent):
+    """opencode, with one settings file below its home folder."""
+
+    window: int = WINDOW
+
+    @property
+    def file(self) -> Path:
+        """Return the settings file."""
+        return self.folder / "home" / ".config" / "opencode" / "opencode.json"
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is in the settings file."""
+        model = {"name": self.model, "limit": {"context": self.window, "output": 8192}}
+        return {
+            "model": f"fitten/{self.model}",
+            "small_model": f"fitten/{self.model}",
+            "provider": {
+                "fitten": {
+                    "npm": "@ai-sdk/openai-compatible",
+                    "name": "Fitten",
+                    "options": {
+                        "baseURL": f"{self.url}/v1",
+                        "apiKey": "{env:FITTEN_GATEWAY_KEY}",
+                    },
+                    "models": {self.model: model},
+                }
+            },
+            "share": "disabled",
+            "autoupdate": False,
+        }
+
+    def environment(self) -> dict[str, str]:
+        """Return all variables of a run."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(self.settings()), "utf-8")
+        return {**super().environment(), "FITTEN_GATEWAY_KEY": self.key}
+
+    def command(self, prompt: str, options: tuple[str, ...]) -> list[str]:
+        """Return the command line of a run."""
+        program = platform_program("opencode-*/bin/opencode")
+        return [str(program), "run", *options, prompt]
+
+
+@pytest.fixture
+def opencode(gateway: Gateway, tmp_path: Path) -> OpenCode:
+    """A client of the gateway."""
+    return OpenCode(tmp_path, gateway.url)
+
+
+async def test_a_plain_answer_is_shown(opencode: OpenCode) -> None:
+    done = await opencode.ask("[[say text=The%20sky%20is%20blue.]]")
+    assert (done.status, done.output.strip()) == (0, "The sky is blue."), done.text
+
+
+async def test_a_whole_turn_writes_a_file(opencode: OpenCode) -> None:
+    file = opencode.work / "hello.py"
+    marker = call("write", filePath=str(file), content='print("hello")\n')
+    done = await opencode.ask(f"Write it. {marker}")
+    assert done.status == 0, done.text
+    assert file.read_text("utf-8") == 'print("hello")\n'
+    assert "write says:" in done.output
+
+
+async def test_a_wrong_key_is_said(opencode: OpenCode) -> None:
+    done = await replace(opencode, key="wrong").ask("Hello")
+    assert done.status != 0
+    assert "Error: \x1b[0mIncorrect API key provided" in done.errors
+
+
+async def test_an_unknown_model_is_said_with_the_models_there_are(opencode: OpenCode) -> None:
+    done = await replace(opencode, model="unknown-9").ask("Hello")
+    assert done.status != 0
+    assert "The model 'unknown-9' does not exist. Models: fitten-code," in done.errors
+
+
+async def test_an_error_before_the_first_piece_is_shown(opencode: OpenCode) -> None:
+    done = await opencode.ask("[[error_200]]")
+    assert done.status != 0
+    assert "Fitten reports an error of its own" in done.errors
+
+
+async def test_an_error_after_the_first_piece_is_shown(opencode: OpenCode) -> None:
+    done = await opencode.ask("[[error_middle]]")
+    assert done.status != 0
+    assert "Fitten reports an error of its own" in done.errors
+
+
+async def test_an_abort_reaches_the_upstream_within_a_second(
+    opencode: OpenCode, emulator: Emulator
+) -> None:
+    await opencode.interrupt(emulator)
+
+
+async def test_it_sums_up_a_conversation_that_grows(opencode: OpenCode, emulator: Emulator) -> None:
+    """The conversation is longer than what Fitten takes, and the gateway never refuses it."""
+    for number in range(3):
+        words = f"{number} words words words words words words words\n" * 2200
+        done = await opencode.ask(f"[[say text=Read.]] {words}", *(["-c"] if number else []))
+        assert done.status == 0, done.text
+    done = await opencode.ask("And now? [[say text=Done.]]", "-c")
+    assert (done.status, done.output.strip()) == (0, "Done."), done.text
+    assert [p for p in prompts(emulator) if "Create a new anchored summary" in p]
