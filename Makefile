@@ -65,13 +65,14 @@ check-integration: $(VENV)/.dev
 check-unit: $(VENV)/.dev
 	@MAKEFLAGS= $(BIN)/pytest $(patsubst %,--ignore=%,tests/faults $(PROCESSES) $(INTEGRATION))
 
-# The same SDK tests again with the previous majors of the official packages, and whole agent
-# loops with a library that is not OpenAI's.
+# The same SDK tests again with the previous majors of the official packages, those of Ollama's
+# client, and whole agent loops with a library that is not OpenAI's.
 sdk: $(VENV)/.dev $(VENV)/openai1/.done $(VENV)/openai2/.done $(VENV)/anthropic1/.done \
-     $(VENV)/agents/.done
+     $(VENV)/ollama/.done $(VENV)/agents/.done
 	$(VENV)/openai1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
 	$(VENV)/openai2/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk
 	$(VENV)/anthropic1/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/anthropic_sdk
+	$(VENV)/ollama/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/ollama_sdk
 	$(VENV)/agents/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/sdk/test_agents.py
 
 $(VENV)/.python:
