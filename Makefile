@@ -163,6 +163,18 @@ $(AGENTS)/.done: tests/clients/agents/package-lock.json requirements/node.txt $(
 	PYTHON=$(BIN)/python sh tests/clients/agents/install.sh $(@D)
 	@touch $@
 
+# Programs in Python are in environments of their own: they need other versions of one library.
+PYTHON_PROGRAMS := aider llm
+PROGRAMS += $(PYTHON_PROGRAMS)
+
+clients: $(PYTHON_PROGRAMS:%=.cache/%/.done)
+
+$(PYTHON_PROGRAMS:%=.cache/%/.done): .cache/%/.done: requirements/%.txt $(VENV)/.python
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
 errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/faults
 	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from emulator import Emulator
@@ -89,12 +89,16 @@ class CodingAgent:
         """Return the work folder."""
         return self.folder / "work"
 
+    def programs(self) -> Path:
+        """Return the folder of the programs that a run needs."""
+        return node().parent
+
     def environment(self) -> dict[str, str]:
         """Return all variables of a run."""
         return {
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
-            "PATH": f"{node().parent}:/usr/bin:/bin",
+            "PATH": f"{self.programs()}:/usr/bin:/bin",
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             "HTTP_PROXY": _NOWHERE,
@@ -144,6 +148,21 @@ class CodingAgent:
             await process.communicate()
             async with asyncio.timeout(1):
                 await asked.closed.wait()
+
+
+class PythonProgram(CodingAgent):
+    """A client in an environment of its own, named like its program."""
+
+    name: ClassVar[str]
+
+    def programs(self) -> Path:
+        """Return the folder of the programs that a run needs."""
+        return ROOT / ".cache" / self.name / "bin"
+
+    @property
+    def program(self) -> str:
+        """Return the program itself."""
+        return str(self.programs() / self.name)
 
 
 @dataclass(frozen=True)
