@@ -139,7 +139,7 @@ round-trips: $(VENV)/.dev  ## 200,000 random calls, written and read back; about
 AGENTS  := .cache/clients
 CASES ?=
 
-PROGRAMS := claude_code codex opencode cline qwen_code
+PROGRAMS := claude_code codex opencode kilo cline qwen_code continue_cn
 
 clients: $(VENV)/.dev $(AGENTS)/.done  ## coding agents themselves, which npm fetches; CASES=a_plain_answer
 	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') $(PROGRAMS:%=tests/clients/agents/%.py)
