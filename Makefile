@@ -157,14 +157,14 @@ round-trips: $(VENV)/.dev  ## 200,000 random calls, written and read back; about
 AGENTS  := .cache/clients
 CASES ?=
 
-PYTHON_PROGRAMS := aider llm
-PROGRAMS := claude_code codex opencode cline qwen_code $(PYTHON_PROGRAMS)
+PROGRAMS := claude_code codex opencode kilo cline qwen_code continue_cn aider llm
+PYTHON_PROGRAMS = $(filter aider llm,$(PROGRAMS))
 
 clients: $(VENV)/.dev $(AGENTS)/.done $(PYTHON_PROGRAMS:%=.cache/%/.done)  ## clients themselves, which npm and pip fetch; CASES=a_plain_answer
 	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') $(PROGRAMS:%=tests/clients/agents/%.py)
 
 # Each in an environment of its own: they need other versions of the same libraries.
-$(PYTHON_PROGRAMS:%=.cache/%/.done): .cache/%/.done: requirements/%.txt $(VENV)/.python
+.cache/aider/.done .cache/llm/.done: .cache/%/.done: requirements/%.txt $(VENV)/.python
 	rm -rf $(@D)
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<

@@ -35,7 +35,7 @@ MODEL = DEFAULT_MODEL
 WINDOW = estimated_window()
 CODEX_PROGRAM = MODULES / "@openai" / "codex" / "bin" / "codex.js"
 
-_LONGEST_RUN = 120.0  # seconds
+_LONGEST_RUN = 300.0  # seconds; on a busy machine Kilo Code needs one minute to start
 _NOWHERE = "http://127.0.0.1:9"  # the port `discard`, where nothing listens
 
 
@@ -170,7 +170,9 @@ class CodingAgent:
     async def interrupt(self, emulator: Emulator) -> None:
         """Interrupt a run in mid-answer, as Ctrl-C does; fail unless that ends Fitten's call."""
         async with self.running("[[endless]]") as process:
-            (asked, *_) = await eventually(lambda: emulator.calls_to(UPSTREAM_CHAT))
+            (asked, *_) = await eventually(
+                lambda: emulator.calls_to(UPSTREAM_CHAT), within=_LONGEST_RUN
+            )
             os.killpg(process.pid, signal.SIGINT)
             await process.communicate()
             async with asyncio.timeout(1):
@@ -179,7 +181,7 @@ class CodingAgent:
     async def repeat(self, prompt: str, emulator: Emulator) -> list[str]:
         """Run until Fitten has been asked twice; return these prompts."""
         async with self.running(prompt):
-            await eventually(lambda: prompts(emulator)[1:])
+            await eventually(lambda: prompts(emulator)[1:], within=_LONGEST_RUN)
             return prompts(emulator)[:2]
 
 
