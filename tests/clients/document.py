@@ -20,6 +20,8 @@ PUBLIC_URL = "https://gateway.example.org"
 RUN = {
     "claude-code": "agents/claude_code.py",
     "codex": "agents/codex.py",
+    "opencode": "agents/opencode.py",
+    "langchain": "frameworks/langchain_models.py",
     "openai-sdk": "sdk/test_sdk_chat.py",
     "anthropic-sdk": "anthropic_sdk/test_messages.py",
 }
