@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from emulator import Emulator
@@ -116,12 +116,16 @@ class CodingAgent:
         """Return the work folder."""
         return self.folder / "work"
 
+    def programs(self) -> Path:
+        """Return the folder of the programs that a run needs."""
+        return node().parent
+
     def environment(self) -> dict[str, str]:
         """Return all variables of a run."""
         return {
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
-            "PATH": f"{node().parent}:/usr/bin:/bin",
+            "PATH": f"{self.programs()}:/usr/bin:/bin",
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             "HTTP_PROXY": _NOWHERE,
@@ -164,13 +168,34 @@ class CodingAgent:
                 await process.communicate()
 
     async def interrupt(self, emulator: Emulator) -> None:
-        """Interrupt a run in mid-answer; fail unless that ends Fitten's call within a second."""
+        """Interrupt a run in mid-answer, as Ctrl-C does; fail unless that ends Fitten's call."""
         async with self.running("[[endless]]") as process:
             (asked, *_) = await eventually(lambda: emulator.calls_to(UPSTREAM_CHAT))
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)
             await process.communicate()
             async with asyncio.timeout(1):
                 await asked.closed.wait()
+
+    async def repeat(self, prompt: str, emulator: Emulator) -> list[str]:
+        """Run until Fitten has been asked twice; return these prompts."""
+        async with self.running(prompt):
+            await eventually(lambda: prompts(emulator)[1:])
+            return prompts(emulator)[:2]
+
+
+class PythonProgram(CodingAgent):
+    """A client in an environment of its own, named like its program."""
+
+    name: ClassVar[str]
+
+    def programs(self) -> Path:
+        """Return the folder of the programs that a run needs."""
+        return ROOT / ".cache" / self.name / "bin"
+
+    @property
+    def program(self) -> str:
+        """Return the program itself."""
+        return str(self.programs() / self.name)
 
 
 @dataclass(frozen=True)
