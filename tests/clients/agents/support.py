@@ -269,6 +269,7 @@ class LaunchedProgram(CodingAgent):
             "claude": claude_program,
             "codex": lambda: CODEX_PROGRAM,
             "opencode": lambda: platform_program("opencode-*/bin/opencode"),
+            "qwen": lambda: MODULES / "@qwen-code" / "qwen-code" / "cli-entry.js",
         }
         (programs / self.name).unlink(missing_ok=True)
         (programs / self.name).symlink_to(installed[self.name]())
