@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from emulator import Emulator
+from gateway.setup.clients import CLIENTS
 from tests.clients.agents.support import PythonProgram, call, prompts
 from tests.support import Gateway
 
 
 @dataclass(frozen=True)
 class Llm(PythonProgram):
-    """llm, with two files in its folder of settings."""
+    """llm, with the file that `setup llm` prints and its key, in its folder of settings."""
 
     name = "llm"
 
@@ -27,16 +28,8 @@ class Llm(PythonProgram):
     def environment(self) -> dict[str, str]:
         """Return all variables of a run."""
         self.settings.mkdir(exist_ok=True)
-        models = f"""\
-- model_id: fitten
-  model_name: {self.model}
-  api_base: {self.url}/v1
-  api_key_name: fitten
-  supports_tools: true
-  supports_schema: true
-  vision: true
-"""
-        (self.settings / "extra-openai-models.yaml").write_text(models, "utf-8")
+        models, _ = CLIENTS["llm"].snippets(self.target)
+        (self.settings / "extra-openai-models.yaml").write_text(models.text, "utf-8")
         (self.settings / "keys.json").write_text(json.dumps({"fitten": self.key}), "utf-8")
         return {**super().environment(), "LLM_USER_PATH": str(self.settings)}
 

@@ -9,39 +9,35 @@ from pathlib import Path
 import pytest
 
 from emulator import Emulator
-from tests.clients.agents.support import MODULES, WINDOW, CodingAgent, call, node, prompts
+from gateway.setup.agents import qwen_settings
+from gateway.setup.target import KEY_VARIABLE
+from tests.clients.agents.support import (
+    MODULES,
+    WINDOW,
+    CodingAgent,
+    LaunchedProgram,
+    call,
+    node,
+    prompts,
+)
 from tests.support import Gateway
 
 
 @dataclass(frozen=True)
 class QwenCode(CodingAgent):
-    """Qwen Code, with a settings file below its home folder."""
-
-    window: int = WINDOW
+    """Qwen Code, with the settings that `setup qwen-code` prints, below its home folder."""
 
     def environment(self) -> dict[str, str]:
         """Return all variables of a run."""
         file = self.folder / "home" / ".qwen" / "settings.json"
-        model = {
-            "id": self.model,
-            "name": self.model,
-            "baseUrl": f"{self.url}/v1",
-            "envKey": "FITTEN_GATEWAY_KEY",
-            "generationConfig": {
-                "contextWindowSize": self.window,
-                "samplingParams": {"max_tokens": 8192},
-            },
-        }
-        settings = {
-            "modelProviders": {"openai": [model]},
-            "security": {"auth": {"selectedType": "openai"}},
-            "model": {"name": self.model},
+        quiet = {
             "privacy": {"usageStatisticsEnabled": False},
             "general": {"enableAutoUpdate": False},
         }
+        settings = {**qwen_settings(self.target), **quiet}
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings), "utf-8")
-        return {**super().environment(), "FITTEN_GATEWAY_KEY": self.key}
+        return {**super().environment(), KEY_VARIABLE: self.key}
 
     def command(self, prompt: str, options: tuple[str, ...]) -> list[str]:
         """Return the command line of a run."""
@@ -111,3 +107,13 @@ async def test_it_sums_up_by_its_window(
         assert (done.status, done.output.strip()) == (0, "Read."), done.text
     asked = [p for p in prompts(emulator) if "the component that summarizes a conversation" in p]
     assert len(asked) == summaries
+
+
+async def test_run_starts_it_and_a_turn_writes_a_file(gateway: Gateway, tmp_path: Path) -> None:
+    qwen = LaunchedProgram(tmp_path, gateway.url, name="qwen", after=("--yolo", "-p"))
+    file = qwen.work / "hello.txt"
+    marker = call("write_file", file_path=str(file), content="hello\n")
+    done = await qwen.ask(f"Write it. {marker}")
+    assert done.status == 0, done.text
+    assert file.read_text("utf-8") == "hello\n"
+    assert "qwen uses fitten-code at" in done.errors

@@ -12,7 +12,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -282,9 +282,14 @@ class LaunchedProgram(CodingAgent):
         usual = super().environment()
         programs = self.folder / "programs"
         programs.mkdir(exist_ok=True)
-        for name, program in (("claude", claude_program()), ("codex", CODEX_PROGRAM)):
-            (programs / name).unlink(missing_ok=True)
-            (programs / name).symlink_to(program)
+        installed: dict[str, Callable[[], Path]] = {
+            "claude": claude_program,
+            "codex": lambda: CODEX_PROGRAM,
+            "opencode": lambda: platform_program("opencode-*/bin/opencode"),
+            "qwen": lambda: MODULES / "@qwen-code" / "qwen-code" / "cli-entry.js",
+        }
+        (programs / self.name).unlink(missing_ok=True)
+        (programs / self.name).symlink_to(installed[self.name]())
         path = f"{programs}:{usual['PATH']}"
         return {**usual, "PATH": path, "PYTHONPATH": str(ROOT), KEY_VARIABLE: self.key}
 
