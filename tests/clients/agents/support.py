@@ -200,21 +200,6 @@ class PythonProgram(CodingAgent):
         return str(self.programs() / self.name)
 
 
-class PythonProgram(CodingAgent):
-    """A client in an environment of its own, named like its program."""
-
-    name: ClassVar[str]
-
-    def programs(self) -> Path:
-        """Return the folder of the programs that a run needs."""
-        return ROOT / ".cache" / self.name / "bin"
-
-    @property
-    def program(self) -> str:
-        """Return the program itself."""
-        return str(self.programs() / self.name)
-
-
 @dataclass(frozen=True)
 class ClaudeCode(CodingAgent):
     """Claude Code, with the settings of the shell that `setup claude-code` prints."""
