@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
 .PHONY: help install demo run test test-all clients test-slow lint types check check-processes \
-        check-faults check-integration check-unit sdk sdk-openai1 sdk-openai2 sdk-anthropic1 \
+        check-faults check-integration check-unit sdk sdk-openai1 sdk-openai2 sdk-anthropic1 sdk-ollama \
         sdk-agents sdk-typescript frameworks install-service uninstall-service deploy-check \
         boot-test confined errors-doc clients-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
         bench-compare bench-ledger ledger-kills lock audit dist clean
@@ -31,10 +31,10 @@ run: install  ## the real thing; CONFIG=config.ini PORT=5001, else config.local.
 # Each part is run although one before it has failed. The tests run as parts at the same time,
 # since they wait more than they work.
 CHECKS := check-processes+check-faults+check-integration+check-unit
-SDKS := sdk-openai1+sdk-openai2+sdk-anthropic1+sdk-agents
+SDKS := sdk-openai1+sdk-openai2+sdk-anthropic1+sdk-ollama+sdk-agents
 
 test: $(VENV)/.dev  ## lint, types and every test; says at the end what failed
-	@MAKE="$(MAKE)" sh tests/parts.sh lint types+$(CHECKS)+$(SDKS)
+	@MAKE="$(MAKE)" sh tests/parts.sh lint types+$(SDKS) $(CHECKS)
 
 test-all: $(VENV)/.dev  ## make test, then what needs npm or much time: about an hour and a half
 	@MAKE="$(MAKE)" sh tests/parts.sh test corpora round-trips ledger-kills clients sdk-typescript frameworks test-slow
@@ -70,8 +70,8 @@ check-integration: $(VENV)/.dev
 check-unit: $(VENV)/.dev
 	@$(TESTED) $(BIN)/pytest $(patsubst %,--ignore=%,tests/faults $(PROCESSES) $(INTEGRATION))
 
-# The same SDK tests again with the previous majors of the official packages, and whole agent
-# loops with a library that is not OpenAI's.
+# The same SDK tests again with the previous majors of the official packages, those of Ollama's
+# client, and whole agent loops with a library that is not OpenAI's.
 SDK_SETTINGS := -c tests/clients/sdk/pytest.ini
 
 sdk: $(VENV)/.dev
@@ -85,6 +85,9 @@ sdk-openai2: $(VENV)/.dev $(VENV)/openai2/.done
 
 sdk-anthropic1: $(VENV)/.dev $(VENV)/anthropic1/.done
 	@$(TESTED) $(VENV)/anthropic1/bin/pytest $(SDK_SETTINGS) tests/clients/anthropic_sdk
+
+sdk-ollama: $(VENV)/.dev $(VENV)/ollama/.done
+	@$(TESTED) $(VENV)/ollama/bin/pytest $(SDK_SETTINGS) tests/clients/ollama_sdk
 
 sdk-agents: $(VENV)/.dev $(VENV)/agents/.done
 	@$(TESTED) $(VENV)/agents/bin/pytest $(SDK_SETTINGS) tests/clients/sdk/test_agents.py
@@ -154,10 +157,18 @@ round-trips: $(VENV)/.dev  ## 200,000 random calls, written and read back; about
 AGENTS  := .cache/clients
 CASES ?=
 
-PROGRAMS := claude_code codex opencode
+PROGRAMS := claude_code codex opencode kilo cline qwen_code continue_cn aider llm
+PYTHON_PROGRAMS = $(filter aider llm,$(PROGRAMS))
 
-clients: $(VENV)/.dev $(AGENTS)/.done  ## coding agents themselves, which npm fetches; CASES=a_plain_answer
+clients: $(VENV)/.dev $(AGENTS)/.done $(PYTHON_PROGRAMS:%=.cache/%/.done)  ## clients themselves, which npm and pip fetch; CASES=a_plain_answer
 	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') $(PROGRAMS:%=tests/clients/agents/%.py)
+
+# Each in an environment of its own: they need other versions of the same libraries.
+.cache/aider/.done .cache/llm/.done: .cache/%/.done: requirements/%.txt $(VENV)/.python
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
 
 $(AGENTS)/.done: tests/clients/agents/package-lock.json requirements/node.txt $(VENV)/.python
 	PYTHON=$(BIN)/python sh tests/clients/agents/install.sh $(@D)

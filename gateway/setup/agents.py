@@ -158,7 +158,16 @@ def _cline(target: SetupTarget) -> tuple[Snippet, ...]:
         "Model ID": target.model,
         "Context Window Size": target.window,
     }
-    return (yaml_snippet("Settings, API Configuration", fields),)
+    command = (
+        f"cline auth --provider openai-compatible --apikey {target.shell_key} "
+        f"--modelid {shlex.quote(target.model)} --baseurl {shlex.quote(target.api)}"
+    )
+    sizes = {"contextWindow": target.window, "maxTokens": OUTPUT_LIMIT}
+    return (
+        yaml_snippet("Settings, API Configuration", fields),
+        shell_snippet("In the shell, for the command `cline`", {}, command),
+        json_snippet("`~/.cline/data/settings/providers.json`, beside `baseUrl`", sizes),
+    )
 
 
 def _roo(target: SetupTarget) -> tuple[Snippet, ...]:
@@ -241,6 +250,9 @@ Without `limit` opencode never sums up a conversation.""",
         "Cline",
         _cline,
         _CHAT,
+        notes="""\
+The extension and the command `cline` have settings of their own. `cline auth` writes the file, and
+the two numbers are members of `settings` in it.""",
     ),
     SetupClient(
         "roo-code",

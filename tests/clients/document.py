@@ -20,12 +20,17 @@ PUBLIC_URL = "https://gateway.example.org"
 RUN = {
     "claude-code": "agents/claude_code.py",
     "codex": "agents/codex.py",
+    "opencode": "agents/opencode.py",
+    "cline": "agents/cline.py",
+    "qwen-code": "agents/qwen_code.py",
+    "llm": "agents/llm.py",
+    "ollama": "ollama_sdk/test_ollama.py",
+    "langchain": "frameworks/langchain_models.py",
     "openai-sdk": "sdk/test_sdk_chat.py",
     "anthropic-sdk": "anthropic_sdk/test_messages.py",
 }
 REPLAYED = {
     "aider": "aider_",
-    "cline": "cline_",
     "continue": "continue_",
     "llama-vscode": "llama_vscode_",
     "proxyai": "proxyai_",

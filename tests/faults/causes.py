@@ -41,6 +41,7 @@ class ErrorRow:
     error: an example.
     retry: whether the SDKs are to repeat; "wait" where the gateway most often knows for how long.
     shown: status and type, by the name of the dialect; nothing where the error cannot happen.
+        Ollama's dialect has no types.
     failed: the code of Responses in a stream that has begun; "" where it cannot happen then.
     """
 
@@ -65,7 +66,7 @@ def _row(
 def _mistake(error: GatewayError, meaning: str, *, failed: str = "") -> ErrorRow:
     """Return the row of a mistake in a body."""
     same = dict.fromkeys(("chat", "messages", "responses"), _MISTAKE)
-    return ErrorRow(error, meaning, "no", same, failed)
+    return ErrorRow(error, meaning, "no", {**same, "ollama": "400"}, failed)
 
 
 def _fitten(error: GatewayError, meaning: str, retry: Retry = "yes") -> ErrorRow:
@@ -78,6 +79,7 @@ def _fitten(error: GatewayError, meaning: str, retry: Retry = "yes") -> ErrorRow
         chat="502 server_error",
         messages="502 api_error",
         responses="400 server_error" if final else "502 server_error",
+        ollama="502",
         failed="invalid_prompt" if final else "server_error",
     )
 
@@ -107,6 +109,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="504 server_error",
         messages="504 timeout_error",
         responses="504 server_error",
+        ollama="504",
         failed="server_error",
     ),
     _fitten(
@@ -130,6 +133,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="429 requests",
         messages="429 rate_limit_error",
         responses="429 requests",
+        ollama="429",
         failed="rate_limit_exceeded",
     ),
     _row(
@@ -139,6 +143,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="503 server_error",
         messages="529 overloaded_error",
         responses="503 server_error",
+        ollama="503",
         failed="server_error",
     ),
     _row(
@@ -149,6 +154,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="503 server_error",
         messages="503 api_error",
         responses="400 server_error",
+        ollama="503",
         failed="invalid_prompt",
     ),
     _row(
@@ -158,6 +164,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="503 server_error",
         messages="529 overloaded_error",
         responses="503 server_error",
+        ollama="503",
         failed="server_is_overloaded",
     ),
     _row(
@@ -167,6 +174,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="503 server_error",
         messages="503 api_error",
         responses="503 server_error",
+        ollama="503",
         failed="server_error",
     ),
     _row(
@@ -176,6 +184,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="500 server_error",
         messages="500 api_error",
         responses="500 server_error",
+        ollama="500",
         failed="server_error",
     ),
     _row(
@@ -185,6 +194,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="429 requests",
         messages="429 rate_limit_error",
         responses="429 requests",
+        ollama="429",
     ),
     _row(
         Unauthorized(_NO),
@@ -193,6 +203,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="401 invalid_request_error",
         messages="401 authentication_error",
         responses="401 invalid_request_error",
+        ollama="401",
     ),
     _mistake(
         ContextLengthExceeded(_NO, tokens=9, limit=8, chars=36, max_chars=32),
@@ -206,6 +217,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="404 invalid_request_error",
         messages="404 not_found_error",
         responses="404 invalid_request_error",
+        ollama="404",
     ),
     _mistake(InvalidRequest(_NO, code="invalid_json"), "The body is not valid JSON."),
     _mistake(InvalidRequest(_NO, code="invalid_type"), "A field has a value of another type."),
@@ -230,6 +242,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="413 invalid_request_error",
         messages="413 request_too_large",
         responses=_MISTAKE,
+        ollama="413",
     ),
     _row(
         UnsupportedMediaType(_NO),
@@ -238,6 +251,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="415 invalid_request_error",
         messages="415 invalid_request_error",
         responses=_MISTAKE,
+        ollama="415",
     ),
     _row(
         BodyTimeout(_NO),
@@ -246,6 +260,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="408 invalid_request_error",
         messages="408 invalid_request_error",
         responses="408 invalid_request_error",
+        ollama="408",
     ),
     _row(
         NotFound(_NO),
@@ -254,6 +269,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="404 invalid_request_error",
         messages="404 not_found_error",
         responses="404 invalid_request_error",
+        ollama="404",
     ),
     _row(
         MethodNotAllowed(_NO, allowed=("POST",)),
@@ -262,6 +278,7 @@ ROWS: tuple[ErrorRow, ...] = (
         chat="405 invalid_request_error",
         messages="405 invalid_request_error",
         responses="405 invalid_request_error",
+        ollama="405",
     ),
     _row(
         NotFound(_NO, code="response_not_found"),
@@ -280,6 +297,7 @@ ROWS: tuple[ErrorRow, ...] = (
         "A newer code completion for the same file came. Chats do not have it.",
         "no",
         chat="409 invalid_request_error",
+        ollama="409",
     ),
 )
 """Fitten's failures first, then those of the gateway, then the mistakes of clients."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway import app
 from gateway.apis.anthropic.messages_request import Messages
 from gateway.apis.base import Dialect, Endpoint
+from gateway.apis.ollama.chat import OllamaChat
 from gateway.apis.openai.chat_request import ChatCompletions
 from gateway.apis.openai.responses.request import Responses
 from tests.faults.causes import ErrorRow
@@ -20,6 +21,7 @@ from tests.faults.upstream import Moment
 from tests.integration.apis import test_responses as responses
 from tests.support import frames
 from tests.unit.apis.anthropic.test_messages_response import collected, parsed
+from tests.unit.apis.ollama import test_response as ollama
 
 TEXT = "Hello, "
 """What an answer begins with before it fails."""
@@ -41,6 +43,7 @@ class AskedDialect:
     forms: in words, for the document: the body of an error, the end of a stream that failed, what
         such a stream does not have, and the end at the limit of tokens.
     has_code: whether an error has a code. failed: whether a stream's has one of its own instead.
+    mistakes: a body's members for a mistake that other dialects make in another way, by its code.
     """
 
     name: str
@@ -56,11 +59,12 @@ class AskedDialect:
     has_code: bool = True
     failed: bool = False
     wait: str | None = None
+    mistakes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def words(self, row: ErrorRow) -> ErrorWords:
         """Return the words of an error in the answer that has its status."""
         _, kind = self.shown(row)
-        return kind, row.error.code if self.has_code else None
+        return kind or None, row.error.code if self.has_code else None
 
     def failure_words(self, row: ErrorRow) -> ErrorWords:
         """Return the words of an error in a stream that has begun."""
@@ -77,7 +81,7 @@ class AskedDialect:
             assert row.retry != "wait" or row.code == "upstream_rate_limited", "Fitten named none"
 
     def shown(self, row: ErrorRow) -> tuple[int, str]:
-        """Return status and type of an error."""
+        """Return status and type of an error; "" where the dialect has no types."""
         status, _, kind = row.shown[self.name].partition(" ")
         return int(status), kind
 
@@ -152,6 +156,26 @@ def _read_responses_failure(raw: bytes) -> ErrorWords:
     return None, response["error"]["code"]
 
 
+def _check_ollama_stream(raw: bytes) -> None:
+    answer = ollama.collected(ollama.parsed(raw))
+    assert (answer["done_reason"], answer["eval_count"] > 0) == ("stop", True)
+
+
+def _read_ollama_error(raw: bytes, headers: Mapping[str, str]) -> ErrorWords:
+    answer = json.loads(raw)
+    assert answer.keys() == {"error"}
+    assert isinstance(answer["error"], str)
+    assert answer["error"]
+    return None, None
+
+
+def _read_ollama_failure(raw: bytes) -> ErrorWords:
+    *earlier, last = ollama.parsed(raw)
+    assert earlier
+    assert not any(line["done"] or "done_reason" in line for line in earlier)
+    return _read_ollama_error(json.dumps(last).encode(), {})
+
+
 CHAT = AskedDialect(
     name="chat",
     title="chat completions",
@@ -206,7 +230,30 @@ RESPONSES = AskedDialect(
     failed=True,
     wait="1",
 )
-DIALECTS = (CHAT, MESSAGES, RESPONSES)
+OLLAMA = AskedDialect(
+    name="ollama",
+    title="Ollama",
+    path="/api/chat",
+    dialect=app.OLLAMA,
+    endpoint=OllamaChat(),
+    given=lambda text: {"messages": _messages(text)},
+    check_stream=_check_ollama_stream,
+    read_error=_read_ollama_error,
+    read_failure=_read_ollama_failure,
+    forms=(
+        '`{"error": message}`',
+        "a line with the same",
+        '`"done": true`, `done_reason`',
+        '`done_reason: "length"`',
+    ),
+    has_code=False,
+    # Without messages a request loads a model, and nobody sends `tool_choice`.
+    mistakes={
+        "missing_required_parameter": {"tools": [{"type": "function"}]},
+        "unsupported_value": {"format": "xml"},
+    },
+)
+DIALECTS = (CHAT, MESSAGES, RESPONSES, OLLAMA)
 
 _COMPLETIONS = replace(
     CHAT, path="/v1/completions", given=lambda text: {"prompt": text, "suffix": "\n"}

@@ -27,8 +27,8 @@ This page has every error that a client can get, as each API shows it. Then it s
 client gets when Fitten, or the connection to it, fails. That table has a row for each kind of
 failure and a column for each moment. **The page is generated from the tests**
 (`tests/faults/causes.py` and `table.py`). They test every cell with a running gateway, streamed
-and whole. Chats are tested with chat completions, Messages and Responses, and with both values of
-`fitten.chat_client`.
+and whole. Chats are tested with chat completions, Messages, Responses and Ollama's `/api/chat`, and
+chat completions with both values of `fitten.chat_client`.
 [accounts.md](accounts.md) says how accounts pause, and when another account is asked.
 
 ## What always holds
@@ -70,14 +70,15 @@ and whole. Chats are tested with chat completions, Messages and Responses, and w
 _ERRORS = """\
 ## Every error
 
-Clients of the three APIs act on different signs, so one error may have a different status in each.
+Clients of the four APIs act on different signs, so one error may have a different status in each.
 
 """
 _ERRORS_LEGEND = """
-- A cell has the status and the `type` of the error. The column `code` is the `code` of chat
+- A cell has the status and the `type` of the error. Ollama's errors have neither type nor code,
+  only a message, which names the field at fault. The column `code` is the `code` of chat
   completions and Responses, where the text of the row says nothing else. It is the `cause` in the
   [log](logs.md) in all dialects. `/v1/completions` and the other routes for code are as chat
-  completions.
+  completions; `/api/generate` is as `/api/chat`.
 - *Retry* is the header `x-should-retry`: *yes* and *wait* are `true`, *no* is `false`. At
   *wait* `Retry-After` and `retry-after-ms` say how long. Official SDKs and Claude Code obey. A
   wait of more than a minute becomes *no*. *no* never has `Retry-After`.

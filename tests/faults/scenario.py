@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +80,11 @@ class FaultScenario:
         assert (await self.ask(stream=False)).status == 200  # served by the other account
         return [stream, await self.ask(stream=False)]
 
-    async def ask_all(self) -> list[FaultAnswer]:
-        """Send a stream and a whole answer in each dialect.
+    async def ask_all(self, dialects: Sequence[AskedDialect]) -> list[FaultAnswer]:
+        """Send a stream and a whole answer in each of these dialects.
 
         All are under way when the fault happens.
         """
-        dialects = dialects_at(self.moment)
         wanted = [(dialect, stream) for dialect in dialects for stream in (True, False)]
         answers = asyncio.gather(*(self.ask(stream=s, dialect=d) for d, s in wanted))
         try:

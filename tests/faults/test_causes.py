@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import ContextLengthExceeded
 from gateway.generation.model import Model
 from gateway.generation.outcome import Outcome
 from gateway.generation.request import Generation, GenerationRequest
@@ -30,6 +31,9 @@ def test_an_error_is_rendered_as_documented(row: ErrorRow, dialect: AskedDialect
     headers = {**rendered.headers, "request-id": REQUEST_ID}
     assert rendered.status == dialect.shown(row)[0]
     assert dialect.read_error(rendered.body, headers) == dialect.words(row)
+    # The sentence of a full context is the dialect's own; see integration/apis/test_context.py.
+    said = "" if isinstance(row.error, ContextLengthExceeded) else row.error.message
+    assert said in rendered.body.decode()
     dialect.check_retry(headers, row)
     if not row.failed:
         return
@@ -37,6 +41,7 @@ def test_an_error_is_rendered_as_documented(row: ErrorRow, dialect: AskedDialect
     encoder = dialect.endpoint.encoder(generation)
     raw = encoder.begin() + encoder.pieces([("content", "a")]) + encoder.error(row.error)
     assert dialect.read_failure(raw) == dialect.failure_words(row)
+    assert said in raw.decode()
 
 
 Asked = tuple[str, Mapping[str, str], bytes]
@@ -52,7 +57,7 @@ def mistaken(dialect: AskedDialect, **more: Any) -> dict[str, Asked]:
     def body(**members: Any) -> Asked:
         return "POST", as_json, json.dumps(right | members).encode()
 
-    return {
+    requests = {
         "invalid_api_key": ("POST", {**as_json, "Authorization": "Bearer wrong"}, b"{}"),
         "invalid_json": ("POST", as_json, b"{"),
         "missing_required_parameter": ("POST", as_json, b'{"model": "fitten-code"}'),
@@ -64,6 +69,7 @@ def mistaken(dialect: AskedDialect, **more: Any) -> dict[str, Asked]:
         "unsupported_media_type": ("POST", {**as_json, "Content-Type": "text/plain"}, b"{}"),
         "method_not_allowed": ("PUT", as_json, b"{}"),
     }
+    return requests | {code: body(**members) for code, members in dialect.mistakes.items()}
 
 
 @pytest.fixture

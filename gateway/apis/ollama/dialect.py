@@ -15,8 +15,8 @@ from gateway.errors import GatewayError
 from gateway.generation.model import Model
 
 # Clients compare it with the first version that has what they need: VS Code wants 0.6.4 or later,
-# Codex 0.13.4. Since 0.14.0 Ollama has the Messages API, as this gateway does.
-_VERSION = "0.14.0"
+# Codex 0.13.4 for the Responses API, programs around Claude Code 0.14.2 for the Messages API.
+_VERSION = "0.15.0"
 _ARCHITECTURE = "fitten"
 _TAG = ":latest"
 # Clients need the time of a model's last change, and when it leaves memory; Fitten gives neither.

@@ -24,12 +24,13 @@ _ROLES: dict[str, Role] = {
     "assistant": "assistant",
     "tool": "tool",
 }
+_THOUGHTS = "thinking"  # the role of a message of Continue's with thoughts
 
 
 class OllamaMessage(msgspec.Struct, gc=False):
     """Declares an item of `messages`; other members are ignored.
 
-    Thoughts of earlier answers, in `thinking`, are no part of the conversation.
+    Thoughts of earlier answers are no part of the conversation.
     """
 
     role: str
@@ -49,6 +50,8 @@ def parse_messages(given: Sequence[OllamaMessage], limits: ImageLimits) -> tuple
     messages: list[Message] = []
     for index, message in enumerate(given):
         path = f"messages[{index}]"
+        if message.role == _THOUGHTS:
+            continue
         role = _ROLES.get(message.role.lower())
         if role is None:
             raise unknown_role(message.role, _ROLES, path)

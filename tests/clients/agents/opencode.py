@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from emulator import Emulator
+from gateway.setup.agents import opencode_settings
+from gateway.setup.target import KEY_VARIABLE
 from tests.clients.agents.support import (
-    WINDOW,
     CodingAgent,
+    LaunchedProgram,
     call,
     platform_program,
     prompts,
@@ -22,9 +24,7 @@ from tests.support import Gateway
 
 @dataclass(frozen=True)
 class OpenCode(CodingAgent):
-    """opencode, with one settings file below its home folder."""
-
-    window: int = WINDOW
+    """opencode, with the settings that `setup opencode` prints, below its home folder."""
 
     @property
     def file(self) -> Path:
@@ -33,30 +33,14 @@ class OpenCode(CodingAgent):
 
     def settings(self) -> dict[str, Any]:
         """Return what is in the settings file."""
-        model = {"name": self.model, "limit": {"context": self.window, "output": 8192}}
-        return {
-            "model": f"fitten/{self.model}",
-            "small_model": f"fitten/{self.model}",
-            "provider": {
-                "fitten": {
-                    "npm": "@ai-sdk/openai-compatible",
-                    "name": "Fitten",
-                    "options": {
-                        "baseURL": f"{self.url}/v1",
-                        "apiKey": "{env:FITTEN_GATEWAY_KEY}",
-                    },
-                    "models": {self.model: model},
-                }
-            },
-            "share": "disabled",
-            "autoupdate": False,
-        }
+        quiet = {"share": "disabled", "autoupdate": False}
+        return {**opencode_settings(self.target), **quiet}
 
     def environment(self) -> dict[str, str]:
         """Return all variables of a run."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.write_text(json.dumps(self.settings()), "utf-8")
-        return {**super().environment(), "FITTEN_GATEWAY_KEY": self.key}
+        return {**super().environment(), KEY_VARIABLE: self.key}
 
     def command(self, prompt: str, options: tuple[str, ...]) -> list[str]:
         """Return the command line of a run."""
@@ -123,3 +107,13 @@ async def test_it_sums_up_a_conversation_that_grows(opencode: OpenCode, emulator
     done = await opencode.ask("And now? [[say text=Done.]]", "-c")
     assert (done.status, done.output.strip()) == (0, "Done."), done.text
     assert [p for p in prompts(emulator) if "Create a new anchored summary" in p]
+
+
+async def test_run_starts_it_and_a_turn_writes_a_file(gateway: Gateway, tmp_path: Path) -> None:
+    opencode = LaunchedProgram(tmp_path, gateway.url, name="opencode", after=("run",))
+    file = opencode.work / "hello.txt"
+    marker = call("write", filePath=str(file), content="hello\n")
+    done = await opencode.ask(f"Write it. {marker}")
+    assert done.status == 0, done.text
+    assert file.read_text("utf-8") == "hello\n"
+    assert "opencode uses fitten-code at" in done.errors

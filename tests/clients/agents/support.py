@@ -12,11 +12,11 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from emulator import Emulator
@@ -35,7 +35,7 @@ MODEL = DEFAULT_MODEL
 WINDOW = estimated_window()
 CODEX_PROGRAM = MODULES / "@openai" / "codex" / "bin" / "codex.js"
 
-_LONGEST_RUN = 120.0  # seconds
+_LONGEST_RUN = 300.0  # seconds; on a busy machine Kilo Code needs one minute to start
 _NOWHERE = "http://127.0.0.1:9"  # the port `discard`, where nothing listens
 
 
@@ -116,12 +116,16 @@ class CodingAgent:
         """Return the work folder."""
         return self.folder / "work"
 
+    def programs(self) -> Path:
+        """Return the folder of the programs that a run needs."""
+        return node().parent
+
     def environment(self) -> dict[str, str]:
         """Return all variables of a run."""
         return {
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
-            "PATH": f"{node().parent}:/usr/bin:/bin",
+            "PATH": f"{self.programs()}:/usr/bin:/bin",
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             "HTTP_PROXY": _NOWHERE,
@@ -164,13 +168,36 @@ class CodingAgent:
                 await process.communicate()
 
     async def interrupt(self, emulator: Emulator) -> None:
-        """Interrupt a run in mid-answer; fail unless that ends Fitten's call within a second."""
+        """Interrupt a run in mid-answer, as Ctrl-C does; fail unless that ends Fitten's call."""
         async with self.running("[[endless]]") as process:
-            (asked, *_) = await eventually(lambda: emulator.calls_to(UPSTREAM_CHAT))
-            process.send_signal(signal.SIGINT)
+            (asked, *_) = await eventually(
+                lambda: emulator.calls_to(UPSTREAM_CHAT), within=_LONGEST_RUN
+            )
+            os.killpg(process.pid, signal.SIGINT)
             await process.communicate()
             async with asyncio.timeout(1):
                 await asked.closed.wait()
+
+    async def repeat(self, prompt: str, emulator: Emulator) -> list[str]:
+        """Run until Fitten has been asked twice; return these prompts."""
+        async with self.running(prompt):
+            await eventually(lambda: prompts(emulator)[1:], within=_LONGEST_RUN)
+            return prompts(emulator)[:2]
+
+
+class PythonProgram(CodingAgent):
+    """A client in an environment of its own, named like its program."""
+
+    name: ClassVar[str]
+
+    def programs(self) -> Path:
+        """Return the folder of the programs that a run needs."""
+        return ROOT / ".cache" / self.name / "bin"
+
+    @property
+    def program(self) -> str:
+        """Return the program itself."""
+        return str(self.programs() / self.name)
 
 
 @dataclass(frozen=True)
@@ -240,9 +267,14 @@ class LaunchedProgram(CodingAgent):
         usual = super().environment()
         programs = self.folder / "programs"
         programs.mkdir(exist_ok=True)
-        for name, program in (("claude", claude_program()), ("codex", CODEX_PROGRAM)):
-            (programs / name).unlink(missing_ok=True)
-            (programs / name).symlink_to(program)
+        installed: dict[str, Callable[[], Path]] = {
+            "claude": claude_program,
+            "codex": lambda: CODEX_PROGRAM,
+            "opencode": lambda: platform_program("opencode-*/bin/opencode"),
+            "qwen": lambda: MODULES / "@qwen-code" / "qwen-code" / "cli-entry.js",
+        }
+        (programs / self.name).unlink(missing_ok=True)
+        (programs / self.name).symlink_to(installed[self.name]())
         path = f"{programs}:{usual['PATH']}"
         return {**usual, "PATH": path, "PYTHONPATH": str(ROOT), KEY_VARIABLE: self.key}
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,12 +84,16 @@ def running_gateway(
     *,
     keys: list[str],
     requests_per_minute: int,
+    path_keys: Sequence[str] = (),
     **sections: Any,
 ) -> Iterator[SdkGateway]:
     """A gateway before the emulator, logged in. Fails if it logged an error meanwhile.
 
+    path_keys: further keys, which may stand in the path of a URL.
     sections: further ones of its configuration.
     """
+    named = [{"name": f"key{i}", "key": k} for i, k in enumerate(keys)]
+    in_path = [{"name": f"path{i}", "key": k, "path": True} for i, k in enumerate(path_keys)]
     settings = {
         **sections,
         "server": {"drain_timeout": 1.0},
@@ -105,7 +109,7 @@ def running_gateway(
         "middlewares": [
             "request_id",
             "request_log",
-            {"api_key": {"keys": [{"name": f"key{i}", "key": k} for i, k in enumerate(keys)]}},
+            {"api_key": {"keys": [*named, *in_path]}},
             {"rate_limit": {"requests_per_minute": requests_per_minute}},
         ],
     }

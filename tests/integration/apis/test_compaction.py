@@ -25,12 +25,12 @@ TOOLS = [{"type": "function", "function": {"name": "read", "parameters": {"type"
 @pytest.fixture(autouse=True)
 def _keeping_the_reserve(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the route of chats stand for one that keeps the reserve."""
-    parse = ChatCompletions.parse
+    read = ChatCompletions.read
 
-    def with_reserve(endpoint: ChatCompletions, body: bytes) -> GenerationRequest:
-        return replace(parse(endpoint, body), keeps_reserve=True)
+    def with_reserve(endpoint: ChatCompletions, data: dict[str, Any]) -> GenerationRequest:
+        return replace(read(endpoint, data), keeps_reserve=True)
 
-    monkeypatch.setattr(ChatCompletions, "parse", with_reserve)
+    monkeypatch.setattr(ChatCompletions, "read", with_reserve)
     return iter([None])
 
 

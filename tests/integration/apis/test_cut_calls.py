@@ -18,6 +18,7 @@ from tests.integration.apis import test_responses as responses
 from tests.integration.scripted_fitten import CUT, ScriptedFitten, running_fitten
 from tests.support import Gateway, frames, running_gateway
 from tests.unit.apis.anthropic.test_messages_response import parsed
+from tests.unit.apis.ollama import test_response as ollama
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -120,6 +121,19 @@ def read_responses(raw: bytes, stream: bool) -> RunCalls:
     return got
 
 
+def read_ollama(raw: bytes, stream: bool) -> RunCalls:
+    got = RunCalls()
+    for line in ollama.parsed(raw) if stream else [json.loads(raw)]:
+        if "error" in line:
+            got.end = "error"
+            continue
+        for call in line["message"].get("tool_calls", ()):
+            got.ids.append(call["id"])
+            got.calls.append((call["function"]["name"], call["function"]["arguments"]))
+        got.end = line.get("done_reason", "")
+    return got
+
+
 @dataclass(frozen=True)
 class AgentDialect:
     """How an agent of a dialect asks and reads.
@@ -131,7 +145,7 @@ class AgentDialect:
     path: str
     texts: str
     tool: dict[str, Any]
-    limit: str
+    limit: Callable[[int], dict[str, Any]]
     read: Callable[[bytes, bool], RunCalls]
     ends: tuple[str, str, str, str]
 
@@ -141,7 +155,7 @@ DIALECTS = {
         "/v1/chat/completions",
         "messages",
         {"type": "function", "function": {"name": "Write", "parameters": SCHEMA}},
-        "max_tokens",
+        lambda limit: {"max_tokens": limit},
         read_chat,
         ("tool_calls", "length", "upstream_truncated", "upstream_truncated"),
     ),
@@ -149,7 +163,7 @@ DIALECTS = {
         "/v1/messages",
         "messages",
         {"name": "Write", "input_schema": SCHEMA},
-        "max_tokens",
+        lambda limit: {"max_tokens": limit},
         read_messages,
         ("tool_use", "max_tokens", "api_error", "api_error"),
     ),
@@ -157,9 +171,17 @@ DIALECTS = {
         "/v1/responses",
         "input",
         {"type": "function", "name": "Write", "parameters": SCHEMA},
-        "max_output_tokens",
+        lambda limit: {"max_output_tokens": limit},
         read_responses,
         ("completed", "max_output_tokens", "server_error", "upstream_truncated"),
+    ),
+    "ollama": AgentDialect(
+        "/api/chat",
+        "messages",
+        {"type": "function", "function": {"name": "Write", "parameters": SCHEMA}},
+        lambda limit: {"options": {"num_predict": limit}},
+        read_ollama,
+        ("stop", "length", "error", "error"),
     ),
 }
 
@@ -228,7 +250,7 @@ async def test_a_call_that_the_limit_cuts_off_is_not_run(
     if not text:
         said = [NAME, "\n" * 4000]
     async with running(tmp_path, said) as (fitten, gateway):
-        got = await ask(gateway, dialect, stream, **{dialect.limit: 40})
+        got = await ask(gateway, dialect, stream, **dialect.limit(40))
     assert (got.calls, got.end) == ([], dialect.ends[1])
     assert len(fitten.prompts) == 1
 

@@ -352,3 +352,18 @@ async def test_lines_without_a_text_bridge_the_silence(
             emulator.release()
             raw += await response.read()
         assert collected(parsed(raw))["content"] == "w0 w1 "
+
+
+async def test_an_error_after_lines_without_a_text_is_a_line_too(
+    start_gateway: StartGateway,
+) -> None:
+    """The answer has begun with a keep-alive, so the status cannot change."""
+    gateway = await start_gateway(
+        stream={"grace": 0.05, "keep_alive": 0.05}, fitten={"timeouts": {"first_piece": 0.3}}
+    )
+    for path in (CHAT, GENERATE):
+        *before, last = await lines(gateway, path, body_of(path, "[[slow first=3600 n=1]]"))
+        assert before
+        assert not any(line["done"] for line in before)
+        assert last.keys() == {"error"}
+        assert "sent nothing for too long" in last["error"]

@@ -42,10 +42,11 @@ def links(*messages: Any) -> dict[str, str | None]:
     }
 
 
-def test_roles_are_read_in_any_case() -> None:
+def test_roles_are_read_in_any_case_and_thoughts_are_left_out() -> None:
     parsed = parse(
         {"role": "SYSTEM", "content": "Be short."},
         {"role": "User", "content": None},
+        {"role": "thinking", "content": "Hm."},
         {"role": "assistant", "content": "a", "thinking": "Hm."},
     )
     assert parsed == (
