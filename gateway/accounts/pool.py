@@ -31,11 +31,13 @@ class _Waiter(Generic[S]):
 
     until_pause_ends: whether it waits for the end of a short pause of all accounts. A request
         that has failed once does not: it would ask an account that has just refused it.
+    without: names of the accounts that it has tried.
     """
 
     lease: asyncio.Future[LocalLease[S]]
     prompt: Digest | None
     until_pause_ends: bool
+    without: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class LocalPool(Generic[S]):
             return lease
         if any(account.name == tried[-1] and account.admits(prompt) for account in self.accounts):
             return None
-        return await self.acquire(key, wait, prompt, until_pause_ends=False)
+        return await self.acquire(key, wait, prompt, until_pause_ends=False, without=tried)
 
     async def acquire(
         self,
@@ -158,6 +160,7 @@ class LocalPool(Generic[S]):
         prompt: Digest | None = None,
         *,
         until_pause_ends: bool = True,
+        without: Sequence[str] = (),
     ) -> LocalLease[S]:
         """Return a slot, after at most `wait` seconds in the queue.
 
@@ -167,13 +170,16 @@ class LocalPool(Generic[S]):
 
         key: the caller; callers are served in turn. prompt: see `take`.
         until_pause_ends: whether to wait while all accounts pause for a short time.
+        without: names of accounts that must not be used, also after their pause.
         """
-        if lease := self.take(prompt):
+        if lease := self.take(prompt, without=without):
             return lease
         fault = no_account_error(self.accounts)
         if fault and not (until_pause_ends and self._pauses_briefly(fault)):
             raise fault
-        waiter = _Waiter[S](asyncio.get_running_loop().create_future(), prompt, until_pause_ends)
+        waiter = _Waiter[S](
+            asyncio.get_running_loop().create_future(), prompt, until_pause_ends, without
+        )
         self._enqueue(key, waiter)
         self._restart_timer()
         try:
@@ -222,15 +228,23 @@ class LocalPool(Generic[S]):
             key, waiter = self.queue.pop()
             if waiter.lease.done():
                 continue  # it was cancelled and is about to leave the queue
-            if account := self._choose(waiter.prompt):
+            if account := self._choose(waiter.prompt, waiter.without):
                 waiter.lease.set_result(LocalLease(account, self, "chat", waiter.prompt))
             else:
-                skipped.append((key, waiter))  # its prompt must not be the probe
+                skipped.append((key, waiter))  # not for this prompt, or not the same account again
         for key, waiter in skipped:
-            self._enqueue(key, waiter)
+            if waiter.without and not self._may_serve(waiter):
+                waiter.lease.set_exception(busy_error("no other account can be used"))
+            else:
+                self._enqueue(key, waiter)
         if self.queue.size and (fault := no_account_error(self.accounts)):
             self._refuse_waiters(fault)
         self._restart_timer()
+
+    def _may_serve(self, waiter: _Waiter[S]) -> bool:
+        """Return whether an account that a request has not tried could serve it, once free."""
+        others = (account for account in self.accounts if account.name not in waiter.without)
+        return any(account.admits(waiter.prompt) for account in others)
 
     def _refuse_waiters(self, fault: GatewayError) -> None:
         """Refuse the requests that do not wait for the end of the pause of all accounts."""

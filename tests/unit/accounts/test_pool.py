@@ -79,6 +79,39 @@ async def test_a_queued_request_is_served_as_soon_as_a_slot_is_free() -> None:
     assert pool.summary().queued == 0
 
 
+async def test_who_waits_for_another_account_does_not_get_the_one_that_it_has_tried() -> None:
+    """Its pause may end while the others are still busy."""
+    clock = PoolClock()
+    pool = make_pool(1, 1, clock=clock)
+    tried, other = pool.take(), pool.take()
+    assert tried is not None
+    assert other is not None
+    tried.end(RateLimited("The account is busy.", retry_after=1.0))
+    waiting = asyncio.create_task(pool.acquire_other("key", 5.0, [tried.account.name]))
+    await asyncio.sleep(0)
+    clock.now += 2
+    pool.grant_slots()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    other.release("good")
+    assert (await waiting).account.name == other.account.name  # type: ignore[union-attr]
+
+
+async def test_who_waits_for_another_account_is_refused_once_the_others_pause() -> None:
+    clock = PoolClock()
+    pool = make_pool(1, 1, clock=clock)
+    tried, other = pool.take(), pool.take()
+    assert tried is not None
+    assert other is not None
+    tried.end(RateLimited("The account is busy.", retry_after=1.0))
+    waiting = asyncio.create_task(pool.acquire_other("key", 5.0, [tried.account.name]))
+    await asyncio.sleep(0)
+    clock.now += 2
+    other.end(RateLimited("The account is busy.", retry_after=60.0))
+    with pytest.raises(Unavailable):
+        await waiting
+
+
 async def test_no_request_overtakes_queued_ones() -> None:
     pool = make_pool(1)
     lease = pool.take()
