@@ -11,6 +11,7 @@ import pytest
 
 from gateway.ledger.row import decode_line, encode_line
 from gateway.ledger.spool_files import spool_files
+from gateway.ledger.spool_reader import ReadLines, SpoolReader
 from tests.unit.ledger.support import DAY, began, books, held_by_another, row
 
 
@@ -93,6 +94,28 @@ def test_without_rows_a_crashed_request_counts_once(tmp_path: Path) -> None:
         ledger.mover = ledger.new_transfer()
         ledger.transfer()
         assert ledger.select("SELECT sum(requests), sum(failed) FROM usage_day") == [(2, 1)]
+
+
+def test_what_a_process_writes_last_is_read_although_it_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files were read, then it writes a line and is gone when its lock is looked at."""
+    with books(tmp_path / "team.db") as ledger:
+        spool, left = ledger.spool(), [row(), row()]
+        spool.ended(left.pop())
+        read = SpoolReader.read
+
+        def read_before_the_end(reader: SpoolReader, most: int) -> ReadLines:
+            found = read(reader, most)
+            if left:
+                spool.ended(left.pop())
+                spool.close()
+            return found
+
+        monkeypatch.setattr(SpoolReader, "read", read_before_the_end)
+        ledger.transfer()
+        assert ledger.one("SELECT count(*) FROM request") == 2
+        assert list(ledger.folder.iterdir()) == []
 
 
 def append(folder: Path, raw: bytes) -> None:
