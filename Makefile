@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashes
 
 .PHONY: help install demo run test test-all clients test-slow lint types check check-processes \
-        check-faults check-integration check-unit sdk sdk-openai1 sdk-openai2 sdk-anthropic1 sdk-ollama \
+        check-faults check-service check-integration check-unit sdk sdk-openai1 sdk-openai2 sdk-anthropic1 sdk-ollama \
         sdk-agents sdk-typescript frameworks install-service uninstall-service deploy-check \
         boot-test confined errors-doc clients-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
         bench-compare bench-ledger ledger-kills lock audit dist clean
@@ -30,7 +30,7 @@ run: install  ## the real thing; CONFIG=config.ini PORT=5001, else config.local.
 
 # Each part is run although one before it has failed. The tests run as parts at the same time,
 # since they wait more than they work.
-CHECKS := check-processes+check-faults+check-integration+check-unit
+CHECKS := check-processes+check-faults+check-service+check-integration+check-unit
 SDKS := sdk-openai1+sdk-openai2+sdk-anthropic1+sdk-ollama+sdk-agents
 
 test: $(VENV)/.dev  ## lint, types and every test; says at the end what failed
@@ -53,6 +53,7 @@ check: $(VENV)/.dev
 	@MAKE="$(MAKE)" sh tests/parts.sh $(CHECKS)
 
 PROCESSES   := tests/chaos tests/process tests/unit/workers
+SERVICE     := $(patsubst %,tests/integration/%,canaries hostile service)
 INTEGRATION := tests/integration tests/clients
 
 # Containers often forbid bytecode. Then each process that a test starts would compile all modules.
@@ -64,8 +65,11 @@ check-processes: $(VENV)/.dev
 check-faults: $(VENV)/.dev
 	@$(TESTED) $(BIN)/pytest tests/faults
 
+check-service: $(VENV)/.dev
+	@$(TESTED) $(BIN)/pytest $(SERVICE)
+
 check-integration: $(VENV)/.dev
-	@$(TESTED) $(BIN)/pytest $(INTEGRATION)
+	@$(TESTED) $(BIN)/pytest $(patsubst %,--ignore=%,$(SERVICE)) $(INTEGRATION)
 
 check-unit: $(VENV)/.dev
 	@$(TESTED) $(BIN)/pytest $(patsubst %,--ignore=%,tests/faults $(PROCESSES) $(INTEGRATION))

@@ -183,10 +183,6 @@ def _add_routes(
             Route("POST", "/infill", handler_of(read_own(LlamaCppInfill()), _INFILL)),
         ],
     )
-    # Ollama has this route too. VS Code's Ollama provider posts its chats there.
-    routes.add(
-        OPENAI, [Route("POST", "/chat/completions", conversation(chat))], bases=(f"{PATH_KEYS}/v1",)
-    )
     routes.add(
         RESPONSES,
         [

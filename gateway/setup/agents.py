@@ -123,7 +123,7 @@ def _opencode(target: SetupTarget) -> tuple[Snippet, ...]:
 
 def _kilo(target: SetupTarget) -> tuple[Snippet, ...]:
     settings = opencode_settings(target)
-    del settings["$schema"], settings["small_model"]
+    del settings["$schema"]
     return (json_snippet("`~/.config/kilo/kilo.json`", settings),)
 
 

@@ -107,8 +107,23 @@ def _jetbrains(target: SetupTarget) -> tuple[Snippet, ...]:
 
 
 def _vscode(target: SetupTarget) -> tuple[Snippet, ...]:
-    settings = {"github.copilot.chat.byok.ollamaEndpoint": _ollama_url(target)}
-    return (json_snippet("`settings.json`", settings),)
+    model = {
+        "id": target.model,
+        "name": "Fitten",
+        "url": f"{target.api}/chat/completions",
+        "apiType": "chat-completions",
+        "toolCalling": True,
+        "vision": True,
+        "maxInputTokens": target.window - OUTPUT_LIMIT,
+        "maxOutputTokens": OUTPUT_LIMIT,
+    }
+    provider = {
+        "name": "Fitten",
+        "vendor": "customendpoint",
+        "apiKey": target.literal_key,
+        "models": [model],
+    }
+    return (json_snippet("`chatLanguageModels.json`", [provider]),)
 
 
 def _twinny(target: SetupTarget) -> tuple[Snippet, ...]:
@@ -190,12 +205,11 @@ a variable of their own for the key.""",
         "vscode",
         "VS Code's own models",
         _vscode,
-        (_CHAT, "/api/show"),
-        also_calls="`GET /api/version` and `GET /api/tags`",
-        notes=f"""\
-{_OLLAMA_NOTES}
-
-Then choose the model: Chat, Manage Models, Ollama.""",
+        (_CHAT,),
+        notes="""\
+VS Code opens the file after: Chat: Manage Language Models, Add Models, Custom Endpoint. Its
+provider Ollama sends no key with chats, so it works only where the gateway asks for none. Then its
+address is that of the gateway, without `/v1`.""",
     ),
     SetupClient(
         "twinny",

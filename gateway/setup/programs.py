@@ -29,7 +29,9 @@ import os
 from openai import OpenAI
 
 client = OpenAI(base_url=<URL>, api_key={_PYTHON_KEY})
-answer = client.chat.completions.create(model=<MODEL>, messages={_HELLO})
+answer = client.chat.completions.create(
+    model=<MODEL>, messages={_HELLO}
+)
 print(answer.choices[0].message.content)
 """
     typescript = f"""\
@@ -52,7 +54,9 @@ import os
 from anthropic import Anthropic
 
 client = Anthropic(base_url=<URL>, api_key={_PYTHON_KEY})
-answer = client.messages.create(model=<MODEL>, max_tokens=4096, messages={_HELLO})
+answer = client.messages.create(
+    model=<MODEL>, max_tokens=4096, messages={_HELLO}
+)
 print(answer.content[0].text)
 """
     typescript = f"""\
@@ -78,7 +82,11 @@ import os
 
 from langchain_openai import ChatOpenAI
 
-model = ChatOpenAI(base_url=<URL>, api_key={_PYTHON_KEY}, model=<MODEL>)
+model = ChatOpenAI(
+    base_url=<URL>,
+    api_key={_PYTHON_KEY},
+    model=<MODEL>,
+)
 print(model.invoke("Hello!").content)
 """
     return (_code(_PYTHON, "python", python, target, target.api),)

@@ -22,6 +22,9 @@ RUN = {
     "codex": "agents/codex.py",
     "opencode": "agents/opencode.py",
     "cline": "agents/cline.py",
+    "kilo-code": "agents/kilo.py",
+    "aider": "agents/aider.py",
+    "continue": "agents/continue_cn.py",
     "qwen-code": "agents/qwen_code.py",
     "llm": "agents/llm.py",
     "ollama": "ollama_sdk/test_ollama.py",
@@ -30,8 +33,6 @@ RUN = {
     "anthropic-sdk": "anthropic_sdk/test_messages.py",
 }
 REPLAYED = {
-    "aider": "aider_",
-    "continue": "continue_",
     "llama-vscode": "llama_vscode_",
     "proxyai": "proxyai_",
     "roo-code": "roo_code_",

@@ -164,6 +164,6 @@ def test_a_client_whose_requests_are_replayed_has_some(name: str) -> None:
 
 
 def test_every_recorded_request_is_of_a_client_of_the_page() -> None:
-    begins = (*REPLAYED.values(), "cline_", "codex_", "openai_")
+    begins = (*REPLAYED.values(), "aider_", "cline_", "codex_", "continue_", "openai_")
     recorded = [file.name for file in Path(HERE / "requests").glob("*.json")]
     assert [name for name in recorded if not name.startswith(begins)] == []

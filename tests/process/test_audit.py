@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted(lock.name for lock in (ROOT / "requirements").glob("*.txt"))
+PIN = re.compile(r"[\w.-]+(?:\[[\w, -]+\])?==[^\s;]+")  # with extras: name[one, two]==1.0
 UNREACHABLE = 'echo "traceback" >&2; echo "no route to host" >&2; exit 1'
 VULNERABLE = 'echo "aiohttp 3.14.5 GHSA-0000" > "$output"; exit 1'
 
@@ -48,7 +50,7 @@ def test_every_lock_is_looked_up_whole(tmp_path: Path) -> None:
     for name in LOCKS:
         original = (ROOT / "requirements" / name).read_text("utf-8").splitlines()
         given = (tmp_path / name).read_text("utf-8").splitlines()
-        pins = [line.split()[0] for line in original if "==" in line.split()[0]]
+        pins = [pin[0] for line in original if (pin := PIN.match(line))]
         assert [line for line in given if not line.startswith(" ")] == [f"{p} \\" for p in pins]
         assert f"{name}: {len(pins)} packages" in result.stdout
     for line in (tmp_path / "arguments").read_text("utf-8").splitlines():

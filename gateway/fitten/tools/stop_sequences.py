@@ -70,6 +70,7 @@ class ToolStopSequenceFilter:
         self._bare = False  # whether only the name of the last call was passed on
         # Whether the answer ended within a call of which nothing was passed on.
         self._broke_off = False
+        self._stays_cut = False  # whether it ended there for good
         self._call_bytes = 0
         self._reported_bytes = 0
         # Most text cannot be part of a call. It does not pass through the parser, which reads it
@@ -169,8 +170,9 @@ class ToolStopSequenceFilter:
         if self._unread:
             self._parser.read_past(self._unread)
             self._unread = ""
-        if whole and self._parser.fault == "cut":
+        if self._parser.fault == "cut":
             self._broke_off = not self._parser.begun
+            self._stays_cut = self._broke_off and self._parser.names_tool
         rest = self._parser.flush(whole=whole)
         out: list[Piece] = []
         if any(kind == "content" and not text.isspace() for kind, text in rest):
@@ -230,7 +232,7 @@ class ToolStopSequenceFilter:
         """Return whether a call has been passed on in part only, or as text since it broke off."""
         cut_call = self._parser.cut_call
         passed_on = cut_call is not None and cut_call <= self._calls
-        as_text = self._broke_off and self._parser.unreadable
+        as_text = self._broke_off and (self._stays_cut or self._parser.unreadable)
         return passed_on or as_text or not self._sent.complete
 
     def _restart(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from emulator import Emulator
+from gateway.setup.clients import CLIENTS as KNOWN
 from tests.clients.agents.support import MODULES, WINDOW, CodingAgent, call, node, prompts
 from tests.support import Gateway
 from tests.waiting import eventually
@@ -22,24 +23,9 @@ class ContinueCn(CodingAgent):
     def environment(self) -> dict[str, str]:
         """Return all variables of a run."""
         file = self.folder / "home" / ".continue" / "config.yaml"
-        config = f"""\
-name: Fitten
-version: 1.0.0
-schema: v1
-models:
-  - name: Fitten
-    provider: openai
-    model: {self.model}
-    apiBase: {self.url}/v1
-    apiKey: ${{{{ secrets.FITTEN_GATEWAY_KEY }}}}
-    roles: [chat, edit, apply]
-    capabilities: [tool_use]
-    defaultCompletionOptions:
-      contextLength: {self.window}
-      maxTokens: 8192
-"""
+        (config,) = KNOWN["continue"].snippets(self.target)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(config, "utf-8")
+        file.write_text(config.text, "utf-8")
         return {**super().environment(), "FITTEN_GATEWAY_KEY": self.key}
 
     def command(self, prompt: str, options: tuple[str, ...]) -> list[str]:

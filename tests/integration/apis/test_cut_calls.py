@@ -6,7 +6,8 @@ An agent runs every call that it can read, whatever the answer says of its end.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from emulator.scenarios.call_notations import CallNotation, written
+from emulator.scenarios.native_notations import NATIVE_NOTATIONS
+from emulator.scenarios.tool_use import MadeCall
 from tests.integration.apis import test_responses as responses
 from tests.integration.scripted_fitten import CUT, ScriptedFitten, running_fitten
 from tests.support import Gateway, frames, running_gateway
@@ -240,6 +244,51 @@ async def test_a_call_that_stays_cut_off_is_not_run(
         got = await ask(gateway, dialect, stream)
     assert (got.calls, got.end) == ([], dialect.ends[1])
     assert len(fitten.prompts) == 2
+
+
+def cut_calls(notation: CallNotation) -> Iterator[str]:
+    """Yield the beginnings of a call that is cut off behind its name, and in its arguments."""
+    call = written([MadeCall("Write", WHOLE)], notation)
+    behind_name = call.index("Write") + len("Write")
+    visible = re.compile(r"[^\s\"'>]").search(call, behind_name)
+    assert visible
+    yield call[: visible.end()]
+    yield call[: call.index("hi") + 1]
+
+
+NOTATIONS: tuple[CallNotation, ...] = (
+    *NATIVE_NOTATIONS,
+    *("tool_call", "invoke", "use_tool", "listing", "json", "fenced"),
+)
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+async def test_a_call_in_any_notation_that_stays_cut_off_is_no_good_end(
+    tmp_path: Path, notation: CallNotation
+) -> None:
+    """It is text then, and an agent that sees no call must not take the answer for the last."""
+    dialect, wanted = DIALECTS["chat"], list(cut_calls(notation))
+    async with running(tmp_path) as (fitten, gateway):
+        for begun in wanted:
+            for stream in (False, True):
+                fitten.answers += [[begun], []]
+                got = await ask(gateway, dialect, stream)
+                assert (got.calls, got.end) == ([], "length"), begun
+    assert len(fitten.prompts) == 4 * len(wanted)
+
+
+async def test_a_call_in_a_notation_of_a_model_is_as_any_other_in_each_dialect(
+    tmp_path: Path, dialect: AgentDialect, stream: bool
+) -> None:
+    call = written([MadeCall("Write", WHOLE)], "qwen3_coder")
+    async with running(tmp_path) as (fitten, gateway):
+        whole = [("Write", WHOLE)]
+        # Continued, continued by nothing, and by an answer that fails.
+        for rest, calls, end in (([call[60:]], whole, 0), ([], [], 1), ([CUT], [], 1)):
+            fitten.answers += [[call[:60]], rest]
+            got = await ask(gateway, dialect, stream)
+            assert (got.calls, got.end) == (calls, dialect.ends[end])
+    assert len(fitten.prompts) == 6
 
 
 @pytest.mark.parametrize("text", ["", '<arg text>\nprint("hi, ', JSON + "<arg text>\nhi, "])

@@ -108,18 +108,8 @@ async def test_a_path_without_a_key_has_none(keyed: Gateway, http: aiohttp.Clien
     assert await status(http, "GET", f"{keyed.url}/k//api/tags") == 401  # the key is "api"
 
 
-async def test_chats_in_openais_form_work_there_as_at_ollama(
-    keyed: Gateway, http: aiohttp.ClientSession
-) -> None:
-    """VS Code lists models by Ollama's routes and posts chats to this one."""
-    for key, expected in ((IN_PATH, 200), (KEY, 401)):
-        url = f"{keyed.url}/k/{key}/v1/chat/completions"
-        async with http.post(url, json=CHAT) as response:
-            assert response.status == expected
-            assert ("choices" in await response.json()) == (expected == 200)
-
-
 OTHERS = [
+    ("POST", "/v1/chat/completions"),
     ("POST", "/chat/completions"),
     ("POST", "/v1/completions"),
     ("POST", "/v1/responses"),

@@ -187,7 +187,7 @@ def quoting(heard: Any) -> Any:
 
 # Where, and in which answers: whole ones, streams.
 BUGS: dict[str, tuple[type, str, set[bool]]] = {
-    "parsing": (ChatCompletions, "parse", {False, True}),
+    "parsing": (ChatCompletions, "read", {False, True}),
     "opening": (Failover, "open", {False, True}),
     "generating": (FittenUpstream, "generate", {False, True}),
     "reading": (AnswerDecoder, "feed", {False, True}),

@@ -33,6 +33,10 @@ def writes(path: Path) -> Iterator[str]:
                     yield f"{path.relative_to(ROOT)}:{part.lineno}: {ast.unparse(target)}"
 
 
+# Anthropic's SDKs act on this code. For counts it is one more `invalid_request`.
+NO_CAUSE = {"thread_unsupported_request"}
+
+
 def codes(path: Path) -> Iterator[str]:
     """Every literal that becomes the code of an error."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -50,13 +54,13 @@ def test_only_the_methods_of_the_outcome_write_it() -> None:
 
 
 def test_every_code_of_the_gateway_is_a_cause() -> None:
-    found = {code for path in SOURCES for code in codes(path)}
+    found = {code for path in SOURCES for code in codes(path)} - NO_CAUSE
     assert len(found) > 20
     assert found <= set(get_args(Cause))
 
 
 def test_every_cause_is_a_code_or_a_default() -> None:
-    found = {code for path in SOURCES for code in codes(path)}
+    found = {code for path in SOURCES for code in codes(path)} - NO_CAUSE
     defaults = {"client_closed_request", "invalid_request", "not_found", "internal_error"}
     others = {"upstream_too_long", "upstream_repetition"}  # chat/runaway passes them on
     assert found | defaults | others == set(get_args(Cause))

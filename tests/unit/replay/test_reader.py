@@ -116,7 +116,7 @@ def filtered(
         ("<clock/>", [("call", "clock"), ("arguments", "{}")], "tool_calls", True),
         ("<clock/>", [("call", "write_file"), ("arguments", "{}")], "tool_calls", False),
         ("<clock/>", [("call", "clock"), ("arguments", "{}")], "stop", False),
-        (BROKEN, [("content", BROKEN)], "stop", True),
+        (BROKEN, [("content", BROKEN)], "length", True),
         (BROKEN, [("content", BROKEN[1:])], "stop", False),
         (BROKEN, [("content", BROKEN)], None, True),  # an error ended it
     ],
@@ -128,7 +128,7 @@ def test_what_has_changed_is_seen(
 
 
 def test_lengths_of_masked_texts_are_not_compared() -> None:
-    record = record_of([("content", BROKEN)], [("content", BROKEN + "a secret")], "stop")
+    record = record_of([("content", BROKEN)], [("content", BROKEN + "a secret")], "length")
     assert not read_record(record).same
     record.masked = True
     assert read_record(record).same

@@ -14,6 +14,7 @@ from gateway.generation.outcome import Usage
 from gateway.generation.request import Generation, ResponseFormat, ToolChoice
 
 # Errors that clients act on keep their code; others have one of the codes that OpenAI knows.
+_FINAL, _PASSING = "invalid_prompt", "server_error"
 _CODES = frozenset(("context_length_exceeded", "insufficient_quota", "server_is_overloaded"))
 
 
@@ -130,13 +131,13 @@ def error_object(error: GatewayError) -> dict[str, Any]:
     if error.code in _CODES:
         code = str(error.code)
     elif error.is_final:
-        code = "invalid_prompt"
+        code = _FINAL
     elif isinstance(error, RateLimited):
         code = "rate_limit_exceeded"
         if error.retry_after is not None:
             message += f" Please try again in {max(1, math.ceil(error.retry_after))}s."
     else:
-        code = "server_error"
+        code = _PASSING
     return {"code": code, "message": message}
 
 

@@ -298,6 +298,12 @@ class CallGrammar:
             found[kind] = yield from self._read_list_value(source)
         if "name" not in found:
             raise NotFoundHere
+        if not found.get("arguments"):
+            start = source.at
+            yield from source.skip_white_space()
+            if (yield from source.at_turn_end()):
+                raise NotFoundHere  # it broke off before its arguments
+            source.at = start
         return [self._interpreter.call(found["name"], found.get("arguments"))]
 
     def _read_list_value(self, source: TextReader) -> Reading[str]:

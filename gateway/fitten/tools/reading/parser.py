@@ -37,6 +37,7 @@ _STARTS = re.compile(
     r"|\[(?=[A-Za-z_]|\Z)|\n(?:[\[{]|[^\S\n]*+[`~])"
 )
 _FENCE_LINES = re.compile(r"\n[^\S\n]*+[`~]")
+_FENCE_OPENING = re.compile(r"(?:`{3,}|~{3,})[^\n]*\n\s*")
 _LEADING = re.compile(r"\s*+[\[{]")
 _LEADING_FENCE = re.compile(r"[^\S\n]*+[`~]")
 _CALL_OPENING = re.compile(
@@ -140,6 +141,8 @@ class ToolParser:
         if self._call is not None:
             return None if self._call.may_end else "cut"
         held = self._held_block
+        if fence := _FENCE_OPENING.match(held):
+            held = held[fence.end() :] if self.names_tool else ""
         begins = _CALL_OPENING.match(held) or (
             len(held) > _SHORTEST_OPENING
             and (
@@ -161,6 +164,16 @@ class ToolParser:
         if self._call is not None:
             return f"<call-{self._value}"
         return self._held_block[:_LONGEST_OPENING]
+
+    @property
+    def names_tool(self) -> bool:
+        """Return whether the block within which the answer would end has more than a tool's name.
+
+        A block without a name, or with nothing behind it, may be words about the notation.
+        """
+        names = "|".join([re.escape(tool.name) for tool in self._tools])
+        named = rf"(?<![\w-])(?:{names})(?![\w-])\s*\S"
+        return re.search(named, self._held_block, re.IGNORECASE) is not None
 
     @property
     def _held_block(self) -> str:

@@ -184,7 +184,7 @@ ENDINGS: dict[str, tuple[str, list[tuple[str, object]], str]] = {
     "a call that is cut off, with a template": (
         "I write it.\n" + PARAMETER.format(QUOTED)[:-30],
         [("content", "I write it.\n" + PARAMETER.format(QUOTED)[:-30])],
-        "stop",
+        "length",
     ),
     "a call that is cut off in a made-up turn": (
         "a\n<|end|>\n<find a='x",
