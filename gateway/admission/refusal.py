@@ -32,15 +32,18 @@ def refusal(verdict: Verdict, zone: tzinfo) -> GatewayError:
             f"The budget of {scope} is used up: {verdict.used} of {verdict.maximum} {limit}. "
             f"Try again at {when} ({zone})."
         )
-    wait = f"Please try again in {_tenths(verdict.retry_after)}s."
     if verdict.limit == "concurrency":
+        wait = max(1.0, verdict.retry_after)  # nobody knows when a request will end
         return ConcurrencyExceeded(
-            f"The limit of {scope} is {verdict.maximum} requests at once. {wait}",
-            retry_after=max(1.0, verdict.retry_after),
+            f"The limit of {scope} is {verdict.maximum} requests at once. "
+            f"Please try again in {_tenths(wait)}s.",
+            retry_after=wait,
         )
+    wait = max(0.001, verdict.retry_after)
     return RateLimited(
-        f"Rate limit reached for {scope}: {verdict.maximum} {limit}. {wait}",
-        retry_after=max(0.001, verdict.retry_after),
+        f"Rate limit reached for {scope}: {verdict.maximum} {limit}. "
+        f"Please try again in {_tenths(wait)}s.",
+        retry_after=wait,
     )
 
 

@@ -165,11 +165,16 @@ class LocalMeter:
         moment = self._now()
         plans = []
         for scope in scopes:
-            counters = self._group(scope.id).get(scope.id)
-            if counters is None and 0 in scope.limits.values():
-                counters = ScopeCounters(scope)
+            group = self._group(scope.id)
+            counters = group.get(scope.id)
             if counters is not None:
-                plans.append(counters.plan(scope, kind))
+                # A caller that is refused here is seen too. Else it would be forgotten in time.
+                group.move_to_end(scope.id)
+            elif 0 in scope.limits.values():
+                counters = ScopeCounters(scope)
+            else:
+                continue
+            plans.append(counters.plan(scope, kind))
         refusal = None
         for plan in plans:
             for check in plan.requests + plan.tokens + plan.open:
