@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from gateway.admission.admission import Admission, InferenceRoute
+from gateway.admission.admission import AdmissionControl, InferenceRoute
 from gateway.admission.usage import UsageRoute
 from gateway.apis.anthropic.dialect import AnthropicDialect
 from gateway.apis.anthropic.messages_request import Messages
@@ -111,7 +111,7 @@ def build_app(
     probes = Probes(upstream, in_flight)
     bodies = RequestBodyReader(config.server)
 
-    admission = Admission(config, shared.meter, shared.ledger, upstream.estimate_prompt)
+    admission = AdmissionControl(config, shared.meter, shared.ledger, upstream.estimate_prompt)
 
     def handler_of(read: ReadBody, route: InferenceRoute = _CHAT) -> Handler:
         handler = GenerationHandler(

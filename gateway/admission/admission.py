@@ -75,7 +75,7 @@ class _Admitted:
 _ADMITTED = web.RequestKey("admitted", _Admitted)
 
 
-class Admission:
+class AdmissionControl:
     """Asks the meter about each request, and writes the requests to the ledger.
 
     meter, ledger: belong to the process, or to all processes.
@@ -118,7 +118,7 @@ class Admission:
         return await handler(request)
 
     async def admit(self, request: web.Request, parsed: GenerationRequest, model: Model) -> None:
-        """Claim what a request needs. Raises RateLimited; `settle` must follow if it does not."""
+        """Claim what a request needs, or raise RateLimited; `settle` must follow a claim."""
         route = self.routes[request.match_info.handler]
         kind: Kind = "completion" if parsed.fills else "chat"
         scopes = self.scopes_of(request)

@@ -1,4 +1,4 @@
-"""Turns the verdicts of a meter into errors and headers for the caller."""
+"""Renders the verdicts of a meter as errors and headers for the caller."""
 
 from __future__ import annotations
 

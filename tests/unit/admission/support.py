@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.admission.admission import Admission, InferenceRoute
+from gateway.admission.admission import AdmissionControl, InferenceRoute
 from gateway.config.settings import (
     AccountSettings,
     Config,
@@ -52,7 +52,7 @@ class Admitting:
             limits=LimitSettings(**limits),
             teams=teams,
         )
-        self.admission = Admission(config, self.queue, Ledger(), lambda _: self.prompt)
+        self.admission = AdmissionControl(config, self.queue, Ledger(), lambda _: self.prompt)
         self.admission.routes[self._chat] = InferenceRoute("chat", "chat")
         self.admission.routes[self._fill] = InferenceRoute("completion", "fim")
 
