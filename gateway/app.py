@@ -56,6 +56,7 @@ from gateway.shared_state import SharedState
 from gateway.trusted_proxies import TrustedProxies
 
 _CHAT = InferenceRoute("chat", "chat")
+_CHAT_OR_FILL = InferenceRoute("chat", "chat", fills=True)
 _COMPLETION = InferenceRoute("completion", "completion")
 _FIM = InferenceRoute("completion", "fim")
 _INFILL = InferenceRoute("completion", "infill")
@@ -240,7 +241,11 @@ def _add_ollama_routes(
         OLLAMA,
         [
             Route("POST", "/api/chat", handler_of(read_own(OllamaChat(image_limits)))),
-            Route("POST", "/api/generate", handler_of(read_own(OllamaGenerate(image_limits)))),
+            Route(
+                "POST",
+                "/api/generate",
+                handler_of(read_own(OllamaGenerate(image_limits)), _CHAT_OR_FILL),
+            ),
             Route("GET", "/api/tags", models.list),
             Route("POST", "/api/show", models.named_in_body(model_in_body)),
             Route("GET", "/api/ps", models.listed(running_models)),

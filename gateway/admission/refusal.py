@@ -49,15 +49,16 @@ def refusal(verdict: Verdict, zone: tzinfo) -> GatewayError:
 
 def add_limit_headers(headers: CIMultiDict[str], verdict: Verdict) -> None:
     """Add what is left of the tightest limits of requests and of tokens, by OpenAI's names."""
-    _add(headers, "requests", verdict.requests_standing)
-    _add(headers, "tokens", verdict.tokens_standing)
+    if verdict.requests_standing is not None:
+        _add(headers, "requests", verdict.requests_standing)
+    if verdict.tokens_standing is not None:
+        _add(headers, "tokens", verdict.tokens_standing)
 
 
-def _add(headers: CIMultiDict[str], what: str, standing: Standing | None) -> None:
-    if standing is not None:
-        headers[f"x-ratelimit-limit-{what}"] = str(standing.maximum)
-        headers[f"x-ratelimit-remaining-{what}"] = str(standing.left)
-        headers[f"x-ratelimit-reset-{what}"] = duration(standing.resets)
+def _add(headers: CIMultiDict[str], what: str, standing: Standing) -> None:
+    headers[f"x-ratelimit-limit-{what}"] = str(standing.maximum)
+    headers[f"x-ratelimit-remaining-{what}"] = str(standing.left)
+    headers[f"x-ratelimit-reset-{what}"] = duration(standing.resets)
 
 
 def duration(seconds: float) -> str:

@@ -69,8 +69,10 @@ class Admitting:
     async def _fill(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, FILL)
 
-    async def _list(self, _: web.Request) -> web.StreamResponse:
-        return web.Response(text="list")
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        return response
 
     async def _answer(self, request: web.Request, parsed: GenerationRequest) -> web.StreamResponse:
         await self.admission.admit(request, parsed, DEFAULT_MODEL)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway import KEY_NAME, Principal, set_principal
 from gateway.config.settings import TeamSettings
-from gateway.middleware import Handler
+from gateway.middleware import Handler, Middleware
 from middlewares.rate_limit import rate_limit
 from tests.unit.admission.support import Admitting, statuses
 from tests.unit.limits.support import key
@@ -32,7 +32,7 @@ def principal(team: str | None = None, /, **limits: int) -> Principal:
     return Principal(id="alice", name="alice", team=team, limits=limits)
 
 
-def sent_by(principal: Principal) -> object:
+def sent_by(principal: Principal) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         set_principal(request, principal)
         return await handler(request)
@@ -184,19 +184,11 @@ async def test_a_refusal_says_when_to_try_again() -> None:
 
 
 async def test_headers_are_on_errors_and_streams_too() -> None:
-    async def stream(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        return response
-
     async def fail() -> None:
         raise ValueError
 
     gateway = Admitting()
-    gateway._list = stream  # type: ignore[method-assign]
-    async with gateway.running(
-        rate_limit(requests_per_minute=9, listings_per_minute=8)
-    ) as app:
+    async with gateway.running(rate_limit(requests_per_minute=9, listings_per_minute=8)) as app:
         assert (await app.call(path="/list")).headers[REMAINING] == "7"
         gateway.meanwhile = fail
         reply = await app.call(path="/chat")

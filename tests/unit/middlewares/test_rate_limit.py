@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -18,7 +19,8 @@ async def said(*chain: Any) -> dict[str, int]:
     found: list[dict[str, int]] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        found.append(dict(request[LIMIT_DEFAULTS]))
+        limits: Mapping[str, int] | None = request.get(LIMIT_DEFAULTS)
+        found.append(dict(limits or {}))
         return web.Response()
 
     async with running(*chain, handler=handler) as app:
