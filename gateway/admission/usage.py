@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from gateway.admission.admission import Admission
+from gateway.admission.admission import AdmissionControl
 from gateway.config.settings import Config
 from gateway.limits.claims import Standing
 from gateway.limits.meter import Meter
@@ -27,7 +27,7 @@ _AT_ONCE = 2  # queries; each holds a thread and a connection
 class UsageRoute:
     """Answers `GET /v1/usage` from the counts of limits and from the sums of the ledger."""
 
-    def __init__(self, config: Config, admission: Admission, meter: Meter) -> None:
+    def __init__(self, config: Config, admission: AdmissionControl, meter: Meter) -> None:
         self._admission = admission
         self._meter = meter
         self._zone = config.time_zone

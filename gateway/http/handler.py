@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from gateway.admission.admission import Admission
+from gateway.admission.admission import AdmissionControl
 from gateway.apis.base import ConversationEndpoint, Dialect, Endpoint, ResponseEncoder
 from gateway.config.settings import StreamSettings
 from gateway.errors import GatewayError, InternalError
@@ -81,7 +81,7 @@ class GenerationHandler:
         in_flight: InFlightRequests,
         bodies: RequestBodyReader,
         stream: StreamSettings,
-        admission: Admission,
+        admission: AdmissionControl,
     ) -> None:
         self._read = read
         self._admission = admission

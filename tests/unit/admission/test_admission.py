@@ -1,0 +1,212 @@
+"""Exactly the limit is admitted, in any sixty seconds, and the headers say so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC
+
+import pytest
+from aiohttp import web
+
+from gateway import KEY_NAME, Principal, set_principal
+from gateway.config.settings import TeamSettings
+from gateway.middleware import Handler, Middleware
+from middlewares.rate_limit import rate_limit
+from tests.unit.admission.support import Admitting, statuses
+from tests.unit.limits.support import key
+
+LIMIT = "x-ratelimit-limit-requests"
+REMAINING = "x-ratelimit-remaining-requests"
+RESET = "x-ratelimit-reset-requests"
+
+
+async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Stands in for api_key: the header `who` is the key's name."""
+    if name := request.headers.get("who"):
+        request[KEY_NAME] = name
+    return await handler(request)
+
+
+def principal(team: str | None = None, /, **limits: int) -> Principal:
+    return Principal(id="alice", name="alice", team=team, limits=limits)
+
+
+def sent_by(principal: Principal) -> Middleware:
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        set_principal(request, principal)
+        return await handler(request)
+
+    return middleware
+
+
+@pytest.mark.parametrize("limit", [1, 7, 30])
+async def test_parallel_requests_admit_exactly_the_limit(limit: int) -> None:
+    gateway = Admitting()
+    gateway.meanwhile = lambda: asyncio.sleep(0.02)
+    async with gateway.running(rate_limit(requests_per_minute=limit)) as app:
+        found = await statuses(app, 60)
+    assert found.count(200) == gateway.answered == limit
+    assert found.count(429) == 60 - limit
+
+
+async def test_each_key_has_a_limit_of_its_own_and_so_has_each_address() -> None:
+    async with Admitting().running(named, rate_limit(requests_per_minute=2)) as app:
+        for who in ("alice", "bob", ""):
+            assert sorted(await statuses(app, 3, who)) == [200, 200, 429]
+
+
+async def test_a_key_cannot_pass_for_an_address() -> None:
+    async with Admitting().running(named, rate_limit(requests_per_minute=1)) as app:
+        assert await statuses(app, 1) == [200]
+        assert await statuses(app, 1, "127.0.0.1") == [200]
+        assert await statuses(app, 1, "None") == [200]
+        assert await statuses(app, 1, "address 127.0.0.1") == [200]
+
+
+async def test_callers_are_counted_by_the_id_of_the_principal() -> None:
+    """Two people of one name have a limit each; a new name does not reset the counts."""
+
+    async def directory(request: web.Request, handler: Handler) -> web.StreamResponse:
+        set_principal(request, Principal(id=request.headers["id"], name=request.headers["name"]))
+        return await handler(request)
+
+    async with Admitting().running(directory, rate_limit(requests_per_minute=1)) as app:
+        found = [
+            (await app.call({"id": id_, "name": name}, path="/chat")).status
+            for id_, name in [("1", "alice"), ("2", "alice"), ("1", "renamed")]
+        ]
+    assert found == [200, 200, 429]
+
+
+async def test_limits_hold_without_rate_limit_in_the_chain() -> None:
+    """Of the key, of its team, and of the gateway; each message says whose limit it was."""
+    team = TeamSettings(name="web", chats_per_minute=2)
+    for gateway, who, whose in (
+        (Admitting(), principal(chats_per_minute=2), "key alice"),
+        (Admitting(teams=(team,)), principal("web"), "team web"),
+        (Admitting(chats_per_minute=2), principal(), "the gateway"),
+    ):
+        async with gateway.running(sent_by(who)) as app:
+            assert sorted(await statuses(app, 5)) == [200, 200, 429, 429, 429]
+            message = json.loads((await app.call(path="/chat")).text)["error"]["message"]
+        assert f"reached for {whose}: 2 chats per minute" in message
+
+
+async def test_a_key_with_a_limit_of_its_own_keeps_it_and_has_the_other_defaults() -> None:
+    chain = (sent_by(principal(chats_per_minute=3)), rate_limit(requests_per_minute=1))
+    gateway = Admitting()
+    async with gateway.running(*chain) as app:
+        assert sorted(await statuses(app, 4)) == [200, 200, 200, 429]
+    standings = gateway.clocked.meter.standings(
+        [key(chats_per_minute=3, completions_per_minute=300)]
+    )
+    assert [standing.used for standing in standings] == [3, 0]
+
+
+async def test_chats_completions_and_listings_have_a_limit_each() -> None:
+    chain = rate_limit(requests_per_minute=1, completions_per_minute=2, listings_per_minute=3)
+    async with Admitting().running(chain) as app:
+        found = {
+            path: sorted(await statuses(app, 4, path=path)) for path in ("/chat", "/fill", "/list")
+        }
+    assert found == {
+        "/chat": [200, 429, 429, 429],
+        "/fill": [200, 200, 429, 429],
+        "/list": [200, 200, 200, 429],
+    }
+
+
+async def test_the_window_slides() -> None:
+    gateway = Admitting()
+    async with gateway.running(rate_limit(requests_per_minute=2)) as app:
+        found = []
+        for at in (0, 30, 59.9, 60, 60.1, 89.9, 90, 119.9, 120):
+            gateway.clocked.monotonic = 1000.0 + at
+            found += await statuses(app, 1)
+    assert found == [200, 200, 429, 200, 429, 429, 200, 429, 200]
+
+
+async def test_refused_requests_do_not_count() -> None:
+    gateway = Admitting()
+    async with gateway.running(rate_limit(requests_per_minute=1)) as app:
+        assert await statuses(app, 1) == [200]
+        gateway.clocked.after(59)
+        assert set(await statuses(app, 20)) == {429}
+        gateway.clocked.after(1)
+        assert await statuses(app, 1) == [200]
+
+
+async def test_requests_that_fail_later_do_count() -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    gateway = Admitting()
+    gateway.meanwhile = fail
+    async with gateway.running(rate_limit(requests_per_minute=1)) as app:
+        assert await statuses(app, 1) == [500]
+        assert await statuses(app, 1) == [429]
+    assert gateway.clocked.meter.open == 0
+
+
+async def test_headers_have_limit_remainder_and_reset() -> None:
+    gateway = Admitting()
+    async with gateway.running(rate_limit(requests_per_minute=2)) as app:
+        found = []
+        for at in (0, 10, 10.5, 59.9, 60):
+            gateway.clocked.monotonic = 1000.0 + at
+            headers = (await app.call(path="/chat")).headers
+            found.append((headers[LIMIT], headers[REMAINING], headers[RESET]))
+    assert found == [
+        ("2", "1", "1m0s"),
+        ("2", "0", "1m0s"),
+        ("2", "0", "59.5s"),
+        ("2", "0", "10.1s"),
+        ("2", "0", "1m0s"),
+    ]
+
+
+async def test_a_refusal_says_when_to_try_again() -> None:
+    gateway = Admitting()
+    async with gateway.running(rate_limit(requests_per_minute=1)) as app:
+        await app.call(path="/chat")
+        gateway.clocked.after(19.5)
+        reply = await app.call(path="/chat")
+    assert reply.status == 429
+    assert reply.headers["Retry-After"] == "41"
+    assert reply.headers["retry-after-ms"] == "40500"
+    assert reply.headers["x-should-retry"] == "true"
+    error = json.loads(reply.text)["error"]
+    assert error.pop("message") == (
+        "Rate limit reached for this address: 1 chats per minute. Please try again in 40.5s."
+    )
+    assert error == {"type": "requests", "param": None, "code": "rate_limit_exceeded"}
+
+
+async def test_headers_are_on_errors_and_streams_too() -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    gateway = Admitting()
+    async with gateway.running(rate_limit(requests_per_minute=9, listings_per_minute=8)) as app:
+        assert (await app.call(path="/list")).headers[REMAINING] == "7"
+        gateway.meanwhile = fail
+        reply = await app.call(path="/chat")
+        assert (reply.status, reply.headers[REMAINING]) == (500, "8")
+
+
+async def test_a_flood_of_callers_does_not_fill_the_memory() -> None:
+    gateway = Admitting()
+    gateway.clocked.meter.configure(zone=UTC, max_callers=5)
+    limiter = rate_limit(requests_per_minute=1)
+    async with gateway.running(by_address, limiter) as app:
+        for number in range(20):
+            expected = 200 if number == 0 else 429
+            assert await statuses(app, 1, "198.51.100.7") == [expected]
+            assert await statuses(app, 1, f"203.0.113.{number}") == [200]
+        assert gateway.clocked.meter.remembered()[0] == 5
+
+
+async def by_address(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Make `who` the address of the client."""
+    return await handler(request.clone(remote=request.headers["who"]))
