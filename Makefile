@@ -53,7 +53,7 @@ check: $(VENV)/.dev
 	@MAKE="$(MAKE)" sh tests/parts.sh $(CHECKS)
 
 PROCESSES   := tests/chaos tests/process tests/unit/workers
-SERVICE     := $(patsubst %,tests/integration/%,canaries hostile service)
+SEPARATE    := $(patsubst %,tests/integration/%,canaries hostile service)
 INTEGRATION := tests/integration tests/clients
 
 # Containers often forbid bytecode. Then each process that a test starts would compile all modules.
@@ -66,10 +66,10 @@ check-faults: $(VENV)/.dev
 	@$(TESTED) $(BIN)/pytest tests/faults
 
 check-service: $(VENV)/.dev
-	@$(TESTED) $(BIN)/pytest $(SERVICE)
+	@$(TESTED) $(BIN)/pytest $(SEPARATE)
 
 check-integration: $(VENV)/.dev
-	@$(TESTED) $(BIN)/pytest $(patsubst %,--ignore=%,$(SERVICE)) $(INTEGRATION)
+	@$(TESTED) $(BIN)/pytest $(patsubst %,--ignore=%,$(SEPARATE)) $(INTEGRATION)
 
 check-unit: $(VENV)/.dev
 	@$(TESTED) $(BIN)/pytest $(patsubst %,--ignore=%,tests/faults $(PROCESSES) $(INTEGRATION))
