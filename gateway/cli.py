@@ -356,6 +356,10 @@ def _doctor(config: Config, arguments: argparse.Namespace) -> int:
 
 def _read_ledger(config: Config, arguments: argparse.Namespace) -> int:
     from gateway.ledger import command
+    from gateway.limits.periods import local_day
+
+    def day_of(at: int) -> str:
+        return local_day(at / 1000, config.time_zone)
 
     file = config.store_file
     if arguments.command == "db":
@@ -366,11 +370,11 @@ def _read_ledger(config: Config, arguments: argparse.Namespace) -> int:
     if arguments.command == "usage":
         by = tuple(arguments.by.split(","))
         options = command.LedgerOptions(**chosen, by=by, as_json=arguments.json)
-        return command.show_usage(file, options)
+        return command.show_usage(file, options, day_of=day_of)
     options = command.LedgerOptions(
         **chosen, failed=arguments.failed, limit=arguments.limit, as_json=arguments.json
     )
-    return command.show_requests(file, options)
+    return command.show_requests(file, options, day_of=day_of)
 
 
 def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -> int:
