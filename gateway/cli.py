@@ -356,12 +356,8 @@ def _doctor(config: Config, arguments: argparse.Namespace) -> int:
 
 def _read_ledger(config: Config, arguments: argparse.Namespace) -> int:
     from gateway.ledger import command
-    from gateway.limits.periods import local_day
 
-    def day_of(at: int) -> str:
-        return local_day(at / 1000, config.time_zone)
-
-    file = config.store_file
+    file, day_of = config.store_file, command.days_in(config.time_zone)
     if arguments.command == "db":
         action, target = arguments.action, arguments.to
         return command.manage_store(file, action, target=target, as_json=arguments.json)

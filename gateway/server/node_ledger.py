@@ -32,7 +32,7 @@ class NodeLedger:
         self._service: LedgerService | None = None
 
     async def start(self, meter: AdmissionQueue) -> None:
-        """Bring the store up to date, tell the meter what was used, and start the writer.
+        """Update the store, tell the meter what was used, and start the writer.
 
         Raises ConfigError if the store must not be used, such as one of a newer version. One
         that was named must be usable, too. Without the one beside the state file, the gateway

@@ -33,7 +33,7 @@ SERVICE = {
 SAY = "[[say text=one%20two]]"
 
 
-class Books:
+class GatewayBooks:
     """Reads the ledger of the gateway whose folder this is."""
 
     def __init__(self, folder: Path) -> None:
@@ -65,8 +65,8 @@ class Books:
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Books:
-    return Books(tmp_path)
+def books(tmp_path: Path) -> GatewayBooks:
+    return GatewayBooks(tmp_path)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_a_request_is_one_row_in_whatever_phase_it_ends(
     configure: Configure,
     connect: Connect,
     http: aiohttp.ClientSession,
-    books: Books,
+    books: GatewayBooks,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Clients leave, workers are killed, settings are reloaded: the budgets outlast all of it."""
@@ -193,7 +193,7 @@ async def test_after_a_kill_the_ledger_has_what_was_sent_and_the_counters_begin_
     configure: Configure,
     connect: Connect,
     http: aiohttp.ClientSession,
-    books: Books,
+    books: GatewayBooks,
     capsys: pytest.CaptureFixture[str],
     workers: int,
 ) -> None:
@@ -219,7 +219,7 @@ async def test_while_the_database_is_locked_nobody_waits_and_the_rows_come_later
     fake_systemd: FakeSystemd,
     configure: Configure,
     http: aiohttp.ClientSession,
-    books: Books,
+    books: GatewayBooks,
 ) -> None:
     """Also a gateway that starts meanwhile serves, and knows what was used."""
     configure(**SERVICE)
@@ -279,7 +279,7 @@ async def test_without_the_store_beside_the_state_file_the_gateway_serves(
     fake_systemd: FakeSystemd,
     configure: Configure,
     http: aiohttp.ClientSession,
-    books: Books,
+    books: GatewayBooks,
 ) -> None:
     books.file.mkdir()
     configure(**SERVICE)
@@ -292,7 +292,7 @@ async def test_without_the_store_beside_the_state_file_the_gateway_serves(
     await stopped(service)
 
 
-async def books_appear(service: GatewayService, books: Books) -> None:
+async def books_appear(service: GatewayService, books: GatewayBooks) -> None:
     """Wait until the writer has tried again."""
     await service.event("ledger_written")
     await books.has(1)
