@@ -201,8 +201,10 @@ restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load, with one proc
 MINUTES ?=
 SEED ?= 1
 
-chaos: $(VENV)/.runtime  ## faults, reloads, restarts and kills, then the reconciliation; MINUTES=5 SEED=1
-	$(BIN)/python -m chaos.run --minutes $(or $(MINUTES),5) --seed $(SEED)
+EVERY ?= 12
+
+chaos: $(VENV)/.runtime  ## faults, reloads, restarts and kills, then the reconciliation; MINUTES=5 SEED=1 EVERY=12
+	$(BIN)/python -m chaos.run --minutes $(or $(MINUTES),5) --seed $(SEED) --every $(EVERY)
 
 soak: $(VENV)/.runtime  ## 150 streams and 20 requests a second; MINUTES=20 SEED=1
 	$(BIN)/python -m chaos.soak --minutes $(or $(MINUTES),20) --seed $(SEED)

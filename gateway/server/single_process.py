@@ -55,11 +55,18 @@ class SingleProcess:
 
     async def start(self) -> str:
         """See `Service`."""
-        await self._node_ledger.start(self._state.meter)
+        server = self._config.server
+        # If the address is in use, the store of the gateway there should not be touched.
+        sockets = self._sockets or listeners.open_listeners(server.host, server.port)
+        try:
+            await self._node_ledger.start(self._state.meter)
+        except BaseException:
+            listeners.close_listeners(sockets)
+            raise
         self._state.ledger = process_ledger(self._config, "main")
         try:
             self._entrypoint = await start_entrypoint(
-                self._config, sockets=self._sockets, shared=self._state, on_secret=self._on_secret
+                self._config, sockets=sockets, shared=self._state, on_secret=self._on_secret
             )
         except BaseException:
             await self._close_ledger()
