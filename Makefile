@@ -12,7 +12,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashe
         check-faults check-service check-integration check-unit sdk sdk-openai1 sdk-openai2 sdk-anthropic1 sdk-ollama \
         sdk-agents sdk-typescript frameworks install-service uninstall-service deploy-check \
         boot-test confined errors-doc clients-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
-        bench-compare bench-ledger ledger-kills lock audit dist clean
+        bench-compare bench-ledger bench-frozen ledger-kills lock audit dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -205,8 +205,10 @@ restarts: $(VENV)/.dev  ## 50 restarts and 200 reloads under load, with one proc
 MINUTES ?=
 SEED ?= 1
 
-chaos: $(VENV)/.runtime  ## faults, reloads, restarts and kills, then the reconciliation; MINUTES=5 SEED=1
-	$(BIN)/python -m chaos.run --minutes $(or $(MINUTES),5) --seed $(SEED)
+EVERY ?= 12
+
+chaos: $(VENV)/.runtime  ## faults, reloads, restarts and kills, then the reconciliation; MINUTES=5 SEED=1 EVERY=12
+	$(BIN)/python -m chaos.run --minutes $(or $(MINUTES),5) --seed $(SEED) --every $(EVERY)
 
 soak: $(VENV)/.runtime  ## 150 streams and 20 requests a second; MINUTES=20 SEED=1
 	$(BIN)/python -m chaos.soak --minutes $(or $(MINUTES),20) --seed $(SEED)
@@ -226,6 +228,9 @@ bench-compare: $(VENV)/.runtime  ## this tree with REV=<commit>, or A=one.yaml w
 
 bench-ledger: $(VENV)/.runtime  ## the ledger's queries over 500,000 rows; about three minutes
 	$(BIN)/python -m benchmarks.ledger
+
+bench-frozen: $(VENV)/.runtime  ## answers while the ledger's database is locked; MINUTES=5 of each phase
+	$(BIN)/python -m benchmarks.frozen --minutes $(or $(MINUTES),5)
 
 ledger-kills: $(VENV)/.dev  ## 50 processes that write the ledger, killed at any moment; a minute
 	LEDGER_KILLS=50 $(BIN)/pytest tests/process/test_ledger_kills.py

@@ -47,6 +47,11 @@ class BenchTarget:
     slow: bool = False  # gets fewer connections and streams
 
 
+def bench_key(number: int) -> str:
+    """Return the key of a target, from 1 on."""
+    return f"{_KEY}{number}"
+
+
 def missing_tools(*wanted: str) -> str | None:
     """Say what to install before anything can be measured; None if nothing is missing."""
     missing = sorted(tool for tool in wanted if _tool(tool) is None)
@@ -87,6 +92,11 @@ class Lab:
             "upstream", [sys.executable, "-m", "benchmarks.upstream", "--tls", str(folder)]
         )
         self.http, self.https = self._upstream_ports()
+
+    @property
+    def folder(self) -> Path:
+        """Return the temporary folder, in which the configurations are."""
+        return self._folder
 
     @property
     def direct(self) -> BenchTarget:

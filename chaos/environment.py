@@ -22,7 +22,7 @@ from chaos.processes import (
     log_lines,
 )
 from chaos.proxy import Proxy
-from chaos.records import journal
+from chaos.records import journal, ledger
 from chaos.records.outages import Outages
 from chaos.records.reconciliation import Reconciliation, Sources
 
@@ -61,6 +61,7 @@ class ChaosEnvironment:
 
     async def collect_records(self) -> tuple[Reconciliation, Outages]:
         """Stop the gateway and reconcile its records with the others."""
+        counters = await self.gateway.counters()
         await self.gateway.stop()
         await asyncio.sleep(_SETTLE)
         lines = log_lines(self.gateway.logs)
@@ -73,6 +74,7 @@ class ChaosEnvironment:
             calls=await self.emulator.calls(),
             windows=[*self.windows, *self.gateway.windows],
             outages=outages,
+            ledger=ledger.read(self.gateway.database, counters),
         )
         return Reconciliation(sources), outages
 

@@ -20,6 +20,7 @@ import yaml
 
 from chaos.load import KEY
 from chaos.middleware import HEADER, HOLDS
+from chaos.records import ledger
 
 ROOT = Path(__file__).parent.parent
 _STATE = "fitten.json"
@@ -35,6 +36,10 @@ NO_PAUSES: Mapping[str, Any] = {
     "retry_ratio": 1,
     "breaker_failures": 0,
 }
+
+
+# Limits that are never reached: what they count is compared with the ledger.
+_COUNTED: Mapping[str, int] = {"requests_per_month": 10**9, "tokens_per_month": 10**12}
 
 
 class ProcessFailed(Exception):
@@ -128,6 +133,7 @@ class ChaosGateway:
         holds = Path(f"{self.journal}{HOLDS}")
         for left in (self.journal, holds, self._folder / _STATE):  # by another run in this folder
             left.unlink(missing_ok=True)
+        ledger.remove(self.database)
         path = self._folder / "config.yaml"
         path.write_text(yaml.safe_dump(self._config()), "utf-8")
         await self._run()
@@ -144,6 +150,11 @@ class ChaosGateway:
     def journal(self) -> Path:
         """Return the path of the journal that `chaos.middleware` writes."""
         return self._folder / "journal"
+
+    @property
+    def database(self) -> Path:
+        """Return the path of the ledger."""
+        return self._folder / "team.db"
 
     @property
     def logs(self) -> list[Path]:
@@ -244,6 +255,14 @@ class ChaosGateway:
             found: dict[str, Any] = await response.json()
             return found
 
+    async def counters(self) -> dict[str, int]:
+        """Return what the limits of the key have counted, by the name of the limit."""
+        headers = {"Authorization": f"Bearer {KEY}"}
+        url = f"http://127.0.0.1:{self.port}/v1/usage"
+        async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as response:
+            limits = (await response.json())["limits"]
+        return {limit["limit"]: limit["used"] for limit in limits if limit["limit"] in _COUNTED}
+
     def _config(self) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self._upstream}"
         return {
@@ -263,8 +282,13 @@ class ChaosGateway:
                 {"chaos.middleware:Inside": {"journal": str(self.journal)}},
                 "request_id",
                 "request_log",
-                {"api_key": {"keys": [{"name": "chaos", "key": KEY}]}},
-                {"rate_limit": {"requests_per_minute": 100_000}},
+                {"api_key": {"keys": [{"name": "chaos", "key": KEY, **_COUNTED}]}},
+                {
+                    "rate_limit": {
+                        "requests_per_minute": 100_000,
+                        "completions_per_minute": 100_000,
+                    }
+                },
             ],
         }
 

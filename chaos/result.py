@@ -67,15 +67,34 @@ def of_records(records: Reconciliation) -> ChaosResult:
     entries = records.entries.values()
     lost = sum(not entry.lines and lost_line(entry) for entry in entries)
     count = len(records.faults) + sum(map(len, wrong.values()))
-    verdict = f"{count} do not agree" if count else "client, arrivals, log, proxy, emulator agree"
+    verdict = (
+        f"{count} do not agree" if count else "client, arrivals, log, ledger, proxy, emulator agree"
+    )
     result.add("books", str(len(entries)), verdict, records.faults)
     result.rows[-1] = Row("books", str(len(entries)), verdict, not count)
     arrived = sum(map(bool, (entry.arrivals for entry in entries)))
     lines = sum(len(entry.lines) for entry in entries)
     result.add("log lines", str(lines), f"of {arrived} arrivals; {lost} died in kills")
+    result += _ledger(records)
     result += _sessions(records)
     asked = sum(len(entry.exchanges) for entry in entries)
     result.add("upstream calls", str(asked), f"{sum(len(e.calls) for e in entries)} arrived there")
+    return result
+
+
+def _ledger(records: Reconciliation) -> ChaosResult:
+    """The rows, the sums by day and the counters of the limits are the same."""
+    result = ChaosResult()
+    books = records.ledger
+    crashed = sum(row["ended"] == "crashed" for found in books.rows.values() for row in found)
+    count = sum(map(len, books.rows.values()))
+    counted = books.counted()
+    found = (
+        f"rows = sums by day = counters: {counted['requests_per_month']} requests, "
+        f"{counted['tokens_per_month']} tokens; {crashed} crashed"
+    )
+    faults = books.differences()
+    result.add("ledger", str(count), "does not agree" if faults else found, faults)
     return result
 
 

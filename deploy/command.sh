@@ -6,7 +6,7 @@ settings=/etc/fitten-gateway
 export PYTHONPATH="$program${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
 
 case ${1:-} in
-check | serve | doctor)
+check | serve | doctor | usage | requests | db)
     order=$1
     shift
     own=

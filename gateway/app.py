@@ -143,7 +143,7 @@ def build_app(
     app.cleanup_ctx.append(upstream_lifespan)
     app.cleanup_ctx.extend(m.lifespan for m in middlewares if hasattr(m, "lifespan"))
     models = ModelRoutes(upstream, routes.dialect_of, bodies)
-    usage = UsageRoute(config, admission, shared.meter)
+    usage = UsageRoute(config, admission, shared.meter, shared.ledger.file)
     routes.add(OPENAI, [Route("GET", "/usage", usage.answer)])
     _add_routes(routes, probes, models, image_limits, handler_of, counter_of)
     _add_ollama_routes(routes, models, image_limits, handler_of)

@@ -357,7 +357,7 @@ def _doctor(config: Config, arguments: argparse.Namespace) -> int:
 def _read_ledger(config: Config, arguments: argparse.Namespace) -> int:
     from gateway.ledger import command
 
-    file = config.store_file
+    file, day_of = config.store_file, command.days_in(config.time_zone)
     if arguments.command == "db":
         action, target = arguments.action, arguments.to
         return command.manage_store(file, action, target=target, as_json=arguments.json)
@@ -366,11 +366,11 @@ def _read_ledger(config: Config, arguments: argparse.Namespace) -> int:
     if arguments.command == "usage":
         by = tuple(arguments.by.split(","))
         options = command.LedgerOptions(**chosen, by=by, as_json=arguments.json)
-        return command.show_usage(file, options)
+        return command.show_usage(file, options, day_of=day_of)
     options = command.LedgerOptions(
         **chosen, failed=arguments.failed, limit=arguments.limit, as_json=arguments.json
     )
-    return command.show_requests(file, options)
+    return command.show_requests(file, options, day_of=day_of)
 
 
 def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -> int:

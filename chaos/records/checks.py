@@ -36,6 +36,7 @@ def check(entry: Entry) -> list[str]:
         *_outcome(entry),
         *_text(entry),
         *_line(entry),
+        *_row(entry),
         *_exchanges(entry),
         *_calls(entry),
     ]
@@ -170,6 +171,37 @@ def _told(entry: Entry, line: dict[str, Any]) -> Iterator[str]:
         yield f"the client was told {outcome.finish}, the log says {line['finish_reason']}"
     if entry.exchanges and entry.exchanges[-1].user != f"u_{line['account']}":
         yield f"{entry.exchanges[-1]} was the last, the log says {line['account']}"
+
+
+def _row(entry: Entry) -> Iterator[str]:
+    """One row in the ledger for each arrival, and it says what the log says.
+
+    A kill takes no row. Only of a request that had not been admitted yet, there is none.
+    """
+    count = len(entry.rows)
+    if count != len(entry.arrivals):
+        early = entry.kill is not None and lost_line(entry) and not entry.exchanges
+        if count or not early:
+            yield f"{count} rows for {len(entry.arrivals)} arrivals"
+        return
+    for row in entry.rows:
+        if row["ended"] == "crashed":
+            if not (lost_line(entry) and not entry.lines):
+                yield "it ended as crashed in the ledger, though its process lived"
+        elif entry.lines:
+            yield from _recorded(row, entry.lines[0])
+        elif entry.outcome.kind == "complete" and row["ended"] != "complete":
+            yield f"a whole answer, but the ledger says {row['ended']}"
+
+
+def _recorded(row: dict[str, Any], line: dict[str, Any]) -> Iterator[str]:
+    end = line["end"] if line["end"] == "complete" else line["cause"]
+    told = {"ended": end, "status": line["status"], "finish_reason": line["finish_reason"]}
+    for name in ("prompt_tokens", "completion_tokens"):
+        told[name] = line.get(name) or 0
+    for name, value in told.items():
+        if row[name] != value:
+            yield f"the log has {name} {value}, the ledger {row[name]}"
 
 
 def _exchanges(entry: Entry) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Reconciles what the client saw with the log line and the other records, one to one.
 
-There are five records, each from another source: the client's (`load`), the gateway's arrivals
-(`chaos.middleware`), its log, the proxy's exchanges and the emulator's calls.
+There are six records, each from another source: the client's (`load`), the gateway's arrivals
+(`chaos.middleware`), its log, its ledger, the proxy's exchanges and the emulator's calls.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from chaos.load import ChatOutcome
 from chaos.processes import RestartWindow
 from chaos.records.exchange import ANSWERS, HEADER, ChaosExchange
 from chaos.records.journal import Arrival
+from chaos.records.ledger import LedgerBooks
 from chaos.records.outages import Outages
 
 _CLOCK = 0.2  # seconds by which our own clock may be off
@@ -33,6 +34,7 @@ class Entry:
     outcome: ChatOutcome
     arrivals: list[Arrival] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     exchanges: list[ChaosExchange] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     windows: list[RestartWindow] = field(default_factory=list)
@@ -62,6 +64,7 @@ class Sources:
     lines: Sequence[dict[str, Any]]
     exchanges: Sequence[ChaosExchange]
     calls: Sequence[dict[str, Any]]
+    ledger: LedgerBooks
     windows: Sequence[RestartWindow] = ()
     outages: Outages | None = None
 
@@ -83,6 +86,8 @@ class Reconciliation:
             self.entries[tag] = Entry(outcome)
         self._enter_arrivals(sources.arrivals)
         self._enter_lines(sources.lines)
+        self.ledger = sources.ledger
+        self._enter_rows(sources.ledger.rows)
         self._enter_exchanges(sources.exchanges)
         self._enter_calls(sources.exchanges, sources.calls)
         self.others = [exchange for exchange in sources.exchanges if not exchange.generates]
@@ -114,13 +119,20 @@ class Reconciliation:
         for line in lines:
             if line.get("level") in _LOUD or line["event"] in ("bug", "not json", "log_lines_lost"):
                 self.faults.append(f"the log has {json.dumps(line)[:1000]}")
-            if line["event"] != "request":
+            if line["event"] != "request" or line.get("method") == "GET":
                 continue
             entry = self.entries.get(line.get("request_id", ""))
             if entry is None:
                 self.faults.append(f"the log has a request nobody sent: {line}")
             else:
                 entry.lines.append(line)
+
+    def _enter_rows(self, rows: Mapping[str, list[dict[str, Any]]]) -> None:
+        for tag, found in rows.items():
+            if tag in self.entries:
+                self.entries[tag].rows = found
+            else:
+                self.faults.append(f"the ledger has a request that nobody sent: {tag!r}")
 
     def _enter_exchanges(self, exchanges: Sequence[ChaosExchange]) -> None:
         for exchange in exchanges:

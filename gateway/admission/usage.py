@@ -25,13 +25,18 @@ _AT_ONCE = 2  # queries; each holds a thread and a connection
 
 
 class UsageRoute:
-    """Answers `GET /v1/usage` from the counts of limits and from the sums of the ledger."""
+    """Answers `GET /v1/usage` from the counts of limits and from the sums of the ledger.
 
-    def __init__(self, config: Config, admission: AdmissionControl, meter: Meter) -> None:
+    store: the database of the ledger, if there is one.
+    """
+
+    def __init__(
+        self, config: Config, admission: AdmissionControl, meter: Meter, store: Path | None
+    ) -> None:
         self._admission = admission
         self._meter = meter
         self._zone = config.time_zone
-        self._store = config.store_file
+        self._store = store
         self._queries = asyncio.Semaphore(_AT_ONCE)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:

@@ -7,11 +7,13 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
 from gateway.ledger.row import ABORTED, Began, LedgerRow, LostRows, SpoolLine, crashed
+
+_T = TypeVar("_T")
 
 Detail = Literal["rows", "days"]
 
@@ -45,12 +47,22 @@ def _add(table: str, key: Sequence[str], sums: Sequence[str]) -> str:
     return _insert(table, (*key, *sums), f"({', '.join(key)}) DO UPDATE SET {added}")
 
 
-_ROW = _insert("request", _COLUMNS, "(id) DO NOTHING RETURNING id")
+def _insert_many(table: str, columns: Sequence[str], count: int) -> str:
+    values = ", ".join(["?"] * len(columns))
+    rows = ", ".join([f"({values})"] * count)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {rows} ON CONFLICT (id) DO NOTHING"
+
+
+# Each statement gives the interpreter's lock away and has to wait for it again, which costs more
+# than the statement. SQLite before 3.32 takes 999 values at most.
+_ROWS_AT_ONCE: Final = 999 // len(_COLUMNS)
+_IDS_AT_ONCE: Final = 200
+_BEGUN_AT_ONCE: Final = 200
 _ADD_TO_DAY = _add("usage_day", _CELL, SUMS)
 _ADD_TO_RECENT = _add("usage_recent", ("at", "key_id", "team_id"), ("tokens",))
 _ADD_TO_LOST = _add("lost", ("day", "key"), ("count",))
 _PARTIAL = _insert("partial_day", ("day",), "(day) DO NOTHING")
-_BEGAN = _insert("began", ("id", "process", "line"), "(id) DO NOTHING")
+_BEGAN_COLUMNS: Final = ("id", "process", "line")
 _POSITION = _insert(
     "spool_position", ("file", "read_to"), "(file) DO UPDATE SET read_to = excluded.read_to"
 )
@@ -60,7 +72,8 @@ _NEW_KEY = _insert(
 _NEW_TEAM = _insert("team", ("id", "name", "created_at"), "(name) DO NOTHING")
 _KEY_ID = "SELECT id FROM key WHERE source = :source AND name = :name"
 _TEAM_ID = "SELECT id FROM team WHERE name = :name"
-_FORGET = "DELETE FROM began WHERE id = :id"
+_FORGET = "DELETE FROM began WHERE id IN ({})"
+_KNOWN = "SELECT id FROM request WHERE id IN ({})"
 _GONE = "SELECT line FROM began WHERE process = :process ORDER BY id LIMIT :count"
 
 _decode_began = msgspec.json.Decoder(Began).decode
@@ -168,7 +181,9 @@ class BatchWriter:
     ) -> None:
         execute = self._connection.execute
         ended = {line.id for _, line in lines if isinstance(line, LedgerRow)}
-        begun: set[str] = set()
+        begun: dict[str, tuple[str, str, str]] = {}
+        over: list[str] = []
+        rows: dict[str, LedgerRow] = {}
         counts: dict[tuple[str, str], int] = defaultdict(int)
         days: dict[tuple[str, ...], tuple[int, ...]] = {}
         recent: dict[tuple[int, str, str], int] = defaultdict(int)
@@ -176,29 +191,24 @@ class BatchWriter:
             counts[place] += 1
         for process, line in lines:
             if isinstance(line, Began):
-                begun.add(line.id)
-                if line.id not in ended:
-                    text = _encode_began(line).decode()
-                    execute(_BEGAN, {"id": line.id, "process": process, "line": text})
+                text = "" if line.id in ended else _encode_began(line).decode()
+                begun[line.id] = (line.id, process, text)
             elif isinstance(line, LostRows):
                 counts[line.day, line.key] += line.count
-                for row_id in line.ids:
-                    execute(_FORGET, {"id": row_id})
+                over += line.ids
             else:
-                key_id, team_id = self._key_id(line, now), self._team_id(line.team, now)
                 if line.id not in begun:
-                    execute(_FORGET, {"id": line.id})
-                if self.detail == "rows":
-                    if not self._insert_row(line, key_id, team_id):
-                        continue
-                else:
-                    execute(_PARTIAL, {"day": line.day})
-                cell = (line.day, key_id, team_id, line.model, line.route)
-                sums = sums_of(line)
-                former = days.get(cell)
-                days[cell] = sums if former is None else tuple(map(int.__add__, former, sums))
-                if tokens := line.prompt_tokens + line.completion_tokens:
-                    recent[line.at // RECENT_MS * RECENT_MS, key_id, team_id] += tokens
+                    over.append(line.id)
+                rows.setdefault(line.id, line)
+        self._begin([values for row_id, values in begun.items() if row_id not in ended])
+        self._forget(over)
+        for line, key_id, team_id in self._insert_rows(list(rows.values()), now):
+            cell = (line.day, key_id, team_id, line.model, line.route)
+            sums = sums_of(line)
+            former = days.get(cell)
+            days[cell] = sums if former is None else tuple(map(int.__add__, former, sums))
+            if tokens := line.prompt_tokens + line.completion_tokens:
+                recent[line.at // RECENT_MS * RECENT_MS, key_id, team_id] += tokens
         # In the order of the primary key: two writers of another database would else dead-lock.
         for day_key, sums in sorted(days.items()):
             execute(_ADD_TO_DAY, dict(zip((*_CELL, *SUMS), (*day_key, *sums), strict=True)))
@@ -208,12 +218,38 @@ class BatchWriter:
         for (day, key), count in sorted(counts.items()):
             execute(_ADD_TO_LOST, {"day": day, "key": key, "count": count})
 
-    def _insert_row(self, row: LedgerRow, key_id: str, team_id: str) -> bool:
-        """Insert a row; return whether it is new."""
-        values = msgspec.structs.asdict(row)
-        values["key_id"], values["team_id"] = key_id, team_id
-        values["stream"], values["refused"] = int(row.stream), int(row.refused)
-        return bool(self._connection.execute(_ROW, values).fetchall())
+    def _begin(self, begun: Sequence[tuple[str, str, str]]) -> None:
+        for part in _parts(begun, _BEGUN_AT_ONCE):
+            values = [value for one in part for value in one]
+            self._connection.execute(_insert_many("began", _BEGAN_COLUMNS, len(part)), values)
+
+    def _forget(self, ids: Sequence[str]) -> None:
+        for part in _parts(ids, _IDS_AT_ONCE):
+            self._connection.execute(_FORGET.format(_marks(part)), part)
+
+    def _insert_rows(self, rows: Sequence[LedgerRow], now: int) -> list[tuple[LedgerRow, str, str]]:
+        """Insert those rows that are new, and return them with the ids of key and team.
+
+        With sums only, every row counts as new.
+        """
+        known: set[str] = set()
+        if self.detail == "rows":
+            for ids in _parts([row.id for row in rows], _IDS_AT_ONCE):
+                found = self._connection.execute(_KNOWN.format(_marks(ids)), ids)
+                known.update(row_id for (row_id,) in found.fetchall())
+        new = [
+            (row, self._key_id(row, now), self._team_id(row.team, now))
+            for row in rows
+            if row.id not in known
+        ]
+        if self.detail != "rows":
+            for day in sorted({row.day for row in rows}):
+                self._connection.execute(_PARTIAL, {"day": day})
+            return new
+        for part in _parts(new, _ROWS_AT_ONCE):
+            values = [value for one in part for value in _values(*one)]
+            self._connection.execute(_insert_many("request", _COLUMNS, len(part)), values)
+        return new
 
     def _key_id(self, row: LedgerRow, now: int) -> str:
         """Return the id of a row's key; a new name gets one."""
@@ -249,6 +285,26 @@ class BatchWriter:
         """Forget ids that were undone with their transaction."""
         self._keys.clear()
         self._teams.clear()
+
+
+def _values(row: LedgerRow, key_id: str, team_id: str) -> tuple[object, ...]:
+    """Return the values of a row in the order of `_COLUMNS`."""
+    return (
+        *(row.id, row.request_id, row.at, row.day, key_id, team_id, row.model, row.route),
+        *(int(row.stream), row.status, row.ended, row.cause, int(row.refused)),
+        *(row.finish_reason, row.prompt_tokens, row.completion_tokens, row.reasoning_tokens),
+        *(row.usage_source, row.queued_ms, row.first_ms, row.duration_ms, row.tries),
+        *(row.account, row.node, row.bytes, row.client),
+    )
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _parts(values: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for first in range(0, len(values), size):
+        yield values[first : first + size]
 
 
 def new_id() -> str:

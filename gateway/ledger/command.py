@@ -61,6 +61,11 @@ class LedgerOptions:
     as_json: bool = False
 
 
+def days_in(zone: datetime.tzinfo) -> Callable[[int], str]:
+    """Return what tells the local day of a time in milliseconds since 1970."""
+    return lambda at: datetime.datetime.fromtimestamp(at / 1000, zone).date().isoformat()
+
+
 class _WrongOption(Exception):
     """Reports that an option of the command line is wrong."""
 

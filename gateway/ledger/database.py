@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -14,6 +15,14 @@ _NETWORK = (
     *("9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.grpcfuse", "fuse.osxfs"),
     *("fuse.sshfs", "lustre", "nfs", "nfs4", "smb2", "smb3", "smbfs"),
 )
+
+
+# What waiting does not change: a wrong path, or missing rights.
+_LASTING = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO),
+)
+_LASTING_NAMES = ("SQLITE_NOTADB", "SQLITE_READONLY")
 
 
 class StoreUnusable(Exception):
@@ -54,6 +63,13 @@ def connect_reader(path: Path, *, busy: float = _BUSY) -> sqlite3.Connection:
     )
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def is_lasting(error: OSError | sqlite3.Error) -> bool:
+    """Return whether a fault stays until somebody changes the settings or the files."""
+    if isinstance(error, OSError):
+        return error.errno in _LASTING
+    return getattr(error, "sqlite_errorname", "") in _LASTING_NAMES
 
 
 def network_file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:

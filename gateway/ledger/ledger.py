@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.ledger.row import Began, LedgerRow
 from gateway.ledger.spool import Spool
 
@@ -9,12 +11,16 @@ from gateway.ledger.spool import Spool
 class Ledger:
     """Writes what a process knows of its requests to its spool; without one, nothing is kept.
 
+    file: the database that the rows come into.
     refused: whether refused requests are rows too; a reload may change it.
 
     Both calls are synchronous, never raise and never wait. Only the event loop may make them.
     """
 
-    def __init__(self, spool: Spool | None = None, *, refused: bool = True) -> None:
+    def __init__(
+        self, spool: Spool | None = None, *, file: Path | None = None, refused: bool = True
+    ) -> None:
+        self.file = file
         self.refused = refused
         self._spool = spool
 

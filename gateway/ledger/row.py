@@ -7,6 +7,7 @@ every field; a test compares it with this file.
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Final, TypeAlias, get_args
 
 import msgspec
@@ -118,8 +119,12 @@ decode_line: Final = msgspec.json.Decoder(SpoolLine).decode
 
 
 def new_row_id() -> str:
-    """Return a new id of a row. Ids of clients and of Fitten repeat, so neither is used."""
-    return secrets.token_hex(16)
+    """Return a new id of a row. Ids of clients and of Fitten repeat, so neither is used.
+
+    It begins with the time: in the index of ids, new rows are then beside each other. Random ids
+    would make each row of a batch change another page of a large database.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 def crashed(began: Began) -> LedgerRow:

@@ -17,7 +17,12 @@ from typing import Final
 import structlog
 
 from gateway.ledger.batch import Detail
-from gateway.ledger.database import StoreUnusable, connect_reader, connect_writer
+from gateway.ledger.database import (
+    StoreUnusable,
+    connect_reader,
+    connect_writer,
+    is_lasting,
+)
 from gateway.ledger.migrations import migrate
 from gateway.ledger.retention import delete_old_buckets, delete_old_rows, give_back_space
 from gateway.ledger.seeds import LedgerSeeds, read_seeds
@@ -90,17 +95,25 @@ class LedgerService:
         """Return the folder that each process writes its spool to."""
         return spool_folder(self._path)
 
-    def prepare(self, *, longest: float = 10.0) -> LedgerSeeds:
+    def prepare(self, *, longest: float = 10.0, required: bool = False) -> LedgerSeeds:
         """Prepare the database, and return what the counters of limits begin with.
 
         Lines that former processes left are written first, for `longest` seconds at most; it
         blocks, so call it in a thread. Raises StoreUnusable if the database must not be used,
-        such as a newer one. Other failures are logged, and the seeds are empty.
+        such as a newer one. If it is `required`, so does a fault that will not go away, such as
+        a folder that must not be written. Other failures are logged. The seeds are then what can
+        be read.
         """
         try:
             return self._prepare(longest)
         except (sqlite3.Error, OSError) as error:
+            if required and is_lasting(error):
+                text = store_error_text(error)
+                raise StoreUnusable(f"{self._path} cannot be used: {text}") from None
             self._show_problem(error, 0.0)
+        try:
+            return self._read_seeds()
+        except (sqlite3.Error, OSError):
             return LedgerSeeds()
 
     def _prepare(self, longest: float) -> LedgerSeeds:
@@ -112,8 +125,11 @@ class LedgerService:
                     pass
                 return read_seeds(connection, now=self._now(), day_of=self._day_of)
         except BlockingIOError:  # a gateway that has not stopped yet writes the rest
-            with contextlib.closing(connect_reader(self._path)) as reader:
-                return read_seeds(reader, now=self._now(), day_of=self._day_of)
+            return self._read_seeds()
+
+    def _read_seeds(self) -> LedgerSeeds:
+        with contextlib.closing(connect_reader(self._path)) as reader:
+            return read_seeds(reader, now=self._now(), day_of=self._day_of)
 
     def start(self) -> None:
         """Start the thread."""

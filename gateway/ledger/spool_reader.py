@@ -123,8 +123,9 @@ class SpoolReader:
             last = index + 1 == len(files)
             if last and file.size <= position:  # another one may have grown since it was listed
                 continue
-            for raw, end in self._lines(file.name, position):
-                found.lines.append(RawLine(process, file.name, end, raw))
+            name = file.name
+            for raw, end in self._lines(name, position):
+                found.lines.append(RawLine(process, name, end, raw))
                 if len(found.lines) >= most:
                     found.more = True
                     return

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.config.settings import Config, ConfigError
+from gateway.config.settings import Config, ConfigError, StoreSettings
 from gateway.ledger.ledger import Ledger
 from gateway.limits.claims import Seed
 from gateway.limits.periods import local_day
@@ -27,14 +28,17 @@ class NodeLedger:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._path = config.store_file
         self._service: LedgerService | None = None
 
     async def start(self, meter: AdmissionQueue) -> None:
         """Update the store, tell the meter what was used, and start the writer.
 
-        Raises ConfigError if the store must not be used, such as one of a newer version.
+        Raises ConfigError if the store must not be used, such as one of a newer version. One
+        that was named must be usable, too. Without the one beside the state file, the gateway
+        serves: the log says what is wrong, and the writer tries again.
         """
-        path = self._config.store_file
+        path = self._path
         if path is None:
             return
         from gateway.ledger.database import StoreUnusable
@@ -42,7 +46,8 @@ class NodeLedger:
 
         service = LedgerService(path, _policy(self._config), day_of=self._day_of)
         try:
-            seeds = await asyncio.to_thread(service.prepare)
+            required = self._config.store.url is not None
+            seeds = await asyncio.to_thread(service.prepare, required=required)
         except StoreUnusable as error:
             raise ConfigError([f"store.url: {error}"]) from None
         meter.meter.seed(_seeds(seeds))
@@ -54,6 +59,11 @@ class NodeLedger:
         self._config = config
         if self._service is not None:
             self._service.set_policy(_policy(config))
+
+    def with_store(self, config: Config) -> Config:
+        """Return settings with the store of the start, for processes that start later."""
+        url = "none" if self._path is None else f"sqlite:///{self._path.absolute()}"
+        return replace(config, store=StoreSettings(url))
 
     async def stop(self) -> None:
         """Write what is left, for a few seconds at most; the rest is written at the next start."""
@@ -76,7 +86,8 @@ def process_ledger(config: Config, process: str) -> Ledger:
     from gateway.ledger.spool import Spool
     from gateway.ledger.spool_files import spool_folder
 
-    return Ledger(Spool(spool_folder(path), process), refused=config.ledger.refused)
+    spool = Spool(spool_folder(path), process)
+    return Ledger(spool, file=path, refused=config.ledger.refused)
 
 
 def _policy(config: Config) -> LedgerPolicy:

@@ -88,9 +88,11 @@ class Master:
         for secret in config.secrets():
             source.on_secret(secret)
         accounts = await self._open_accounts(config, former)
+        # A worker that is started later writes to the spool that is read here.
+        sent = self._node_ledger.with_store(config)
         try:
             await wait_for_upstream(accounts.registry.tried)
-            await self._supervisor.prepare(accounts, config)
+            await self._supervisor.prepare(accounts, sent)
             try:
                 source.adopt(config)
             except BaseException:
@@ -103,7 +105,7 @@ class Master:
         configure_meter(self._state.meter, config)
         self._node_ledger.configure(config)
         self._accounts, self.drain_timeout = accounts, config.server.drain_timeout
-        await self._supervisor.switch_to(accounts, config)
+        await self._supervisor.switch_to(accounts, sent)
         self._on_drained(former)  # in case no worker used it
 
     async def _open_accounts(
@@ -137,6 +139,7 @@ class Master:
         _log.info("draining", active=self.requests, timeout=self.drain_timeout)
         listeners.close_listeners(self._sockets)
         await self._supervisor.stop(self.drain_timeout)
+        await self._node_ledger.stop()  # the workers have ended, so that all lines are there
 
     async def close(self) -> None:
         """See `Service`."""

@@ -13,6 +13,7 @@ from chaos.processes import RestartWindow
 from chaos.records.checks import check
 from chaos.records.exchange import HEADER, ChaosExchange
 from chaos.records.journal import Arrival
+from chaos.records.ledger import LedgerBooks
 from chaos.records.outages import Outages
 from chaos.records.reconciliation import Reconciliation, Sources
 
@@ -50,10 +51,37 @@ def line(seen: ChatOutcome, **more: Any) -> dict[str, Any]:
         "request_id": TAG,
         "status": seen.status,
         "end": end,
+        "cause": None if end == "complete" else end,
+        "prompt_tokens": 20,
+        "completion_tokens": 3,
         "bytes": seen.size,
         "finish_reason": seen.finish,
         "account": "first_user",
     } | more
+
+
+def row(of: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return what the ledger should say of a request that has this line."""
+    return {
+        "ended": of["end"] if of["end"] == "complete" else of["cause"],
+        "status": of["status"],
+        "finish_reason": of["finish_reason"],
+        "prompt_tokens": of["prompt_tokens"],
+        "completion_tokens": of["completion_tokens"],
+    } | more
+
+
+CRASHED: dict[str, Any] = {"ended": "crashed", "prompt_tokens": 7, "completion_tokens": 0}
+
+
+def ledger(rows: list[dict[str, Any]], **more: Any) -> LedgerBooks:
+    """Return a ledger with these rows, whose sums and counters agree."""
+    prompt = sum(found["prompt_tokens"] for found in rows)
+    completion = sum(found["completion_tokens"] for found in rows)
+    sums = {"requests": len(rows), "prompt_tokens": prompt, "completion_tokens": completion}
+    counters = {"requests_per_month": len(rows), "tokens_per_month": prompt + completion}
+    usual: dict[str, Any] = {"sums": sums, "of_rows": sums, "counters": counters}
+    return LedgerBooks({TAG: rows} if rows else {}, **usual | more)
 
 
 def exchange(number: int = 0, *, status: int = 200, user: str = "u_first_user") -> ChaosExchange:
@@ -89,6 +117,7 @@ class MadeExchange:
     outcome: ChatOutcome = field(default_factory=outcome)
     arrivals: list[Arrival] | None = None
     lines: list[dict[str, Any]] | None = None
+    rows: list[dict[str, Any]] | None = None
     exchanges: list[ChaosExchange] | None = None
     calls: list[dict[str, Any]] | None = None
     windows: tuple[RestartWindow, ...] = ()
@@ -101,11 +130,17 @@ class MadeExchange:
             call(e.number, status=e.status or 200) for e in exchanges if e.forwarded and e.generates
         ]
         arrivals = [Arrival(PID, 10.1, 11.0)] if self.arrivals is None else self.arrivals
+        lines = [line(self.outcome)] if self.lines is None else self.lines
+        rows = self.rows
+        if rows is None:  # one for each arrival, and it says what the first line of the log says
+            (said,) = lines[:1] or [line(self.outcome)]
+            rows = [row(said) if said.get("end") else CRASHED] * len(arrivals)
         return Reconciliation(
             Sources(
                 outcomes=[self.outcome, *self.more_outcomes],
                 arrivals={TAG: arrivals} if arrivals else {},
-                lines=[line(self.outcome)] if self.lines is None else self.lines,
+                lines=lines,
+                ledger=ledger(rows),
                 exchanges=exchanges,
                 calls=passed if self.calls is None else self.calls,
                 windows=self.windows,

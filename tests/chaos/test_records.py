@@ -13,14 +13,17 @@ from chaos.processes import RestartWindow
 from chaos.records.journal import Arrival
 from chaos.records.outages import Outages
 from tests.chaos.support import (
+    CRASHED,
     PID,
     MadeExchange,
     broken_exchange,
     call,
     exchange,
+    ledger,
     line,
     outcome,
     request,
+    row,
 )
 
 RESET = Trouble(ChaosFault("reset", 10, 9))
@@ -78,6 +81,12 @@ GOOD = {
     ),
     "a kill right after it, which took the line": MadeExchange(
         arrivals=[Arrival(PID, 10.0, 10.4)], lines=[], windows=(KILL,)
+    ),
+    "a kill right before its row": MadeExchange(
+        arrivals=[Arrival(PID, 10.0, 10.4)], lines=[], rows=[CRASHED], windows=(KILL,)
+    ),
+    "a kill before it was admitted": MadeExchange(
+        outcome("no answer"), arrivals=BUSY, lines=[], rows=[], exchanges=[], windows=(KILL,)
     ),
     "a refused connection while it was away": MadeExchange(
         outcome("refused"), arrivals=[], lines=[], exchanges=[], windows=(RESTART,)
@@ -138,6 +147,20 @@ BAD = {
     "the log says second_user": MadeExchange(lines=[line(outcome(), account="second_user")]),
     "the log has": MadeExchange(lines=[line(outcome()), {"event": "bug", "level": "error"}]),
     '"not json"': MadeExchange(lines=[line(outcome()), {"event": "not json"}]),
+    # The ledger.
+    "0 rows for 1 arrivals": MadeExchange(rows=[]),
+    "2 rows for 1 arrivals": MadeExchange(rows=[row(line(outcome()))] * 2),
+    "though its process lived": MadeExchange(rows=[CRASHED]),
+    "the ledger upstream_error": MadeExchange(rows=[row(line(outcome()), ended="upstream_error")]),
+    "but the ledger says draining": MadeExchange(
+        arrivals=[Arrival(PID, 10.0, 10.4)],
+        lines=[],
+        rows=[row(line(outcome()), ended="draining")],
+        windows=(KILL,),
+    ),
+    "completion_tokens 3, the ledger 4": MadeExchange(
+        rows=[row(line(outcome()), completion_tokens=4)]
+    ),
     # The proxy's and the emulator's.
     "asked again": MadeExchange(exchanges=[exchange(0), exchange(1)]),
     "a whole answer, but Fitten was not asked": MadeExchange(exchanges=[]),
@@ -160,6 +183,31 @@ strange.tag = ""
 def test_disagreeing_records_are_reported(sentence: str) -> None:
     faults = BAD[sentence].faults()
     assert any(sentence in fault for fault in faults), faults
+
+
+def test_no_kill_takes_the_row_of_a_request_that_was_passed_on() -> None:
+    made = MadeExchange(outcome("no answer"), arrivals=BUSY, lines=[], rows=[], windows=(KILL,))
+    assert made.faults() == ["0 rows for 1 arrivals"]
+
+
+def test_a_row_that_belongs_to_no_request_is_reported() -> None:
+    records = MadeExchange(rows=[CRASHED], arrivals=[]).records()
+    records._enter_rows({"other": [CRASHED]})
+    assert "the ledger has a request that nobody sent: 'other'" in records.faults
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"sums": {"requests": 2, "prompt_tokens": 7, "completion_tokens": 0}}, "the sums 2"),
+        ({"counters": {"requests_per_month": 1, "tokens_per_month": 8}}, "the counter 8"),
+        ({"faults": ("3 rows are lost",)}, "3 rows are lost"),
+    ],
+)
+def test_rows_sums_and_counters_must_be_the_same(wrong: dict[str, Any], said: str) -> None:
+    assert ledger([CRASHED]).differences() == []
+    (fault,) = ledger([CRASHED], **wrong).differences()
+    assert said in fault
 
 
 def test_a_call_that_is_made_twice_is_found_whatever_came_of_the_request() -> None:

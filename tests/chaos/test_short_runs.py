@@ -39,7 +39,7 @@ def run(*command: str) -> str:
 @pytest.mark.timeout(_LONGEST + 10)
 def test_under_faults_reloads_restarts_and_kills_the_records_agree(tmp_path: Path) -> None:
     table = run("chaos.run", "--short", "--rate", "20", "--keep", str(tmp_path))
-    assert table.count("client, arrivals, log, proxy, emulator agree") == 2
+    assert table.count("client, arrivals, log, ledger, proxy, emulator agree") == 2
     for event in ("reload", "restart", "kill", "idle"):
         assert f"{event} at" in table
 
@@ -51,4 +51,4 @@ def test_memory_stays_under_streams_and_short_requests() -> None:
         *("chaos.soak", "--minutes", "0.25", "--streams", "20", "--rate", "10"),
         *("--growth", "1.15"),  # a young process still grows into its buffers
     )
-    assert "client, arrivals, log, proxy, emulator agree" in table
+    assert "client, arrivals, log, ledger, proxy, emulator agree" in table

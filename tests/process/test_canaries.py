@@ -154,6 +154,9 @@ async def test_no_secret_leaves_a_process_from_start_to_end(
     for pid, entry in itertools.product(family, ("cmdline", "comm", "environ")):
         net.put(entry, seen(pid, entry))
 
+    state = place.folder / "state"
+    spool = b"".join(file.read_bytes() for file in state.glob("team.db.spool/*.jsonl"))
+    assert b'"line":"ended"' in spool
     await reload_badly(net, fake_systemd, service, place)
     await reload_well(fake_systemd, service, place)
     await stop_with_a_stream(net, fake_systemd, service)
@@ -165,8 +168,16 @@ async def test_no_secret_leaves_a_process_from_start_to_end(
     for event in ("http_broken", "bug", "reload_refused", "reloaded", "draining", "stopped"):
         assert f'"event":"{event}"' in service.raw
     assert service.raw.count("ValueError: (") >= len(BUGS)
-    state = place.folder / "state"
-    assert sorted(os.listdir(state)) == ["fitten.json", "fitten.json.lock"]
+    ledger = (state / "team.db").read_bytes()
+    assert b"upstream_error" in ledger
+    assert b"draining" in ledger
+    for place_of_rows, rows in (("spool", spool), ("database", ledger)):
+        net.put(place_of_rows, rows)
+        assert b"127.0.0.1" not in rows
+    left = ["fitten.json", "fitten.json.lock", "team.db", "team.db.spool"]
+    assert sorted(os.listdir(state)) == left
+    assert stat.S_IMODE((state / "team.db").stat().st_mode) == 0o600
+    assert stat.S_IMODE((state / "team.db.spool").stat().st_mode) == 0o700
     assert (state / "fitten.json.lock").read_bytes() == b""
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     assert stat.S_IMODE((state / "fitten.json").stat().st_mode) == 0o600

@@ -27,8 +27,6 @@ from gateway.ledger.service import LedgerService
 from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.spool import Spool
 
-ROOT = Path(__file__).parents[2]
-
 database, books = pathlib.Path(sys.argv[1]), sys.argv[2]
 if sys.argv[3] == "service":
     service = LedgerService(database)

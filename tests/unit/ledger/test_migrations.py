@@ -86,7 +86,6 @@ import sys, pathlib
 from gateway.ledger.database import connect_writer
 from gateway.ledger.migrations import migrate
 
-ROOT = Path(__file__).parents[3]
 path = pathlib.Path(sys.argv[1])
 connection = connect_writer(path)
 print("ready", flush=True)

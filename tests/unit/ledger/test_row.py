@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import get_args
 
 import pytest
@@ -53,3 +54,10 @@ def test_the_row_of_a_crashed_request_has_all_that_its_beginning_says() -> None:
 def test_ids_are_random_and_ends_are_a_closed_list() -> None:
     assert len({new_row_id() for _ in range(100)}) == 100
     assert set(ENDS) == {"complete", "crashed", *get_args(Cause)}
+
+
+def test_an_id_begins_with_the_time_so_that_new_rows_are_beside_each_other() -> None:
+    before = time.time_ns() // 1_000_000
+    row_id = new_row_id()
+    assert before <= int(row_id[:12], 16) <= time.time_ns() // 1_000_000
+    assert len(row_id) == 32

@@ -22,7 +22,6 @@ HOLD = """
 import pathlib, sys
 from gateway.ledger.spool import Spool
 
-ROOT = Path(__file__).parents[3]
 spool = Spool(pathlib.Path(sys.argv[1]), "main")
 print(spool.process, flush=True)
 sys.stdin.readline()
