@@ -225,7 +225,8 @@ class ToolStopSequenceFilter:
     @property
     def unreadable(self) -> bool:
         """Return whether a call could not be read, or broke off; see `ToolParser.unreadable`."""
-        return self._parser.unreadable or self.fault in ("cut", "form")
+        broke_off = self._stays_cut and self.tokens_left != 0  # else the limit cut it
+        return self._parser.unreadable or broke_off or self.fault in ("cut", "form")
 
     @property
     def cut(self) -> bool:

@@ -141,7 +141,7 @@ async def test_an_answer_that_could_not_be_read_is_kept(
     assert record.reasons == ["unreadable"]
     assert record.raw == [("content", text)]
     assert record.came_out == [("content", len(text))]
-    assert (record.key, record.finish_reason, record.error) == ("tester", "stop", None)
+    assert (record.key, record.finish_reason, record.error) == ("tester", "length", None)
     assert [tool.name for tool in record.tools] == ["clock"]
     (line,) = [event for event in log_events if event["event"] == "answer_recorded"]
     assert (line["file"], line["reasons"]) == (records.file().name, ["unreadable"])

@@ -38,6 +38,7 @@ _STARTS = re.compile(
 )
 _FENCE_LINES = re.compile(r"\n[^\S\n]*+[`~]")
 _FENCE_OPENING = re.compile(r"(?:`{3,}|~{3,})[^\n]*\n\s*")
+_FENCE_END = re.compile(r"\n[^\S\n]*(?:`{3,}|~{3,})\s*\Z")
 _LEADING = re.compile(r"\s*+[\[{]")
 _LEADING_FENCE = re.compile(r"[^\S\n]*+[`~]")
 _CALL_OPENING = re.compile(
@@ -142,7 +143,8 @@ class ToolParser:
             return None if self._call.may_end else "cut"
         held = self._held_block
         if fence := _FENCE_OPENING.match(held):
-            held = held[fence.end() :] if self.names_tool else ""
+            closed = _FENCE_END.search(held, fence.end())
+            held = held[fence.end() :] if self.names_tool and not closed else ""
         begins = _CALL_OPENING.match(held) or (
             len(held) > _SHORTEST_OPENING
             and (
