@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -90,7 +89,7 @@ async def test_every_route_but_the_probes_is_under_a_limit(start_gateway: StartG
     router = gateway.entrypoint.app.router
     found: dict[str, set[str]] = {"inference": set(), "listing": set(), "probe": set()}
     for route in router.routes():
-        if route.method in ("OPTIONS", "HEAD") or route.resource is None:
+        if route.method == "OPTIONS" or route.resource is None:
             continue
         path = route.resource.canonical.replace("{id}", "x").replace("{digest}", "x")
         url = gateway.url + path.replace("/k/", f"/k/{KEY}/")
@@ -101,11 +100,13 @@ async def test_every_route_but_the_probes_is_under_a_limit(start_gateway: StartG
         if response.status != 429:
             kind = "probe"
             assert response.status in (200, 503), (path, text)
+        elif route.method == "HEAD":
+            assert text == ""
         elif kind == "listing":
             assert "0 listings per minute" in text, (path, text)
         else:
             assert "0 chats per minute" in text or "0 completions per minute" in text, (path, text)
-        found[kind].add(path)
+        found[kind].add(path.rstrip("/") or "/")
     assert found["probe"] == {"/health", "/ready", "/", "/k"}
     assert set(PATHS) <= found["inference"]
     assert {"/v1/models", "/v1/usage", "/v1/messages/count_tokens", "/api/tags"} <= found["listing"]
@@ -346,11 +347,17 @@ async def test_usage_shows_limits_of_key_team_and_gateway(start_gateway: StartGa
     assert {one["scope"] for one in body["limits"]} == {"gateway"}
 
 
+# At any time, it is another day than in UTC in one of these zones.
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
 async def test_usage_has_days_and_models_and_a_restart_goes_on_counting(
-    start_gateway: StartGateway, tmp_path: Path
+    start_gateway: StartGateway, zone: str
 ) -> None:
     limits = {"requests_per_day": 2}
-    gateway = await start_gateway(middlewares=keys(**limits), store={"url": "sqlite:///l.db"})
+    gateway = await start_gateway(
+        middlewares=keys(**limits),
+        store={"url": "sqlite:///l.db"},
+        server={"time_zone": zone},
+    )
 
     async def run(*expected: int) -> dict[str, Any]:
         service = SingleProcess(gateway.config)
@@ -374,6 +381,33 @@ async def test_usage_has_days_and_models_and_a_restart_goes_on_counting(
     assert day["prompt_tokens"] > 0
     body = await run(429)
     assert (body["limits"][0]["used"], body["limits"][0]["left"]) == (2, 0)
+
+
+async def test_who_waits_in_line_at_a_shutdown_is_told(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(
+        middlewares=keys(concurrency=1),
+        server={"drain_timeout": 0.1},
+        limits={"queue_wait": 600},
+        store={"url": "none"},
+    )
+    service = SingleProcess(gateway.config)
+    url = await service.start() + CHAT
+    meter = service.entrypoint.app[SHARED_STATE].meter
+    assert isinstance(meter, AdmissionQueue)
+    endless = {"messages": [{"role": "user", "content": "[[endless]]"}], "stream": True}
+    async with gateway.http.post(url, json=endless) as ahead:
+        await ahead.content.readuntil(b"w0 ")
+
+        async def wait() -> tuple[int, str]:
+            async with gateway.http.post(url, json=PATHS[CHAT]) as response:
+                return response.status, await response.text()
+
+        waiting = asyncio.ensure_future(wait())
+        await eventually(lambda: meter.waiting == 1)
+        await service.stop()
+        status, text = await waiting
+    assert (status, json.loads(text)["error"]["code"]) == (503, "draining")
+    assert (meter.waiting, meter.meter.open) == (0, 0)
 
 
 async def test_a_bug_of_a_handler_leaves_nothing_open(
