@@ -43,7 +43,7 @@ _CONVERSATION_HEADERS = (
     "x-opencode-session",
 )
 _MOST_OF_SIDE_CALL = 4000  # characters of a conversation's text
-_LISTING_METHODS = ("GET", "POST", "DELETE")
+_LISTING_METHODS = ("GET", "HEAD", "POST", "DELETE")
 # A worker's look is a question to the master. It costs more than to read so many bytes, and the
 # claim refuses the same callers just after.
 _SMALL_BODY = 16 * 1024
@@ -144,7 +144,7 @@ class AdmissionControl:
         return await handler(request)
 
     async def admit(self, request: web.Request, parsed: GenerationRequest, model: Model) -> None:
-        """Admit a request, or raise RateLimited; `settle` must follow if it is admitted."""
+        """Admit a request, or raise RateLimited; `settle` must follow in any case."""
         route = self.routes[request.match_info.handler]
         kind: Kind = "completion" if parsed.fills else "chat"
         known = request[_SCOPES]
@@ -184,8 +184,10 @@ class AdmissionControl:
             )
 
     def settle(self, request: web.Request) -> None:
-        """Replace what an admitted request reserved by what it used, however it ended."""
-        admitted, outcome = request[_ADMITTED], request[OUTCOME]
+        """Replace what a request reserved, if it was admitted, by what it used."""
+        admitted, outcome = request.get(_ADMITTED), request[OUTCOME]
+        if admitted is None:
+            return
         usage = outcome.usage
         tokens = 0 if usage is None else usage.prompt_tokens + usage.completion_tokens
         self._meter.settle(admitted.row_id, tokens)

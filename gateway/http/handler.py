@@ -98,8 +98,8 @@ class GenerationHandler:
         )
         # Completions have one model; editors name the model whose notation they write.
         model = self._upstream.resolve(None if parsed.fills else parsed.model)
-        await self._admission.admit(request, parsed, model)
         try:
+            await self._admission.admit(request, parsed, model)
             generation = await self._generation(request, parsed, model)
             encoder = endpoint.encoder(generation)
             if parsed.stream:

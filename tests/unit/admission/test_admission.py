@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from gateway import KEY_NAME, Principal, set_principal
+from gateway.admission.admission import InferenceRoute
 from gateway.config.settings import TeamSettings
 from gateway.middleware import Handler, Middleware
 from middlewares.rate_limit import rate_limit
@@ -210,3 +211,69 @@ async def test_a_flood_of_callers_does_not_fill_the_memory() -> None:
 async def by_address(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Make `who` the address of the client."""
     return await handler(request.clone(remote=request.headers["who"]))
+
+
+SHIPPED = {"completions_per_minute": 300, "listings_per_minute": 120, "concurrency": 8}
+
+
+async def test_half_an_hour_of_typing_beside_an_agent_with_four_parallel_calls_sees_no_429() -> (
+    None
+):
+    """Under the limits of the shipped config.yaml.
+
+    Who types asks for a completion each 0.4 s, in bursts with pauses to read. The agent has four
+    helpers, whose calls take 6 to 12 s each.
+    """
+    gateway = Admitting()
+    caller = (key(chats_per_minute=60, **SHIPPED),)
+    helpers = dict.fromkeys(range(4), (0.0, ""))  # when each call ends, and its claim
+    completions = chats = 0
+    for tick in range(30 * 60 * 5):  # steps of 0.2 s
+        now = tick / 5
+        if tick % 2 == 0 and now % 60 < 36:
+            verdict = gateway.clocked.use(*caller, kind="completion")
+            assert verdict.admitted, (now, verdict)
+            completions += 1
+        for number, (end, claim_id) in helpers.items():
+            if now >= end:
+                gateway.clocked.meter.settle(claim_id, 900)
+                verdict = gateway.clocked.claim(*caller, prompt=400)
+                assert verdict.admitted, (now, verdict)
+                chats += 1
+                helpers[number] = now + 6 + (number * 7 + tick) % 7, gateway.clocked.last_id
+        gateway.clocked.after(0.2)
+    assert completions == 30 * 90
+    assert chats > 600
+
+
+async def test_a_loop_of_twenty_chats_a_second_is_refused_within_five_seconds() -> None:
+    gateway = Admitting()
+    async with gateway.running(rate_limit(requests_per_minute=60, **SHIPPED)) as app:
+        found = []
+        for _ in range(5 * 20):
+            found += await statuses(app, 1)
+            gateway.clocked.after(1 / 20)
+    assert found == [200] * 60 + [429] * 40
+
+
+async def test_a_route_that_may_be_of_two_classes_is_looked_at_for_both() -> None:
+    """Ollama's `generate` is a chat, and with a suffix a completion: only the body says which."""
+    gateway = Admitting()
+    control = gateway.admission
+    control.routes[gateway._fill] = InferenceRoute("chat", "chat", fills=True)
+    limits = rate_limit(requests_per_minute=1, completions_per_minute=1)
+    async with gateway.running(limits) as app:
+        assert await statuses(app, 1, path="/chat") == [200]
+        assert await statuses(app, 1, path="/fill") == [200]
+        assert await statuses(app, 1, path="/fill") == [429]
+
+
+async def test_limits_that_a_reload_brings_hold_for_the_requests_from_then_on() -> None:
+    gateway = Admitting()
+    for limits, expected in (
+        ({"requests_per_day": 5}, [200, 200]),
+        ({"requests_per_day": 2}, [429, 429]),
+        ({"requests_per_day": 3}, [200, 429]),
+    ):
+        async with gateway.running(sent_by(principal(**limits))) as app:
+            assert sorted(await statuses(app, 2)) == expected
