@@ -63,7 +63,7 @@ class SingleProcess:
         except BaseException:
             listeners.close_listeners(sockets)
             raise
-        self._state.ledger = process_ledger(self._config, "main")
+        self._state.ledger = process_ledger(self._config, "main", self._node_ledger.fault)
         try:
             self._entrypoint = await start_entrypoint(
                 self._config, sockets=sockets, shared=self._state, on_secret=self._on_secret
