@@ -273,12 +273,17 @@ async def test_a_store_that_cannot_be_used_ends_the_start(
     make: Any,
     said: str,
     workers: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     make(tmp_path / "named.db")
     configure(server={"workers": workers}, store={"url": "sqlite:///named.db"})
     service = await fake_systemd.start(wait=False)
     assert await service.exit_status() == 2
     assert f"store.url: {tmp_path}/named.db {said}" in service.raw
+    before = sorted(os.listdir(tmp_path))
+    assert cli.main(["check", "--config", str(tmp_path / "config.yaml")]) == 2
+    assert f"store.url: {tmp_path}/named.db {said}" in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == before
 
 
 async def test_without_the_store_beside_the_state_file_the_gateway_serves(
