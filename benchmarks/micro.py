@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from multidict import CIMultiDict
 
 from benchmarks import loads
 from gateway import options
+from gateway.admission.admission import AdmissionControl, InferenceRoute
 from gateway.apis.openai.chat_request import ChatCompletions
 from gateway.apis.openai.dialect import OpenAIDialect
-from gateway.config.settings import LogSettings
+from gateway.config.settings import AccountSettings, Config, FittenSettings, LogSettings
 from gateway.fitten.chat import prompt
 from gateway.fitten.chat.decoder import AnswerDecoder
 from gateway.fitten.http.response_parser import ResponseParser
@@ -38,11 +40,14 @@ from gateway.generation.request import Generation
 from gateway.generation.stop_sequences import StopSequenceFilter
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
+from gateway.ledger.ledger import Ledger
+from gateway.limits.meter import LocalMeter
+from gateway.limits.queue import AdmissionQueue
 from gateway.middleware import (
     GENERATION,
     OUTCOME,
     RESPONSE_HEADERS,
-    WINDOWS,
+    TRUSTED_PROXIES,
     Handler,
     read_middlewares,
     set_principal,
@@ -50,7 +55,7 @@ from gateway.middleware import (
 from gateway.observability import logging as log
 from gateway.principal import Principal
 from gateway.redaction import Redactor
-from gateway.store.rate_windows import SlidingWindows
+from gateway.trusted_proxies import TrustedProxies
 
 _WORDS = ["Here", " is", " the", " plan:\n", "return ", 'f"{x}"', "，然后", " done"]
 _TEXTS = _WORDS * 32
@@ -214,6 +219,28 @@ def chain_cases(folder: Path) -> Iterator[Case]:
                 lambda built=built: _finish(built(request, handler)),  # type: ignore[misc]
             )
         outputs.close()
+    yield _admission_case()
+
+
+def _admission_case() -> Case:
+    """Return the look, the claim and the settling of a chat under six limits, without a ledger."""
+    ticks = itertools.count()  # so fast that no limit is reached
+    meter = LocalMeter(lambda: float(next(ticks)), lambda: float(next(ticks)), UTC)
+    config = Config(FittenSettings(accounts=(AccountSettings("bench", options.Secret("bench")),)))
+    control = AdmissionControl(config, AdmissionQueue(meter, 10.0), Ledger(), lambda _: 42)
+    request = _request()
+    names = ("chats_per_minute", "tokens_per_minute", "concurrency", "tokens_per_day")
+    limits = dict.fromkeys((*names, "tokens_per_7d", "requests_per_day"), 10**9)
+    set_principal(request, Principal(id="bench", name="bench", limits=limits))
+    asked = request[GENERATION].request
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await control.admit(request, asked, DEFAULT_MODEL)
+        control.settle(request)
+        return web.Response()
+
+    control.routes[request.match_info.handler] = InferenceRoute("chat", "chat")
+    return Case("admission", "request", 1, lambda: _finish(control(request, handler)))
 
 
 def _handler() -> Handler:
@@ -232,8 +259,7 @@ def _request() -> web.Request:
         headers={"Authorization": "Bearer sk-bench-4f1c9a7e2d8b6035c1e7a94d-1"},
     )
     app = web.Application()
-    ticks = itertools.count()  # so fast that no limit is reached
-    app[WINDOWS] = SlidingWindows(lambda: float(next(ticks)))
+    app[TRUSTED_PROXIES] = TrustedProxies([])
     route = app.router.add_post("/v1/chat/completions", _handler())
     request._match_info = match = UrlMappingMatchInfo({}, route)
     match.add_app(app)

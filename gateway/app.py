@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from gateway.admission.admission import Admission, InferenceRoute
+from gateway.admission.admission import AdmissionControl, InferenceRoute
 from gateway.admission.usage import UsageRoute
 from gateway.apis.anthropic.dialect import AnthropicDialect
 from gateway.apis.anthropic.messages_request import Messages
@@ -56,6 +56,7 @@ from gateway.shared_state import SharedState
 from gateway.trusted_proxies import TrustedProxies
 
 _CHAT = InferenceRoute("chat", "chat")
+_CHAT_OR_FILL = InferenceRoute("chat", "chat", fills=True)
 _COMPLETION = InferenceRoute("completion", "completion")
 _FIM = InferenceRoute("completion", "fim")
 _INFILL = InferenceRoute("completion", "infill")
@@ -114,7 +115,7 @@ def build_app(
     probes = Probes(upstream, in_flight, degraded)
     bodies = RequestBodyReader(config.server)
 
-    admission = Admission(config, shared.meter, shared.ledger, upstream.estimate_prompt)
+    admission = AdmissionControl(config, shared.meter, shared.ledger, upstream.estimate_prompt)
 
     def handler_of(read: ReadBody, route: InferenceRoute = _CHAT) -> Handler:
         handler = GenerationHandler(
@@ -243,7 +244,11 @@ def _add_ollama_routes(
         OLLAMA,
         [
             Route("POST", "/api/chat", handler_of(read_own(OllamaChat(image_limits)))),
-            Route("POST", "/api/generate", handler_of(read_own(OllamaGenerate(image_limits)))),
+            Route(
+                "POST",
+                "/api/generate",
+                handler_of(read_own(OllamaGenerate(image_limits)), _CHAT_OR_FILL),
+            ),
             Route("GET", "/api/tags", models.list),
             Route("POST", "/api/show", models.named_in_body(model_in_body)),
             Route("GET", "/api/ps", models.listed(running_models)),

@@ -1,4 +1,4 @@
-"""Runs the commands serve, check, doctor, demo, setup, run, replay, usage, requests, db, version.
+"""Runs the commands of the program, such as serve, check, setup, statusline and usage.
 
 A command imports what it needs when it runs, so that `--help` is instant.
 """
@@ -52,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gateway.setup.command import print_setup
 
         return print_setup(arguments.client, _setup(arguments), as_json=arguments.json)
+    if command == "statusline":
+        from gateway.setup.statusline import print_statusline
+
+        return print_statusline(arguments.url, arguments.key_file, arguments.config, os.environ)
     if command == "run":
         from gateway.setup.launch import launch
 
@@ -160,7 +164,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=("claude", "codex", "opencode", "qwen"),
         help="the program; what follows -- is passed on to it",
     )
-    _add_setup_options(setup, run)
+    statusline = commands.add_parser(
+        "statusline", help="print what is left of a key's limits, for the status line of an agent"
+    )
+    _add_target_options(setup, run, statusline)
+    _add_model_options(setup, run)
     replay = commands.add_parser(
         "replay", help="read an answer again that the flight recorder kept; exit 0, 1 or 2"
     )
@@ -236,22 +244,26 @@ def _add_doctor_options(doctor: argparse.ArgumentParser) -> None:
     doctor.add_argument("--yes", action="store_true", help="do not ask before chats are sent")
 
 
-def _add_setup_options(*commands: argparse.ArgumentParser) -> None:
+def _add_model_options(*commands: argparse.ArgumentParser) -> None:
+    for command in commands:
+        command.add_argument("--model", metavar="NAME", help="the model; fitten-code unless given")
+        command.add_argument(
+            "--lean", action="store_true", help="leave out the tools that cost most"
+        )
+
+
+def _add_target_options(*commands: argparse.ArgumentParser) -> None:
     for command in commands:
         command.add_argument(
             "--url",
             metavar="URL",
             help="the gateway's address; unless given, that of server in the configuration",
         )
-        command.add_argument("--model", metavar="NAME", help="the model; fitten-code unless given")
         command.add_argument(
             "--key-file",
             metavar="PATH",
             type=Path,
             help="the file of the key; unless given, the variable FITTEN_GATEWAY_KEY",
-        )
-        command.add_argument(
-            "--lean", action="store_true", help="leave out the tools that cost most"
         )
         command.add_argument(
             "--config",

@@ -16,10 +16,9 @@ class Principal:
     id: what limits and the queue count by. It stays the same when the key is replaced.
     name: what logs show. It is not a secret.
     team: the team's name; None without a team.
-    limits: numbers by the name of the limit; empty for none. They are data so far: nothing
-        enforces them.
+    limits: numbers by the name of the limit; empty for none.
     models: the ids of the models that are allowed; None for all, empty for none. Nothing
-        enforces them so far either.
+        enforces them so far.
     record: whether answers that could not be read may be kept in files; see `tools.recorder`.
     source: where the principal is defined, such as `config` for the keys of config.yaml.
     """

@@ -107,24 +107,28 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("accounts", "aiohttp_internals", "config", "errors", "generation", "redaction"),
         "store",
     ),
+    "admission": (
+        *("config", "errors", "generation", "ledger", "limits", "middleware", "observability"),
+        "principal",
+    ),
     "http": (
-        *("aiohttp_internals", "apis.base", "config", "errors", "generation", "images"),
-        *("middleware", "redaction"),
+        *("admission", "aiohttp_internals", "apis.base", "config", "errors", "generation"),
+        *("images", "middleware", "redaction"),
     ),
     # Composition.
-    "shared_state": ("config", "fitten", "store"),
+    "shared_state": ("config", "fitten", "ledger", "limits", "store"),
     "app": (
-        *("apis", "config", "errors", "fitten", "http", "images", "middleware", "redaction"),
-        "shared_state",
-        "trusted_proxies",
+        *("admission", "apis", "config", "errors", "fitten", "http", "images", "middleware"),
+        *("redaction", "shared_state", "trusted_proxies"),
     ),
     "server": (
-        *("aiohttp_internals", "app", "config", "errors", "http", "redaction"),
-        "shared_state",
+        *("aiohttp_internals", "app", "config", "errors", "http", "ledger", "limits"),
+        *("redaction", "shared_state"),
     ),
     "workers": (
         *("accounts", "aiohttp_internals", "app", "config", "errors", "fitten", "generation"),
-        *("http", "observability", "redaction", "server", "store"),
+        *("http", "ledger", "limits", "observability", "redaction", "server", "shared_state"),
+        "store",
     ),
     "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
     "doctor": (

@@ -14,9 +14,8 @@ HEADER = re.compile(r"(x|openai|anthropic)-[a-z]+(-[a-z]+)*|authorization|user-a
 
 # Values of headers of Fitten's answers and of its own requests: nothing that is kept.
 OF_FITTEN = {"x-gzip", "x-api-version"}
-
-# Names in the settings of clients that look like names of headers.
-OF_CLIENTS = {"anthropic-sdk", "openai-compatible", "openai-sdk"}
+# Names of settings of clients that look like headers.
+OF_CLIENTS = {"openai-sdk", "openai-compatible", "anthropic-sdk"}
 
 
 def names(title: str, pattern: str = r"\w+") -> set[str]:

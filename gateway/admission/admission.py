@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import msgspec
 from aiohttp import web
 
 from gateway.admission.record import began_line, ended_line
@@ -32,6 +33,7 @@ from gateway.middleware import (
     client_address,
     principal_of,
 )
+from gateway.principal import Principal
 
 # Agents name the conversation that a request belongs to in one of these headers.
 _CONVERSATION_HEADERS = (
@@ -41,6 +43,7 @@ _CONVERSATION_HEADERS = (
     "x-opencode-session",
 )
 _MOST_OF_SIDE_CALL = 4000  # characters of a conversation's text
+_LISTING_METHODS = ("GET", "HEAD", "POST", "DELETE")
 # A worker's look is a question to the master. It costs more than to read so many bytes, and the
 # claim refuses the same callers just after.
 _SMALL_BODY = 16 * 1024
@@ -51,17 +54,33 @@ class InferenceRoute:
     """Describes a route that is answered by the upstream.
 
     kind: the class of its requests. name: as the ledger has it, such as `fim`.
+    fills: whether its body may also ask for code at the cursor, which is another class.
     """
 
     kind: Kind
     name: str
+    fills: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Admitted:
+class _Scopes(msgspec.Struct, frozen=True, eq=False):
+    """Holds the scopes of a caller, made once, and what they are made from.
+
+    estimates: whether a limit of tokens makes an estimate necessary.
+    waits: whether the caller may have to wait in line.
+    """
+
+    principal: Principal | None
+    defaults: Mapping[str, int]
+    scopes: tuple[Scope, ...]
+    estimates: bool
+    waits: bool
+
+
+class _Admitted(msgspec.Struct, frozen=True, eq=False):
     """Holds what the end of an admitted request needs to know.
 
     row_id: names the claim and the row. at: milliseconds since 1970. day: the local day.
+    estimated: whether an answer of some length was expected.
     """
 
     row_id: str
@@ -70,12 +89,16 @@ class _Admitted:
     model: str
     kind: Kind
     route: str
+    estimated: bool
 
 
 _ADMITTED = web.RequestKey("admitted", _Admitted)
+_SCOPES = web.RequestKey("scopes", _Scopes)
+_NO_DEFAULTS: Mapping[str, int] = {}
+_MOST_CALLERS = 10_000  # whose scopes are kept
 
 
-class Admission:
+class AdmissionControl:
     """Asks the meter about each request, and writes the requests to the ledger.
 
     meter, ledger: belong to the process, or to all processes.
@@ -92,7 +115,7 @@ class Admission:
     ) -> None:
         self.routes: dict[Handler, InferenceRoute] = {}
         self._meter = meter
-        self._ledger = ledger
+        self._ledger = ledger if ledger.kept else None
         self._estimate = estimate
         self._expectation = Expectation()
         self._gateway = Scope("gateway", config.limits.by_name())
@@ -101,47 +124,52 @@ class Admission:
         }
         self._zone = config.time_zone
         self._calendar = Calendar(self._zone)
+        self._known: dict[str, _Scopes] = {}
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Run between the middlewares and the route's handler: look, or count a listing."""
         route = self.routes.get(request.match_info.handler)
-        if request.method in ("GET", "POST", "DELETE"):
-            if route is not None:
-                if not self._meter.remote or _has_large_body(request):
-                    verdict = await self._meter.look(self.scopes_of(request), route.kind)
-                    if verdict is not None:
-                        self._refuse(request, verdict)
-            elif request.match_info.route.resource is not None:
-                scopes = self.scopes_of(request)
-                claim = Claim(new_row_id(), scopes, "listing")
-                self._check(request, await self._meter.claim(claim))
+        if route is not None:
+            request[_SCOPES] = known = self._scopes_of(request)
+            if not self._meter.remote or _has_large_body(request):
+                verdict = await self._meter.look(known.scopes, route.kind)
+                if verdict is not None and route.fills:
+                    # The body decides which class it is, so both must be used up.
+                    verdict = await self._meter.look(known.scopes, "completion")
+                if verdict is not None:
+                    self._refuse(request, verdict)
+        elif request.method in _LISTING_METHODS and request.match_info.route.resource is not None:
+            claim = Claim(new_row_id(), self._scopes_of(request).scopes, "listing")
+            self._check(request, await self._meter.claim(claim))
         return await handler(request)
 
     async def admit(self, request: web.Request, parsed: GenerationRequest, model: Model) -> None:
-        """Claim what a request needs. Raises RateLimited; `settle` must follow if it does not."""
+        """Admit a request, or raise RateLimited; `settle` must follow in any case."""
         route = self.routes[request.match_info.handler]
         kind: Kind = "completion" if parsed.fills else "chat"
-        scopes = self.scopes_of(request)
+        known = request[_SCOPES]
         prompt = answer = 0
-        if any(name in scope.limits for scope in scopes for name in TOKEN_NAMES):
+        if known.estimates:
             prompt = self._estimate_prompt(parsed)
             answer = self._expectation.expected(model.id, kind, parsed.max_tokens, kind=kind)
         row_id = new_row_id()
         claim = Claim(
             row_id,
-            scopes,
+            known.scopes,
             kind,
             prompt + answer,
             prompt,
-            _conversation_of(request),
-            _is_side_call(parsed),
+            _conversation_of(request) if known.waits else "",
+            known.waits and _is_side_call(parsed),
         )
         verdict = await self._meter.claim(claim)
         self._check(request, verdict)
         at = time.time_ns() // 1_000_000
         name = "completion" if route.kind == "chat" and kind == "completion" else route.name
-        request[_ADMITTED] = _Admitted(row_id, at, verdict.day, model.id, kind, name)
-        if self._ledger.kept:
+        request[_ADMITTED] = _Admitted(
+            row_id, at, verdict.day, model.id, kind, name, known.estimates
+        )
+        if self._ledger is not None:
             self._ledger.began(
                 began_line(
                     request,
@@ -156,18 +184,20 @@ class Admission:
             )
 
     def settle(self, request: web.Request) -> None:
-        """Replace what an admitted request reserved by what it used, however it ended."""
-        admitted, outcome = request[_ADMITTED], request[OUTCOME]
+        """Replace what a request reserved, if it was admitted, by what it used."""
+        admitted, outcome = request.get(_ADMITTED), request[OUTCOME]
+        if admitted is None:
+            return
         usage = outcome.usage
         tokens = 0 if usage is None else usage.prompt_tokens + usage.completion_tokens
         self._meter.settle(admitted.row_id, tokens)
-        if usage is not None and outcome.finish_reasons:
+        if admitted.estimated and usage is not None and outcome.finish_reasons:
             self._expectation.observe(admitted.model, admitted.kind, usage.completion_tokens)
 
     def record(self, request: web.Request) -> None:
         """Write the row of a request whose outcome is final, if the ledger has such rows."""
         route = self.routes.get(request.match_info.handler)
-        if route is None or not self._ledger.kept or request.method != "POST":
+        if route is None or self._ledger is None or request.method != "POST":
             return
         admitted = request.get(_ADMITTED)
         if admitted is not None:
@@ -186,20 +216,29 @@ class Admission:
 
     def scopes_of(self, request: web.Request) -> tuple[Scope, ...]:
         """Return the scopes that a request counts in: its caller's, the team's, the gateway's."""
-        defaults: Mapping[str, int] = request.get(LIMIT_DEFAULTS) or {}
+        return self._scopes_of(request).scopes
+
+    def _scopes_of(self, request: web.Request) -> _Scopes:
+        defaults: Mapping[str, int] = request.get(LIMIT_DEFAULTS, _NO_DEFAULTS)
         principal = principal_of(request)
         if principal is None:
-            if not defaults:
-                return (self._gateway,)
-            return Scope(f"address {client_address(request)}", defaults), self._gateway
+            scopes = [Scope(f"address {client_address(request)}", defaults)] if defaults else []
+            return _described(None, defaults, (*scopes, self._gateway))
+        if principal.id in self._known:
+            known = self._known[principal.id]
+            if known.principal is principal and known.defaults is defaults:
+                return known
+        if len(self._known) >= _MOST_CALLERS:
+            self._known.clear()
         limits = {**defaults, **principal.limits} if principal.limits else defaults
-        caller = Scope(f"key {principal.id}", limits)
-        if principal.team is None:
-            return caller, self._gateway
-        team = self._teams.get(principal.team)
-        if team is None:  # of a middleware that knows other teams
-            team = Scope(f"team {principal.team}", {})
-        return caller, team, self._gateway
+        scopes = [Scope(f"key {principal.id}", limits)]
+        if principal.team is not None:
+            team = self._teams.get(principal.team)
+            # Middlewares may know other teams than the configuration.
+            scopes.append(team or Scope(f"team {principal.team}", {}))
+        known = _described(principal, defaults, (*scopes, self._gateway))
+        self._known[principal.id] = known
+        return known
 
     def _estimate_prompt(self, parsed: GenerationRequest) -> int:
         if parsed.fills:
@@ -214,6 +253,14 @@ class Admission:
     def _refuse(self, request: web.Request, verdict: Verdict) -> None:
         add_limit_headers(request[RESPONSE_HEADERS], verdict)
         raise refusal(verdict, self._zone)
+
+
+def _described(
+    principal: Principal | None, defaults: Mapping[str, int], scopes: tuple[Scope, ...]
+) -> _Scopes:
+    names = {name for scope in scopes for name in scope.limits}
+    waits = any("concurrency" in scope.limits for scope in scopes if scope.is_caller)
+    return _Scopes(principal, defaults, scopes, not names.isdisjoint(TOKEN_NAMES), waits)
 
 
 def _has_large_body(request: web.Request) -> bool:

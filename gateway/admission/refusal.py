@@ -1,4 +1,4 @@
-"""Turns the verdicts of a meter into errors and headers for the caller."""
+"""Renders the verdicts of a meter as errors and headers for the caller."""
 
 from __future__ import annotations
 
@@ -32,29 +32,33 @@ def refusal(verdict: Verdict, zone: tzinfo) -> GatewayError:
             f"The budget of {scope} is used up: {verdict.used} of {verdict.maximum} {limit}. "
             f"Try again at {when} ({zone})."
         )
-    wait = f"Please try again in {_tenths(verdict.retry_after)}s."
     if verdict.limit == "concurrency":
+        wait = max(1.0, verdict.retry_after)  # nobody knows when a request will end
         return ConcurrencyExceeded(
-            f"The limit of {scope} is {verdict.maximum} requests at once. {wait}",
-            retry_after=max(1.0, verdict.retry_after),
+            f"The limit of {scope} is {verdict.maximum} requests at once. "
+            f"Please try again in {_tenths(wait)}s.",
+            retry_after=wait,
         )
+    wait = max(0.001, verdict.retry_after)
     return RateLimited(
-        f"Rate limit reached for {scope}: {verdict.maximum} {limit}. {wait}",
-        retry_after=max(0.001, verdict.retry_after),
+        f"Rate limit reached for {scope}: {verdict.maximum} {limit}. "
+        f"Please try again in {_tenths(wait)}s.",
+        retry_after=wait,
     )
 
 
 def add_limit_headers(headers: CIMultiDict[str], verdict: Verdict) -> None:
     """Add what is left of the tightest limits of requests and of tokens, by OpenAI's names."""
-    _add(headers, "requests", verdict.requests_standing)
-    _add(headers, "tokens", verdict.tokens_standing)
+    if verdict.requests_standing is not None:
+        _add(headers, "requests", verdict.requests_standing)
+    if verdict.tokens_standing is not None:
+        _add(headers, "tokens", verdict.tokens_standing)
 
 
-def _add(headers: CIMultiDict[str], what: str, standing: Standing | None) -> None:
-    if standing is not None:
-        headers[f"x-ratelimit-limit-{what}"] = str(standing.maximum)
-        headers[f"x-ratelimit-remaining-{what}"] = str(standing.left)
-        headers[f"x-ratelimit-reset-{what}"] = duration(standing.resets)
+def _add(headers: CIMultiDict[str], what: str, standing: Standing) -> None:
+    headers[f"x-ratelimit-limit-{what}"] = str(standing.maximum)
+    headers[f"x-ratelimit-remaining-{what}"] = str(standing.left)
+    headers[f"x-ratelimit-reset-{what}"] = duration(standing.resets)
 
 
 def duration(seconds: float) -> str:

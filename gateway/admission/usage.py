@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from gateway.admission.admission import Admission
+from gateway.admission.admission import AdmissionControl
 from gateway.config.settings import Config
 from gateway.limits.claims import Standing
 from gateway.limits.meter import Meter
@@ -31,7 +31,7 @@ class UsageRoute:
     """
 
     def __init__(
-        self, config: Config, admission: Admission, meter: Meter, store: Path | None
+        self, config: Config, admission: AdmissionControl, meter: Meter, store: Path | None
     ) -> None:
         self._admission = admission
         self._meter = meter

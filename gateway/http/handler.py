@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from gateway.admission.admission import Admission
+from gateway.admission.admission import AdmissionControl
 from gateway.apis.base import ConversationEndpoint, Dialect, Endpoint, ResponseEncoder
 from gateway.config.settings import StreamSettings
 from gateway.errors import GatewayError, InternalError
@@ -81,7 +81,7 @@ class GenerationHandler:
         in_flight: InFlightRequests,
         bodies: RequestBodyReader,
         stream: StreamSettings,
-        admission: Admission,
+        admission: AdmissionControl,
     ) -> None:
         self._read = read
         self._admission = admission
@@ -98,8 +98,8 @@ class GenerationHandler:
         )
         # Completions have one model; editors name the model whose notation they write.
         model = self._upstream.resolve(None if parsed.fills else parsed.model)
-        await self._admission.admit(request, parsed, model)
         try:
+            await self._admission.admit(request, parsed, model)
             generation = await self._generation(request, parsed, model)
             encoder = endpoint.encoder(generation)
             if parsed.stream:

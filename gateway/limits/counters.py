@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from gateway.limits.claims import Scope, Seed, Standing
 from gateway.limits.names import BUDGET_NAMES, LIMIT_NAMES, NAMES_OF_KIND, TOKEN_NAMES, Kind
 from gateway.limits.windows import (
+    Charge,
     Moment,
     OpenCounter,
     PeriodCounter,
@@ -34,16 +37,19 @@ class Check:
         """Return whether this is the caller's own limit of open requests."""
         return self.limit == "concurrency" and self.scope.is_caller
 
-    def standing(self, moment: Moment) -> Standing:
-        """Return how much of the limit is used at this moment."""
-        used, maximum = self.counter.used(moment), self.maximum
+    def standing(self, moment: Moment, used: int | None = None) -> Standing:
+        """Return how much of the limit is used at this moment. used: if it is known."""
+        if used is None:
+            used = self.counter.used(moment)
+        left = self.maximum - used
+        resets = self.counter.resets(moment)
         return Standing(
             self.scope.id,
             self.limit,
-            maximum,
+            self.maximum,
             used,
-            max(0, maximum - used),
-            max(0.0, self.counter.resets(moment)),
+            left if left > 0 else 0,
+            resets if resets > 0 else 0.0,
         )
 
 
@@ -51,8 +57,9 @@ class Check:
 class Plan:
     """Lists what a request of one class has to do with the counters of a scope.
 
-    requests, tokens, open: the limits that are checked. The others are the counters that are
-    charged, which have no limit perhaps.
+    requests, tokens, open: the limits that are checked.
+    counted_requests, counted_tokens: the counters per minute that are charged.
+    generates: whether budgets are charged too, and it counts as open until it is settled.
     """
 
     requests: tuple[Check, ...]
@@ -60,7 +67,23 @@ class Plan:
     open: tuple[Check, ...]
     counted_requests: tuple[UsageCounter, ...]
     counted_tokens: tuple[UsageCounter, ...]
-    counted_open: tuple[OpenCounter, ...]
+    generates: bool
+
+
+class BudgetSlot(msgspec.Struct, frozen=True, eq=False):
+    """Holds what all requests of a few minutes charge: buckets and periods that last longer.
+
+    So most requests only add to numbers. begin, end: unix seconds.
+    """
+
+    begin: float
+    end: float
+    requests: tuple[Charge, ...]
+    tokens: tuple[Charge, ...]
+
+
+_NO_SLOT = BudgetSlot(0.0, 0.0, (), ())
+_SLOT = 300  # seconds; each wider bucket has so many of them without a rest
 
 
 class ScopeCounters:
@@ -68,35 +91,46 @@ class ScopeCounters:
 
     Budgets are counted also without a limit, so that a limit which a reload brings is right at
     once. Of an address only what has a limit is counted.
+
+    limits: those that the plans are made for; `adopt` changes them.
+    plans: by the class of the request. slot: what requests of this moment charge; see `renew`.
+    open: counts the admitted requests that have not been settled.
     """
 
-    __slots__ = ("_budgets_always", "_counters", "_limits", "_open", "_plans")
+    __slots__ = ("_budgets_always", "_counters", "limits", "open", "plans", "slot")
 
     def __init__(self, scope: Scope) -> None:
         self._budgets_always = not is_address(scope.id)
-        self._open = OpenCounter()
+        self.open = OpenCounter()
         self._counters: dict[str, UsageCounter] = {}
-        self._plans: dict[Kind, Plan] = {}
-        self._limits: Mapping[str, int] = {}
+        self.plans: dict[Kind, Plan] = {}
+        self.limits: Mapping[str, int] = {}
+        self.slot = _NO_SLOT
         self._prepare(scope)
 
-    @property
-    def open(self) -> int:
-        """Return how many admitted requests have not been settled."""
-        return self._open.open
-
-    def plan(self, scope: Scope, kind: Kind) -> Plan:
-        """Return the plan for a request of this class, with the limits that the scope has now."""
-        if scope.limits is not self._limits:
-            if scope.limits != self._limits:
-                self._prepare(scope)
-            self._limits = scope.limits
-        return self._plans[kind]
+    def adopt(self, scope: Scope) -> None:
+        """Use the limits that the scope has now."""
+        if scope.limits != self.limits:
+            self._prepare(scope)
+        self.limits = scope.limits
 
     def checks(self, scope: Scope) -> list[Check]:
         """Return all limits of the scope."""
-        self.plan(scope, "chat")
+        self.adopt(scope)
         return self._checks(scope)
+
+    def renew(self, moment: Moment) -> None:
+        """Make a new slot, when the moment is outside of the one before."""
+        calendar = moment.calendar
+        end = min((moment.wall // _SLOT + 1) * _SLOT, calendar.day_end)
+        budgets = [(n, self._counters[n]) for n in BUDGET_NAMES if n in self._counters]
+        requests = [c.take(moment, 0) for n, c in budgets if n not in TOKEN_NAMES]
+        tokens = [c.take(moment, 0) for n, c in budgets if n in TOKEN_NAMES]
+        self.slot = BudgetSlot(moment.wall, end, tuple(requests), tuple(tokens))
+
+    def forget_slot(self) -> None:
+        """Make the next request begin a slot, as days begin at another time now."""
+        self.slot = _NO_SLOT
 
     def seed(self, seed: Seed, moment: Moment) -> None:
         """Add what was used before the start."""
@@ -120,7 +154,8 @@ class ScopeCounters:
 
     def _prepare(self, scope: Scope) -> None:
         """Make the counters and plans for these limits; counters that stay keep their counts."""
-        self._limits = limits = scope.limits
+        self.limits = limits = scope.limits
+        self.slot = _NO_SLOT
         always = BUDGET_NAMES if self._budgets_always else ()
         self._counters = {
             name: self._counters.get(name) or _new_counter(name)
@@ -131,18 +166,18 @@ class ScopeCounters:
         for kind, names in NAMES_OF_KIND.items():
             requests = [name for name in names if name not in (*TOKEN_NAMES, "concurrency")]
             tokens = [name for name in names if name in TOKEN_NAMES]
-            holds = "concurrency" in names
-            self._plans[kind] = Plan(
+            rates = [name for name in names if name not in BUDGET_NAMES]
+            self.plans[kind] = Plan(
                 tuple(checks[name] for name in requests if name in checks),
                 tuple(checks[name] for name in tokens if name in checks),
-                (checks["concurrency"],) if holds and "concurrency" in checks else (),
-                tuple(self._counters[name] for name in requests if name in self._counters),
-                tuple(self._counters[name] for name in tokens if name in self._counters),
-                (self._open,) if holds else (),
+                tuple(checks[name] for name in names if name == "concurrency" and name in checks),
+                tuple(self._counters[n] for n in requests if n in rates and n in self._counters),
+                tuple(self._counters[n] for n in tokens if n in rates and n in self._counters),
+                "concurrency" in names,
             )
 
     def _checks(self, scope: Scope) -> list[Check]:
-        gauges: dict[str, UsageGauge] = {**self._counters, "concurrency": self._open}
+        gauges: dict[str, UsageGauge] = {**self._counters, "concurrency": self.open}
         return [
             Check(scope, name, scope.limits[name], gauges[name])
             for name in LIMIT_NAMES
@@ -152,7 +187,7 @@ class ScopeCounters:
 
 def is_address(scope_id: str) -> bool:
     """Return whether a scope is that of an address, of which there may be any number."""
-    return scope_id.startswith("address ")
+    return scope_id[:8] == "address "
 
 
 def _new_counter(name: str) -> UsageCounter:

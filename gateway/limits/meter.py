@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 from typing import Protocol
 
+import msgspec
+
 from gateway.limits.claims import Claim, Scope, Seed, Standing, Verdict
-from gateway.limits.counters import Check, Plan, ScopeCounters, is_address
+from gateway.limits.counters import BudgetSlot, Check, Plan, ScopeCounters, is_address
 from gateway.limits.names import Kind
-from gateway.limits.windows import Charge, Moment, OpenCounter, UsageCounter
+from gateway.limits.windows import Charge, Moment, OpenCounter, UsageCounter, change_tokens
 
 _ENDED = 4096  # ids that are remembered after their end, against a claim that comes twice
 
@@ -42,26 +44,19 @@ class Meter(Protocol):
         ...
 
 
-class _Open:
-    """Remembers what an admitted request was charged, and where."""
+class _Open(msgspec.Struct, frozen=True, eq=False):
+    """Remembers what an admitted request was charged, and where.
 
-    __slots__ = ("open", "prompt_tokens", "requests", "scopes", "tokens", "verdict")
+    requests, tokens: what counters per minute were charged. slots: the same for budgets.
+    """
 
-    def __init__(
-        self,
-        verdict: Verdict,
-        scopes: tuple[Scope, ...],
-        prompt_tokens: int,
-        requests: list[tuple[UsageCounter, Charge]],
-        tokens: list[tuple[UsageCounter, Charge]],
-        open: list[OpenCounter],
-    ) -> None:
-        self.verdict = verdict
-        self.scopes = scopes
-        self.prompt_tokens = prompt_tokens
-        self.requests = requests
-        self.tokens = tokens
-        self.open = open
+    verdict: Verdict
+    scopes: tuple[Scope, ...]
+    prompt_tokens: int
+    requests: tuple[tuple[UsageCounter, Charge], ...]
+    tokens: tuple[tuple[UsageCounter, Charge], ...]
+    slots: tuple[BudgetSlot, ...]
+    open: tuple[OpenCounter, ...]
 
 
 class _Refusal:
@@ -140,7 +135,8 @@ class LocalMeter:
         self._addresses: OrderedDict[str, ScopeCounters] = OrderedDict()
         self._open: dict[str, _Open] = {}
         self._ended: dict[str, Verdict] = {}
-        self._ended_ids: deque[str] = deque()
+        self._ended_ids = [""] * _ENDED  # the oldest is overwritten next
+        self._next_ended = 0
 
     @property
     def open(self) -> int:
@@ -150,6 +146,9 @@ class LocalMeter:
     def configure(self, *, zone: tzinfo, max_callers: int | None = None) -> None:
         """Use another time zone or bound from now on, after a reload. Counts are kept."""
         self._moment = Moment(zone)
+        for group in (self._scopes, self._addresses):
+            for counters in group.values():
+                counters.forget_slot()
         if max_callers is not None:
             self._max_callers = max_callers
 
@@ -165,11 +164,22 @@ class LocalMeter:
         moment = self._now()
         plans = []
         for scope in scopes:
-            counters = self._group(scope.id).get(scope.id)
-            if counters is None and 0 in scope.limits.values():
+            if scope.id[:8] == "address ":
+                group = self._addresses
+                if scope.id in group:
+                    # Who is refused is seen too. Else it would be forgotten, and then admitted.
+                    group.move_to_end(scope.id)
+            else:
+                group = self._scopes
+            if scope.id in group:
+                counters = group[scope.id]
+            elif 0 in scope.limits.values():
                 counters = ScopeCounters(scope)
-            if counters is not None:
-                plans.append(counters.plan(scope, kind))
+            else:
+                continue
+            if counters.limits is not scope.limits:
+                counters.adopt(scope)
+            plans.append(counters.plans[kind])
         refusal = None
         for plan in plans:
             for check in plan.requests + plan.tokens + plan.open:
@@ -193,12 +203,41 @@ class LocalMeter:
             return self._ended[claim.id]
         moment = self._now()
         prompt = claim.prompt_tokens
-        tokens = max(claim.tokens, prompt)
-        plans = [self._counters(scope).plan(scope, claim.kind) for scope in claim.scopes]
+        tokens = claim.tokens if claim.tokens > prompt else prompt
+        # Tuples are joined in place of lists with `append`: with two or three scopes that is less.
+        plans: tuple[Plan, ...] = ()
+        slots: tuple[BudgetSlot, ...] = ()
+        opens: tuple[OpenCounter, ...] = ()
+        for scope in claim.scopes:
+            group = self._addresses if scope.id[:8] == "address " else self._scopes
+            if scope.id in group:
+                counters = group[scope.id]
+                group.move_to_end(scope.id)
+            else:
+                counters = self._counters(scope)
+            if counters.limits is not scope.limits:
+                counters.adopt(scope)
+            plan = counters.plans[claim.kind]
+            plans += (plan,)
+            if plan.generates:
+                if not counters.slot.begin <= moment.wall < counters.slot.end:
+                    counters.renew(moment)
+                slots += (counters.slot,)
+                opens += (counters.open,)
         refusal = None
         reserved = tokens
+        tightest, most = None, -1.0
+        token_checks: tuple[Check, ...] = ()
         for plan in plans:
-            for check in plan.requests + plan.open:
+            token_checks += plan.tokens
+            for check in plan.requests:
+                used = check.counter.used(moment)
+                if used >= check.maximum:
+                    refusal = refusal or _Refusal()
+                    refusal.add(check, used, moment)
+                elif (used + 1) / check.maximum > most:
+                    tightest, most = (check, used + 1), (used + 1) / check.maximum
+            for check in plan.open:
                 used = check.counter.used(moment)
                 if used >= check.maximum:
                     refusal = refusal or _Refusal()
@@ -213,29 +252,33 @@ class LocalMeter:
                     reserved = left
         if refusal is not None:
             return refusal.verdict(moment, plans, tokens)
-        requests = [
-            (counter, counter.take(moment, 1))
-            for plan in plans
-            for counter in plan.counted_requests
-        ]
-        charged = [
-            (counter, counter.take(moment, reserved))
-            for plan in plans
-            for counter in plan.counted_tokens
-        ]
-        opens = [counter for plan in plans for counter in plan.counted_open]
-        for counter in opens:
-            counter.open += 1
-        requests_standing, tokens_standing = _standings(moment, plans)
+        requests: tuple[tuple[UsageCounter, Charge], ...] = ()
+        charged: tuple[tuple[UsageCounter, Charge], ...] = ()
+        for plan in plans:
+            for counter in plan.counted_requests:
+                requests += ((counter, counter.take(moment, 1)),)
+            for counter in plan.counted_tokens:
+                charged += ((counter, counter.take(moment, reserved)),)
+        for slot in slots:
+            for charge in slot.requests:
+                charge.amount += 1
+            if reserved:
+                change_tokens(slot.tokens, reserved)
+        for opened in opens:
+            opened.open += 1
         verdict = Verdict(
             True,
             moment.calendar.day,
             reserved,
-            requests_standing=requests_standing,
-            tokens_standing=tokens_standing,
+            requests_standing=None
+            if tightest is None
+            else tightest[0].standing(moment, tightest[1]),
+            tokens_standing=_tightest(token_checks, moment) if token_checks else None,
         )
         if opens:
-            self._open[claim.id] = _Open(verdict, claim.scopes, prompt, requests, charged, opens)
+            self._open[claim.id] = _Open(
+                verdict, claim.scopes, prompt, requests, charged, slots, opens
+            )
         else:
             self._remember(claim.id, verdict)
         return verdict
@@ -257,6 +300,8 @@ class LocalMeter:
         if difference:
             for counter, charge in opened.tokens:
                 counter.change(charge, difference)
+            for slot in opened.slots:
+                change_tokens(slot.tokens, difference)
         return True
 
     def withdraw(self, claim_id: str) -> bool:
@@ -271,6 +316,9 @@ class LocalMeter:
             counter.change(charge, -1)
         for counter, charge in opened.tokens:
             counter.change(charge, -opened.verdict.tokens)
+        for slot in opened.slots:
+            change_tokens(slot.requests, -1)
+            change_tokens(slot.tokens, -opened.verdict.tokens)
         return True
 
     def caller_of(self, claim_id: str) -> str:
@@ -298,7 +346,8 @@ class LocalMeter:
         moment = self._moment
         moment.monotonic = self._clock()
         moment.wall = wall = self._wall()
-        moment.calendar.move_to(wall)
+        if not moment.calendar.begin <= wall < moment.calendar.day_end:
+            moment.calendar.move_to(wall)
         return moment
 
     def _group(self, scope_id: str) -> OrderedDict[str, ScopeCounters]:
@@ -306,14 +355,13 @@ class LocalMeter:
 
     def _counters(self, scope: Scope) -> ScopeCounters:
         """Return the counters of a scope, which is the one that was seen last now."""
-        group = self._group(scope.id)
-        counters = group.get(scope.id)
-        if counters is None:
-            self._forget(group)
-            counters = group[scope.id] = ScopeCounters(scope)
-        else:
+        group = self._addresses if scope.id[:8] == "address " else self._scopes
+        if scope.id in group:
             group.move_to_end(scope.id)
-        return counters
+        else:
+            self._forget(group)
+            group[scope.id] = ScopeCounters(scope)
+        return group[scope.id]
 
     def _forget(self, group: OrderedDict[str, ScopeCounters]) -> None:
         """Make room for one more, unless all have open requests."""
@@ -321,7 +369,7 @@ class LocalMeter:
         busy = 0
         while len(group) >= bound and busy < len(group):
             oldest = next(iter(group))
-            if group[oldest].open:
+            if group[oldest].open.open:
                 group.move_to_end(oldest)
                 busy += 1
             else:
@@ -336,20 +384,22 @@ class LocalMeter:
         return opened
 
     def _remember(self, claim_id: str, verdict: Verdict) -> None:
+        oldest = self._ended_ids[self._next_ended]
+        if oldest:
+            del self._ended[oldest]
         self._ended[claim_id] = verdict
-        self._ended_ids.append(claim_id)
-        if len(self._ended_ids) > _ENDED:
-            del self._ended[self._ended_ids.popleft()]
+        self._ended_ids[self._next_ended] = claim_id
+        self._next_ended = (self._next_ended + 1) % _ENDED
 
 
 def _standings(moment: Moment, plans: Iterable[Plan]) -> tuple[Standing | None, Standing | None]:
     """Return the limits of requests and of tokens with the smallest remaining share."""
-    requests = [check for plan in plans for check in plan.requests]
-    tokens = [check for plan in plans for check in plan.tokens]
-    return _tightest(moment, requests), _tightest(moment, tokens)
+    return _tightest([c for p in plans for c in p.requests], moment), _tightest(
+        [c for p in plans for c in p.tokens], moment
+    )
 
 
-def _tightest(moment: Moment, checks: Sequence[Check]) -> Standing | None:
+def _tightest(checks: Sequence[Check], moment: Moment) -> Standing | None:
     if not checks:
         return None
     found, most = checks[0], -1.0

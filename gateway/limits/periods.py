@@ -40,16 +40,16 @@ class Calendar:
     midnight then.
     """
 
-    __slots__ = ("_begin", "day", "day_end", "month", "month_end", "zone")
+    __slots__ = ("begin", "day", "day_end", "month", "month_end", "zone")
 
     def __init__(self, zone: tzinfo) -> None:
         self.zone = zone
         self.day = self.month = ""
-        self._begin = self.day_end = self.month_end = 0.0
+        self.begin = self.day_end = self.month_end = 0.0
 
     def move_to(self, unix: float) -> None:
         """Set the day and the month of a time. The time may also go back."""
-        if self._begin <= unix < self.day_end:
+        if self.begin <= unix < self.day_end:
             return
         local = datetime.fromtimestamp(unix, self.zone)
         # Without an hour and with fold=0 each is the first moment of a local day. In a gap,
@@ -58,6 +58,6 @@ class Calendar:
         following = (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
         self.day = midnight.date().isoformat()
         self.month = self.day[:7]
-        self._begin = midnight.timestamp()
+        self.begin = midnight.timestamp()
         self.day_end = (midnight + timedelta(days=1)).timestamp()
         self.month_end = following.timestamp()

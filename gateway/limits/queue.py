@@ -138,21 +138,21 @@ class AdmissionQueue:
 
     def settle(self, claim_id: str, tokens: int | None) -> None:
         """End a claim like the meter, and admit who waits for its place."""
-        line = self._line_behind(claim_id)
+        line = self._line_behind(claim_id) if self._lines else None
         self.meter.settle(claim_id, tokens)
         if line is not None:
             self._admit_from(line)
 
     def withdraw(self, claim_id: str) -> None:
         """Take a claim back like the meter, and admit who waits for its place."""
-        line = self._line_behind(claim_id)
+        line = self._line_behind(claim_id) if self._lines else None
         self.meter.withdraw(claim_id)
         if line is not None:
             self._admit_from(line)
 
     def _line_behind(self, claim_id: str) -> _CallerLine | None:
         """Return the line of those who wait for an open claim of their caller to end."""
-        return self._lines.get(self.meter.caller_of(claim_id)) if self._lines else None
+        return self._lines.get(self.meter.caller_of(claim_id))
 
     def _admit_from(self, line: _CallerLine) -> None:
         while (waiter := line.first()) is not None:

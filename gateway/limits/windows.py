@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from datetime import tzinfo
 from typing import Literal, Protocol
 
+import msgspec
+
 from gateway.limits.periods import Calendar
 
 
@@ -28,19 +30,26 @@ class Moment:
         self.wall = 0.0
 
 
-class Charge:
+class Charge(msgspec.Struct, eq=False):
     """Holds what was counted together: in one period, one bucket or one request.
 
     at: the bucket's number or the time of the request. name: of the period.
+    window: what has this amount in its sum, as long as it has.
     """
 
-    __slots__ = ("amount", "at", "counted", "name")
+    amount: int
+    at: float = 0
+    name: str = ""
+    window: TokenWindow | None = None
 
-    def __init__(self, amount: int, at: float = 0, name: str = "") -> None:
-        self.amount = amount
-        self.at = at
-        self.name = name
-        self.counted = True
+
+def change_tokens(charges: Iterable[Charge], difference: int) -> None:
+    """Add a difference to charges of tokens. No amount becomes negative."""
+    for charge in charges:
+        change = difference if charge.amount + difference >= 0 else -charge.amount
+        charge.amount += change
+        if charge.window is not None:
+            charge.window.total += change
 
 
 class UsageGauge(Protocol):
@@ -97,9 +106,8 @@ class RequestWindow:
 
     def change(self, charge: Charge, difference: int) -> None:
         """Take a request back; see `UsageCounter`."""
-        charge.amount += difference
-        if charge.amount <= 0 and charge.counted:
-            charge.counted = False
+        before, charge.amount = charge.amount, charge.amount + difference
+        if charge.amount <= 0 < before:
             with contextlib.suppress(ValueError):  # it has left the window
                 self._times.remove(charge.at)
 
@@ -112,7 +120,9 @@ class RequestWindow:
 
     def resets(self, moment: Moment) -> float:
         """See `UsageCounter`."""
-        return self.wait(moment, len(self._times))
+        if not self._times:
+            return 0.0
+        return self._seconds - (moment.monotonic - self._times[-1])
 
 
 class TokenWindow:
@@ -125,14 +135,14 @@ class TokenWindow:
         of now, so that none is counted for longer than the window.
     """
 
-    __slots__ = ("_buckets", "_by_wall", "_count", "_total", "_width")
+    __slots__ = ("_buckets", "_by_wall", "_count", "_width", "total")
 
     def __init__(self, seconds: int, width: int, *, by_wall: bool) -> None:
         self._width = width
         self._count = seconds // width
         self._by_wall = by_wall
         self._buckets: deque[Charge] = deque()
-        self._total = 0
+        self.total = 0
 
     def used(self, moment: Moment) -> int:
         """See `UsageCounter`."""
@@ -145,9 +155,9 @@ class TokenWindow:
             oldest = now - self._count
             while buckets and buckets[0].at < oldest:
                 bucket = buckets.popleft()
-                bucket.counted = False
-                self._total -= bucket.amount
-        return self._total
+                bucket.window = None
+                self.total -= bucket.amount
+        return self.total
 
     def take(self, moment: Moment, amount: int) -> Charge:
         """See `UsageCounter`."""
@@ -158,17 +168,14 @@ class TokenWindow:
             bucket = buckets[-1]
             bucket.amount += amount
         else:
-            bucket = Charge(amount, now)
+            bucket = Charge(amount, now, window=self)
             buckets.append(bucket)
-        self._total += amount
+        self.total += amount
         return bucket
 
     def change(self, charge: Charge, difference: int) -> None:
         """See `UsageCounter`."""
-        difference = max(difference, -charge.amount)
-        charge.amount += difference
-        if charge.counted:
-            self._total += difference
+        change_tokens((charge,), difference)
 
     def wait(self, moment: Moment, excess: int) -> float:
         """See `UsageCounter`."""
@@ -189,8 +196,8 @@ class TokenWindow:
     def seed(self, moment: Moment, amounts: Iterable[tuple[float, int]]) -> None:
         """Add what was used earlier: seconds of this window's clock, and tokens."""
         for seconds, amount in amounts:
-            self._buckets.append(Charge(amount, seconds // self._width))
-            self._total += amount
+            self._buckets.append(Charge(amount, seconds // self._width, window=self))
+            self.total += amount
         self._buckets = deque(sorted(self._buckets, key=lambda bucket: bucket.at))
         self.used(moment)
 
@@ -225,7 +232,7 @@ class PeriodCounter:
 
     def change(self, charge: Charge, difference: int) -> None:
         """See `UsageCounter`. What began in an earlier period is corrected there."""
-        charge.amount = max(0, charge.amount + difference)
+        change_tokens((charge,), difference)
 
     def wait(self, moment: Moment, excess: int) -> float:
         """See `UsageCounter`."""

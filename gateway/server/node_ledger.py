@@ -50,6 +50,8 @@ class NodeLedger:
             seeds = await asyncio.to_thread(service.prepare, required=required)
         except StoreUnusable as error:
             raise ConfigError([f"store.url: {error}"]) from None
+        # Else what was used today would be taken for another day's.
+        meter.meter.configure(zone=self._config.time_zone)
         meter.meter.seed(_seeds(seeds))
         service.start()
         self._service = service

@@ -55,18 +55,18 @@ class SingleProcess:
 
     async def start(self) -> str:
         """See `Service`."""
-        server = self._config.server
-        # If the address is in use, the store of the gateway there should not be touched.
-        sockets = self._sockets or listeners.open_listeners(server.host, server.port)
+        config = self._config
+        # First of all: if the address is in use, another process may have the same store.
+        sockets = self._sockets or listeners.open_listeners(config.server.host, config.server.port)
         try:
             await self._node_ledger.start(self._state.meter)
+            self._state.ledger = process_ledger(config, "main", self._node_ledger.fault)
         except BaseException:
             listeners.close_listeners(sockets)
             raise
-        self._state.ledger = process_ledger(self._config, "main", self._node_ledger.fault)
         try:
             self._entrypoint = await start_entrypoint(
-                self._config, sockets=sockets, shared=self._state, on_secret=self._on_secret
+                config, sockets=sockets, shared=self._state, on_secret=self._on_secret
             )
         except BaseException:
             await self._close_ledger()

@@ -216,7 +216,10 @@ settings also say how to read the key, and nothing is needed in the shell.
 `ANTHROPIC_API_KEY` works in place of `ANTHROPIC_AUTH_TOKEN`; set only one of them. Tools that
 Anthropic runs, such as its web search, do not exist here; the model is told so. Documents and
 MCP servers of the API are refused with 400. Claude Code's own MCP servers are ordinary tools and
-work.""",
+work.
+
+`fitten-gateway statusline` prints what is left of the key's limits, for Claude Code's status line:
+see [limits.md](limits.md#what-is-left).""",
         lean_notes=f"""\
 `--lean` denies the tools that take most characters and that few conversations need. The first
 request then has 35,753 characters in place of 76,154: {LEAN_SAVED:,} fewer, in every request.

@@ -74,9 +74,9 @@ def mistaken(dialect: AskedDialect, **more: Any) -> dict[str, Asked]:
 
 @pytest.fixture
 async def limited(start_gateway: StartGateway) -> Gateway:
-    """A gateway that takes bodies of less than a megabyte, and as many requests as are asked."""
+    """A gateway that takes bodies of less than a megabyte, and two chats."""
     keys = {"api_key": {"keys": [{"name": "tester", "key": KEY}]}}
-    limit = {"rate_limit": {"requests_per_minute": 9}}
+    limit = {"rate_limit": {"requests_per_minute": 2}}
     return await start_gateway(
         server={"max_body_bytes": 900_000}, middlewares=["request_id", keys, limit]
     )
@@ -100,4 +100,11 @@ async def test_a_mistake_of_a_client_is_answered_as_documented(
     requests = mistaken(dialect, stream=stream)
     for code, asked in requests.items():
         await check(code, asked)
+    # What cannot be parsed is not admitted, so it uses nothing up.
+    _, headers, _ = requests["invalid_json"]
+    body = {"model": "fitten-code", **dialect.given("[[say]]"), "stream": stream}
+    url = limited.url + dialect.path
+    async with limited.http.post(url, headers=headers, json=body) as response:
+        assert response.status == 200, await response.read()
+        await response.read()
     await check("rate_limit_exceeded", requests["invalid_json"])

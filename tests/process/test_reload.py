@@ -113,16 +113,16 @@ async def test_middlewares_are_reloaded(fake_systemd: FakeSystemd, configure: Co
     assert "x-request-id" in (await ask(fake_systemd)).headers
 
 
-async def test_two_limits_in_one_chain_count_apart_and_go_on_counting(
+async def test_of_limits_in_one_chain_the_smallest_holds_and_goes_on_counting(
     fake_systemd: FakeSystemd, configure: Configure
 ) -> None:
     configure(middlewares=[limit(3), keys(KEY), limit(2), limit(5)])
     service = await fake_systemd.start()
-    assert (await ask(fake_systemd)).headers["x-ratelimit-remaining-requests"] == "4"
+    assert (await ask(fake_systemd)).headers["x-ratelimit-remaining-requests"] == "1"
     await fake_systemd.reload(service)
-    assert (await ask(fake_systemd)).headers["x-ratelimit-remaining-requests"] == "3"
-    assert (await ask(fake_systemd)).headers["x-ratelimit-limit-requests"] == "2"
-    assert (await ask(fake_systemd)).headers["x-ratelimit-limit-requests"] == "3"
+    assert (await ask(fake_systemd)).headers["x-ratelimit-remaining-requests"] == "0"
+    refused = await ask(fake_systemd)
+    assert (refused.status, refused.headers["x-ratelimit-limit-requests"]) == (429, "2")
 
 
 async def test_an_account_never_has_more_chats_than_its_limit_over_a_reload(

@@ -99,9 +99,9 @@ async def test_a_rate_limit_admits_exactly_its_number_over_all_workers(
         fitten={"pool": {"max_concurrent": 100}},
     )
     service = await fake_systemd.start()
-    answers = await asyncio.gather(*(ask(http, fake_systemd) for _ in range(100)))
-    assert Counter(status for status, _ in answers) == {200: 40, 429: 60}
-    await log_is_written(service, 100)
+    answers = await asyncio.gather(*(ask(http, fake_systemd) for _ in range(300)))
+    assert Counter(status for status, _ in answers) == {200: 40, 429: 260}
+    await log_is_written(service, 300)
     assert len(served(service)) > 1, "one worker alone proves nothing"
 
 
@@ -215,7 +215,13 @@ async def test_a_worker_that_is_killed_costs_its_own_streams_only_and_is_replace
     http: aiohttp.ClientSession,
     emulator: Emulator,
 ) -> None:
-    with_workers(fitten={"pool": {"max_concurrent": 30}}, server={"drain_timeout": 5})
+    key = {"name": "k0", "key": KEY, "concurrency": 30, "tokens_per_day": "1m"}
+    with_workers(
+        fitten={"pool": {"max_concurrent": 30}},
+        server={"drain_timeout": 5},
+        middlewares=["request_log", {"api_key": {"keys": [key]}}],
+        limits={"queue_wait": 0},
+    )
     service = await fake_systemd.start()
     peers = [await connect(fake_systemd.url) for _ in range(30)]
     for peer in peers:
@@ -236,7 +242,12 @@ async def test_a_worker_that_is_killed_costs_its_own_streams_only_and_is_replace
     after = children(service.pid)
     assert len(after) == COUNT
     assert before[0] not in after
-    # The slots of the killed worker are free again: thirty chats can run.
+    # The slots of the killed worker are free again, and so is its part of the concurrency:
+    # thirty chats can run. Its streams are charged their prompts.
+    async with http.get(fake_systemd.url + "/v1/usage") as response:
+        left = {one["limit"]: one for one in (await response.json())["limits"]}
+    assert left["concurrency"]["used"] == 0
+    assert left["tokens_per_day"]["used"] >= 30
     answers = await asyncio.gather(
         *(ask(http, fake_systemd, "[[slow first=0.1 gap=0 n=1]]") for _ in range(30))
     )

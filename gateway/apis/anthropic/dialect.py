@@ -16,11 +16,10 @@ from gateway.generation.model import Model
 
 # Clients need the time of a model's release; Fitten gives none.
 _MODEL_CREATED = "2025-01-01T00:00:00Z"
-_LIMIT = "x-ratelimit-limit-requests"
-_REMAINING = "x-ratelimit-remaining-requests"
-_RESET = "x-ratelimit-reset-requests"
-_PREFIX = "anthropic-ratelimit-requests-"
-_DURATION = re.compile(r"(?:(?P<ms>\d+)ms|(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?)")
+_LIMITED = ("requests", "tokens")
+_DURATION = re.compile(
+    r"(?:(?P<ms>\d+)ms|(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?)"
+)
 
 
 class AnthropicDialect:
@@ -41,15 +40,17 @@ class AnthropicDialect:
     def add_headers(self, headers: MutableMapping[str, str], seconds: float) -> None:
         """Add the headers that Anthropic's SDKs and their users read.
 
-        The request's id, and what the limit of requests says, under Anthropic's names.
+        The request's id, and what the limits say, under Anthropic's names.
         """
         if "x-request-id" in headers:
             headers["request-id"] = headers["x-request-id"]
-        if _LIMIT in headers:
-            headers[f"{_PREFIX}limit"] = headers[_LIMIT]
-            headers[f"{_PREFIX}remaining"] = headers.get(_REMAINING, "0")
-            reset = time.time() + _seconds(headers.get(_RESET, ""))
-            headers[f"{_PREFIX}reset"] = f"{datetime.fromtimestamp(reset, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        for what in _LIMITED:
+            if (limit := headers.get(f"x-ratelimit-limit-{what}")) is not None:
+                name = f"anthropic-ratelimit-{what}-"
+                headers[f"{name}limit"] = limit
+                headers[f"{name}remaining"] = headers.get(f"x-ratelimit-remaining-{what}", "0")
+                reset = time.time() + _seconds(headers.get(f"x-ratelimit-reset-{what}", ""))
+                headers[f"{name}reset"] = f"{datetime.fromtimestamp(reset, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def owns(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
         """Return whether there are `messages` and a sign of this API with them; see `Dialect`."""
@@ -88,8 +89,9 @@ def _model_object(model: Model) -> dict[str, Any]:
 
 
 def _seconds(duration: str) -> float:
-    """Return the seconds of a duration such as `120ms`, `1.5s` or `6m0s`."""
+    """Return the seconds of a duration such as `120ms`, `1.5s`, `6m0s` or `3h0m0s`."""
     match = _DURATION.fullmatch(duration)
     if match is None:
         return 0.0
-    return int(match["ms"] or 0) / 1000 + 60 * int(match["m"] or 0) + float(match["s"] or 0)
+    minutes = 60 * int(match["h"] or 0) + int(match["m"] or 0)
+    return int(match["ms"] or 0) / 1000 + 60 * minutes + float(match["s"] or 0)

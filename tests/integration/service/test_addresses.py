@@ -26,7 +26,7 @@ async def ask(gateway: Gateway, key: str = "", client: str = "198.51.100.7") -> 
 async def test_limits_without_a_key_count_the_client_and_not_the_proxy(
     start_gateway: StartGateway,
 ) -> None:
-    limit = {"rate_limit": {"requests_per_minute": 1}}
+    limit = {"rate_limit": {"requests_per_minute": 60, "listings_per_minute": 1}}
     gateway = await start_gateway(server=TRUSTING, middlewares=[limit])
     clients = ["198.51.100.7", "198.51.100.8", "203.0.113.9, 198.51.100.7"]
     assert [(await ask(gateway, client=client))[0] for client in clients] == [200, 200, 429]
@@ -35,7 +35,7 @@ async def test_limits_without_a_key_count_the_client_and_not_the_proxy(
 async def test_a_client_cannot_choose_its_address_without_a_trusted_proxy(
     start_gateway: StartGateway,
 ) -> None:
-    limit = {"rate_limit": {"requests_per_minute": 1}}
+    limit = {"rate_limit": {"requests_per_minute": 60, "listings_per_minute": 1}}
     gateway = await start_gateway(middlewares=[limit])
     clients = ["198.51.100.7", "198.51.100.8"]
     assert [(await ask(gateway, client=client))[0] for client in clients] == [200, 429]

@@ -66,7 +66,11 @@ async def test_probes_are_neither_logged_nor_limited(
     start_gateway: StartGateway, log_events: list[Any]
 ) -> None:
     gateway = await start_gateway(
-        middlewares=["request_log", {"rate_limit": {"requests_per_minute": 1}}]
+        limits={"listings_per_minute": 0},
+        middlewares=[
+            "request_log",
+            {"rate_limit": {"requests_per_minute": 1, "listings_per_minute": 0}},
+        ],
     )
     for _ in range(5):
         assert (await probe(gateway, "/health"))[0] == 200

@@ -41,19 +41,35 @@ def requests_in(log_events: list[Any]) -> list[Any]:
 @pytest.mark.parametrize(
     ("middlewares", "expected"),
     [
-        (["rate_limit", "api_key"], [401, 401, 429]),
-        (["api_key", "rate_limit"], [401, 401, 401]),
+        (["cors", "api_key"], ORIGIN),
+        (["api_key", "cors"], None),
     ],
 )
 async def test_the_order_is_that_of_the_list(
-    start_gateway: StartGateway, middlewares: list[str], expected: list[int]
+    start_gateway: StartGateway, middlewares: list[str], expected: str | None
 ) -> None:
+    options: dict[str, Any] = {"cors": {"allow_origins": [ORIGIN]}, "api_key": {"keys": KEYS}}
+    gateway = await start_gateway(middlewares=[{name: options[name]} for name in middlewares])
+    headers = {"Authorization": "Bearer wrong", "Origin": ORIGIN}
+    async with gateway.post_chat("[[say]]", headers) as response:
+        assert response.status == 401
+        assert response.headers.get("Access-Control-Allow-Origin") == expected
+
+
+@pytest.mark.parametrize("middlewares", [["rate_limit", "api_key"], ["api_key", "rate_limit"]])
+async def test_limits_are_those_of_the_key_wherever_rate_limit_is_listed(
+    start_gateway: StartGateway, middlewares: list[str]
+) -> None:
+    """They are decided after the whole chain, so requests with a wrong key use up no limit."""
     options: dict[str, Any] = {
         "rate_limit": {"requests_per_minute": 2},
         "api_key": {"keys": KEYS},
     }
     gateway = await start_gateway(middlewares=[{name: options[name]} for name in middlewares])
-    assert sorted(await statuses(gateway, 3, Authorization="Bearer wrong")) == expected
+    assert await statuses(gateway, 3, Authorization="Bearer wrong") == [401] * 3
+    for key in (KEY, HASHED):
+        found = await statuses(gateway, 3, Authorization=f"Bearer {key}")
+        assert sorted(found) == [200, 200, 429]
 
 
 @pytest.mark.parametrize(

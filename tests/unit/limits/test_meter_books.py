@@ -41,7 +41,7 @@ class BookEntry:
 
 
 @dataclass
-class Books:
+class MeterBooks:
     """All that was admitted, summed anew for each question."""
 
     clocked: Clocked
@@ -113,7 +113,7 @@ def test_counts_agree_with_the_books_after_every_step(
 ) -> None:
     zone, begin = start
     clocked = Clocked(begin, zone)
-    books = Books(clocked, zone)
+    books = MeterBooks(clocked, zone)
     scopes = [Scope(name, found) for name, found in zip(IDS, all_limits, strict=True)]
     for number, step in enumerate(script):
         match step:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -47,17 +47,26 @@ async def ok(_: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def running(
-    *chain: Middleware, handler: Handler = ok, windows: RateWindows | None = None
+    *chain: Middleware,
+    handler: Handler = ok,
+    windows: RateWindows | None = None,
+    routes: Mapping[str, Handler] | None = None,
+    admission: Middleware = lambda request, handler: handler(request),
 ) -> AsyncIterator[App]:
-    """Run the chain inside the error handler, as in the gateway."""
+    """Run the chain inside the error handler, as in the gateway.
+
+    routes: handlers by path. Without them, `handler` answers `/here`.
+    admission: what runs after the chain.
+    """
     error_handler = ErrorHandler(lambda _: OpenAIDialect(), InFlightRequests(), frozenset())
-    app = web.Application(middlewares=aiohttp_chain(error_handler, chain))
+    app = web.Application(middlewares=aiohttp_chain(error_handler, chain, admission))
     app[WINDOWS] = windows or SlidingWindows()
     app[TRUSTED_PROXIES] = TrustedProxies([])
     app[KEY_CHECKS] = [one.is_key for one in chain if hasattr(one, "is_key")]
     app.on_response_prepare.append(error_handler.on_response_prepare)
-    app.router.add_post("/here", handler)
-    app.router.add_get("/here", handler)
+    for path, answer in (routes or {"/here": handler}).items():
+        app.router.add_post(path, answer)
+        app.router.add_get(path, answer)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:

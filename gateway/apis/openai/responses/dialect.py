@@ -31,5 +31,7 @@ class ResponsesDialect(OpenAIDialect):
         return 400 if error.is_final and error.status not in _KEPT else error.status
 
     def retry_after(self, error: GatewayError) -> float | None:
-        """Return a wait for every error."""
+        """Return a wait for every error, but for a budget that is used up for hours."""
+        if error.code == "insufficient_quota":
+            return None
         return _USUAL_WAIT if error.retry_after is None else error.retry_after
