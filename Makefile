@@ -227,10 +227,10 @@ bench-compare: $(VENV)/.runtime  ## this tree with REV=<commit>, or A=one.yaml w
 	  $(if $(B),--b '$(B)') $(if $(PAIRS),--pairs '$(PAIRS)') $(if $(LOADS),--loads '$(LOADS)')
 
 bench-ledger: $(VENV)/.runtime  ## the ledger's queries over 500,000 rows; about three minutes
-	$(BIN)/python -m benchmarks.ledger
+	$(BIN)/python -m benchmarks.ledger.queries
 
 bench-frozen: $(VENV)/.runtime  ## answers while the ledger's database is locked; MINUTES=5 of each phase
-	$(BIN)/python -m benchmarks.frozen --minutes $(or $(MINUTES),5)
+	$(BIN)/python -m benchmarks.ledger.frozen --minutes $(or $(MINUTES),5)
 
 ledger-kills: $(VENV)/.dev  ## 50 processes that write the ledger, killed at any moment; a minute
 	LEDGER_KILLS=50 $(BIN)/pytest tests/process/test_ledger_kills.py

@@ -109,7 +109,10 @@ def build_app(
         async with client.open(), images.open(), upstream.recording(), maintained:
             yield
 
-    probes = Probes(upstream, in_flight)
+    def degraded() -> list[str]:
+        return ["ledger"] if shared.ledger.degraded else []
+
+    probes = Probes(upstream, in_flight, degraded)
     bodies = RequestBodyReader(config.server)
 
     admission = AdmissionControl(config, shared.meter, shared.ledger, upstream.estimate_prompt)

@@ -345,6 +345,11 @@ def _check(config: Config, warnings: list[str], arguments: argparse.Namespace) -
 
     for warning in warnings:
         print(f"Warning: {warning}", file=sys.stderr)
+    if (fault := _store_fault(config)) is not None:
+        from gateway.config.settings import ConfigError
+
+        _print_mistakes(ConfigError([f"{arguments.config}: store.url: {fault}"]))
+        return _USAGE_ERROR
     if not arguments.quiet:
         try:
             yaml.safe_dump(config.as_data(), sys.stdout, sort_keys=False, allow_unicode=True)
@@ -352,6 +357,15 @@ def _check(config: Config, warnings: list[str], arguments: argparse.Namespace) -
         except BrokenPipeError:  # `check | head`: nobody reads the rest
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _store_fault(config: Config) -> str | None:
+    """Return why the store that the configuration names cannot be used, if that shows."""
+    if config.store.file is None:
+        return None
+    from gateway.ledger.command import store_fault
+
+    return store_fault(config.store.file)
 
 
 def _doctor(config: Config, arguments: argparse.Namespace) -> int:

@@ -17,9 +17,6 @@ OF_FITTEN = {"x-gzip", "x-api-version"}
 # Names of settings of clients that look like headers.
 OF_CLIENTS = {"openai-sdk", "openai-compatible", "anthropic-sdk"}
 
-# Names in the settings of clients that look like names of headers.
-OF_CLIENTS = {"anthropic-sdk", "openai-compatible", "openai-sdk"}
-
 
 def names(title: str, pattern: str = r"\w+") -> set[str]:
     """The names in the first column of the tables of a section."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import web
@@ -19,11 +20,20 @@ class Backend(Protocol):
 
 
 class Probes:
-    """Answers a supervisor or load balancer; needs no key."""
+    """Answers a supervisor or load balancer; needs no key.
 
-    def __init__(self, backend: Backend, in_flight: InFlightRequests) -> None:
+    degraded: returns the names of what does not work, although requests are served.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        in_flight: InFlightRequests,
+        degraded: Callable[[], list[str]] = list,
+    ) -> None:
         self._backend = backend
         self._in_flight = in_flight
+        self._degraded = degraded
 
     async def health(self, _: web.Request) -> web.StreamResponse:
         """Answer 200 as long as the process runs."""
@@ -33,5 +43,7 @@ class Probes:
         """Answer 200 when a request could be served now, else 503 with the reason."""
         fault = "shutting down" if self._in_flight.closing else self._backend.fault
         if fault is None:
-            return web.json_response({"status": "ready"})
+            degraded = self._degraded()
+            more = {"degraded": degraded} if degraded else {}
+            return web.json_response({"status": "ready", **more})
         return web.json_response({"status": "not ready", "reason": fault}, status=503)

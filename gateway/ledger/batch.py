@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +49,7 @@ def _add(table: str, key: Sequence[str], sums: Sequence[str]) -> str:
     return _insert(table, (*key, *sums), f"({', '.join(key)}) DO UPDATE SET {added}")
 
 
+@functools.cache
 def _insert_many(table: str, columns: Sequence[str], count: int) -> str:
     values = ", ".join(["?"] * len(columns))
     rows = ", ".join([f"({values})"] * count)
@@ -56,7 +59,7 @@ def _insert_many(table: str, columns: Sequence[str], count: int) -> str:
 # Each statement gives the interpreter's lock away and has to wait for it again, which costs more
 # than the statement. SQLite before 3.32 takes 999 values at most.
 _ROWS_AT_ONCE: Final = 999 // len(_COLUMNS)
-_IDS_AT_ONCE: Final = 200
+_IDS_AT_ONCE: Final = (8, 40, 200)  # few sizes, so that the statements are prepared once
 _BEGUN_AT_ONCE: Final = 200
 _ADD_TO_DAY = _add("usage_day", _CELL, SUMS)
 _ADD_TO_RECENT = _add("usage_recent", ("at", "key_id", "team_id"), ("tokens",))
@@ -189,7 +192,7 @@ class BatchWriter:
         recent: dict[tuple[int, str, str], int] = defaultdict(int)
         for place in lost:
             counts[place] += 1
-        for process, line in lines:
+        for process, line in _with_pauses(lines):
             if isinstance(line, Began):
                 text = "" if line.id in ended else _encode_began(line).decode()
                 begun[line.id] = (line.id, process, text)
@@ -202,7 +205,8 @@ class BatchWriter:
                 rows.setdefault(line.id, line)
         self._begin([values for row_id, values in begun.items() if row_id not in ended])
         self._forget(over)
-        for line, key_id, team_id in self._insert_rows(list(rows.values()), now):
+        inserted = self._insert_rows(list(rows.values()), now)
+        for line, key_id, team_id in _with_pauses(inserted):
             cell = (line.day, key_id, team_id, line.model, line.route)
             sums = sums_of(line)
             former = days.get(cell)
@@ -224,7 +228,7 @@ class BatchWriter:
             self._connection.execute(_insert_many("began", _BEGAN_COLUMNS, len(part)), values)
 
     def _forget(self, ids: Sequence[str]) -> None:
-        for part in _parts(ids, _IDS_AT_ONCE):
+        for part in _parts_of_ids(ids):
             self._connection.execute(_FORGET.format(_marks(part)), part)
 
     def _insert_rows(self, rows: Sequence[LedgerRow], now: int) -> list[tuple[LedgerRow, str, str]]:
@@ -234,7 +238,7 @@ class BatchWriter:
         """
         known: set[str] = set()
         if self.detail == "rows":
-            for ids in _parts([row.id for row in rows], _IDS_AT_ONCE):
+            for ids in _parts_of_ids([row.id for row in rows]):
                 found = self._connection.execute(_KNOWN.format(_marks(ids)), ids)
                 known.update(row_id for (row_id,) in found.fetchall())
         new = [
@@ -305,6 +309,21 @@ def _marks(values: Sequence[object]) -> str:
 def _parts(values: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
     for first in range(0, len(values), size):
         yield values[first : first + size]
+
+
+def _parts_of_ids(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Yield ids in parts of a few sizes, filled up with empty ones."""
+    for part in _parts(ids, _IDS_AT_ONCE[-1]):
+        size = next(size for size in _IDS_AT_ONCE if len(part) <= size)
+        yield [*part, *[""] * (size - len(part))]
+
+
+def _with_pauses(values: Sequence[_T]) -> Iterator[_T]:
+    """Yield values, and let the event loop have the interpreter now and then."""
+    for index, value in enumerate(values):
+        if index % 32 == 31:
+            time.sleep(0)
+        yield value
 
 
 def new_id() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
 import os
 import re
@@ -182,6 +183,30 @@ def manage_store(
         return _FAILED if data.get("ok") is False else 0
 
     return _run(run)
+
+
+def store_fault(file: Path) -> str | None:
+    """Return why a start could not use a database, as far as that shows without writing.
+
+    Rights are not looked at: they are those of another user.
+    """
+    try:
+        if file.is_dir():
+            return f"{file} cannot be used: {os.strerror(errno.EISDIR)}"
+        folder = next(folder for folder in file.absolute().parents if folder.exists())
+        if kind := database.network_file_system(folder):
+            return f"{file} is on {kind}, where SQLite's locks do not work"
+        if file.exists():
+            with contextlib.closing(database.connect_immutable(file)) as connection:
+                migrations.check_not_newer(connection, file)
+    except StoreUnusable as error:
+        return str(error)
+    except sqlite3.Error as error:
+        if database.is_lasting(error):
+            return f"{file} cannot be used: {store_error_text(error)}"
+    except OSError:  # of another user
+        pass
+    return None
 
 
 def _run(command: Callable[[], int]) -> int:

@@ -65,6 +65,12 @@ def connect_reader(path: Path, *, busy: float = _BUSY) -> sqlite3.Connection:
     return connection
 
 
+def connect_immutable(path: Path) -> sqlite3.Connection:
+    """Open the file alone, without what is in the log beside it: nothing at all is written."""
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+    return sqlite3.connect(uri, uri=True)
+
+
 def is_lasting(error: OSError | sqlite3.Error) -> bool:
     """Return whether a fault stays until somebody changes the settings or the files."""
     if isinstance(error, OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.ledger.row import Began, LedgerRow
@@ -12,15 +13,22 @@ class Ledger:
     """Writes what a process knows of its requests to its spool; without one, nothing is kept.
 
     file: the database that the rows come into.
+    fault: returns why the writer cannot write now, where it is in this process; None if it can.
     refused: whether refused requests are rows too; a reload may change it.
 
     Both calls are synchronous, never raise and never wait. Only the event loop may make them.
     """
 
     def __init__(
-        self, spool: Spool | None = None, *, file: Path | None = None, refused: bool = True
+        self,
+        spool: Spool | None = None,
+        *,
+        file: Path | None = None,
+        refused: bool = True,
+        fault: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.file = file
+        self._fault = fault
         self.refused = refused
         self._spool = spool
 
@@ -28,6 +36,11 @@ class Ledger:
     def lost(self) -> int:
         """Return how many rows of this process were lost so far."""
         return 0 if self._spool is None else self._spool.lost
+
+    @property
+    def degraded(self) -> bool:
+        """Return whether rows come late, or are lost, as far as this process knows."""
+        return self._fault() is not None or (self._spool is not None and self._spool.blocked)
 
     @property
     def kept(self) -> bool:

@@ -77,6 +77,11 @@ class Spool:
         with contextlib.suppress(OSError):
             self._prepare()
 
+    @property
+    def blocked(self) -> bool:
+        """Return whether the last line was lost, since the disk or the spool was full."""
+        return self._blocked_until is not None
+
     def began(self, began: Began) -> None:
         """Write that a request was admitted."""
         if self._put(began):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,10 @@ class NodeLedger:
         service.start()
         self._service = service
 
+    def fault(self) -> str | None:
+        """Return why the database cannot be written now; None if it can, or if there is none."""
+        return None if self._service is None else self._service.problem
+
     def configure(self, config: Config) -> None:
         """Apply what a reload says about the ledger."""
         self._config = config
@@ -77,10 +81,12 @@ class NodeLedger:
         return local_day(at / 1000, self._config.time_zone)
 
 
-def process_ledger(config: Config, process: str) -> Ledger:
+def process_ledger(
+    config: Config, process: str, fault: Callable[[], str | None] = lambda: None
+) -> Ledger:
     """Return the ledger of one process, which writes to its own spool; empty without a store.
 
-    process: the name of the process in the spool, such as `worker-1`.
+    process: the name of the process in the spool, such as `worker-1`. fault: see `Ledger`.
     """
     path = config.store_file
     if path is None:
@@ -89,7 +95,7 @@ def process_ledger(config: Config, process: str) -> Ledger:
     from gateway.ledger.spool_files import spool_folder
 
     spool = Spool(spool_folder(path), process)
-    return Ledger(spool, file=path, refused=config.ledger.refused)
+    return Ledger(spool, file=path, refused=config.ledger.refused, fault=fault)
 
 
 def _policy(config: Config) -> LedgerPolicy:

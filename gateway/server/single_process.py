@@ -60,7 +60,7 @@ class SingleProcess:
         sockets = self._sockets or listeners.open_listeners(config.server.host, config.server.port)
         try:
             await self._node_ledger.start(self._state.meter)
-            self._state.ledger = process_ledger(config, "main")
+            self._state.ledger = process_ledger(config, "main", self._node_ledger.fault)
         except BaseException:
             listeners.close_listeners(sockets)
             raise

@@ -197,6 +197,10 @@ def test_the_command_finds_configuration_credentials_and_middlewares(tmp_path: P
     assert "acme.audit:audit" in found.stdout
     assert "username: secret-of-fitten-username" in found.stdout
     assert "secret-of-fitten-password" not in found.stdout
+    for reading in (["usage"], ["requests"], ["db", "status"]):
+        nothing = in_folder(elsewhere, *command, *reading)
+        assert nothing.returncode == 1
+        assert nothing.stderr.endswith("a gateway makes it when it starts for the first time\n")
     version = in_folder(elsewhere, *command, "version")
     assert version.returncode == 0
     assert not list((tmp_path / PROGRAM).rglob("__pycache__"))

@@ -95,6 +95,12 @@ async def used(http: aiohttp.ClientSession, url: str) -> dict[str, int]:
     return {f"{limit['scope']} {limit['limit']}": limit["used"] for limit in limits}
 
 
+async def ready(http: aiohttp.ClientSession, url: str) -> Any:
+    async with http.get(f"{url}/ready") as response:
+        assert response.status == 200
+        return await response.json()
+
+
 async def stream(connect: Connect, url: str, text: str) -> Peer:
     peer = await connect(url)
     await peer.send(chat_request(text, stream=True))
@@ -267,12 +273,17 @@ async def test_a_store_that_cannot_be_used_ends_the_start(
     make: Any,
     said: str,
     workers: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     make(tmp_path / "named.db")
     configure(server={"workers": workers}, store={"url": "sqlite:///named.db"})
     service = await fake_systemd.start(wait=False)
     assert await service.exit_status() == 2
     assert f"store.url: {tmp_path}/named.db {said}" in service.raw
+    before = sorted(os.listdir(tmp_path))
+    assert cli.main(["check", "--config", str(tmp_path / "config.yaml")]) == 2
+    assert f"store.url: {tmp_path}/named.db {said}" in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == before
 
 
 async def test_without_the_store_beside_the_state_file_the_gateway_serves(
@@ -287,15 +298,12 @@ async def test_without_the_store_beside_the_state_file_the_gateway_serves(
     assert (await service.event("ledger_not_written"))["reason"] == "Is a directory"
     assert await ask(http, fake_systemd.url) == 200
     assert (await used(http, fake_systemd.url))["key alice requests_per_day"] == 1
+    assert await ready(http, fake_systemd.url) == {"status": "ready", "degraded": ["ledger"]}
     books.file.rmdir()
-    await books_appear(service, books)
-    await stopped(service)
-
-
-async def books_appear(service: GatewayService, books: GatewayBooks) -> None:
-    """Wait until the writer has tried again."""
-    await service.event("ledger_written")
+    await service.event("ledger_written")  # the writer has tried again
     await books.has(1)
+    assert await ready(http, fake_systemd.url) == {"status": "ready"}
+    await stopped(service)
 
 
 async def test_without_a_store_there_is_no_file_and_limits_hold(

@@ -1,0 +1,1 @@
+"""Measures the ledger: its queries, and the gateway while its database is locked."""
