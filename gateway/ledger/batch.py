@@ -58,9 +58,10 @@ def _insert_many(table: str, columns: Sequence[str], count: int) -> str:
 
 # Each statement gives the interpreter's lock away and has to wait for it again, which costs more
 # than the statement. SQLite before 3.32 takes 999 values at most.
-_ROWS_AT_ONCE: Final = 999 // len(_COLUMNS)
-_IDS_AT_ONCE: Final = (8, 40, 200)  # few sizes, so that the statements are prepared once
-_BEGUN_AT_ONCE: Final = 200
+# A connection keeps its statements, and large ones take much memory: so there are few sizes.
+_ROWS_AT_ONCE: Final = (999 // len(_COLUMNS), 8, 1)
+_IDS_AT_ONCE: Final = (8, 40, 200)
+_BEGUN_AT_ONCE: Final = (40, 8, 1)
 _ADD_TO_DAY = _add("usage_day", _CELL, SUMS)
 _ADD_TO_RECENT = _add("usage_recent", ("at", "key_id", "team_id"), ("tokens",))
 _ADD_TO_LOST = _add("lost", ("day", "key"), ("count",))
@@ -306,14 +307,19 @@ def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _parts(values: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    for first in range(0, len(values), size):
-        yield values[first : first + size]
+def _parts(values: Sequence[_T], sizes: Sequence[int]) -> Iterator[Sequence[_T]]:
+    """Yield values in parts of these sizes, the largest first; the last one is 1."""
+    first = 0
+    for size in sizes:
+        while len(values) - first >= size:
+            yield values[first : first + size]
+            first += size
 
 
 def _parts_of_ids(ids: Sequence[str]) -> Iterator[list[str]]:
     """Yield ids in parts of a few sizes, filled up with empty ones."""
-    for part in _parts(ids, _IDS_AT_ONCE[-1]):
+    for first in range(0, len(ids), _IDS_AT_ONCE[-1]):
+        part = ids[first : first + _IDS_AT_ONCE[-1]]
         size = next(size for size in _IDS_AT_ONCE if len(part) <= size)
         yield [*part, *[""] * (size - len(part))]
 
