@@ -87,21 +87,23 @@ def test_the_sdks_see_that_there_are_no_threads(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("duration", "seconds"), [("120ms", 0.12), ("1.5s", 1.5), ("6m0s", 360), ("?", 0)]
+    ("duration", "seconds"),
+    [("120ms", 0.12), ("1.5s", 1.5), ("6m0s", 360), ("3h1m2s", 10_862), ("?", 0)],
 )
-def test_the_limit_of_requests_has_anthropics_names(duration: str, seconds: float) -> None:
+@pytest.mark.parametrize("what", ["requests", "tokens"])
+def test_a_limit_has_anthropics_names(what: str, duration: str, seconds: float) -> None:
     headers = {
         "x-request-id": "req_1",
-        "x-ratelimit-limit-requests": "60",
-        "x-ratelimit-remaining-requests": "59",
-        "x-ratelimit-reset-requests": duration,
+        f"x-ratelimit-limit-{what}": "60",
+        f"x-ratelimit-remaining-{what}": "59",
+        f"x-ratelimit-reset-{what}": duration,
     }
     before = time.time()
     DIALECT.add_headers(headers, 1.0)
     assert headers["request-id"] == "req_1"
-    assert headers["anthropic-ratelimit-requests-limit"] == "60"
-    assert headers["anthropic-ratelimit-requests-remaining"] == "59"
-    reset = datetime.fromisoformat(headers["anthropic-ratelimit-requests-reset"]).timestamp()
+    assert headers[f"anthropic-ratelimit-{what}-limit"] == "60"
+    assert headers[f"anthropic-ratelimit-{what}-remaining"] == "59"
+    reset = datetime.fromisoformat(headers[f"anthropic-ratelimit-{what}-reset"]).timestamp()
     assert int(before + seconds) <= reset <= time.time() + seconds
 
 
