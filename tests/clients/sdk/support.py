@@ -110,7 +110,11 @@ def running_gateway(
             "request_id",
             "request_log",
             {"api_key": {"keys": [*named, *in_path]}},
-            {"rate_limit": {"requests_per_minute": requests_per_minute}},
+            {
+                "rate_limit": dict.fromkeys(
+                    ("requests_per_minute", "listings_per_minute"), requests_per_minute
+                )
+            },
         ],
     }
     config = folder / "config.yaml"
