@@ -182,7 +182,7 @@ TYPESCRIPT := .cache/typescript
 
 sdk-typescript: $(VENV)/.dev $(TYPESCRIPT)/.done  ## the TypeScript SDKs, which npm fetches; CASES=is_collected
 	$(BIN)/pytest $(if $(CASES),-k '$(CASES)') \
-	  $(patsubst %,tests/clients/typescript/%_sdk.py,openai anthropic ai)
+	  $(patsubst %,tests/clients/typescript/%.py,openai_sdk anthropic_sdk ai_sdk ollama_client)
 
 $(TYPESCRIPT)/.done: tests/clients/typescript/package-lock.json requirements/node.txt $(VENV)/.python
 	PYTHON=$(BIN)/python sh tests/clients/agents/install.sh $(@D) tests/clients/typescript
