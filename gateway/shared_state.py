@@ -7,13 +7,19 @@ from collections.abc import Callable
 from datetime import UTC
 from typing import Protocol
 
+import structlog
+
 from gateway.config.settings import Config
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
 from gateway.ledger.ledger import Ledger
+from gateway.limits.alarms import BudgetReached
+from gateway.limits.expectation import Expectation
 from gateway.limits.meter import LocalMeter, Meter
 from gateway.limits.queue import AdmissionQueue
 from gateway.store.rate_windows import RateWindows, SlidingWindows
+
+_log = structlog.get_logger("limits")
 
 
 class SharedState(Protocol):
@@ -21,6 +27,7 @@ class SharedState(Protocol):
 
     windows: counts the callers' requests for other middlewares.
     meter: decides about limits. ledger: is told of each request.
+    expectation: learns how long answers are; each process has its own.
     """
 
     @property
@@ -31,6 +38,9 @@ class SharedState(Protocol):
 
     @property
     def ledger(self) -> Ledger: ...
+
+    @property
+    def expectation(self) -> Expectation: ...
 
     def configure(self, config: Config) -> None:
         """Apply the settings of limits and ledger, at the start and after a reload."""
@@ -53,6 +63,7 @@ class LocalState:
         self.windows = SlidingWindows()
         self.meter = new_meter()
         self.ledger = ledger or Ledger()
+        self.expectation = Expectation()
 
     def configure(self, config: Config) -> None:
         """See `SharedState`."""
@@ -68,7 +79,21 @@ class LocalState:
 
 def new_meter() -> AdmissionQueue:
     """Return a meter that has counted nothing yet; `configure_meter` must follow."""
-    return AdmissionQueue(LocalMeter(time.monotonic, time.time, UTC), 0.0)
+    meter = LocalMeter(time.monotonic, time.time, UTC, on_budget=log_budget)
+    return AdmissionQueue(meter, 0.0)
+
+
+def log_budget(reached: BudgetReached) -> None:
+    """Log that a share of a budget is used."""
+    _log.warning(
+        "budget_reached",
+        scope=reached.scope,
+        limit=reached.limit,
+        percent=reached.percent,
+        used=reached.used,
+        maximum=reached.maximum,
+        resets_in=round(reached.resets, 1),
+    )
 
 
 def configure_meter(meter: AdmissionQueue, config: Config) -> None:

@@ -101,7 +101,8 @@ _MOST_CALLERS = 10_000  # whose scopes are kept
 class AdmissionControl:
     """Asks the meter about each request, and writes the requests to the ledger.
 
-    meter, ledger: belong to the process, or to all processes.
+    meter, ledger, expectation: outlive the application at a reload. The meter decides for all
+        processes.
     estimate: returns the tokens of a prompt.
     routes: the handlers of the routes that the upstream answers.
     """
@@ -111,13 +112,14 @@ class AdmissionControl:
         config: Config,
         meter: Meter,
         ledger: Ledger,
+        expectation: Expectation,
         estimate: Callable[[GenerationRequest], int],
     ) -> None:
         self.routes: dict[Handler, InferenceRoute] = {}
         self._meter = meter
         self._ledger = ledger if ledger.kept else None
         self._estimate = estimate
-        self._expectation = Expectation()
+        self._expectation = expectation
         self._gateway = Scope("gateway", config.limits.by_name())
         self._teams = {
             team.name: Scope(f"team {team.name}", team.by_name()) for team in config.teams

@@ -13,7 +13,7 @@ class Ledger:
     """Writes what a process knows of its requests to its spool; without one, nothing is kept.
 
     file: the database that the rows come into.
-    fault: returns why the writer cannot write now, where it is in this process; None if it can.
+    fault: returns why another process or thread cannot write lines or rows; None if all can.
     refused: whether refused requests are rows too; a reload may change it.
 
     Both calls are synchronous, never raise and never wait. Only the event loop may make them.
@@ -39,8 +39,12 @@ class Ledger:
 
     @property
     def degraded(self) -> bool:
-        """Return whether rows come late, or are lost, as far as this process knows."""
-        return self._fault() is not None or (self._spool is not None and self._spool.blocked)
+        """Return whether rows come late, or are lost, in any process of the gateway."""
+        return self._fault() is not None or self.loses_rows()
+
+    def loses_rows(self) -> bool:
+        """Return whether this process cannot write lines. One that could not tries again first."""
+        return self._spool is not None and self._spool.blocked and not self._spool.flush_counts()
 
     @property
     def kept(self) -> bool:

@@ -97,8 +97,8 @@ class Spool:
         self._count_lost(row.day, row.key, row.id if known else None)
 
     def flush_counts(self) -> bool:
-        """Write the counts of lost rows, if there are any; return whether none are left."""
-        return not self._lost or self._put(None)
+        """Write the counts of lost rows, if there are any; return whether the disk takes lines."""
+        return (not self._lost and not self.blocked) or self._put(None)
 
     def close(self) -> None:
         """Write the counts of lost rows, and release the lock of this process."""

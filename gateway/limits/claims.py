@@ -75,6 +75,8 @@ class Verdict(msgspec.Struct, frozen=True):
     may_queue: whether nothing but the caller's own concurrency refuses it.
     requests_standing, tokens_standing: the limit with the smallest remaining share, for
         headers. None if there is no such limit.
+    budget_left: the fewest tokens that are left of any budget, after what is reserved. None
+        without a budget of tokens.
     """
 
     admitted: bool
@@ -89,6 +91,7 @@ class Verdict(msgspec.Struct, frozen=True):
     may_queue: bool = False
     requests_standing: Standing | None = None
     tokens_standing: Standing | None = None
+    budget_left: int | None = None
 
 
 class Seed(msgspec.Struct, frozen=True):

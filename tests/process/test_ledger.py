@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import sqlite3
 from collections import Counter
@@ -30,6 +31,7 @@ SERVICE = {
     "middlewares": ["request_id", KEYS],
     "teams": [{"name": "web", "tokens_per_month": 10_000_000}],
 }
+DEGRADED = {"status": "ready", "degraded": ["ledger"]}
 SAY = "[[say text=one%20two]]"
 
 
@@ -99,6 +101,14 @@ async def ready(http: aiohttp.ClientSession, url: str) -> Any:
     async with http.get(f"{url}/ready") as response:
         assert response.status == 200
         return await response.json()
+
+
+async def all_say(http: aiohttp.ClientSession, url: str, said: dict[str, Any]) -> None:
+    """Wait until ten answers of `/ready` in a row are these: those of all processes."""
+    in_a_row = 0
+    while in_a_row < 10:
+        in_a_row = in_a_row + 1 if await ready(http, url) == said else 0
+        await asyncio.sleep(0.01)
 
 
 async def stream(connect: Connect, url: str, text: str) -> Peer:
@@ -286,23 +296,48 @@ async def test_a_store_that_cannot_be_used_ends_the_start(
     assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_without_the_store_beside_the_state_file_the_gateway_serves(
     fake_systemd: FakeSystemd,
     configure: Configure,
     http: aiohttp.ClientSession,
     books: GatewayBooks,
+    workers: int,
 ) -> None:
     books.file.mkdir()
-    configure(**SERVICE)
+    configure(server={"workers": workers}, **SERVICE)
     service = await fake_systemd.start()
     assert (await service.event("ledger_not_written"))["reason"] == "Is a directory"
     assert await ask(http, fake_systemd.url) == 200
     assert (await used(http, fake_systemd.url))["key alice requests_per_day"] == 1
-    assert await ready(http, fake_systemd.url) == {"status": "ready", "degraded": ["ledger"]}
+    await all_say(http, fake_systemd.url, DEGRADED)
     books.file.rmdir()
     await service.event("ledger_written")  # the writer has tried again
     await books.has(1)
-    assert await ready(http, fake_systemd.url) == {"status": "ready"}
+    await all_say(http, fake_systemd.url, {"status": "ready"})
+    await stopped(service)
+
+
+async def test_every_worker_says_that_one_of_them_loses_rows(
+    fake_systemd: FakeSystemd,
+    configure: Configure,
+    http: aiohttp.ClientSession,
+    books: GatewayBooks,
+) -> None:
+    """Until its disk takes lines again, although no request comes meanwhile."""
+    configure(server={"workers": 2}, **SERVICE)
+    service = await fake_systemd.start()
+    assert await ask(http, fake_systemd.url) == 200
+    await books.has(1)
+    worker = children(service.pid)[0]
+    smallest = (0, resource.RLIM_INFINITY)  # no file may grow, as on a full disk
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, smallest)
+    while not any(line["event"] == "ledger_rows_lost" for line in service.lines):
+        assert await ask(http, fake_systemd.url) == 200
+    await all_say(http, fake_systemd.url, DEGRADED)
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    await all_say(http, fake_systemd.url, {"status": "ready"})
+    await eventually(lambda: books.ask("SELECT sum(count) FROM lost")[0][0])
     await stopped(service)
 
 

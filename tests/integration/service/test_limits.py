@@ -160,6 +160,8 @@ async def test_headers_agree_with_the_decision_in_each_dialect(
         assert headers["x-ratelimit-remaining-requests"] == str(left)
         assert headers["x-ratelimit-limit-tokens"] == "100000"
         assert 98_000 < int(headers["x-ratelimit-remaining-tokens"]) < 100_000
+        budget = headers["x-fitten-budget-remaining-tokens"]
+        assert budget == headers["x-ratelimit-remaining-tokens"]
         if path == "/v1/messages":
             for what in ("requests", "tokens"):
                 for part in ("limit", "remaining"):
@@ -206,7 +208,24 @@ async def test_a_debt_is_allowed_no_stream_is_cut_and_the_next_request_is_refuse
     async with gateway.post_chat("[[say]]") as response:
         assert response.status == 429
         assert response.headers["x-ratelimit-remaining-tokens"] == "0"
+        assert response.headers["x-fitten-budget-remaining-tokens"] == "0"
         assert (await response.json())["error"]["code"] == "insufficient_quota"
+
+
+async def test_the_operator_hears_once_that_a_budget_is_nearly_used(
+    start_gateway: StartGateway, log_events: list[Any]
+) -> None:
+    gateway = await start_gateway(middlewares=keys(requests_per_day=5, chats_per_minute=100))
+    for expected in [200] * 5 + [429] * 5:
+        async with gateway.post_chat("[[say]]") as response:
+            assert response.status == expected
+            assert "x-fitten-budget-remaining-tokens" not in response.headers
+    said = [event for event in log_events if event["event"] == "budget_reached"]
+    names = ("scope", "limit", "percent", "used", "maximum")
+    assert [tuple(event[name] for name in names) for event in said] == [
+        ("key alice", "requests_per_day", 80, 4, 5),
+        ("key alice", "requests_per_day", 100, 5, 5),
+    ]
 
 
 async def test_parallel_calls_of_an_agent_wait_in_line_and_none_is_refused(

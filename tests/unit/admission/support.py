@@ -22,6 +22,7 @@ from gateway.fitten.model_catalog import DEFAULT_MODEL
 from gateway.generation.outcome import Usage
 from gateway.generation.request import Fill, GenerationRequest, Message
 from gateway.ledger.ledger import Ledger
+from gateway.limits.expectation import Expectation
 from gateway.limits.queue import AdmissionQueue
 from gateway.middleware import OUTCOME, Middleware
 from gateway.options import Secret
@@ -52,7 +53,10 @@ class Admitting:
             limits=LimitSettings(**limits),
             teams=teams,
         )
-        self.admission = AdmissionControl(config, self.queue, Ledger(), lambda _: self.prompt)
+        self.expectation = Expectation()
+        self.admission = AdmissionControl(
+            config, self.queue, Ledger(), self.expectation, lambda _: self.prompt
+        )
         self.admission.routes[self._chat] = InferenceRoute("chat", "chat")
         self.admission.routes[self._fill] = InferenceRoute("completion", "fim")
 
