@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -228,6 +229,22 @@ async def test_the_operator_hears_once_that_a_budget_is_nearly_used(
     ]
 
 
+async def test_a_limit_below_one_prompt_refuses_once_and_for_all(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(middlewares=keys(tokens_per_minute=5))
+    async with gateway.post_chat("[[say]]") as response:
+        message = (await response.json())["error"]["message"]
+    assert response.status == 429
+    assert re.fullmatch(
+        r"The request needs about \d+ tokens, and the limit of key alice is 5 tokens per minute. "
+        r"Make it shorter.",
+        message,
+    )
+    assert response.headers["x-should-retry"] == "false"
+    assert not {"Retry-After", "retry-after-ms"} & {*response.headers}
+
+
 async def test_parallel_calls_of_an_agent_wait_in_line_and_none_is_refused(
     start_gateway: StartGateway, emulator: Emulator
 ) -> None:
@@ -367,7 +384,7 @@ async def test_usage_shows_limits_of_key_team_and_gateway(start_gateway: StartGa
 
 
 # At any time, it is another day than in UTC in one of these zones.
-@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu"])
 async def test_usage_has_days_and_models_and_a_restart_goes_on_counting(
     start_gateway: StartGateway, zone: str
 ) -> None:
