@@ -165,6 +165,8 @@ class AdmissionControl:
             known.waits and _is_side_call(parsed),
         )
         verdict = await self._meter.claim(claim)
+        if verdict.waited:
+            request[OUTCOME].leave_queue(verdict.waited)
         self._check(request, verdict)
         at = time.time_ns() // 1_000_000
         name = "completion" if route.kind == "chat" and kind == "completion" else route.name

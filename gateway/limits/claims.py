@@ -77,6 +77,7 @@ class Verdict(msgspec.Struct, frozen=True):
         headers. None if there is no such limit.
     budget_left: the fewest tokens that are left of any budget, after what is reserved. None
         without a budget of tokens.
+    waited: seconds that the claim was in line.
     """
 
     admitted: bool
@@ -92,6 +93,7 @@ class Verdict(msgspec.Struct, frozen=True):
     requests_standing: Standing | None = None
     tokens_standing: Standing | None = None
     budget_left: int | None = None
+    waited: float = 0.0
 
 
 class Seed(msgspec.Struct, frozen=True):

@@ -246,11 +246,19 @@ async def test_a_limit_below_one_prompt_refuses_once_and_for_all(
 
 
 async def test_parallel_calls_of_an_agent_wait_in_line_and_none_is_refused(
-    start_gateway: StartGateway, emulator: Emulator
+    start_gateway: StartGateway, emulator: Emulator, log_events: list[Any]
 ) -> None:
+    """The log says how long each has waited."""
     gateway = await start_gateway(middlewares=keys(concurrency=1))
-    text = "[[slow first=0.01 gap=0 n=2]]"
-    assert await asyncio.gather(*(status(gateway, text) for _ in range(5))) == [200] * 5
+    text = "[[slow first=3600 gap=0 n=2]]"
+    tasks = [asyncio.ensure_future(status(gateway, text)) for _ in range(5)]
+    await eventually(lambda: meter_of(gateway).waiting == 4)
+    while not all(task.done() for task in tasks):
+        emulator.release()
+        await asyncio.sleep(0.005)
+    assert [task.result() for task in tasks] == [200] * 5
+    lines = await eventually(lambda: logged(log_events, 5))
+    assert [line["queued_ms"] > 0 for line in lines] == [False, True, True, True, True]
     calls = emulator.calls_to(UPSTREAM_CHAT)
     assert len(calls) == 5
     assert used(gateway, concurrency=1) == {"concurrency": 0}
