@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import pytest
 
+from emulator import EmulatedAccount, Emulator
+from gateway.app import ACCOUNTS
 from gateway.server.single_process import SingleProcess
 from tests.conftest import StartGateway
 from tests.integration.peer import CHAT
-from tests.support import KEY
+from tests.support import KEY, Gateway
+from tests.waiting import eventually
+
+PASSWORD = "correct horse"
 
 SAY = {"messages": [{"role": "user", "content": "[[say text=one%20two]]"}]}
 FAILS = {"messages": [{"role": "user", "content": "[[status code=500]]"}]}
@@ -30,6 +38,27 @@ SENT: list[tuple[str, dict[str, Any]]] = [
 ]
 # The family of the client's program; the rest could tell who it is.
 AGENT = "OpenAI/Python 1.2.3 alice@laptop-of-alice"
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    """A Fitten with three accounts."""
+    accounts = [EmulatedAccount(name, PASSWORD) for name in ("demo_user", "ann77", "bob77")]
+    async with Emulator(accounts=accounts) as running:
+        yield running
+
+
+def read(gateway: Gateway) -> tuple[list[sqlite3.Row], str]:
+    """Return the rows of alice in the order they came, and all that the database has."""
+    assert gateway.config.store_file is not None
+    with contextlib.closing(sqlite3.connect(gateway.config.store_file)) as database:
+        database.row_factory = sqlite3.Row
+        rows = database.execute(
+            "SELECT request.*, key.name AS key, team.name AS team FROM request"
+            " JOIN key ON key.id = key_id LEFT JOIN team ON team.id = team_id ORDER BY request.id"
+        ).fetchall()
+        assert database.execute("SELECT count(*) FROM request").fetchone()[0] == len(rows)
+        return rows, "\n".join(database.iterdump())
 
 
 async def test_rows_say_how_each_request_ended(start_gateway: StartGateway) -> None:
@@ -57,15 +86,8 @@ async def test_rows_say_how_each_request_ended(start_gateway: StartGateway) -> N
             assert response.status == 200
     await service.stop()
     assert statuses == [200] * 8 + [400, 502, 429]
-    assert gateway.config.store_file is not None
-    with contextlib.closing(sqlite3.connect(gateway.config.store_file)) as database:
-        database.row_factory = sqlite3.Row
-        rows = database.execute(
-            "SELECT request.*, key.name AS key, team.name AS team FROM request"
-            " JOIN key ON key.id = key_id JOIN team ON team.id = team_id ORDER BY request.id"
-        ).fetchall()
-        assert database.execute("SELECT count(*) FROM request").fetchone()[0] == len(rows)
-        text = "\n".join(database.iterdump())
+    rows, text = read(gateway)
+    rows.sort(key=lambda row: int(row["request_id"].removeprefix("req_")))
     assert [row["request_id"] for row in rows] == [f"req_{number}" for number in range(len(SENT))]
     assert [row["status"] for row in rows] == statuses
     chats, fills = ["chat"] * 4, ["completion", "fim", "infill", "completion"]
@@ -89,3 +111,62 @@ async def test_rows_say_how_each_request_ended(start_gateway: StartGateway) -> N
     assert {row["client"] for row in rows} == {"OpenAI/Python"}
     for private in ("laptop-of-alice", "127.0.0.1", KEY, "one two", "one%20two", "x = "):
         assert private not in text, private
+
+
+async def test_rows_of_a_break_of_a_second_account_and_of_who_leaves_the_queue(
+    start_gateway: StartGateway, emulator: Emulator
+) -> None:
+    """What was delivered is charged with its prompt; in the queue a request uses no token."""
+    accounts = [{"username": name, "password": PASSWORD} for name in ("ann77", "bob77")]
+    gateway = await start_gateway(
+        middlewares=[{"api_key": {"keys": [{"name": "alice", "key": KEY}]}}],
+        fitten={"accounts": accounts, "pool": {"max_concurrent": 1, "queue_wait": 60}},
+        limits={"tokens_per_day": "1m", "requests_per_day": 10},
+        store={"url": "sqlite:///rows.db"},
+    )
+    service = SingleProcess(gateway.config)
+    url = await service.start() + CHAT
+    await service.wait_for_upstream()
+
+    def chat(text: str, **more: Any) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": text}], **more}
+
+    known = {"Authorization": f"Bearer {KEY}"}
+    pool: Any = service.entrypoint.app[ACCOUNTS].pool
+    async with aiohttp.ClientSession(headers=known) as http:
+        broken = chat("[[truncate how=reset after=2]]", stream=True)
+        async with http.post(url, json=broken) as response:
+            assert b"upstream_truncated" in await response.read()
+        streams = [await http.post(url, json=chat("[[endless]]", stream=True)) for _ in range(2)]
+        queued = asyncio.create_task(http.post(url, json=chat("[[say]]")))
+        await eventually(lambda: pool.queue.size == 1)
+        queued.cancel()
+        await eventually(lambda: pool.queue.size == 0)
+        for stream in streams:
+            await stream.content.readuntil(b"w0 ")
+            stream.close()
+        await eventually(lambda: not any(account.busy for account in pool.accounts))
+        emulator.account("ann77").scenarios.add("chat_429")
+        for _ in range(2):
+            async with http.post(url, json=chat("[[say]]")) as response:
+                assert response.status == 200
+        async with http.get(url.replace("/chat/completions", "/usage")) as response:
+            limits = {one["limit"]: one["used"] for one in (await response.json())["limits"]}
+    await service.stop()
+    rows, _ = read(gateway)
+    assert [row["ended"] for row in rows] == [
+        *("upstream_truncated", "client_closed_request", "client_closed_request"),
+        *("client_closed_request", "complete", "complete"),
+    ]
+    truncated, left = dict(rows[0]), dict(rows[3])
+    assert (truncated["tries"], truncated["usage_source"]) == (1, "estimated")
+    assert truncated["prompt_tokens"] > 0 < truncated["completion_tokens"]
+    assert (left["tries"], left["usage_source"], left["first_ms"]) == (0, "none", None)
+    assert left["prompt_tokens"] + left["completion_tokens"] == 0
+    # Both accounts were free. The first choice of one of the two was the one that is limited.
+    assert sorted((row["tries"], row["account"]) for row in rows[4:]) == [
+        (1, "bob77"),
+        (2, "bob77"),
+    ]
+    tokens = sum(row["prompt_tokens"] + row["completion_tokens"] for row in rows)
+    assert limits == {"tokens_per_day": tokens, "requests_per_day": 6}
