@@ -81,8 +81,8 @@ def _read_days(store: Path, key: str, first: str) -> list[dict[str, Any]] | None
     """Return the sums of a key by day and model, the newest first; None if that fails."""
     import sqlite3
 
-    from gateway.ledger.database import StoreUnusable
     from gateway.ledger.queries import LedgerFilter, reading, usage
+    from gateway.store.database import StoreUnusable
 
     try:
         with reading(store) as connection:
