@@ -102,14 +102,15 @@ ROWS: dict[str, tuple[str, ...]] = {
     "images": ("config", "errors", "generation"),
     "apis": ("errors", "generation", "images", "redaction"),
     "accounts": ("errors",),
-    "ledger": ("errors", "redaction"),
+    "ledger": ("errors", "redaction", "store"),
+    "keys": ("errors", "limits", "principal", "store"),
     "fitten": (
         *("accounts", "aiohttp_internals", "config", "errors", "generation", "redaction"),
         "store",
     ),
     "admission": (
         *("config", "errors", "generation", "ledger", "limits", "middleware", "observability"),
-        "principal",
+        *("principal", "store"),
     ),
     "http": (
         *("admission", "aiohttp_internals", "apis.base", "config", "errors", "generation"),
@@ -123,7 +124,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "server": (
         *("aiohttp_internals", "app", "config", "errors", "http", "ledger", "limits"),
-        *("redaction", "shared_state"),
+        *("redaction", "shared_state", "store"),
     ),
     "workers": (
         *("accounts", "aiohttp_internals", "app", "config", "errors", "fitten", "generation"),

@@ -7,10 +7,10 @@ import random
 from pathlib import Path
 
 from gateway.ledger.batch import BatchWriter
-from gateway.ledger.database import connect_writer
-from gateway.ledger.migrations import migrate
 from gateway.ledger.row import LedgerRow, SpoolLine, new_row_id
 from gateway.ledger.service import local_day
+from gateway.store.database import connect_writer
+from gateway.store.migrations import migrate
 
 _DAYS = 90
 _DAY_MS = 86_400_000

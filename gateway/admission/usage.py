@@ -81,8 +81,8 @@ def _read_days(store: Path, key: str, first: str) -> list[dict[str, Any]] | None
     """Return the sums of a key by day and model, the newest first; None if that fails."""
     import sqlite3
 
-    from gateway.ledger.database import StoreUnusable
     from gateway.ledger.queries import LedgerFilter, reading, usage
+    from gateway.store.database import StoreUnusable
 
     try:
         with reading(store) as connection:
@@ -91,4 +91,5 @@ def _read_days(store: Path, key: str, first: str) -> list[dict[str, Any]] | None
         _log.warning("usage_not_read", reason=type(error).__name__)
         return None
     shown = ("day", "model", "requests", "failed", "prompt_tokens", "completion_tokens")
-    return [{name: row[name] for name in shown} for row in reversed(rows)]
+    # Refused requests alone make rows without a model, which say nothing about what was used.
+    return [{name: row[name] for name in shown} for row in reversed(rows) if row["requests"]]

@@ -8,12 +8,12 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Final, Literal, TypeVar
 
 import msgspec
 
 from gateway.ledger.row import ABORTED, Began, LedgerRow, LostRows, SpoolLine, crashed
+from gateway.store.database import transaction
 
 _T = TypeVar("_T")
 
@@ -82,19 +82,6 @@ _GONE = "SELECT line FROM began WHERE process = :process ORDER BY id LIMIT :coun
 
 _decode_began = msgspec.json.Decoder(Began).decode
 _encode_began = msgspec.json.Encoder().encode
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Hold a write transaction; commit it at the end, or undo all of it. Raises sqlite3.Error."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def sums_of(row: LedgerRow) -> tuple[int, ...]:

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO, cast, get_args
 
-from gateway.ledger import database, migrations, queries, verify
-from gateway.ledger.database import StoreUnusable
+from gateway.ledger import queries, verify
 from gateway.ledger.queries import Group, LedgerFilter
 from gateway.ledger.service import local_day, store_error_text
 from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.spool_reader import SpoolReader
 from gateway.redaction import printable
+from gateway.store import database, migrations
+from gateway.store.database import StoreUnusable
 
 Action = Literal["status", "migrate", "backup", "verify"]
 

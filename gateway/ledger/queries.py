@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from gateway.ledger.batch import SUMS
-from gateway.ledger.database import StoreUnusable, connect_reader
-from gateway.ledger.migrations import STEPS, check_not_newer
+from gateway.store.database import StoreUnusable, connect_reader
+from gateway.store.migrations import STEPS, check_not_newer
 
 Group: TypeAlias = Literal["key", "team", "model", "day", "route"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from gateway.ledger.batch import transaction
+from gateway.store.database import transaction
 
 DAY_MS: Final = 86_400_000
 RECENT_KEPT_MS: Final = 7 * DAY_MS + 3_600_000

@@ -17,18 +17,18 @@ from typing import Final
 import structlog
 
 from gateway.ledger.batch import Detail
-from gateway.ledger.database import (
-    StoreUnusable,
-    connect_reader,
-    connect_writer,
-    is_lasting,
-)
-from gateway.ledger.migrations import migrate
 from gateway.ledger.retention import delete_old_buckets, delete_old_rows, give_back_space
 from gateway.ledger.seeds import LedgerSeeds, read_seeds
 from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.writer import SpoolTransfer
 from gateway.redaction import os_error_text
+from gateway.store.database import (
+    StoreUnusable,
+    connect_reader,
+    connect_writer,
+    is_lasting,
+)
+from gateway.store.migrations import migrate
 
 _log = structlog.get_logger("ledger")
 

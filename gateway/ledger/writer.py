@@ -12,11 +12,12 @@ from typing import Final
 import msgspec
 import structlog
 
-from gateway.ledger.batch import BatchWriter, Detail, transaction
+from gateway.ledger.batch import BatchWriter, Detail
 from gateway.ledger.row import LedgerRow, LostRows, SpoolLine, decode_line
 from gateway.ledger.spool import CUT_MARK
 from gateway.ledger.spool_files import held_if_gone, remove_unused_locks
 from gateway.ledger.spool_reader import RawLine, SpoolReader
+from gateway.store.database import transaction
 
 _log = structlog.get_logger("ledger")
 

@@ -41,8 +41,8 @@ class NodeLedger:
         path = self._path
         if path is None:
             return
-        from gateway.ledger.database import StoreUnusable
         from gateway.ledger.service import LedgerService
+        from gateway.store.database import StoreUnusable
 
         service = LedgerService(path, _policy(self._config), day_of=self._day_of)
         try:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.ledger.database import connect_writer
-from gateway.ledger.migrations import migrate
 from gateway.ledger.row import Began, LedgerRow, new_row_id
 from gateway.ledger.spool import Spool
 from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.writer import SpoolTransfer
+from gateway.store.database import connect_writer
+from gateway.store.migrations import migrate
 
 NOON = 1_796_040_000_000
 """2026-11-30, 12:00 UTC, in milliseconds."""

@@ -11,10 +11,10 @@ from typing import Any, get_args
 import pytest
 
 from gateway.ledger.batch import SUMS, BatchWriter
-from gateway.ledger.database import StoreUnusable
-from gateway.ledger.migrations import STEPS
 from gateway.ledger.queries import Group, LedgerFilter, lost_rows, reading, requests, usage
 from gateway.ledger.row import LedgerRow, LostRows
+from gateway.store.database import StoreUnusable
+from gateway.store.migrations import STEPS
 from tests.unit.ledger.support import DAY, NOON, Books, books, row
 
 HOUR = 3_600_000

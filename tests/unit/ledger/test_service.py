@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.ledger.database import StoreUnusable, connect_writer
-from gateway.ledger.migrations import STEPS
 from gateway.ledger.retention import DAY_MS, delete_old_rows
 from gateway.ledger.service import LedgerPolicy, LedgerService, local_day
 from gateway.ledger.spool import Spool
+from gateway.store.database import StoreUnusable, connect_writer
+from gateway.store.migrations import STEPS
 from tests.unit.ledger.support import DAY, NOON, held_by_another, row
 
 

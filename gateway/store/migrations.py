@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from gateway.ledger.database import StoreUnusable
+from gateway.store.database import StoreUnusable
 
 # The text is for SQLite and PostgreSQL alike, but for what stands in braces. Times are
 # milliseconds since 1970. Rows outlive keys, so that nothing refers to a key by a constraint.

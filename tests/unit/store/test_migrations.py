@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.database import StoreUnusable, connect_writer
-from gateway.ledger.migrations import STEPS, back_up, migrate, schema_step
+from gateway.store.database import StoreUnusable, connect_writer
+from gateway.store.migrations import STEPS, back_up, migrate, schema_step
 from tests.unit.ledger.support import NOON, books
 
 ROOT = Path(__file__).parents[3]
@@ -83,8 +83,8 @@ def test_a_newer_database_is_refused_and_left_alone(
 
 MIGRATE = """
 import sys, pathlib
-from gateway.ledger.database import connect_writer
-from gateway.ledger.migrations import migrate
+from gateway.store.database import connect_writer
+from gateway.store.migrations import migrate
 
 path = pathlib.Path(sys.argv[1])
 connection = connect_writer(path)

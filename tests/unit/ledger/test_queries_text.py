@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from gateway.ledger.migrations import STEPS
 from gateway.ledger.queries import Group, LedgerFilter, lost_rows, requests, usage
 from gateway.ledger.retention import DAY_MS, delete_old_buckets, delete_old_rows
 from gateway.ledger.row import LostRows
 from gateway.ledger.seeds import read_seeds
 from gateway.ledger.verify import differing_days
+from gateway.store.migrations import STEPS
 from tests.unit.ledger.support import DAY, NOON, Books, began, books, row
 
 # What stands in one place each, for another database to replace.

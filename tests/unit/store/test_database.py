@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger import database
-from gateway.ledger.database import (
+from gateway.store import database
+from gateway.store.database import (
     StoreUnusable,
     connect_reader,
     connect_writer,

@@ -1,0 +1,1 @@
+"""Holds keys, teams and grants that are made at run time."""
