@@ -170,3 +170,23 @@ async def test_rows_of_a_break_of_a_second_account_and_of_who_leaves_the_queue(
     ]
     tokens = sum(row["prompt_tokens"] + row["completion_tokens"] for row in rows)
     assert limits == {"tokens_per_day": tokens, "requests_per_day": 6}
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_rows_of_refused_requests_can_be_switched_off(
+    start_gateway: StartGateway, refused: bool
+) -> None:
+    gateway = await start_gateway(
+        middlewares=[{"api_key": {"keys": [{"name": "alice", "key": KEY}]}}],
+        store={"url": "sqlite:///rows.db"},
+        ledger={"refused": refused},
+    )
+    service = SingleProcess(gateway.config)
+    url = await service.start() + CHAT
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as http:
+        for body in (SAY, {"messages": "none"}):
+            async with http.post(url, json=body) as response:
+                await response.read()
+    await service.stop()
+    rows, _ = read(gateway)
+    assert [row["refused"] for row in rows] == [0, 1][: 1 + refused]

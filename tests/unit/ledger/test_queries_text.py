@@ -8,7 +8,7 @@ from typing import get_args
 
 from gateway.ledger.queries import Group, LedgerFilter, lost_rows, requests, usage
 from gateway.ledger.retention import DAY_MS, delete_old_buckets, delete_old_rows
-from gateway.ledger.row import LostRows
+from gateway.ledger.row import LostRows, encode_line
 from gateway.ledger.seeds import read_seeds
 from gateway.ledger.verify import differing_days
 from gateway.store.migrations import STEPS
@@ -38,7 +38,7 @@ def statements(ledger: Books) -> list[str]:
         spool.ended(row(key=text))
     spool.ended(row(at=NOON - 100 * DAY_MS, day="2026-08-22"))
     spool.ended(row(status=9999))
-    spool._put(LostRows(DAY, "alice", 2))
+    spool._put(encode_line(LostRows(DAY, "alice", 2)) + b"\n")
     spool.close()  # so that the process has ended, and its open requests are crashed
     ledger.transfer()
     ledger.mover.tidy()
