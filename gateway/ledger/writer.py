@@ -109,7 +109,7 @@ class SpoolTransfer:
         ended = {id_of_ended(line.raw) for line in lines} - {b""}
         both = set()
         for index, line in enumerate(lines):
-            if index % 32 == 31:
+            if index % 128 == 127:
                 time.sleep(0)  # lets the event loop have the interpreter
             if (row_id := id_of_began(line.raw)) in ended:
                 both.add(row_id.decode("ascii", "replace"))
