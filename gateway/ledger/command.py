@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
-import json
 import os
 import re
 import sqlite3
@@ -14,21 +13,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO, cast, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 from gateway.ledger import queries, verify
 from gateway.ledger.queries import Group, LedgerFilter
-from gateway.ledger.service import local_day, store_error_text
 from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.spool_reader import SpoolReader
 from gateway.redaction import printable
 from gateway.store import database, migrations
-from gateway.store.database import StoreUnusable
+from gateway.store.database import StoreUnusable, store_error_text
+from gateway.terminal import (
+    FAILED,
+    USAGE_ERROR,
+    print_json,
+    print_members,
+    print_table,
+    run_command,
+)
 
 Action = Literal["status", "migrate", "backup", "verify"]
 
-_FAILED: Final = 1
-_USAGE_ERROR: Final = 2
 _AGE: Final = re.compile(r"(\d{1,6})([mhd])")
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _LONGEST_CHECK: Final = 3600.0  # seconds; reading all rows of a large database takes minutes
@@ -63,8 +67,11 @@ class LedgerOptions:
     as_json: bool = False
 
 
-def days_in(zone: datetime.tzinfo) -> Callable[[int], str]:
-    """Return what tells the local day of a time in milliseconds since 1970."""
+def days_in(zone: datetime.tzinfo | None) -> Callable[[int], str]:
+    """Return what tells the local day of a time in milliseconds since 1970.
+
+    zone: where the day begins; None for the zone of the system.
+    """
     return lambda at: datetime.datetime.fromtimestamp(at / 1000, zone).date().isoformat()
 
 
@@ -84,13 +91,14 @@ def show_usage(
     file: Path | None,
     options: LedgerOptions,
     *,
-    day_of: Callable[[int], str] = local_day,
+    day_of: Callable[[int], str] | None = None,
     now: int | None = None,
 ) -> int:
     """Print sums by key, team, model, day or route; return the exit status.
 
     file: the database; None if the configuration has no store.
-    day_of: returns the local day of a time in milliseconds since 1970.
+    day_of: returns the local day of a time in milliseconds since 1970; that of the system
+        unless given.
     """
     clock = _clock(day_of, now)
 
@@ -110,10 +118,10 @@ def show_usage(
             lost = queries.lost_rows(connection, where)
         if options.as_json:
             data = {"rows": _with_null(rows), "by": by, "totals": totals, "lost": lost}
-            _print_json(data | {"since": where.since_day, "until": where.until_day})
+            print_json(data | {"since": where.since_day, "until": where.until_day})
             return 0
         total = dict.fromkeys(by, "") | {by[0]: "(all)"} | totals
-        _print_table((*by, *_USAGE), [*rows, total])
+        print_table((*by, *_USAGE), [*rows, total])
         if lost:
             print(f"{lost} rows could not be kept; they are not in these sums.")
         return 0
@@ -125,7 +133,7 @@ def show_requests(
     file: Path | None,
     options: LedgerOptions,
     *,
-    day_of: Callable[[int], str] = local_day,
+    day_of: Callable[[int], str] | None = None,
     now: int | None = None,
 ) -> int:
     """Print rows of requests, the newest first; return the exit status."""
@@ -148,9 +156,9 @@ def show_requests(
         for row in rows:
             row["at"] = _utc(row["at"])
         if options.as_json:
-            _print_json({"rows": _with_null(rows)})
+            print_json({"rows": _with_null(rows)})
         else:
-            _print_table(_REQUESTS, rows)
+            print_table(_REQUESTS, rows)
         return 0
 
     return _run(run)
@@ -176,12 +184,10 @@ def manage_store(
         else:
             data = _status(_existing(path))
         if as_json:
-            _print_json(data)
+            print_json(data)
         else:
-            for name, value in data.items():
-                shown = ", ".join(value) or "none" if isinstance(value, list) else value
-                print(f"{name.replace('_', ' ')}: {printable(str(shown))}")
-        return _FAILED if data.get("ok") is False else 0
+            print_members(data)
+        return FAILED if data.get("ok") is False else 0
 
     return _run(run)
 
@@ -212,32 +218,24 @@ def store_fault(file: Path) -> str | None:
 
 def _run(command: Callable[[], int]) -> int:
     """Run a command, and print what goes wrong as one line."""
-    for stream in (sys.stdout, sys.stderr):
-        _never_fail(stream)
-    try:
-        status = command()
-        sys.stdout.flush()
-    except BrokenPipeError:  # `requests | head`: nobody reads the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except _WrongOption as error:
-        print(printable(str(error)), file=sys.stderr)
-        return _USAGE_ERROR
-    except StoreUnusable as error:
-        print(printable(str(error)), file=sys.stderr)
-        return _FAILED
-    except (OSError, sqlite3.Error) as error:
-        text = store_error_text(error)
-        print(f"The database cannot be read or written: {text}", file=sys.stderr)
-        return _FAILED
-    return status
 
+    def run() -> int:
+        try:
+            return command()
+        except BrokenPipeError:
+            raise
+        except _WrongOption as error:
+            print(printable(str(error)), file=sys.stderr)
+            return USAGE_ERROR
+        except StoreUnusable as error:
+            print(printable(str(error)), file=sys.stderr)
+            return FAILED
+        except (OSError, sqlite3.Error) as error:
+            text = store_error_text(error)
+            print(f"The database cannot be read or written: {text}", file=sys.stderr)
+            return FAILED
 
-def _never_fail(stream: TextIO) -> None:
-    """Let a stream escape what its encoding does not have."""
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")
+    return run_command(run)
 
 
 def _status(path: Path) -> dict[str, Any]:
@@ -331,8 +329,8 @@ def _groups(names: tuple[str, ...]) -> tuple[Group, ...]:
     return cast("tuple[Group, ...]", names)
 
 
-def _clock(day_of: Callable[[int], str], now: int | None) -> _Clock:
-    return _Clock(_now() if now is None else now, day_of)
+def _clock(day_of: Callable[[int], str] | None, now: int | None) -> _Clock:
+    return _Clock(_now() if now is None else now, day_of or days_in(None))
 
 
 def _now() -> int:
@@ -377,24 +375,3 @@ def _with_null(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if name in row:
                 row[name] = row[name] or None
     return rows
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    # Only printable ASCII, so that no text can move a cursor.
-    print(json.dumps(data).replace("\x7f", "\\u007f"))
-
-
-def _print_table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    cells = [[_cell(row[name]) for name in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    numbers = [all(isinstance(row[name], int) for row in rows) for name in columns]
-    for line in [list(columns), *cells]:
-        padded = [
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(line, widths, numbers, strict=True)
-        ]
-        print("  ".join(padded).rstrip())
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None or value == "" else printable(str(value))
