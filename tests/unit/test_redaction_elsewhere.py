@@ -24,7 +24,7 @@ SHOWN = {
     "gateway.app": (1, "the Redactor masks it; a factory has seen the configuration only"),
     "gateway.cli": (2, "for the operator at the terminal: the file or address in question"),
     "gateway.config.file": (1, "SecretUnreadable is ours"),
-    "gateway.config.document": (2, "the system's name of an error; NotUtf8 is ours"),
+    "gateway.config.document": (2, "the system's name of an error; _NotUtf8 is ours"),
     "gateway.config.secret_files": (1, "the system's name of an error"),
     "gateway.demo": (1, "for the operator at the terminal: the address in question"),
     "gateway.doctor.command": (1, "a GatewayError"),
