@@ -137,7 +137,9 @@ class AdminServer:
         request_id = f"req_{secrets.token_hex(12)}"
         request[REQUEST_ID] = request_id
         request[RESPONSE_HEADERS]["x-request-id"] = request_id
-        caller = await self._authentication.identify(request, self._sessions)
+        caller = await self._authentication.identify(
+            request, self._sessions, anonymous=route.role is None
+        )
         check_role(caller, route.role)
         call = AdminCall(
             http=request,
@@ -147,8 +149,8 @@ class AdminServer:
             query=read_query(request, route.query),
             body=await read_body(request, route.body or NoParameters),
             path=dict(request.match_info),
-            version=read_version(request),
-            idempotency_key=read_idempotency_key(request),
+            version=read_version(request) if route.versioned else None,
+            idempotency_key=read_idempotency_key(request) if route.idempotent else None,
             work=self._work,
         )
         found = await route.handler(call)

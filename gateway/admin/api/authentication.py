@@ -73,9 +73,12 @@ class AdminAuthentication:
         """Return the address under which browsers reach the admin API, if it is configured."""
         return self._base_url
 
-    async def identify(self, request: web.Request, sessions: SessionCheck) -> AdminCaller:
+    async def identify(
+        self, request: web.Request, sessions: SessionCheck, *, anonymous: bool = False
+    ) -> AdminCaller:
         """Return who sent a request.
 
+        anonymous: whether the route is for everybody, as the one that begins a session.
         Raises WrongHost, NoAdminKey, Unauthorized, RateLimited after too many wrong keys,
         KeyBlocked, and Forbidden for what another site makes a browser send.
         """
@@ -85,6 +88,8 @@ class AdminAuthentication:
                 "The Host of this request is not this admin API. Set admin.base_url to the "
                 "address that you use, or use the address of the machine."
             )
+        if anonymous:
+            return AdminCaller("", "metrics", self.address_of(request))
         key = _bearer(request)
         if key is not None:
             return self.caller_with_key(key, self.address_of(request))

@@ -98,7 +98,7 @@ def read_version(request: web.Request) -> int | None:
         return None
     match = _VERSION.fullmatch(given)
     if match is None:
-        raise _fault("If-Match", "If-Match must be the version of the record, such as \"3\".")
+        raise _fault("If-Match", 'If-Match must be the version of the record, such as "3".')
     return int(match[1])
 
 

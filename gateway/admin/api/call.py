@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -45,7 +45,8 @@ class AdminCall:
     http: the request itself, for handlers that stream their answer.
     query, body: of the types that the route has; an empty `NoParameters` where it has none.
     path: the values of the placeholders in the path.
-    version: of `If-Match`, or None. idempotency_key: of the header, or None.
+    version: of `If-Match`, or None. idempotency_key: of the header, or None. Routes say
+        whether they have them.
     request_id: the id that the answer has and the audit keeps.
     work: runs changes of keys and reads the store; None without a store.
     """
@@ -87,6 +88,7 @@ class AdminRoute:
     answer: the type of the answer's body; None for no JSON.
     media_type: of an answer that is no JSON, or may be something else.
     status: of a good answer. errors: further statuses that a caller can get.
+    versioned: whether `If-Match` is read. idempotent: whether `Idempotency-Key` is read.
     """
 
     method: Method
@@ -99,4 +101,6 @@ class AdminRoute:
     answer: type[msgspec.Struct] | None = None
     media_type: str | None = None
     status: int = 200
-    errors: tuple[int, ...] = field(default=())
+    errors: tuple[int, ...] = ()
+    versioned: bool = False
+    idempotent: bool = False

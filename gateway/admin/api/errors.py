@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.errors import GatewayError, InvalidRequest
+from gateway.errors import GatewayError, InvalidRequest, NotAllowed
+from gateway.keys.errors import ChangeConflict
 
 
-class NoStore(InvalidRequest):
+class NoStore(ChangeConflict):
     """Reports that a request needs a store, and the gateway runs without one."""
 
-    status = 409
     code = "no_store"
 
     def __init__(self) -> None:
@@ -18,10 +18,9 @@ class NoStore(InvalidRequest):
         )
 
 
-class Forbidden(InvalidRequest):
-    """Reports that the caller is known, but must not do this."""
+class Forbidden(NotAllowed):
+    """Reports that the caller is known, but must not do this with the admin API."""
 
-    status = 403
     code = "forbidden"
 
 
@@ -38,17 +37,3 @@ class NoAdminKey(GatewayError):
     status = 503
     code = "no_admin_key"
     retryable = False
-
-
-class StoreUnavailable(GatewayError):
-    """Reports that the store cannot be read or written now."""
-
-    status = 503
-    code = "store_unavailable"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The store cannot be used at the moment, and nothing has changed; the log of the "
-            "gateway says why.",
-            retry_after=5.0,
-        )

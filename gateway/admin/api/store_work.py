@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from gateway.admin.api.errors import StoreUnavailable
+from gateway.keys.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from gateway.admin.node import Confirmed, Node
@@ -64,4 +64,8 @@ class StoreWork:
             return work(self._manager)
         except (sqlite3.Error, OSError) as error:
             _log.error("admin_store_failed", error=type(error).__name__)
-            raise StoreUnavailable from None
+            raise StoreUnavailable(
+                "The store cannot be used at the moment, and nothing has changed; the log of the "
+                "gateway says why.",
+                retry_after=5.0,
+            ) from None
