@@ -9,7 +9,6 @@ from pathlib import Path
 from gateway.config.file import ConfigDocument, read_yaml
 from gateway.options import ConfigError
 
-
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _COMMON_CHINESE = ("\u4e00", "\u9fff")  # the first and the last character of the usual block
 
