@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.config.local_settings import read_local_settings
+from gateway.config.local_settings import ConfiguredName, read_local_settings
 from gateway.config.settings import ConfigError
 
 WHOLE = """\
@@ -16,14 +16,15 @@ fitten:
   state_file: /srv/gateway/fitten.json
   accounts: [{username: "${NOT_SET}", password: "${credential:fitten-password}"}]
 store: {url: "sqlite:///var/team.db"}
-teams: [{name: web}]
-admin: {keys: [{name: root, key: "${ADMIN_KEY}"}]}
+teams: [{name: web, tokens_per_day: 5}]
+admin: {keys: [{name: root, key: "${ADMIN_KEY}", role: viewer}]}
 middlewares:
   - request_id
   - no_such_middleware
   - api_key:
       keys:
-        - {name: alice, key: "${file:/nowhere/key}"}
+        - {name: alice, key: "${file:/nowhere/key}", tokens_per_day: 2m, concurrency: 3}
+        - {name: alice, key: "${NEW_KEY}", team: web, models: [b, a]}
         - {name: "${TEAM:-bob}", key: "sha256:0"}
 """
 
@@ -39,9 +40,15 @@ def test_a_file_is_read_without_its_secrets_and_without_its_middlewares(tmp_path
     assert settings.store_file == tmp_path / "var" / "team.db"
     assert settings.state_file == Path("/srv/gateway/fitten.json")
     assert settings.time_zone == ZoneInfo("Asia/Shanghai")
-    assert settings.keys == {"alice", "bob"}
-    assert settings.teams == {"web"}
-    assert settings.admin_keys == {"root"}
+    alice = ConfiguredName(
+        "alice",
+        team="web",
+        limits={"concurrency": 3, "tokens_per_day": 2_000_000},
+        models=("a", "b"),
+    )
+    assert settings.keys == (alice, ConfiguredName("bob"))
+    assert settings.teams == (ConfiguredName("web", limits={"tokens_per_day": 5}),)
+    assert settings.admin_keys == (ConfiguredName("root", role="viewer"),)
 
 
 def test_an_empty_file_has_the_usual_places(tmp_path: Path) -> None:
@@ -50,7 +57,19 @@ def test_an_empty_file_has_the_usual_places(tmp_path: Path) -> None:
     service = read_local_settings(write(tmp_path, ""), {"STATE_DIRECTORY": "/var/lib/a:/b"})
     assert service.state_file == Path("/var/lib/a/fitten.json")
     assert service.store_file == Path("/var/lib/a/team.db")
-    assert (service.keys, service.teams) == (frozenset(), frozenset())
+    assert (service.keys, service.teams) == ((), ())
+
+
+def test_the_socket_is_in_the_runtime_directory_or_beside_the_state_file(tmp_path: Path) -> None:
+    usual = read_local_settings(write(tmp_path, ""), {})
+    assert usual.sockets == (Path("state/admin.sock"),)
+    service = {"STATE_DIRECTORY": "/var/lib/a", "RUNTIME_DIRECTORY": "/run/a:/run/b"}
+    assert read_local_settings(write(tmp_path, ""), service).sockets == (
+        Path("/run/a/admin.sock"),
+        Path("/var/lib/a/admin.sock"),
+    )
+    named = read_local_settings(write(tmp_path, "admin: {socket: /srv/s}"), service)
+    assert named.sockets == (Path("/srv/s"),)
 
 
 def test_no_store_is_none(tmp_path: Path) -> None:
@@ -86,7 +105,7 @@ def test_an_ini_file_has_the_usual_places(tmp_path: Path) -> None:
     path = tmp_path / "config.ini"
     path.write_text("[Main]\nusername = a\npassword = b\napi_key = c\n")
     settings = read_local_settings(path, {})
-    assert settings.keys == {"default"}
+    assert settings.keys == (ConfiguredName("default"),)
     assert settings.store_file == Path("state/team.db")
 
 
