@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 Collection = Literal["keys", "teams", "admin-keys"]
 """What the commands and the paths of the admin API call the objects."""
 
-ObjectAction = Literal["block", "unblock", "rotate", "forget"]
+ObjectAction = Literal["block", "unblock", "rotate"]
 
 JsonObject = dict[str, Any]
 
@@ -40,12 +40,18 @@ class Administration(Protocol):
 
     def act(
         self, collection: Collection, name: str, action: ObjectAction, body: Mapping[str, Any]
-    ) -> JsonObject | None:
-        """Block, unblock, rotate or forget an object; return it, unless it is gone."""
+    ) -> JsonObject:
+        """Block, unblock or rotate an object, and return it."""
         ...
 
-    def delete(self, collection: Collection, name: str, keys: str | None = None) -> None:
-        """Delete an object. keys: what becomes of the keys of a team."""
+    def delete(
+        self, collection: Collection, name: str, keys: str | None = None, *, forget: bool = False
+    ) -> None:
+        """Delete an object.
+
+        keys: what becomes of the keys of a team. forget: whether its name is replaced by its id
+        everywhere.
+        """
         ...
 
     def grant(self, body: Mapping[str, Any]) -> JsonObject:

@@ -158,12 +158,9 @@ class OfflineAdministration:
 
     def act(
         self, collection: Collection, name: str, action: ObjectAction, body: Mapping[str, Any]
-    ) -> JsonObject | None:
-        """Block, unblock, rotate or forget an object."""
+    ) -> JsonObject:
+        """Block, unblock or rotate an object."""
         manager, actor = self._manager, self._actor
-        if action == "forget":
-            self._forget(collection, name, str(body.get("keys", "refuse")))
-            return None
         found = self._id(collection, name)
         if action == "rotate":
             grace = body.get("grace_ms", DAY_MS)
@@ -176,14 +173,22 @@ class OfflineAdministration:
         }
         return self._view(self._run(changes[collection == "teams", action]))
 
-    def delete(self, collection: Collection, name: str, keys: str | None = None) -> None:
-        """Delete an object."""
-        found = self._id(collection, name)
+    def delete(
+        self, collection: Collection, name: str, keys: str | None = None, *, forget: bool = False
+    ) -> None:
+        """Delete an object, or forget it."""
+        manager, actor, what = self._manager, self._actor, keys or "refuse"
         if collection == "teams":
-            what = keys or "refuse"
-            self._run(lambda: self._manager.delete_team(self._actor, found, what))
+            team = self._id(collection, name)
+            work = manager.forget_team if forget else manager.delete_team
+            self._run(lambda: work(actor, team, what))
+        elif forget:
+            kind = _KINDS[collection]
+            key = self._run(lambda: manager.find_key(name, kind, deleted=True)).id
+            self._run(lambda: manager.forget_key(actor, key))
         else:
-            self._run(lambda: self._manager.delete_key(self._actor, found))
+            key = self._id(collection, name)
+            self._run(lambda: manager.delete_key(actor, key))
 
     def grant(self, body: Mapping[str, Any]) -> JsonObject:
         """Raise a budget for one period."""
@@ -213,16 +218,6 @@ class OfflineAdministration:
 
     def _page(self, where: AuditFilter, cursor: str | None) -> Any:
         return self._run(lambda: self._manager.audit(where, cursor))
-
-    def _forget(self, collection: Collection, name: str, keys: str) -> None:
-        manager, actor = self._manager, self._actor
-        if collection == "teams":
-            found = self._id(collection, name)
-            self._run(lambda: manager.forget_team(actor, found, keys))
-            return
-        kind = _KINDS[collection]
-        record = self._run(lambda: manager.find_key(name, kind, deleted=True))
-        self._run(lambda: manager.forget_key(actor, record.id))
 
     def _id(self, collection: Collection, name: str) -> str:
         if collection == "teams":

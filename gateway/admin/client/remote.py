@@ -40,16 +40,19 @@ class RemoteAdministration:
 
     def act(
         self, collection: Collection, name: str, action: ObjectAction, body: Mapping[str, Any]
-    ) -> JsonObject | None:
-        """Block, unblock, rotate or forget an object."""
-        value: JsonObject | None = self._connection.call(
-            "POST", path_of(collection, name, action), body
-        )
-        return value
+    ) -> JsonObject:
+        """Block, unblock or rotate an object."""
+        return self._object("POST", path_of(collection, name, action), body)
 
-    def delete(self, collection: Collection, name: str, keys: str | None = None) -> None:
-        """Delete an object."""
-        self._connection.call("DELETE", path_of(collection, name), query={"keys": keys})
+    def delete(
+        self, collection: Collection, name: str, keys: str | None = None, *, forget: bool = False
+    ) -> None:
+        """Delete an object, or forget it."""
+        query = {"keys": keys}
+        if forget:
+            self._connection.call("POST", path_of(collection, name, "forget"), query=query)
+        else:
+            self._connection.call("DELETE", path_of(collection, name), query=query)
 
     def grant(self, body: Mapping[str, Any]) -> JsonObject:
         """Raise a budget for one period."""
