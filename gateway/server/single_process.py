@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 import structlog
+
 from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app, render_without_route
 from gateway.config.settings import Config
 from gateway.http.in_flight import InFlightRequests

@@ -117,9 +117,7 @@ class Worker:
             self._listening = True
             single_process.tune_memory()
             limits = limits_of(self._entrypoint.app[CONFIG])
-            await accept_connections(
-                self._entrypoint, self._sockets, limits, self._site
-            )
+            await accept_connections(self._entrypoint, self._sockets, limits, self._site)
 
     def _on_drained(self, revision: int) -> None:
         self._commands.report_drained(revision)

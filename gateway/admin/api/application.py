@@ -36,7 +36,7 @@ from gateway.middleware import REQUEST_ID, RESPONSE_HEADERS
 
 if TYPE_CHECKING:
     from gateway.admin.node import Node
-    
+
 _log = structlog.get_logger("admin")
 
 _WRITES: Final = ("POST", "PATCH", "DELETE")
@@ -136,6 +136,7 @@ class AdminServer:
             http=request,
             node=self._node,
             caller=caller,
+            authentication=self._authentication,
             request_id=request_id,
             query=read_query(request, route.query),
             body=await read_body(request, route.body or NoParameters),

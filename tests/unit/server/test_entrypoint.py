@@ -86,9 +86,7 @@ class Running:
 async def opened(second: Second, limits: ListenerLimits = WIDE) -> AsyncIterator[Running]:
     """Open the second listener."""
     sockets = listeners.open_listeners("127.0.0.1", 0)
-    running = Running(
-        await open_entrypoint(second.app, sockets, render=render, limits=limits)
-    )
+    running = Running(await open_entrypoint(second.app, sockets, render=render, limits=limits))
     try:
         yield running
     finally:

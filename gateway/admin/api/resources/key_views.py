@@ -117,9 +117,7 @@ def issued_view(
     record: KeyRecord, directory: KeyDirectory, now: int, text: str | None, *, again: bool
 ) -> IssuedKeyView:
     """Return what is shown, this once, of a key that was made or rotated."""
-    return IssuedKeyView(
-        **_fields_of_key(record, directory, now), key=text, already_issued=again
-    )
+    return IssuedKeyView(**_fields_of_key(record, directory, now), key=text, already_issued=again)
 
 
 def _fields_of_key(record: KeyRecord, directory: KeyDirectory, now: int) -> dict[str, Any]:
@@ -161,20 +159,27 @@ def config_keys(config: Config, kind: KeyKind) -> Iterator[KeyView]:
     if kind == "admin":
         for admin in config.admin.keys:
             yield KeyView(
-                id=None, kind=kind, name=admin.name, source="config", state="active", role=admin.role
+                id=None,
+                kind=kind,
+                name=admin.name,
+                source="config",
+                state="active",
+                role=admin.role,
             )
         return
     found: dict[str, KeyView] = {}
     for item in _key_items(config):
-        view = found.setdefault(
-            item.name, KeyView(id=None, kind=kind, name=item.name, source="config", state="active")
-        )
+        view = found.setdefault(item.name, _config_view(kind, item.name))
         view.limits = view.limits or item.by_name()
         if view.team is None and item.team is not None:
             view.team = TeamReference(None, item.team)
         view.models = view.models or _list(getattr(item, "models", None))
         view.routes = view.routes or _list(getattr(item, "routes", None))
     yield from found.values()
+
+
+def _config_view(kind: KeyKind, name: str, role: Role | None = None) -> KeyView:
+    return KeyView(id=None, kind=kind, name=name, source="config", state="active", role=role)
 
 
 def _key_items(config: Config) -> Iterator[Any]:
@@ -206,9 +211,7 @@ def config_teams(config: Config) -> Iterator[TeamView]:
     keys = list(config_keys(config, "api"))
     for team in config.teams:
         count = sum(key.team is not None and key.team.name == team.name for key in keys)
-        yield TeamView(
-            id=None, name=team.name, source="config", keys=count, limits=team.by_name()
-        )
+        yield TeamView(id=None, name=team.name, source="config", keys=count, limits=team.by_name())
 
 
 def view_of_grant(record: GrantRecord, directory: KeyDirectory) -> GrantView:

@@ -20,9 +20,8 @@ from gateway.admin.api.resources.key_views import (
     issued_view,
     view_of_key,
 )
-from gateway.errors import NotFound
 from gateway.keys.changes import Actor, IssuedKey, KeyChange, Name, NewKey, Note, Time
-from gateway.keys.errors import InvalidValue
+from gateway.keys.errors import InvalidValue, UnknownObject
 from gateway.keys.manager import KeyManager
 from gateway.keys.records import KeyKind, KeyRecord, Role
 from gateway.middleware import RESPONSE_HEADERS
@@ -91,7 +90,7 @@ class KeyRoutes:
     def __init__(self, kind: KeyKind) -> None:
         self._kind = kind
 
-    async def list(self, call: AdminCall) -> KeyPage:
+    async def list_keys(self, call: AdminCall) -> KeyPage:
         """Return the keys that a query chooses, those of config.yaml too."""
         _ = call.store
         query: KeyQuery = call.query
@@ -121,9 +120,9 @@ class KeyRoutes:
         wanted = call.path["key"]
         views = list(self._views(call))
         for view in [v for v in views if v.id == wanted] + [v for v in views if v.name == wanted]:
-            _tag(call, view.version)
+            tag_version(call, view.version)
             return view
-        raise NotFound("There is no such key.", code="not_found")
+        raise UnknownObject("There is no such key.")
 
     async def change(self, call: AdminCall) -> KeyView:
         """Change the fields of a key that the body has."""
@@ -149,6 +148,7 @@ class KeyRoutes:
                 self._id(manager, call),
                 grace_ms=body.grace_ms,
                 idempotency_key=call.idempotency_key,
+                version=call.version,
             ),
         )
 
@@ -157,26 +157,34 @@ class KeyRoutes:
         body: Block = call.body
         return await self._changed(
             call,
-            lambda manager, key_id: manager.block_key(actor_of(call), key_id, body.reason),
+            lambda manager, key_id: manager.block_key(
+                actor_of(call), key_id, body.reason, call.version
+            ),
         )
 
     async def unblock(self, call: AdminCall) -> KeyView:
         """Let a blocked key in again."""
         return await self._changed(
-            call, lambda manager, key_id: manager.unblock_key(actor_of(call), key_id)
+            call,
+            lambda manager, key_id: manager.unblock_key(actor_of(call), key_id, call.version),
         )
 
     async def delete(self, call: AdminCall) -> None:
         """Delete a key. What it has used stays in the ledger."""
         await call.store.change(
-            lambda manager: manager.delete_key(actor_of(call), self._id(manager, call))
+            lambda manager: manager.delete_key(
+                actor_of(call), self._id(manager, call), call.version
+            )
         )
 
     async def forget(self, call: AdminCall) -> None:
         """Delete a key, and replace its name in the ledger and the audit by its id."""
-        await call.store.change(
-            lambda manager: manager.forget_key(actor_of(call), call.path["key"], self._kind)
-        )
+
+        def work(manager: KeyManager) -> None:
+            found = manager.find_key(call.path["key"], self._kind, deleted=True)
+            manager.forget_key(actor_of(call), found.id)
+
+        await call.store.change(work)
 
     def _id(self, manager: KeyManager, call: AdminCall) -> str:
         return manager.find_key(call.path["key"], self._kind).id
@@ -193,7 +201,7 @@ class KeyRoutes:
             again=issued.already_issued,
         )
         view.applied = Applied(confirmed.confirmed, confirmed.of)
-        _tag(call, view.version)
+        tag_version(call, view.version)
         return view
 
     async def _changed(
@@ -204,7 +212,7 @@ class KeyRoutes:
         )
         view = view_of_key(record, call.node.directory, now_ms())
         view.applied = Applied(confirmed.confirmed, confirmed.of)
-        _tag(call, view.version)
+        tag_version(call, view.version)
         return view
 
     def _views(self, call: AdminCall) -> list[KeyView]:
@@ -249,6 +257,7 @@ def _place(view: KeyView) -> tuple[str, str]:
     return view.name, view.id or ""
 
 
-def _tag(call: AdminCall, version: int | None) -> None:
+def tag_version(call: AdminCall, version: int | None) -> None:
+    """Put the version of a record into the answer's `ETag`, for a later `If-Match`."""
     if version is not None:
         call.http[RESPONSE_HEADERS]["ETag"] = f'"{version}"'
