@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gateway import __version__
+from gateway.admin.client import command_line as admin_command_line
 from gateway.arguments import add_config_option, port
 from gateway.doctor import command_line as doctor_command_line
+from gateway.init import command_line as init_command_line
 from gateway.ledger import command_line as ledger_command_line
 from gateway.replay import command_line as replay_command_line
 from gateway.setup import command_line as setup_command_line
@@ -46,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gateway.demo import run
 
         return run(port=arguments.port)
+    if command in admin_command_line.COMMANDS:
+        return admin_command_line.run(arguments)
     if hasattr(arguments, "run"):
         return int(arguments.run(arguments))
     if command in ledger_command_line.COMMANDS:
@@ -109,9 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--port", type=port, default=5000, help="port to listen on; 5000 unless given"
     )
+    init_command_line.add_commands(commands)
     setup_command_line.add_commands(commands)
     replay_command_line.add_commands(commands)
     ledger_command_line.add_commands(commands)
+    admin_command_line.add_commands(commands)
     commands.add_parser("version", help="print the version")
     return parser
 

@@ -115,9 +115,8 @@ def _audit(admin: Administration, arguments: argparse.Namespace) -> None:
 def _fields(arguments: argparse.Namespace) -> JsonObject:
     """Return the members of a body that the command line has."""
     given = vars(arguments)
-    body = {
-        name: given[name] for name in ("team", "models", "routes", "role", "note") if name in given
-    }
+    members = ("team", "models", "routes", "role", "note")
+    body: JsonObject = {name: given[name] for name in members if name in given}
     limits = {name: given[name] for name in LIMIT_NAMES if name in given}
     if limits:
         body["limits"] = limits

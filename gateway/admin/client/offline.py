@@ -29,7 +29,7 @@ from gateway.keys.changes import (
 )
 from gateway.keys.directory import KeyDirectory
 from gateway.keys.manager import DAY_MS, KeyManager
-from gateway.keys.records import KeyKind, KeyRecord, TeamRecord
+from gateway.keys.records import KeyKind, KeyRecord, Role, TeamRecord
 from gateway.ledger.writer_lock import writer_lock
 from gateway.store.database import StoreUnusable, store_error_text
 
@@ -248,7 +248,7 @@ class OfflineAdministration:
                 id=None, kind=kind, name=one.name, source="config", state="active"
             )
             if kind == "admin":
-                view.role = msgspec.convert(one.role, type=key_views.Role)
+                view.role = msgspec.convert(one.role, type=Role)
             else:
                 view.team = None if one.team is None else key_views.TeamReference(None, one.team)
                 view.limits = dict(one.limits)
