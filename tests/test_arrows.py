@@ -117,7 +117,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("images", "middleware", "redaction"),
     ),
     # Composition.
-    "shared_state": ("config", "fitten", "ledger", "limits", "store"),
+    "shared_state": ("admission", "config", "fitten", "ledger", "limits", "store"),
     "app": (
         *("admission", "apis", "config", "errors", "fitten", "http", "images", "middleware"),
         *("redaction", "shared_state", "trusted_proxies"),
@@ -127,9 +127,9 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("redaction", "shared_state", "store"),
     ),
     "workers": (
-        *("accounts", "aiohttp_internals", "app", "config", "errors", "fitten", "generation"),
-        *("http", "ledger", "limits", "observability", "redaction", "server", "shared_state"),
-        "store",
+        *("accounts", "admission", "aiohttp_internals", "app", "config", "errors", "fitten"),
+        *("generation", "http", "ledger", "limits", "observability", "redaction", "server"),
+        *("shared_state", "store"),
     ),
     "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
     "doctor": (
