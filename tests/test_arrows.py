@@ -116,6 +116,10 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("admission", "aiohttp_internals", "apis.base", "config", "errors", "generation"),
         *("images", "middleware", "redaction"),
     ),
+    "admin": (
+        *("apis", "config", "errors", "http", "keys", "middleware", "redaction"),
+        "trusted_proxies",
+    ),
     # Composition.
     "shared_state": ("admission", "config", "fitten", "ledger", "limits", "store"),
     "app": (

@@ -83,7 +83,7 @@ class Account(Generic[S]):
         return self
 
     def pause(self, seconds: float | None) -> None:
-        """Stop calls from beginning for so many seconds, None for until `resume`; open ones go on."""
+        """Stop new calls for so many seconds, None for until `resume`; open ones go on."""
         self._paused_until = math.inf if seconds is None else self.health.now() + seconds
 
     def resume(self) -> None:

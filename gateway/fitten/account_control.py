@@ -41,7 +41,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountControl:
-    """Changes the state of the accounts of one pool, and shows it.
+    """Shows the accounts of one pool to an admin, and changes their state.
 
     Each method but `states` raises NotFound if there is no account of that name. `by` is the
     admin, for the log.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import secrets
 import sqlite3
 import time
 from collections import defaultdict
@@ -14,6 +13,7 @@ import msgspec
 
 from gateway.ledger.row import ABORTED, Began, LedgerRow, LostRows, SpoolLine, crashed
 from gateway.store.database import transaction
+from gateway.store.ids import new_id
 
 _T = TypeVar("_T")
 
@@ -22,7 +22,6 @@ Detail = Literal["rows", "days"]
 RECENT_MS: Final = 5 * 60 * 1000
 """The length of a bucket of `usage_recent`, in milliseconds."""
 
-_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _CELL: Final = ("day", "key_id", "team_id", "model", "route")
 SUMS: Final = (
     *("requests", "failed", "aborted", "refused", "prompt_tokens", "completion_tokens"),
@@ -317,8 +316,3 @@ def _with_pauses(values: Sequence[_T]) -> Iterator[_T]:
         if index % 32 == 31:
             time.sleep(0)
         yield value
-
-
-def new_id() -> str:
-    """Return a new id of a key or a team: 12 characters of a to z and 2 to 7."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(12))

@@ -20,7 +20,7 @@ from gateway.workers.rpc.peer import RpcPeer
 from gateway.workers.services.accounts import AccountsClient, AccountsServer, KnownAccounts
 from gateway.workers.services.completions import CompletionsServer, NewestCompletionsClient
 from gateway.workers.services.limits import LimitsClient, LimitsServer
-from gateway.workers.services.live import LiveResponder, LiveAsker
+from gateway.workers.services.live import LiveAsker, LiveResponder
 from gateway.workers.services.rate_windows import RateWindowsClient, RateWindowsServer
 from gateway.workers.services.sessions import SessionsClient, SessionsServer
 from gateway.workers.services.slots import RemotePool, SlotsClient, SlotsServer

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.ledger.batch import SUMS, BatchWriter, new_id, sums_of
+from gateway.ledger.batch import SUMS, BatchWriter, sums_of
 from gateway.ledger.row import ENDS, LostRows
 from gateway.store.database import transaction
+from gateway.store.ids import new_id
 from gateway.store.migrations import migrate
 from tests.counting import calls_of
 from tests.unit.ledger.support import DAY, NOON, Books, began, books, row
