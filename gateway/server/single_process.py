@@ -8,17 +8,12 @@ import socket
 from collections.abc import Callable, Sequence
 
 import structlog
-from aiohttp import web
 
 from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app, render_without_route
 from gateway.config.settings import Config
-from gateway.errors import GatewayError
-from gateway.http.error_response import ErrorResponse
 from gateway.http.in_flight import InFlightRequests
 from gateway.server import listeners
-from gateway.server.connection_limit import raise_descriptor_limit
-from gateway.server.entrypoint import Entrypoint, SiteFactory
-from gateway.server.listeners import ListenerLimits
+from gateway.server.entrypoint import Entrypoint, open_entrypoint
 from gateway.server.node_ledger import NodeLedger, process_ledger
 from gateway.server.reload import ConfigSource, reload_entrypoint, wait_for_upstream
 from gateway.shared_state import LocalState, SharedState
@@ -149,58 +144,6 @@ async def start_entrypoint(
     return await open_entrypoint(
         app, sockets, render=render_without_route, limits=limits, in_flight=in_flight
     )
-
-
-async def open_entrypoint(
-    app: web.Application,
-    sockets: list[socket.socket],
-    *,
-    render: Callable[[GatewayError], ErrorResponse],
-    limits: ListenerLimits,
-    in_flight: InFlightRequests | None = None,
-) -> Entrypoint:
-    """Start an application, and serve it on these sockets; `stop_entrypoint` must follow.
-
-    The application may be any; a process may have several entrypoints. If anything fails, the
-    application and the sockets are closed.
-
-    render: returns the answer to an error of a request that has no route yet.
-    in_flight: the requests that the application itself tracks, if it does.
-    """
-    entrypoint = Entrypoint(in_flight or InFlightRequests(), render)
-    try:
-        try:
-            await entrypoint.setup()
-            entrypoint.switch_to(await entrypoint.start_app(app))
-        except BaseException:
-            await entrypoint.cleanup()
-            raise
-        await accept_connections(entrypoint, sockets, limits)
-    except BaseException:
-        listeners.close_listeners(sockets)
-        raise
-    return entrypoint
-
-
-async def accept_connections(
-    entrypoint: Entrypoint,
-    sockets: list[socket.socket],
-    limits: ListenerLimits,
-    site: SiteFactory | None = None,
-) -> None:
-    """Listen on these sockets, which the entrypoint owns from now on.
-
-    If that fails, the entrypoint is closed.
-
-    site: creates the site of each socket; see `Entrypoint.listen`.
-    """
-    try:
-        await entrypoint.listen(sockets, site)
-        raise_descriptor_limit()
-        entrypoint.apply_limits(limits)
-    except BaseException:
-        await entrypoint.cleanup()
-        raise
 
 
 async def stop_entrypoint(

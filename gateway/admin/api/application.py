@@ -7,7 +7,7 @@ parameters and body are checked before the handler sees them.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -36,7 +36,6 @@ from gateway.middleware import REQUEST_ID, RESPONSE_HEADERS
 
 if TYPE_CHECKING:
     from gateway.admin.node import Node
-    from gateway.keys.manager import KeyManager
 
 _log = structlog.get_logger("admin")
 
@@ -71,20 +70,19 @@ def render_admin_error(error: GatewayError) -> ErrorResponse:
 
 def build_admin_app(
     node: Node,
-    manager: KeyManager | None,
+    work: StoreWork | None,
     authentication: AdminAuthentication,
     in_flight: InFlightRequests,
 ) -> web.Application:
     """Build the application of the admin API, not yet started.
 
-    manager: changes keys in the store; None without a store.
-    authentication, in_flight: belong to the process; several applications may share them.
+    work: runs changes of keys; None without a store.
+    work, authentication: belong to the node; several applications may share them.
     """
     app = web.Application(client_max_size=MAX_BODY)
     handler = ErrorHandler(lambda _: _DIALECT, in_flight, frozenset())
     app.middlewares.append(web.middleware(handler))
     app.on_response_prepare.append(handler.on_response_prepare)
-    work = None if manager is None else StoreWork(manager, node)
     server = AdminServer(node, work, authentication)
     routes = list(admin_routes())
     schema = msgspec.json.encode(document(routes))
@@ -104,13 +102,6 @@ def build_admin_app(
     )
     for route in routes:
         app.router.add_route(route.method, BASE + route.path, server.handler_of(route))
-
-    async def lifespan(_: web.Application) -> AsyncIterator[None]:
-        yield
-        if work is not None:
-            await work.close()
-
-    app.cleanup_ctx.append(lifespan)
     return app
 
 
@@ -145,6 +136,7 @@ class AdminServer:
             http=request,
             node=self._node,
             caller=caller,
+            authentication=self._authentication,
             request_id=request_id,
             query=read_query(request, route.query),
             body=await read_body(request, route.body or NoParameters),

@@ -13,6 +13,7 @@ from gateway.admin.api.errors import NoStore
 from gateway.keys.records import Role
 
 if TYPE_CHECKING:
+    from gateway.admin.api.authentication import AdminAuthentication
     from gateway.admin.api.store_work import StoreWork
     from gateway.admin.node import Node
 
@@ -43,6 +44,7 @@ class AdminCall:
     """Holds one request to the admin API, checked against the table of routes.
 
     http: the request itself, for handlers that stream their answer.
+    authentication: knows the admin keys, for the route that begins a session.
     query, body: of the types that the route has; an empty `NoParameters` where it has none.
     path: the values of the placeholders in the path.
     version: of `If-Match`, or None. idempotency_key: of the header, or None. Routes say
@@ -54,6 +56,7 @@ class AdminCall:
     http: web.Request
     node: Node
     caller: AdminCaller
+    authentication: AdminAuthentication
     request_id: str
     query: Any
     body: Any

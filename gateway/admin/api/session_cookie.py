@@ -6,6 +6,7 @@ The cookie holds 256 random bits. The store keeps only their digest.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
@@ -14,10 +15,16 @@ from gateway.admin.api.authentication import AdminAuthentication
 from gateway.admin.api.call import AdminCaller
 from gateway.admin.api.origin import is_local
 from gateway.admin.api.store_work import StoreWork
+from gateway.errors import Unauthorized
 
 # Browsers take the first only over TLS, or from this machine, and from no other host.
 SECURE_NAME: Final = "__Host-fg"
 PLAIN_NAME: Final = "fg"
+
+_FAMILIES: Final = (
+    *(("edge", "Edg/"), ("opera", "OPR/"), ("firefox", "Firefox/"), ("chrome", "Chrome/")),
+    ("safari", "Safari/"),
+)
 
 
 class SessionCookies:
@@ -29,22 +36,41 @@ class SessionCookies:
 
     async def caller_of(self, request: web.Request, address: str) -> AdminCaller | None:
         """See `SessionCheck`."""
-        digest = session_digest(request)
-        if digest is None or self._work is None:
+        text = session_text(request)
+        if text is None or self._work is None:
             return None
-        return None
+        found = await self._work.read(lambda manager: manager.find_session(text))
+        if found is None:
+            raise Unauthorized("This session has ended; sign in again.")
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        if found.key_id:
+            # The key itself is checked too: blocked or expired since then, another role.
+            caller = self._authentication.caller_with_id(found.key_id, address)
+            return replace(caller, session=digest)
+        return AdminCaller(found.key_name, found.role, address, session=digest)
 
 
-def session_digest(request: web.Request) -> bytes | None:
-    """Return the digest of the session that a request's cookie names; None without a cookie."""
-    text = request.cookies.get(SECURE_NAME) or request.cookies.get(PLAIN_NAME)
-    return None if not text else hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+def session_text(request: web.Request) -> str | None:
+    """Return the text of a request's cookie; None without one."""
+    return request.cookies.get(SECURE_NAME) or request.cookies.get(PLAIN_NAME) or None
+
+
+def browser_family(agent: str) -> str:
+    """Return the family of a browser, by its `User-Agent`: what an admin recognises it by."""
+    # Each of these names those after it as well.
+    for family, mark in _FAMILIES:
+        if mark in agent:
+            return family
+    return "other"
 
 
 def set_session(
     response: web.StreamResponse, request: web.Request, text: str, base_url: str | None
-) -> None:
-    """Set the cookie. It has no end of its own: the browser drops it when it is closed."""
+) -> bool:
+    """Set the cookie, and return whether browsers send it only over a secure connection.
+
+    It has no end of its own: the browser drops it when it is closed.
+    """
     secure = _is_secure(request, base_url)
     response.set_cookie(
         SECURE_NAME if secure else PLAIN_NAME,
@@ -54,6 +80,7 @@ def set_session(
         secure=secure,
         samesite="Strict",
     )
+    return secure
 
 
 def drop_session(response: web.StreamResponse, request: web.Request) -> None:
