@@ -115,7 +115,9 @@ def build_app(
     probes = Probes(upstream, in_flight, degraded)
     bodies = RequestBodyReader(config.server)
 
-    admission = AdmissionControl(config, shared.meter, shared.ledger, upstream.estimate_prompt)
+    admission = AdmissionControl(
+        config, shared.meter, shared.ledger, upstream.estimate_prompt, shared.live
+    )
 
     def handler_of(read: ReadBody, route: InferenceRoute = _CHAT) -> Handler:
         handler = GenerationHandler(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC
 from typing import Protocol
 
+from gateway.admission.live import LiveRequests
 from gateway.config.settings import Config
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
@@ -21,6 +22,7 @@ class SharedState(Protocol):
 
     windows: counts the callers' requests for other middlewares.
     meter: decides about limits. ledger: is told of each request.
+    live: the open requests of this process.
     """
 
     @property
@@ -31,6 +33,9 @@ class SharedState(Protocol):
 
     @property
     def ledger(self) -> Ledger: ...
+
+    @property
+    def live(self) -> LiveRequests: ...
 
     def configure(self, config: Config) -> None:
         """Apply the settings of limits and ledger, at the start and after a reload."""
@@ -53,6 +58,7 @@ class LocalState:
         self.windows = SlidingWindows()
         self.meter = new_meter()
         self.ledger = ledger or Ledger()
+        self.live = LiveRequests()
 
     def configure(self, config: Config) -> None:
         """See `SharedState`."""

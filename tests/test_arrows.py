@@ -123,7 +123,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "trusted_proxies",
     ),
     # Composition.
-    "shared_state": ("config", "fitten", "ledger", "limits", "store"),
+    "shared_state": ("admission", "config", "fitten", "ledger", "limits", "store"),
     "app": (
         *("admission", "apis", "config", "errors", "fitten", "http", "images", "middleware"),
         *("redaction", "shared_state", "trusted_proxies"),
@@ -133,9 +133,9 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("redaction", "shared_state", "store"),
     ),
     "workers": (
-        *("accounts", "aiohttp_internals", "app", "config", "errors", "fitten", "generation"),
-        *("http", "ledger", "limits", "observability", "redaction", "server", "shared_state"),
-        "store",
+        *("accounts", "admission", "aiohttp_internals", "app", "config", "errors", "fitten"),
+        *("generation", "http", "ledger", "limits", "observability", "redaction", "server"),
+        *("shared_state", "store"),
     ),
     "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
     "doctor": (

@@ -6,6 +6,7 @@ already. Once the body is parsed, one claim decides all limits of key, team and 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
+from gateway.admission.live import ADMITTED, Admitted, LiveRequests
 from gateway.admission.record import began_line, ended_line
 from gateway.admission.refusal import add_limit_headers, refusal
 from gateway.config.settings import Config
@@ -76,23 +78,6 @@ class _Scopes(msgspec.Struct, frozen=True, eq=False):
     waits: bool
 
 
-class _Admitted(msgspec.Struct, frozen=True, eq=False):
-    """Holds what the end of an admitted request needs to know.
-
-    row_id: names the claim and the row. at: milliseconds since 1970. day: the local day.
-    estimated: whether an answer of some length was expected.
-    """
-
-    row_id: str
-    at: int
-    day: str
-    model: str
-    kind: Kind
-    route: str
-    estimated: bool
-
-
-_ADMITTED = web.RequestKey("admitted", _Admitted)
 _SCOPES = web.RequestKey("scopes", _Scopes)
 _NO_DEFAULTS: Mapping[str, int] = {}
 _MOST_CALLERS = 10_000  # whose scopes are kept
@@ -103,6 +88,7 @@ class AdmissionControl:
 
     meter, ledger: belong to the process, or to all processes.
     estimate: returns the tokens of a prompt.
+    live: the open requests of this process.
     routes: the handlers of the routes that the upstream answers.
     """
 
@@ -112,7 +98,10 @@ class AdmissionControl:
         meter: Meter,
         ledger: Ledger,
         estimate: Callable[[GenerationRequest], int],
+        live: LiveRequests | None = None,
     ) -> None:
+        self.live = live or LiveRequests()
+        self._open = self.live.requests
         self.routes: dict[Handler, InferenceRoute] = {}
         self._meter = meter
         self._ledger = ledger if ledger.kept else None
@@ -166,9 +155,18 @@ class AdmissionControl:
         self._check(request, verdict)
         at = time.time_ns() // 1_000_000
         name = "completion" if route.kind == "chat" and kind == "completion" else route.name
-        request[_ADMITTED] = _Admitted(
-            row_id, at, verdict.day, model.id, kind, name, known.estimates
+        request[ADMITTED] = Admitted(
+            row_id,
+            at,
+            verdict.day,
+            model.id,
+            kind,
+            name,
+            known.estimates,
+            parsed.stream,
+            asyncio.current_task(),
         )
+        self._open[row_id] = request
         if self._ledger is not None:
             self._ledger.began(
                 began_line(
@@ -185,12 +183,16 @@ class AdmissionControl:
 
     def settle(self, request: web.Request) -> None:
         """Replace what a request reserved, if it was admitted, by what it used."""
-        admitted, outcome = request.get(_ADMITTED), request[OUTCOME]
+        admitted, outcome = request.get(ADMITTED), request[OUTCOME]
         if admitted is None:
             return
         usage = outcome.usage
         tokens = 0 if usage is None else usage.prompt_tokens + usage.completion_tokens
         self._meter.settle(admitted.row_id, tokens)
+        if admitted.row_id in self._open:
+            del self._open[admitted.row_id]
+        if admitted.row_id in self.live.ended:
+            self.live.ended.remove(admitted.row_id)
         if admitted.estimated and usage is not None and outcome.finish_reasons:
             self._expectation.observe(admitted.model, admitted.kind, usage.completion_tokens)
 
@@ -199,7 +201,7 @@ class AdmissionControl:
         route = self.routes.get(request.match_info.handler)
         if route is None or self._ledger is None or request.method != "POST":
             return
-        admitted = request.get(_ADMITTED)
+        admitted = request.get(ADMITTED)
         if admitted is not None:
             row_id, at, day = admitted.row_id, admitted.at, admitted.day
             name = admitted.route

@@ -70,24 +70,31 @@ class BackgroundRefresh:
 
     async def _log_in(self, account: Account[FittenSession]) -> float:
         """Log in if that is needed; return the seconds until the next check."""
+        if account.pause_left():  # no call at all is made with an account that an admin lets rest
+            self._failed.add(account.name)
+            self._note_failures()
+            return _MAX_PAUSE
         try:
             await account.session.tokens()
         except GatewayError:  # the session has logged it and keeps it
             self._failed.add(account.name)
-            if len(self._failed) == len(self._pool.accounts):
-                self.tried.set()
+            self._note_failures()
             self._pool.grant_slots()
             return max(_MIN_PAUSE, account.session.next_try)
         self._logged_in.set()
         self._pool.grant_slots()
         return min(self._interval, _MAX_PAUSE)
 
+    def _note_failures(self) -> None:
+        if len(self._failed) == len(self._pool.accounts):
+            self.tried.set()
+
     async def _read_models(self, found: Callable[[Sequence[Model]], None]) -> float:
         """Read the list with the first account that can; return the seconds until the next time."""
         await self._logged_in.wait()
         accounts = sorted(self._pool.accounts, key=lambda a: (not a.ready, a.wait()))
         for account in accounts:
-            if account.session.blocked():
+            if account.session.blocked() or account.pause_left():
                 break
             try:
                 current = await account.session.tokens()

@@ -22,8 +22,9 @@ from gateway.admin.api.bodies import (
     read_query,
     read_version,
 )
-from gateway.admin.api.call import AdminCall, AdminRoute, NoParameters
+from gateway.admin.api.call import AdminCall, AdminCaller, AdminRoute, NoParameters
 from gateway.admin.api.openapi import document
+from gateway.admin.api.resources.events import EventStreams
 from gateway.admin.api.routes import BASE, admin_routes
 from gateway.admin.api.session_cookie import SessionCookies
 from gateway.admin.api.store_work import StoreWork
@@ -83,7 +84,7 @@ def build_admin_app(
     handler = ErrorHandler(lambda _: _DIALECT, in_flight, frozenset())
     app.middlewares.append(web.middleware(handler))
     app.on_response_prepare.append(handler.on_response_prepare)
-    server = AdminServer(node, work, authentication)
+    server = AdminServer(node, work, authentication, EventStreams(in_flight))
     routes = list(admin_routes())
     schema = msgspec.json.encode(document(routes))
 
@@ -109,8 +110,13 @@ class AdminServer:
     """Answers the routes of the admin API."""
 
     def __init__(
-        self, node: Node, work: StoreWork | None, authentication: AdminAuthentication
+        self,
+        node: Node,
+        work: StoreWork | None,
+        authentication: AdminAuthentication,
+        events: EventStreams,
     ) -> None:
+        self._events = events
         self._node = node
         self._work = work
         self._authentication = authentication
@@ -128,10 +134,7 @@ class AdminServer:
         request_id = f"req_{secrets.token_hex(12)}"
         request[REQUEST_ID] = request_id
         request[RESPONSE_HEADERS]["x-request-id"] = request_id
-        caller = await self._authentication.identify(
-            request, self._sessions, anonymous=route.role is None
-        )
-        check_role(caller, route.role)
+        caller = await self._identify(request, route)
         call = AdminCall(
             http=request,
             node=self._node,
@@ -144,6 +147,8 @@ class AdminServer:
             version=read_version(request) if route.versioned else None,
             idempotency_key=read_idempotency_key(request) if route.idempotent else None,
             work=self._work,
+            events=self._events,
+            recheck=lambda: self._identify(request, route),
         )
         found = await route.handler(call)
         if request.method in _WRITES:
@@ -161,3 +166,11 @@ class AdminServer:
         return web.Response(
             body=msgspec.json.encode(found), status=route.status, content_type="application/json"
         )
+
+    async def _identify(self, request: web.Request, route: AdminRoute) -> AdminCaller:
+        """Return who sent a request, if the role is enough; see `AdminAuthentication.identify`."""
+        caller = await self._authentication.identify(
+            request, self._sessions, anonymous=route.role is None
+        )
+        check_role(caller, route.role)
+        return caller

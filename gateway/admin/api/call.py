@@ -14,6 +14,7 @@ from gateway.keys.records import Role
 
 if TYPE_CHECKING:
     from gateway.admin.api.authentication import AdminAuthentication
+    from gateway.admin.api.resources.events import EventStreams
     from gateway.admin.api.store_work import StoreWork
     from gateway.admin.node import Node
 
@@ -51,6 +52,7 @@ class AdminCall:
         whether they have them.
     request_id: the id that the answer has and the audit keeps.
     work: runs changes of keys and reads the store; None without a store.
+    events: counts the event streams. recheck: identifies the caller again, while one lasts.
     """
 
     http: web.Request
@@ -61,6 +63,8 @@ class AdminCall:
     query: Any
     body: Any
     path: Mapping[str, str]
+    events: EventStreams
+    recheck: Callable[[], Awaitable[AdminCaller]]
     version: int | None = None
     idempotency_key: str | None = None
     work: StoreWork | None = None

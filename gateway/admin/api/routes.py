@@ -10,8 +10,23 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from gateway.admin.api.call import AdminRoute
-from gateway.admin.api.resources import audit, grants, keys, session, teams
+from gateway.admin.api.resources import (
+    accounts,
+    audit,
+    events,
+    grants,
+    keys,
+    limits_check,
+    live,
+    node_state,
+    requests,
+    session,
+    teams,
+    usage,
+)
 from gateway.admin.api.resources.key_views import GrantView, IssuedKeyView, KeyView, TeamView
+from gateway.admin.node import NodeStatus
+from gateway.fitten.account_control import AccountState
 from gateway.keys.audit_log import AuditPage
 from gateway.keys.changes import KeyChange, NewGrant, NewKey, NewTeam, TeamChange
 from gateway.keys.records import KeyKind, Role
@@ -28,6 +43,10 @@ def admin_routes() -> Iterator[AdminRoute]:
     yield from _team_routes()
     yield from _grant_routes()
     yield from _session_routes()
+    yield from _ledger_routes()
+    yield from _live_routes()
+    yield from _account_routes()
+    yield from _node_routes()
     yield AdminRoute(
         method="GET",
         path="/audit",
@@ -274,4 +293,132 @@ def _session_routes() -> Iterator[AdminRoute]:
         role="metrics",
         summary="End the session.",
         status=204,
+    )
+
+
+def _ledger_routes() -> Iterator[AdminRoute]:
+    yield AdminRoute(
+        method="GET",
+        path="/usage",
+        handler=usage.show_usage,
+        role="viewer",
+        summary="Sum up requests and tokens by day, key, team, model or route.",
+        query=usage.UsageQuery,
+        answer=usage.UsageReport,
+        media_type="text/csv",
+        errors=(409,),
+    )
+    yield AdminRoute(
+        method="GET",
+        path="/usage.csv",
+        handler=usage.export_usage,
+        role="viewer",
+        summary="Export the same sums as CSV.",
+        query=usage.UsageQuery,
+        media_type="text/csv",
+        errors=(409,),
+    )
+    yield AdminRoute(
+        method="GET",
+        path="/requests",
+        handler=requests.search_requests,
+        role="admin",
+        summary="Search single requests, the newest first. A viewer sees sums only.",
+        query=requests.RequestsQuery,
+        answer=requests.RequestPage,
+        errors=(409,),
+    )
+
+
+def _live_routes() -> Iterator[AdminRoute]:
+    yield AdminRoute(
+        method="GET",
+        path="/live",
+        handler=live.list_live,
+        role="admin",
+        summary="List the requests that are open now.",
+        answer=live.LiveList,
+    )
+    yield AdminRoute(
+        method="DELETE",
+        path="/live/{request}",
+        handler=live.end_live,
+        role="admin",
+        summary="End an open request; its client gets the error `ended_by_admin`.",
+        status=204,
+    )
+
+
+def _account_routes() -> Iterator[AdminRoute]:
+    one = "/accounts/{account}"
+    yield AdminRoute(
+        method="GET",
+        path="/accounts",
+        handler=accounts.list_accounts,
+        role="viewer",
+        summary="List the accounts at Fitten with their state and slots.",
+        answer=accounts.AccountList,
+    )
+    yield AdminRoute(
+        method="POST",
+        path=f"{one}/pause",
+        handler=accounts.pause_account,
+        role="admin",
+        summary="Let an account rest: open calls go on, no new one begins.",
+        body=accounts.PauseRequest,
+        answer=AccountState,
+    )
+    yield AdminRoute(
+        method="POST",
+        path=f"{one}/resume",
+        handler=accounts.resume_account,
+        role="admin",
+        summary="End the pause of an account.",
+        answer=AccountState,
+    )
+    yield AdminRoute(
+        method="POST",
+        path=f"{one}/login",
+        handler=accounts.log_in_account,
+        role="admin",
+        summary="Log an account in anew, and wait for it.",
+        answer=AccountState,
+        errors=(502, 504),
+    )
+
+
+def _node_routes() -> Iterator[AdminRoute]:
+    yield AdminRoute(
+        method="GET",
+        path="/limits/check",
+        handler=limits_check.check_limits,
+        role="viewer",
+        summary="Show what would decide a request of a key now.",
+        query=limits_check.LimitsQuery,
+        answer=limits_check.LimitsReport,
+        errors=(404,),
+    )
+    yield AdminRoute(
+        method="GET",
+        path="/config",
+        handler=node_state.show_config,
+        role="viewer",
+        summary="Show the settings in use; secrets are masked.",
+        answer=node_state.EffectiveConfig,
+    )
+    yield AdminRoute(
+        method="GET",
+        path="/health",
+        handler=node_state.show_health,
+        role="metrics",
+        summary="Show how the gateway is now.",
+        answer=NodeStatus,
+    )
+    yield AdminRoute(
+        method="GET",
+        path="/events",
+        handler=events.send_events,
+        role="viewer",
+        summary="Send the same each second, as an event stream that ends with the session.",
+        media_type="text/event-stream",
     )

@@ -20,6 +20,7 @@ from gateway.workers.rpc.peer import RpcPeer
 from gateway.workers.services.accounts import AccountsClient, AccountsServer, KnownAccounts
 from gateway.workers.services.completions import CompletionsServer, NewestCompletionsClient
 from gateway.workers.services.limits import LimitsClient, LimitsServer
+from gateway.workers.services.live import LiveAsker, LiveResponder
 from gateway.workers.services.rate_windows import RateWindowsClient, RateWindowsServer
 from gateway.workers.services.sessions import SessionsClient, SessionsServer
 from gateway.workers.services.slots import RemotePool, SlotsClient, SlotsServer
@@ -48,6 +49,7 @@ class WorkerServers:
         self.rate_windows = RateWindowsServer(rpc, state.windows)
         self.limits = LimitsServer(rpc, state.meter)
         self.completions = CompletionsServer(rpc, state.newest_completions)
+        self.live = LiveAsker(rpc)
 
 
 class WorkerClients:
@@ -60,6 +62,7 @@ class WorkerClients:
         self.rate_windows = RateWindowsClient(rpc)
         self.limits = LimitsClient(rpc)
         self.completions = NewestCompletionsClient(rpc)
+        self.live = LiveResponder(rpc)
 
 
 class RemoteState:
@@ -73,6 +76,7 @@ class RemoteState:
         self._revision = revision
         self.windows = clients.rate_windows
         self.meter = clients.limits
+        self.live = clients.live.requests
         self.ledger = ledger
 
     def configure(self, config: Config) -> None:
