@@ -17,7 +17,7 @@ from gateway.admin.client import command_line as admin_command_line
 from gateway.arguments import add_config_option, port
 from gateway.doctor import command_line as doctor_command_line
 from gateway.init import command_line as init_command_line
-from gateway.ledger import command_line as ledger_command_line
+from gateway.ledger.commands import command_line as ledger_command_line
 from gateway.replay import command_line as replay_command_line
 from gateway.setup import command_line as setup_command_line
 
@@ -187,7 +187,7 @@ def _store_fault(config: Config) -> str | None:
     """Return why the store that the configuration names cannot be used, if that shows."""
     if config.store.file is None:
         return None
-    from gateway.ledger.command import store_fault
+    from gateway.ledger.commands.command import store_fault
 
     return store_fault(config.store.file)
 

@@ -102,7 +102,7 @@ def test_setup_imports_nothing_that_serves() -> None:
 @pytest.mark.parametrize("command", ["usage", "requests"])
 def test_commands_that_read_the_ledger_import_nothing_that_serves(command: str) -> None:
     found = imported("-m", "gateway", command, "--config", "config.yaml", status=1)
-    assert "gateway.ledger.command" in found
+    assert "gateway.ledger.commands.command" in found
     assert not found & {"aiohttp", "asyncio", "structlog", "yarl", "ssl", "http.client"}
     assert len(found) < 230
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.ledger.batch import BatchWriter
-from gateway.ledger.command import LedgerOptions, manage_store, show_requests, show_usage
+from gateway.ledger.commands.command import LedgerOptions, manage_store, show_requests, show_usage
 from gateway.ledger.row import LedgerRow, LostRows
 from gateway.store.migrations import STEPS
 from tests.unit.ledger.support import DAY, NOON, books, row

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, file: Path | None, zone: tzinfo) -> int:
 
     file: the database; None for no store. zone: where a day begins.
     """
-    from gateway.ledger import command
+    from gateway.ledger.commands import command
 
     if arguments.command == "db":
         action, target = arguments.action, arguments.to
