@@ -6,8 +6,8 @@ its value, and None clears it. Times are milliseconds since 1970 (UTC).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -15,11 +15,14 @@ from msgspec import UNSET, Meta, UnsetType
 from gateway.keys.records import KeyKind, KeyRecord, Role
 from gateway.limits.names import LIMIT_NAMES
 
+MOST_TEXT: Final = 1000
+"""The most characters of a note or a reason."""
+
 # The same bounds as in the configuration: each request of the last minute is remembered.
 Rate = Annotated[int, Meta(ge=0, le=100_000)]
 Budget = Annotated[int, Meta(ge=0, le=10**15)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
-Note = Annotated[str, Meta(max_length=1000)]
+Note = Annotated[str, Meta(max_length=MOST_TEXT)]
 Allowed = Annotated[list[Annotated[str, Meta(min_length=1, max_length=128)]], Meta(max_length=200)]
 Time = Annotated[int, Meta(ge=0, le=10**14)]
 
@@ -167,5 +170,5 @@ class IssuedKey:
     """
 
     record: KeyRecord
-    text: str | None
+    text: str | None = field(repr=False)
     already_issued: bool = False

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from gateway.admin.config_names import config_key_items
 from gateway.config.settings import Config
 from gateway.keys.directory import KeyDirectory
 from gateway.keys.records import GrantRecord, KeyKind, KeyRecord, Role, TeamRecord
-from gateway.limits.options import LimitOptions
 
 State = Literal["active", "blocked", "team_blocked", "expired"]
 Source = Literal["store", "config"]
@@ -168,7 +168,7 @@ def config_keys(config: Config, kind: KeyKind) -> Iterator[KeyView]:
             )
         return
     found: dict[str, KeyView] = {}
-    for item in _key_items(config):
+    for item in config_key_items(config):
         view = found.setdefault(item.name, _config_view(kind, item.name))
         view.limits = view.limits or item.by_name()
         if view.team is None and item.team is not None:
@@ -180,15 +180,6 @@ def config_keys(config: Config, kind: KeyKind) -> Iterator[KeyView]:
 
 def _config_view(kind: KeyKind, name: str, role: Role | None = None) -> KeyView:
     return KeyView(id=None, kind=kind, name=name, source="config", state="active", role=role)
-
-
-def _key_items(config: Config) -> Iterator[Any]:
-    """Return the items of middlewares' options that are keys with limits, as those of api_key."""
-    for entry in config.middlewares:
-        for value in entry.options.values():
-            for item in value if isinstance(value, (list, tuple)) else ():
-                if isinstance(item, LimitOptions) and hasattr(item, "key"):
-                    yield item
 
 
 def view_of_team(record: TeamRecord, directory: KeyDirectory) -> TeamView:

@@ -1,0 +1,150 @@
+"""The admin API of a node without a gateway, on real sockets, and a client for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from gateway.admin.node import Confirmed
+from gateway.config.loading import load_config
+from gateway.config.settings import Config
+from gateway.keys.directory import KeyDirectory
+from gateway.keys.manager import KeyManager
+from gateway.keys.records import KeyTable
+from gateway.server.admin_listener import AdminListener
+
+ROOT_KEY = "root-key-0123456789abcdef"
+VIEWER_KEY = "viewer-key-0123456789abcdef"
+METRICS_KEY = "metrics-key-0123456789abcdef"
+ADMIN_KEYS = [
+    {"name": "root", "key": ROOT_KEY, "role": "admin"},
+    {"name": "watcher", "key": VIEWER_KEY, "role": "viewer"},
+    {"name": "scraper", "key": METRICS_KEY, "role": "metrics"},
+]
+BASE = "/admin/api/v1"
+
+
+class NodeDouble:
+    """A node of one process that serves nobody; it knows keys and settings."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.directory = KeyDirectory(config.time_zone)
+        self.published: list[int] = []
+
+    async def publish(self, table: KeyTable) -> Confirmed:
+        self.directory.replace(table)
+        self.published.append(table.version)
+        return Confirmed(1, 1)
+
+
+@dataclass
+class Response:
+    """What the admin API answered."""
+
+    status: int
+    body: Any
+    headers: Any
+
+    @property
+    def code(self) -> str:
+        """The code of an error."""
+        return str(self.body["error"]["code"])
+
+
+@dataclass
+class AdminUnderTest:
+    """A running admin API. `http` reaches it over TCP, `local` over the UNIX socket."""
+
+    config: Config
+    node: NodeDouble
+    manager: KeyManager | None
+    listener: AdminListener
+    http: aiohttp.ClientSession
+    local: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        """The address of the TCP listener."""
+        assert self.listener.url is not None
+        return self.listener.url
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = ROOT_KEY,
+        headers: dict[str, str] | None = None,
+        unix: bool = False,
+    ) -> Response:
+        """Send a request below the base of the admin API; key: the admin key, or None."""
+        sent = {} if key is None or unix else {"Authorization": f"Bearer {key}"}
+        http, host = (self.local, "http://local") if unix else (self.http, self.url)
+        async with http.request(
+            method, f"{host}{BASE}{path}", json=body, headers=sent | (headers or {})
+        ) as response:
+            raw = await response.read()
+            is_json = raw and response.content_type == "application/json"
+            parsed = await response.json() if is_json else raw
+            return Response(response.status, parsed, response.headers)
+
+    async def make_key(self, name: str = "alice", **fields: Any) -> Any:
+        """Make a key and return the answer's body."""
+        made = await self.call("POST", "/keys", {"name": name, **fields})
+        assert made.status == 201, made.body
+        return made.body
+
+    async def make_admin_key(self, name: str, role: str = "admin") -> Any:
+        """Make an admin key and return the answer's body."""
+        made = await self.call("POST", "/admin-keys", {"name": name, "role": role})
+        assert made.status == 201, made.body
+        return made.body
+
+
+def settings(folder: Path, **sections: Any) -> Config:
+    """Read settings with an admin API over TCP, unless `sections` have another."""
+    data: dict[str, Any] = {
+        "fitten": {
+            "accounts": [{"username": "ada", "password": "correct horse"}],
+            "state_file": str(folder / "state" / "fitten.json"),
+        },
+        "admin": {"listen": "127.0.0.1:0", "keys": ADMIN_KEYS},
+        "middlewares": [{"api_key": {"keys": []}}],
+        **sections,
+    }
+    file = folder / "config.yaml"
+    file.write_text(yaml.safe_dump(data), "utf-8")
+    return load_config(file, {})
+
+
+@asynccontextmanager
+async def running_admin(config: Config) -> AsyncIterator[AdminUnderTest]:
+    """Serve the admin API of a node with these settings."""
+    path = config.store_file
+    manager = None if path is None else KeyManager(path)
+    node = NodeDouble(config)
+    listener = AdminListener(config)
+    listener.open()
+    try:
+        if manager is not None:
+            node.directory.replace(manager.table())
+        await listener.start(node, manager)
+        unix = aiohttp.UnixConnector(str(config.admin_socket))
+        jar = aiohttp.DummyCookieJar
+        async with (
+            aiohttp.ClientSession(cookie_jar=jar()) as http,
+            aiohttp.ClientSession(connector=unix, cookie_jar=jar()) as local,
+        ):
+            yield AdminUnderTest(config, node, manager, listener, http, local)
+    finally:
+        await listener.stop()
+        if manager is not None:
+            manager.close()
