@@ -13,8 +13,8 @@ from gateway.admin.api.errors import NoStore
 from gateway.keys.records import Role
 
 if TYPE_CHECKING:
-    from gateway.admin.api.resources.events import EventStreams
     from gateway.admin.api.authentication import AdminAuthentication
+    from gateway.admin.api.resources.events import EventStreams
     from gateway.admin.api.store_work import StoreWork
     from gateway.admin.node import Node
 

@@ -19,9 +19,7 @@ class AccountList(msgspec.Struct, frozen=True):
     accounts: list[AccountState]
 
 
-class PauseRequest(
-    msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class PauseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Says how long an account is to rest. seconds: None for until it is resumed."""
 
     seconds: Annotated[float, Meta(gt=0, le=366 * 86_400)] | None = None

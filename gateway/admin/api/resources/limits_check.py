@@ -147,9 +147,7 @@ def _sender(call: AdminCall, now_ms: int) -> tuple[Principal, GatewayError | Non
     raise UnknownObject("There is no key of this name or id.")
 
 
-def _fault(
-    call: AdminCall, principal: Principal, scopes: tuple[Scope, ...]
-) -> GatewayError | None:
+def _fault(call: AdminCall, principal: Principal, scopes: tuple[Scope, ...]) -> GatewayError | None:
     """Return why a small request of a key that works would be refused; None if it would not."""
     route: Route = call.query.route
     try:
@@ -161,9 +159,7 @@ def _fault(
     return None if verdict is None else refusal(verdict, call.node.config.time_zone, principal)
 
 
-def _shown(
-    standing: Standing, principal: Principal, config: Config, now: float
-) -> LimitStanding:
+def _shown(standing: Standing, principal: Principal, config: Config, now: float) -> LimitStanding:
     resets_at = datetime.fromtimestamp(now + standing.resets, config.time_zone)
     return LimitStanding(
         scope=named_scope(standing.scope, principal),
