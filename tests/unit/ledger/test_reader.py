@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from gateway.errors import Unavailable
 from gateway.ledger import queries
 from gateway.ledger.reader import LedgerReader
 from tests.unit.ledger.support import books
-from tests.waiting import LONGEST_WAIT
+from tests.waiting import LONGEST_WAIT, eventually
 
 
 def count(connection: sqlite3.Connection) -> int:
@@ -32,8 +33,7 @@ async def test_queries_wait_for_their_turn_and_the_event_loop_does_not(tmp_path:
             return count(connection)
 
         tasks = [asyncio.create_task(reader.read(held)) for _ in range(5)]
-        while len(began) < 2:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: len(began) == 2)
         assert len(began) == 2
         go_on.set()
         assert await asyncio.gather(*tasks) == [0] * 5
@@ -52,8 +52,8 @@ async def test_a_database_that_is_not_there_or_broken_is_an_error(tmp_path: Path
 async def test_a_query_that_takes_too_long_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(queries.reading.__wrapped__.__kwdefaults__, "longest", 0.01)  # type: ignore[attr-defined]
+    within: Any = queries.reading
+    monkeypatch.setitem(within.__wrapped__.__kwdefaults__, "longest", 0.01)
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
-    with books(tmp_path / "team.db") as ledger:
-        with pytest.raises(Unavailable, match="took more than"):
-            await LedgerReader(ledger.path).read(lambda c: c.execute(endless).fetchone())
+    with books(tmp_path / "team.db") as ledger, pytest.raises(Unavailable, match="took more than"):
+        await LedgerReader(ledger.path).read(lambda c: c.execute(endless).fetchone())
