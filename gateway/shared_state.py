@@ -11,6 +11,7 @@ from gateway.admission.live import LiveRequests
 from gateway.config.settings import Config
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
+from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.limits.meter import LocalMeter, Meter
 from gateway.limits.queue import AdmissionQueue
@@ -23,6 +24,7 @@ class SharedState(Protocol):
     windows: counts the callers' requests for other middlewares.
     meter: decides about limits. ledger: is told of each request.
     live: the open requests of this process.
+    keys: knows the keys that are made at run time.
     """
 
     @property
@@ -37,8 +39,11 @@ class SharedState(Protocol):
     @property
     def live(self) -> LiveRequests: ...
 
+    @property
+    def keys(self) -> KeyDirectory: ...
+
     def configure(self, config: Config) -> None:
-        """Apply the settings of limits and ledger, at the start and after a reload."""
+        """Apply the settings of limits, ledger and keys, at the start and after a reload."""
         ...
 
     def accounts(
@@ -59,10 +64,12 @@ class LocalState:
         self.meter = new_meter()
         self.ledger = ledger or Ledger()
         self.live = LiveRequests()
+        self.keys = KeyDirectory()
 
     def configure(self, config: Config) -> None:
         """See `SharedState`."""
         configure_meter(self.meter, config)
+        self.keys.configure(config.time_zone)
         self.ledger.refused = config.ledger.refused
 
     def accounts(

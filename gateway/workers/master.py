@@ -19,7 +19,6 @@ from gateway.server.admin_listener import AdminListener
 from gateway.server.node_keys import NodeKeys
 from gateway.server.node_ledger import NodeLedger
 from gateway.server.reload import ConfigSource, log_reload, refuse_on_failure, wait_for_upstream
-from gateway.shared_state import configure_meter
 from gateway.workers.master_node import MasterNode
 from gateway.workers.services.accounts import MasterAccounts
 from gateway.workers.services.composition import MasterState
@@ -65,7 +64,7 @@ class Master:
         self._admin.open()
         await self._node_ledger.start(self._state.meter)
         await self._node_keys.load(self._state.keys.directory)
-        configure_meter(self._state.meter, config)
+        self._state.configure(config)
         self._accounts = await self._open_accounts(config)
         self.drain_timeout = config.server.drain_timeout
         await self._supervisor.start(self._accounts, config)
@@ -128,7 +127,7 @@ class Master:
             await self._close(accounts)
             raise
         accounts.take_over(former)
-        configure_meter(self._state.meter, config)
+        self._state.configure(config)
         self._node_ledger.configure(config)
         self._node_keys.configure(config)
         self._accounts, self.drain_timeout = accounts, config.server.drain_timeout

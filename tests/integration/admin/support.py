@@ -10,14 +10,20 @@ from typing import Any
 
 import aiohttp
 import yaml
+from aiohttp import web
 
 from gateway.admin.node import Confirmed
+from gateway.app import ACCOUNTS, CONFIG
 from gateway.config.loading import load_config
 from gateway.config.settings import Config
-from gateway.keys.directory import KeyDirectory
+from gateway.fitten.account_registry import LocalAccountRegistry
+from gateway.fitten.client import FittenClient
+from gateway.http.in_flight import InFlightRequests
 from gateway.keys.manager import KeyManager
 from gateway.keys.records import KeyTable
 from gateway.server.admin_listener import AdminListener
+from gateway.server.local_node import LocalNode
+from gateway.shared_state import LocalState
 
 ROOT_KEY = "root-key-0123456789abcdef"
 VIEWER_KEY = "viewer-key-0123456789abcdef"
@@ -30,18 +36,26 @@ ADMIN_KEYS = [
 BASE = "/admin/api/v1"
 
 
-class NodeDouble:
-    """A node of one process that serves nobody; it knows keys and settings."""
+class NodeDouble(LocalNode):
+    """A node of one process that serves nobody.
+
+    app, state: in place of those of a gateway. published: the versions of the tables of keys.
+    """
 
     def __init__(self, config: Config) -> None:
-        self.config = config
-        self.directory = KeyDirectory(config.time_zone)
+        self.state = LocalState()
+        self.state.configure(config)
+        self.app = web.Application()
+        self.app[CONFIG] = config
+        client = FittenClient(config.fitten)
+        self.app[ACCOUNTS] = LocalAccountRegistry(config, client, lambda _: None)
+        super().__init__(self.state, lambda: self.app, InFlightRequests(), config.store_file)
         self.published: list[int] = []
 
     async def publish(self, table: KeyTable) -> Confirmed:
-        self.directory.replace(table)
+        """Use a table, and note its version."""
         self.published.append(table.version)
-        return Confirmed(1, 1)
+        return await super().publish(table)
 
 
 @dataclass
