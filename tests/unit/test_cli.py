@@ -124,7 +124,7 @@ def test_help_imports_little_beyond_what_reads_the_command_line() -> None:
     """A number of modules, because the time that they take depends on the machine."""
     more = imported("-m", "gateway", "--help") - imported("-c", "import argparse, runpy")
     assert "gateway.cli" in more
-    assert len(more) < 40, more
+    assert len(more) < 48, more  # each package with commands has a module of their options
 
 
 def test_only_the_doctor_imports_the_modules_of_the_doctor(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from gateway.admin.client.object_tables import local_time
 from gateway.admin.client.target import connect
 from gateway.terminal import print_json, print_members, print_note, print_table
 
-_ACCOUNTS: Final = ("name", "state", "chats", "completions", "reason", "until")
+_ACCOUNTS: Final = ("name", "state", "chats", "completions", "next_try_in", "reason")
 _LIVE: Final = ("id", "at", "key", "team", "model", "route", "stream", "account", "bytes")
 _DONE: Final = {"pause": "gets no more requests", "resume": "is used again", "login": "logged in"}
 
@@ -38,7 +38,8 @@ def _status(connection: AdminConnection, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(found)
     else:
-        print_members(dict(_flat(found)))
+        times = {name: local_time(found[name]) for name in ("at", "started_at")}
+        print_members({**found, **times})
 
 
 def _live(connection: AdminConnection, arguments: argparse.Namespace) -> None:
@@ -73,15 +74,10 @@ def _accounts(connection: AdminConnection, arguments: argparse.Namespace) -> Non
 
 
 def _account_row(account: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: account.get(name) for name in _ACCOUNTS}
-
-
-def _flat(found: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return the members of an object and of those in it, each with its whole name."""
-    members: list[tuple[str, Any]] = []
-    for name, value in found.items():
-        if isinstance(value, dict):
-            members += _flat(value, f"{prefix}{name} ")
-        else:
-            members.append((f"{prefix}{name}", value))
-    return members
+    left = account["next_try_in"]
+    return {
+        **account,
+        "chats": f"{account['chats']} of {account['max_chats']}",
+        "completions": f"{account['completions']} of {account['max_completions']}",
+        "next_try_in": f"{round(left)} s" if left else None,
+    }

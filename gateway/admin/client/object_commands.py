@@ -10,7 +10,12 @@ from typing import Any, Final
 
 from gateway.admin.client.administration import Administration, Collection, JsonObject
 from gateway.admin.client.execution import execute, target_of
-from gateway.admin.client.object_tables import print_audit, print_object, print_objects
+from gateway.admin.client.object_tables import (
+    local_time,
+    print_audit,
+    print_object,
+    print_objects,
+)
 from gateway.admin.client.target import administration
 from gateway.limits.names import LIMIT_NAMES
 from gateway.terminal import print_json, print_note
@@ -53,7 +58,8 @@ def _run(admin: Administration, kind: Collection, arguments: argparse.Namespace)
         admin.delete(kind, arguments.name, keys, forget=action == "forget")
         if arguments.json:
             print_json({"name": arguments.name, "deleted": True})
-        print_note(f"{_NOUNS[kind]} {arguments.name} was deleted.")
+        what = "deleted" if action == "delete" else "deleted, and its name replaced by its id"
+        print_note(f"{_NOUNS[kind]} {arguments.name} was {what}.")
     elif action == "rotate":
         body = {"grace_ms": arguments.grace * 1000}
         made = admin.act(kind, arguments.name, "rotate", body)
@@ -160,9 +166,7 @@ def _applied(found: Mapping[str, Any]) -> str:
 def _former(grace: int) -> str:
     if not grace:
         return "the former text is refused from now on"
-    if grace % 3600:
-        return f"the former text works for {grace // 60 or 1} more minutes"
-    return f"the former text works for {grace // 3600} more hours"
+    return f"the former text works until {local_time(_now() + grace * 1000)}"
 
 
 def _now() -> int:

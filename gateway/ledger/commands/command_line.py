@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from datetime import tzinfo
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.arguments import Commands, add_config_option, add_json_option, row_count
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 COMMANDS = ("usage", "requests", "db")
 
