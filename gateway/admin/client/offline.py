@@ -192,7 +192,8 @@ class OfflineAdministration:
 
     def grant(self, body: Mapping[str, Any]) -> JsonObject:
         """Raise a budget for one period."""
-        new = _read(body, NewGrant)
+        kind: Collection = "teams" if body["scope"] == "team" else "keys"
+        new = _read({**body, "scope_id": self._id(kind, body["scope_id"])}, NewGrant)
         record = self._run(lambda: self._manager.grant(self._actor, new))
         return _plain(key_views.view_of_grant(record, self._directory()))
 
