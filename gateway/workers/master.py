@@ -16,7 +16,6 @@ from gateway.config.settings import Config, ConfigError
 from gateway.server import listeners
 from gateway.server.node_ledger import NodeLedger
 from gateway.server.reload import ConfigSource, log_reload, refuse_on_failure, wait_for_upstream
-from gateway.shared_state import configure_meter
 from gateway.workers.services.accounts import MasterAccounts
 from gateway.workers.services.composition import MasterState
 from gateway.workers.supervisor import WorkerSupervisor
@@ -57,7 +56,7 @@ class Master:
             self._sockets += listeners.open_listeners(config.server.host, config.server.port)
         self._check(config)
         await self._node_ledger.start(self._state.meter)
-        configure_meter(self._state.meter, config)
+        self._state.configure(config)
         self._accounts = await self._open_accounts(config)
         self.drain_timeout = config.server.drain_timeout
         await self._supervisor.start(self._accounts, config)
@@ -102,7 +101,7 @@ class Master:
             await self._close(accounts)
             raise
         accounts.take_over(former)
-        configure_meter(self._state.meter, config)
+        self._state.configure(config)
         self._node_ledger.configure(config)
         self._accounts, self.drain_timeout = accounts, config.server.drain_timeout
         await self._supervisor.switch_to(accounts, sent)
