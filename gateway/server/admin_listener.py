@@ -17,7 +17,6 @@ import structlog
 from gateway.admin.api.application import build_admin_app, render_admin_error
 from gateway.admin.api.authentication import AdminAuthentication
 from gateway.admin.api.store_work import StoreWork
-from gateway.admin.config_names import config_names
 from gateway.admin.socket_address import socket_address
 from gateway.config.settings import Config
 from gateway.http.in_flight import InFlightRequests
@@ -53,7 +52,6 @@ class AdminListener:
         self._local: Entrypoint | None = None
         self._remote: Entrypoint | None = None
         self._node: Node | None = None
-        self._manager: KeyManager | None = None
         self._work: StoreWork | None = None
         self._authentication: AdminAuthentication | None = None
 
@@ -72,8 +70,7 @@ class AdminListener:
 
     async def start(self, node: Node, manager: KeyManager | None) -> None:
         """Serve the admin API of a node. manager: changes keys; None without a store."""
-        self._node, self._manager = node, manager
-        self._configure_manager()
+        self._node = node
         self._work = None if manager is None else StoreWork(manager, node)
         self._authentication = AdminAuthentication(self._config, node.directory)
         if self._unix is not None:
@@ -111,7 +108,6 @@ class AdminListener:
         if self._authentication is None:
             return
         self._authentication.configure(config)
-        self._configure_manager()
         if config.admin.listen == former.admin.listen:
             return
         sockets, self._sockets = self._sockets, []
@@ -134,10 +130,6 @@ class AdminListener:
         if self._work is not None:
             await self._work.close()
             self._work = None
-
-    def _configure_manager(self) -> None:
-        if self._manager is not None:
-            self._manager.configure(self._config.time_zone, config_names(self._config))
 
     async def _serve_remote(self, sockets: list[socket.socket]) -> None:
         self._remote = await self._serve(sockets)

@@ -13,7 +13,10 @@ from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app, render_without_ro
 from gateway.config.settings import Config
 from gateway.http.in_flight import InFlightRequests
 from gateway.server import listeners
+from gateway.server.admin_listener import AdminListener
 from gateway.server.entrypoint import Entrypoint, open_entrypoint
+from gateway.server.local_node import LocalNode
+from gateway.server.node_keys import NodeKeys
 from gateway.server.node_ledger import NodeLedger, process_ledger
 from gateway.server.reload import ConfigSource, reload_entrypoint, wait_for_upstream
 from gateway.shared_state import LocalState, SharedState
@@ -46,6 +49,8 @@ class SingleProcess:
         self._on_secret = on_secret
         self._entrypoint: Entrypoint | None = None
         self._node_ledger = NodeLedger(config)
+        self._node_keys = NodeKeys(config)
+        self._admin = AdminListener(config)
         self._state = LocalState()
 
     async def start(self) -> str:
@@ -54,17 +59,25 @@ class SingleProcess:
         # First of all: if the address is in use, another process may have the same store.
         sockets = self._sockets or listeners.open_listeners(config.server.host, config.server.port)
         try:
+            self._admin.open()
             await self._node_ledger.start(self._state.meter)
             self._state.ledger = process_ledger(config, "main", self._node_ledger.fault)
+            await self._node_keys.load(self._state.keys)
         except BaseException:
             listeners.close_listeners(sockets)
+            await self._close_store()
             raise
         try:
             self._entrypoint = await start_entrypoint(
                 config, sockets=sockets, shared=self._state, on_secret=self._on_secret
             )
         except BaseException:
-            await self._close_ledger()
+            await self._close_store()
+            raise
+        try:
+            await self._start_admin(self._entrypoint)
+        except BaseException:
+            await self.stop()
             raise
         tune_memory()
         return url_of_entrypoint(self._entrypoint)
@@ -96,14 +109,27 @@ class SingleProcess:
 
     async def reload(self, source: ConfigSource) -> None:
         """See `Service`."""
-        self._node_ledger.configure(await reload_entrypoint(self.entrypoint, source))
+        config = await reload_entrypoint(self.entrypoint, source, self._admin.prepared)
+        self._node_ledger.configure(config)
+        self._node_keys.configure(config)
+        await self._admin.configure(config)
 
     async def stop(self) -> None:
         """See `Service`."""
+        # The admin API stays while requests end: somebody may have to end one that does not.
         await stop_entrypoint(self.entrypoint, self.drain_timeout)
-        await self._close_ledger()
+        await self._close_store()
 
-    async def _close_ledger(self) -> None:
+    async def _start_admin(self, entrypoint: Entrypoint) -> None:
+        node = LocalNode(
+            self._state, lambda: entrypoint.app, entrypoint.in_flight, self._config.store_file
+        )
+        await self._admin.start(node, self._node_keys.manager)
+        self._node_keys.start(self._state.keys, node.publish)
+
+    async def _close_store(self) -> None:
+        await self._admin.stop()
+        await self._node_keys.stop()
         self._state.ledger.close()
         await self._node_ledger.stop()
 
