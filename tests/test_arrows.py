@@ -97,7 +97,9 @@ ROWS: dict[str, tuple[str, ...]] = {
     "arguments": (),
     "terminal": ("redaction",),
     "store": ("redaction",),
-    "middleware": ("trusted_proxies", "generation", "options", "principal", "redaction", "store"),
+    "middleware": (
+        *("trusted_proxies", "generation", "keys", "options", "principal", "redaction", "store"),
+    ),
     "config": ("limits", "middleware", "options", "redaction"),
     "observability": ("config", "errors", "redaction"),
     # Packages.
@@ -105,48 +107,50 @@ ROWS: dict[str, tuple[str, ...]] = {
     "apis": ("errors", "generation", "images", "redaction"),
     "accounts": ("errors",),
     "ledger": ("arguments", "errors", "redaction", "store", "terminal"),
-    "keys": ("errors", "limits", "principal", "store"),
+    "keys": ("errors", "limits", "principal", "redaction", "store"),
     "fitten": (
         *("accounts", "aiohttp_internals", "config", "errors", "generation", "redaction"),
         "store",
     ),
     "admission": (
-        *("config", "errors", "generation", "ledger", "limits", "middleware", "observability"),
-        *("principal", "store"),
+        *("config", "errors", "generation", "keys", "ledger", "limits", "middleware"),
+        *("observability", "principal", "redaction", "store"),
     ),
     "http": (
         *("admission", "aiohttp_internals", "apis.base", "config", "errors", "generation"),
         *("images", "middleware", "redaction"),
     ),
     "admin": (
-        *("apis", "config", "errors", "http", "keys", "middleware", "redaction"),
-        "trusted_proxies",
+        *("admission", "apis", "arguments", "config", "errors", "fitten", "http", "keys"),
+        *("ledger", "limits", "middleware", "options", "principal", "redaction", "store"),
+        *("terminal", "trusted_proxies"),
     ),
     # Composition.
-    "shared_state": ("admission", "config", "fitten", "ledger", "limits", "store"),
+    "shared_state": ("admission", "config", "fitten", "keys", "ledger", "limits", "store"),
     "app": (
         *("admission", "apis", "config", "errors", "fitten", "http", "images", "middleware"),
         *("redaction", "shared_state", "trusted_proxies"),
     ),
     "server": (
-        *("aiohttp_internals", "app", "config", "errors", "http", "ledger", "limits"),
-        *("redaction", "shared_state", "store"),
+        *("admin", "admission", "aiohttp_internals", "app", "config", "errors", "fitten", "http"),
+        *("keys", "ledger", "limits", "redaction", "shared_state", "store"),
     ),
     "workers": (
-        *("accounts", "admission", "aiohttp_internals", "app", "config", "errors", "fitten"),
-        *("generation", "http", "ledger", "limits", "observability", "redaction", "server"),
-        *("shared_state", "store"),
+        *("accounts", "admin", "admission", "aiohttp_internals", "app", "config", "errors"),
+        *("fitten", "generation", "http", "keys", "ledger", "limits", "observability"),
+        *("redaction", "server", "shared_state", "store"),
     ),
     "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
     "doctor": (
         *("arguments", "config", "errors", "fitten", "generation", "observability"),
         *("redaction", "store"),
     ),
+    "init": ("admin", "arguments", "config", "options", "redaction", "store", "terminal"),
     "replay": ("arguments", "fitten", "generation", "redaction", "store"),
     "setup": ("arguments", "config", "fitten", "generation"),
     "cli": (
-        *("arguments", "config", "demo", "doctor", "ledger", "observability", "options"),
-        *("redaction", "replay", "server", "setup", "store", "workers"),
+        *("admin", "arguments", "config", "demo", "doctor", "init", "ledger", "observability"),
+        *("options", "redaction", "replay", "server", "setup", "store", "workers"),
     ),
     "__main__": ("cli",),
 }

@@ -19,10 +19,10 @@ from gateway.config.settings import Config
 from gateway.fitten.account_registry import LocalAccountRegistry
 from gateway.fitten.client import FittenClient
 from gateway.http.in_flight import InFlightRequests
-from gateway.keys.manager import KeyManager
 from gateway.keys.records import KeyTable
 from gateway.server.admin_listener import AdminListener
 from gateway.server.local_node import LocalNode
+from gateway.server.node_keys import NodeKeys
 from gateway.shared_state import LocalState
 
 ROOT_KEY = "root-key-0123456789abcdef"
@@ -78,7 +78,7 @@ class AdminUnderTest:
 
     config: Config
     node: NodeDouble
-    manager: KeyManager | None
+    keys: NodeKeys
     listener: AdminListener
     http: aiohttp.ClientSession
     local: aiohttp.ClientSession
@@ -109,6 +109,13 @@ class AdminUnderTest:
             is_json = raw and response.content_type == "application/json"
             parsed = await response.json() if is_json else raw
             return Response(response.status, parsed, response.headers)
+
+    async def reload(self, config: Config) -> None:
+        """Apply other settings, as a reload does."""
+        with self.listener.prepared(config):
+            self.node.app[CONFIG] = config
+        self.keys.configure(config)
+        await self.listener.configure(config)
 
     async def make_key(self, name: str = "alice", **fields: Any) -> Any:
         """Make a key and return the answer's body."""
@@ -142,23 +149,18 @@ def settings(folder: Path, **sections: Any) -> Config:
 @asynccontextmanager
 async def running_admin(config: Config) -> AsyncIterator[AdminUnderTest]:
     """Serve the admin API of a node with these settings."""
-    path = config.store_file
-    manager = None if path is None else KeyManager(path)
-    node = NodeDouble(config)
-    listener = AdminListener(config)
+    node, keys, listener = NodeDouble(config), NodeKeys(config), AdminListener(config)
     listener.open()
     try:
-        if manager is not None:
-            node.directory.replace(manager.table())
-        await listener.start(node, manager)
+        await keys.load(node.directory)
+        await listener.start(node, keys.manager)
         unix = aiohttp.UnixConnector(str(config.admin_socket))
         jar = aiohttp.DummyCookieJar
         async with (
             aiohttp.ClientSession(cookie_jar=jar()) as http,
             aiohttp.ClientSession(connector=unix, cookie_jar=jar()) as local,
         ):
-            yield AdminUnderTest(config, node, manager, listener, http, local)
+            yield AdminUnderTest(config, node, keys, listener, http, local)
     finally:
         await listener.stop()
-        if manager is not None:
-            manager.close()
+        await keys.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ async def with_cookie(
     admin: AdminUnderTest, method: str, path: str, cookie: dict[str, str], **more: str
 ) -> Response:
     """Send a request with a cookie and no key."""
-    body = {} if method == "POST" else None
+    body: Any = {} if method == "POST" else None
     return await admin.call(method, path, body, key=None, headers=cookie | dict(more))
 
 

@@ -17,7 +17,6 @@ from gateway.server.admin_listener import AdminListener, open_unix_socket
 from tests.integration.admin.support import (
     BASE,
     ROOT_KEY,
-    AdminUnderTest,
     NodeDouble,
     running_admin,
     settings,
@@ -70,8 +69,12 @@ def test_a_path_may_be_longer_than_the_system_takes(tmp_path: Path) -> None:
         socket_address(path) as address,
     ):
         client.connect(address)
-    with pytest.raises(OSError, match="refused"), socket_address(path) as address:
-        socket.socket(socket.AF_UNIX).connect(address)
+    with (
+        pytest.raises(OSError, match="refused"),
+        socket.socket(socket.AF_UNIX) as client,
+        socket_address(path) as address,
+    ):
+        client.connect(address)
 
 
 async def test_a_stop_removes_the_socket(tmp_path: Path) -> None:
@@ -113,25 +116,19 @@ def with_listen(config: Config, listen: str | None) -> Config:
     return replace(config, admin=replace(config.admin, listen=listen))
 
 
-async def reload(admin: AdminUnderTest, config: Config) -> None:
-    with admin.listener.prepared(config):
-        admin.node.config = config
-    await admin.listener.configure(config)
-
-
 async def test_a_reload_opens_moves_and_closes_the_tcp_listener(tmp_path: Path) -> None:
     config = settings(tmp_path, admin={"keys": [{"name": "root", "key": ROOT_KEY}]})
     async with running_admin(config) as admin:
-        await reload(admin, with_listen(config, "127.0.0.1:0"))
+        await admin.reload(with_listen(config, "127.0.0.1:0"))
         first = admin.url
         assert (await admin.call("GET", "/session")).status == 200
-        await reload(admin, with_listen(config, "localhost:0"))
+        await admin.reload(with_listen(config, "localhost:0"))
         assert admin.url != first
         assert (await admin.call("GET", "/session")).status == 200
         with pytest.raises(aiohttp.ClientConnectionError):
             await admin.http.get(f"{first}{BASE}/session")
         last = admin.url
-        await reload(admin, config)
+        await admin.reload(config)
         assert admin.listener.url is None
         with pytest.raises(aiohttp.ClientConnectionError):
             await admin.http.get(f"{last}{BASE}/session")
@@ -160,7 +157,7 @@ async def test_a_reload_changes_the_keys_and_ends_sessions_of_keys_that_went(
         begun = await admin.call("POST", "/session", {"key": ROOT_KEY}, key=None)
         cookie = {"Cookie": begun.headers["Set-Cookie"].split(";")[0]}
         keys = tuple(key for key in config.admin.keys if key.name != "root")
-        await reload(admin, replace(config, admin=replace(config.admin, keys=keys)))
+        await admin.reload(replace(config, admin=replace(config.admin, keys=keys)))
         assert (await admin.call("GET", "/session")).status == 401
         assert (await admin.call("GET", "/session", key=None, headers=cookie)).status == 401
 
