@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
@@ -59,6 +60,12 @@ def print_members(data: Mapping[str, Any]) -> None:
 def print_note(text: str) -> None:
     """Print what is for the person at the terminal, beside the output that a program reads."""
     print(printable(text), file=sys.stderr)
+
+
+def program() -> str:
+    """Return how this program is started, for a command that a person can copy."""
+    name = os.path.basename(sys.argv[0])
+    return name if name == "fitten-gateway" else f"{shlex.quote(sys.executable)} -m gateway"
 
 
 def _never_fail(stream: TextIO) -> None:

@@ -140,7 +140,10 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("fitten", "generation", "http", "keys", "ledger", "limits", "observability"),
         *("redaction", "server", "shared_state", "store"),
     ),
-    "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
+    "demo": (
+        *("config", "keys", "middleware", "observability", "options", "redaction", "server"),
+        "terminal",
+    ),
     "doctor": (
         *("arguments", "config", "errors", "fitten", "generation", "observability"),
         *("redaction", "store"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,7 @@ from gateway.init.files import FirstFiles
 from gateway.init.questions import NoAnswer, ask_account
 from gateway.options import ConfigError
 from gateway.redaction import os_error_text
-from gateway.terminal import FAILED, USAGE_ERROR, print_json, print_note, run_command
+from gateway.terminal import FAILED, USAGE_ERROR, print_json, print_note, program, run_command
 
 _ADMIN: Final = "root"
 _DEFAULT: Final = Path("config.local.yaml")
@@ -99,7 +98,7 @@ def _first_keys(options: InitOptions) -> tuple[JsonObject, JsonObject]:
 def _report(
     options: InitOptions, files: FirstFiles, key: JsonObject, admin_key: JsonObject
 ) -> None:
-    start = f"{_program()} serve"
+    start = f"{program()} serve"
     if options.config != _DEFAULT:
         start += f" --config {shlex.quote(str(options.config))}"
     url = f"http://127.0.0.1:{options.port}/v1/models"
@@ -114,8 +113,3 @@ def _report(
     print_note("The keys are shown this once. Keep them, and set FITTEN_GATEWAY_KEY to the first.")
     print_note(f"Start the gateway:  {start}")
     print_note(f"Test it:            {test}")
-
-
-def _program() -> str:
-    name = Path(sys.argv[0]).name
-    return name if name == "fitten-gateway" else f"{shlex.quote(sys.executable)} -m gateway"

@@ -89,6 +89,11 @@ class SingleProcess:
         return self._entrypoint
 
     @property
+    def admin_url(self) -> str | None:
+        """Return the address of the admin API over TCP; None without one."""
+        return self._admin.url
+
+    @property
     def requests(self) -> int:
         """Return how many requests are open."""
         return self.entrypoint.in_flight.active
