@@ -34,14 +34,14 @@ def add_commands(commands: Commands) -> None:
     _add_keys(commands)
     _add_teams(commands)
     _add_admin_keys(commands)
-    grant = commands.add_parser("grant", help="raise a budget of a key for a day or a month")
+    grant = _parser(commands, "grant", "raise a budget of a key for a day or a month")
     grant.add_argument("name", metavar="NAME", help="the name or id of the key")
     grant.add_argument("limit", metavar="LIMIT", choices=GRANTED, help=", ".join(GRANTED))
     grant.add_argument("amount", metavar="AMOUNT", type=amount, help="what is added, such as 500k")
     grant.add_argument("--period", help="a day or a month: 2026-01-31, 2026-01; now unless given")
     grant.add_argument("--team", action="store_true", help="NAME is a team")
     grant.add_argument("--reason", metavar="TEXT", default="", help="kept in the audit")
-    audit = commands.add_parser("audit", help="print who changed what, the newest first")
+    audit = _parser(commands, "audit", "print who changed what, the newest first")
     audit.add_argument("--since", metavar="AGE", type=seconds, help="an age such as 12h or 7d")
     audit.add_argument("--actor", metavar="NAME", help="changes of this admin only")
     audit.add_argument("--action", metavar="NAME", help="such as key.rotate only")
@@ -53,7 +53,7 @@ def add_commands(commands: Commands) -> None:
         default=100,
         help="at most so many; 100 unless given",
     )
-    status = commands.add_parser("status", help="print how the gateway is")
+    status = _parser(commands, "status", "print how the gateway is")
     for command in (grant, audit, status):
         _add_target(command)
     accounts = commands.add_parser("accounts", help="list the Fitten accounts, let one rest")
@@ -160,12 +160,17 @@ def _action(
     actions: Commands, name: str, what: str, argument: str | None = None
 ) -> argparse.ArgumentParser:
     """Add what can be done with objects of a kind."""
-    command = actions.add_parser(name, help=what, description=what)
+    command = _parser(actions, name, what)
     if argument is not None:
         means = {"KEY": "the name or id of the key", "TEAM": "the name or id of the team"}
         command.add_argument("name", metavar=argument, help=means.get(argument))
     _add_target(command)
     return command
+
+
+def _parser(commands: Commands, name: str, what: str) -> argparse.ArgumentParser:
+    """Add a command whose options must be written out: --key is not short for --key-file."""
+    return commands.add_parser(name, help=what, description=what, allow_abbrev=False)
 
 
 def _add_target(command: argparse.ArgumentParser) -> None:

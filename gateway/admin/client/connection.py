@@ -74,7 +74,10 @@ class AdminConnection:
         try:
             connection.request(method, target, content, dict(headers))
             answer = connection.getresponse()
-            return answer.status, answer.read(_MOST)
+            raw = answer.read(_MOST)
+            if answer.length:
+                raise http.client.IncompleteRead(raw)
+            return answer.status, raw
         except (OSError, http.client.HTTPException) as error:
             # Sent, perhaps: whether something has changed is not known.
             done = "" if method == "GET" else " Look whether the change was made."
