@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 from gateway import cli
 from gateway.admin.client.command_line import COMMANDS, add_commands
 from gateway.admin.client.remote import RemoteAdministration
-from gateway.admin.config_names import config_names
 from gateway.ledger.writer_lock import writer_lock
 from tests.integration.admin.support import (
     ROOT_KEY,
@@ -184,8 +183,6 @@ async def test_each_command_says_the_same_with_a_gateway_and_without(
         folder.mkdir()
     configs = [settings(folder, **SECTIONS) for folder in folders]
     async with running_admin(configs[0]) as admin:
-        assert admin.manager is not None
-        admin.manager.configure(configs[0].time_zone, config_names(configs[0]))
         online = await run_script(Shell(folders[0], capsys))
         assert admin.node.published, "the gateway has made the changes"
     offline = await run_script(Shell(folders[1], capsys))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -84,4 +84,4 @@ def test_every_limit_has_an_option_and_those_that_a_grant_raises_are_known(
 ) -> None:
     options = set(all_options(parser))
     assert {f"--{name.replace('_', '-')}" for name in LIMIT_NAMES} <= options
-    assert GrantedLimit.__args__ == GRANTED
+    assert get_args(GrantedLimit) == GRANTED
