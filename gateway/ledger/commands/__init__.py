@@ -1,1 +1,1 @@
-"""Contains the commands usage, requests and db: `command_line` declares, `command` runs them."""
+"""Implements the commands usage, requests and db: `command_line` declares, `command` runs them."""
