@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from emulator import EmulatedAccount, Emulator
 from gateway.server.reload import ConfigSource
 from tests.integration.admin.gateways import GatewayWithAdmin, gateway_with_admin
 from tests.integration.admin.support import VIEWER_KEY
-from tests.waiting import LONGEST_WAIT
+from tests.waiting import eventually_awaited
 
 LOGIN = "/codeuser/auth/login"
 TWO = [
@@ -23,7 +22,7 @@ TWO = [
 
 def two_accounts() -> Emulator:
     """A Fitten with both accounts."""
-    return Emulator(accounts=[EmulatedAccount(**account) for account in TWO])
+    return Emulator(accounts=[EmulatedAccount(a["username"], a["password"]) for a in TWO])
 
 
 async def states(gateway: GatewayWithAdmin, **options: Any) -> dict[str, Any]:
@@ -34,9 +33,11 @@ async def states(gateway: GatewayWithAdmin, **options: Any) -> dict[str, Any]:
 
 async def logged_in(gateway: GatewayWithAdmin) -> None:
     """Wait until every account is logged in."""
-    async with asyncio.timeout(LONGEST_WAIT):
-        while not all(state["logged_in"] for state in (await states(gateway)).values()):
-            await asyncio.sleep(0.01)
+
+    async def all_are() -> bool:
+        return all(state["logged_in"] for state in (await states(gateway)).values())
+
+    await eventually_awaited(all_are)
 
 
 async def served_by(gateway: GatewayWithAdmin) -> tuple[int, str]:

@@ -18,7 +18,7 @@ from tests.integration.admin.support import (
     AdminUnderTest,
 )
 from tests.integration.admin.test_access import sign_in
-from tests.waiting import LONGEST_WAIT, NEVER, eventually
+from tests.waiting import LONGEST_WAIT, NEVER, eventually, eventually_awaited
 
 
 @pytest.fixture(autouse=True)
@@ -92,9 +92,7 @@ async def test_a_session_has_five_streams_at_most_and_each_has_its_own_five(
         streams.append(again)
         return again.status == 200
 
-    async with asyncio.timeout(LONGEST_WAIT):
-        while not await room():
-            await asyncio.sleep(0.01)
+    await eventually_awaited(room)
     for response in [*streams, by_key]:
         response.close()
 
@@ -146,9 +144,7 @@ async def test_a_client_that_leaves_is_not_counted_any_more(admin: AdminUnderTes
             answer.close()
             return answer.status == 200
 
-        async with asyncio.timeout(LONGEST_WAIT):
-            while not await is_free():
-                await asyncio.sleep(0.005)
+        await eventually_awaited(is_free)
 
 
 async def test_a_client_that_does_not_read_is_dropped(

@@ -10,19 +10,20 @@ import pytest
 
 from emulator import Emulator
 from tests.integration.admin.gateways import GatewayWithAdmin, gateway_with_admin
-from tests.waiting import LONGEST_WAIT
+from tests.waiting import LONGEST_WAIT, eventually_awaited
 
 
 async def open_requests(gateway: GatewayWithAdmin, count: int) -> list[Any]:
     """Return the open requests, once there are so many."""
-    async with asyncio.timeout(LONGEST_WAIT):
-        while True:
-            answer = await gateway.admin.call("GET", "/live")
-            assert answer.status == 200, answer.body
-            requests: list[Any] = answer.body["requests"]
-            if len(requests) == count and all(r["answering"] for r in requests):
-                return requests
-            await asyncio.sleep(0.01)
+
+    async def answering() -> list[Any] | None:
+        answer = await gateway.admin.call("GET", "/live")
+        assert answer.status == 200, answer.body
+        found: list[Any] = answer.body["requests"]
+        return found if len(found) == count and all(r["answering"] for r in found) else None
+
+    requests: list[Any] = await eventually_awaited(answering)
+    return requests
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -71,12 +72,10 @@ async def test_an_ended_request_is_one_row_of_the_ledger(
         (request,) = await open_requests(gateway, 1)
         await gateway.admin.call("DELETE", f"/live/{request['id']}")
         await response.read()
-        async with asyncio.timeout(LONGEST_WAIT):
-            while not (rows := await _rows(gateway, request["id"])):
-                await asyncio.sleep(0.05)
-        (row,) = rows
+        (row,) = await eventually_awaited(lambda: _rows(gateway, request["id"]))
         assert (row["ended"], row["cause"], row["key"]) == ("ended_by_admin",) * 2 + ("tester",)
-        assert row["status"] == 200 and row["completion_tokens"] > 0, "what came was used"
+        assert row["status"] == 200
+        assert row["completion_tokens"] > 0, "what came was used"
 
 
 async def _rows(gateway: GatewayWithAdmin, row_id: str) -> Any:
