@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,12 @@ async def statuses(url: str, text: str, count: int) -> Counter[int]:
 
 def workers() -> set[int]:
     """Return the processes of the workers."""
-    return {
-        pid
-        for pid in children(os.getpid())
-        if b"gateway.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    }
+    found = set()
+    for pid in children(os.getpid()):
+        with suppress(OSError):  # it has just ended
+            if b"gateway.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(pid)
+    return found
 
 
 def blocked(record: KeyRecord) -> KeyRecord:
