@@ -125,7 +125,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("redaction", "shared_state", "trusted_proxies"),
     ),
     "server": (
-        *("aiohttp_internals", "app", "config", "errors", "http", "keys", "ledger", "limits"),
+        *("aiohttp_internals", "app", "config", "errors", "http", "ledger", "limits"),
         *("redaction", "shared_state", "store"),
     ),
     "workers": (

@@ -13,8 +13,6 @@ from contextlib import AsyncExitStack
 import structlog
 
 from gateway.config.settings import Config, ConfigError
-from gateway.keys.directory import KeyDirectory
-from gateway.keys.records import KeyTable
 from gateway.server import listeners
 from gateway.server.node_ledger import NodeLedger
 from gateway.server.reload import ConfigSource, log_reload, refuse_on_failure, wait_for_upstream
@@ -63,15 +61,6 @@ class Master:
         self.drain_timeout = config.server.drain_timeout
         await self._supervisor.start(self._accounts, config)
         return listeners.url_of(self._sockets[0].getsockname())
-
-    @property
-    def keys(self) -> KeyDirectory:
-        """Return the keys that are made at run time."""
-        return self._state.keys.directory
-
-    async def publish_keys(self, table: KeyTable) -> tuple[int, int]:
-        """Use another table of keys in every worker; see `KeyPublisher.publish`."""
-        return await self._state.keys.publish(table)
 
     async def wait_for_upstream(self) -> None:
         """See `Service`."""

@@ -30,7 +30,7 @@ IN_FLIGHT = 200
 
 @pytest.fixture
 async def master(start_gateway: StartGateway) -> AsyncIterator[tuple[Master, str]]:
-    """A master with workers, and its URL."""
+    """Run a master with workers; return it with its URL."""
     gateway = await start_gateway(
         middlewares=["request_id", {"api_key": {"keys": []}}],
         fitten={"pool": {"max_concurrent": 2 * IN_FLIGHT}},
@@ -83,8 +83,9 @@ async def test_a_revoke_under_two_hundred_open_requests_holds_in_every_worker(
     master: tuple[Master, str],
 ) -> None:
     service, url = master
+    publish = service._state.keys.publish
     (alice, text), (bob, other) = key("alice"), key("bob")
-    assert await service.publish_keys(table(alice, bob)) == (WORKERS, WORKERS)
+    assert await publish(table(alice, bob)) == (WORKERS, WORKERS)
     body: dict[str, Any] = {
         "messages": [{"role": "user", "content": "[[endless]]"}],
         "stream": True,
@@ -105,13 +106,13 @@ async def test_a_revoke_under_two_hundred_open_requests_holds_in_every_worker(
     async with session(text) as http:
         streams = [asyncio.create_task(stream(http)) for _ in range(IN_FLIGHT)]
         await eventually(lambda: begun == IN_FLIGHT)
-        assert await service.publish_keys(table(blocked(alice), bob, version=2)) == (
+        assert await publish(table(blocked(alice), bob, version=2)) == (
             WORKERS,
             WORKERS,
         )
         assert await statuses(url, text, 60) == {403: 60}
         assert await statuses(url, other, 20) == {200: 20}
-        assert await service.publish_keys(table(bob, version=3)) == (WORKERS, WORKERS)
+        assert await publish(table(bob, version=3)) == (WORKERS, WORKERS)
         assert (await statuses(url, text, 1)).keys() <= {401}
         leave.set()
         await asyncio.gather(*streams)
@@ -123,9 +124,10 @@ async def test_a_worker_that_takes_the_place_of_another_knows_the_keys_of_now(
     master: tuple[Master, str],
 ) -> None:
     service, url = master
+    publish = service._state.keys.publish
     (alice, text), (bob, other) = key("alice"), key("bob")
-    await service.publish_keys(table(alice, bob))
-    await service.publish_keys(table(blocked(alice), bob, version=2))
+    await publish(table(alice, bob))
+    await publish(table(blocked(alice), bob, version=2))
     former = workers()
     for pid in former:
         os.kill(pid, signal.SIGKILL)

@@ -199,7 +199,8 @@ async def test_two_keys_of_one_name_of_the_configuration_and_of_the_store_stay_a
     alice, text = key("alice", limits={"requests_per_day": 2})
     service = SingleProcess(gateway.config)
     url = await service.start()
-    assert await service.publish_keys(table(alice)) == (1, 1)
+    keys = service.entrypoint.app[SHARED_STATE].keys
+    keys.replace(table(alice))
     served = replace(gateway, url=url)
     assert [(await ask(served, sent))[0] for sent in (KEY, KEY)] == [200, 429]
     assert [(await ask(served, text))[0] for _ in range(3)] == [200, 200, 429]
@@ -210,7 +211,7 @@ async def test_two_keys_of_one_name_of_the_configuration_and_of_the_store_stay_a
         "key alice",
         2,
     )
-    await service.publish_keys(table(msgspec.structs.replace(alice, blocked_at=1), version=2))
+    keys.replace(table(msgspec.structs.replace(alice, blocked_at=1), version=2))
     assert (await ask(served, text))[0] == 403
     await service.stop()
     path = gateway.config.store_file
