@@ -162,7 +162,8 @@ class KeyDatabase:
             except (UnicodeEncodeError, OverflowError):  # half a character, or a huge number
                 raise InvalidValue("There is a value that cannot be stored.") from None
             except (sqlite3.Error, OSError) as error:
-                self._close()
+                if getattr(error, "sqlite_errorname", None) != "SQLITE_BUSY":
+                    self._close()  # the file may be another one after a repair
                 raise _unavailable(error) from error
 
     def _open(self) -> sqlite3.Connection:
