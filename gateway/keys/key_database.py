@@ -140,9 +140,9 @@ class KeyDatabase:
     def empty_log(self) -> None:
         """Move SQLite's log into the database, so that what was deleted stands in neither.
 
-        If somebody reads just now, the log stays until the next time.
+        If somebody reads or writes just now, the log stays until SQLite does the same.
         """
-        with self._opened() as connection:
+        with contextlib.suppress(StoreUnavailable), self._opened() as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:

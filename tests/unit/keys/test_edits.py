@@ -1,4 +1,4 @@
-"""Values are checked whoever sends them; a record follows from what was asked for."""
+"""Values are checked whatever they come from; a record follows from what was asked for."""
 
 from __future__ import annotations
 

@@ -66,6 +66,19 @@ def test_a_fault_within_a_change_undoes_all_of_it(
     assert manager.table().version == 1
 
 
+def test_a_key_can_be_forgotten_while_somebody_reads(
+    manager: KeyManager, alice: KeyRecord, path: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM key").fetchall()
+        manager.forget_key(ROOT, alice.id)
+        assert reader.execute("SELECT name FROM key").fetchall() == [("alice",)]
+        reader.execute("COMMIT")
+        assert reader.execute("SELECT name FROM key").fetchall() == [(alice.id,)]
+    assert manager.audit().rows[0].action == "key.forget"
+
+
 def test_a_newer_database_is_left_alone(manager: KeyManager, path: Path) -> None:
     manager.table()
     manager.close()
