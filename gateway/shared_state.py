@@ -10,6 +10,7 @@ from typing import Protocol
 from gateway.config.settings import Config
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
+from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.limits.meter import LocalMeter, Meter
 from gateway.limits.queue import AdmissionQueue
@@ -21,6 +22,7 @@ class SharedState(Protocol):
 
     windows: counts the callers' requests for other middlewares.
     meter: decides about limits. ledger: is told of each request.
+    keys: knows the keys that are made at run time.
     """
 
     @property
@@ -32,8 +34,11 @@ class SharedState(Protocol):
     @property
     def ledger(self) -> Ledger: ...
 
+    @property
+    def keys(self) -> KeyDirectory: ...
+
     def configure(self, config: Config) -> None:
-        """Apply the settings of limits and ledger, at the start and after a reload."""
+        """Apply the settings of limits, ledger and keys, at the start and after a reload."""
         ...
 
     def accounts(
@@ -53,10 +58,12 @@ class LocalState:
         self.windows = SlidingWindows()
         self.meter = new_meter()
         self.ledger = ledger or Ledger()
+        self.keys = KeyDirectory()
 
     def configure(self, config: Config) -> None:
         """See `SharedState`."""
         configure_meter(self.meter, config)
+        self.keys.configure(config.time_zone)
         self.ledger.refused = config.ledger.refused
 
     def accounts(

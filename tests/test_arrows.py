@@ -95,7 +95,9 @@ ROWS: dict[str, tuple[str, ...]] = {
     "limits": ("options",),
     "generation": ("errors", "principal"),
     "store": (),
-    "middleware": ("trusted_proxies", "generation", "options", "principal", "redaction", "store"),
+    "middleware": (
+        *("trusted_proxies", "generation", "keys", "options", "principal", "redaction", "store"),
+    ),
     "config": ("limits", "middleware", "options", "redaction"),
     "observability": ("config", "errors", "redaction"),
     # Packages.
@@ -103,33 +105,33 @@ ROWS: dict[str, tuple[str, ...]] = {
     "apis": ("errors", "generation", "images", "redaction"),
     "accounts": ("errors",),
     "ledger": ("errors", "redaction", "store"),
-    "keys": ("errors", "limits", "principal", "store"),
+    "keys": ("errors", "limits", "principal", "redaction", "store"),
     "fitten": (
         *("accounts", "aiohttp_internals", "config", "errors", "generation", "redaction"),
         "store",
     ),
     "admission": (
-        *("config", "errors", "generation", "ledger", "limits", "middleware", "observability"),
-        *("principal", "store"),
+        *("config", "errors", "generation", "keys", "ledger", "limits", "middleware"),
+        *("observability", "principal", "redaction", "store"),
     ),
     "http": (
         *("admission", "aiohttp_internals", "apis.base", "config", "errors", "generation"),
         *("images", "middleware", "redaction"),
     ),
     # Composition.
-    "shared_state": ("config", "fitten", "ledger", "limits", "store"),
+    "shared_state": ("config", "fitten", "keys", "ledger", "limits", "store"),
     "app": (
         *("admission", "apis", "config", "errors", "fitten", "http", "images", "middleware"),
         *("redaction", "shared_state", "trusted_proxies"),
     ),
     "server": (
-        *("aiohttp_internals", "app", "config", "errors", "http", "ledger", "limits"),
+        *("aiohttp_internals", "app", "config", "errors", "http", "keys", "ledger", "limits"),
         *("redaction", "shared_state", "store"),
     ),
     "workers": (
         *("accounts", "aiohttp_internals", "app", "config", "errors", "fitten", "generation"),
-        *("http", "ledger", "limits", "observability", "redaction", "server", "shared_state"),
-        "store",
+        *("http", "keys", "ledger", "limits", "observability", "redaction", "server"),
+        *("shared_state", "store"),
     ),
     "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
     "doctor": (

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
+from gateway.admission.permissions import check_model, check_route
 from gateway.admission.record import began_line, ended_line
 from gateway.admission.refusal import add_limit_headers, refusal
 from gateway.config.settings import Config
 from gateway.generation.model import Model
 from gateway.generation.request import GenerationRequest
+from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.row import new_row_id
 from gateway.limits.claims import Claim, Scope, Verdict
@@ -67,6 +69,7 @@ class _Scopes(msgspec.Struct, frozen=True, eq=False):
 
     estimates: whether a limit of tokens makes an estimate necessary.
     waits: whether the caller may have to wait in line.
+    restricted: whether there are models or routes that the caller may not use.
     """
 
     principal: Principal | None
@@ -74,6 +77,7 @@ class _Scopes(msgspec.Struct, frozen=True, eq=False):
     scopes: tuple[Scope, ...]
     estimates: bool
     waits: bool
+    restricted: bool
 
 
 class _Admitted(msgspec.Struct, frozen=True, eq=False):
@@ -103,6 +107,7 @@ class AdmissionControl:
 
     meter, ledger: belong to the process, or to all processes.
     estimate: returns the tokens of a prompt.
+    keys: knows the teams that are made at run time.
     routes: the handlers of the routes that the upstream answers.
     """
 
@@ -112,11 +117,13 @@ class AdmissionControl:
         meter: Meter,
         ledger: Ledger,
         estimate: Callable[[GenerationRequest], int],
+        keys: KeyDirectory,
     ) -> None:
         self.routes: dict[Handler, InferenceRoute] = {}
         self._meter = meter
         self._ledger = ledger if ledger.kept else None
         self._estimate = estimate
+        self._keys = keys
         self._expectation = Expectation()
         self._gateway = Scope("gateway", config.limits.by_name())
         self._teams = {
@@ -131,6 +138,8 @@ class AdmissionControl:
         route = self.routes.get(request.match_info.handler)
         if route is not None:
             request[_SCOPES] = known = self._scopes_of(request)
+            if known.restricted and not route.fills:  # else the body decides which route it is
+                check_route(known.principal, route.name)
             if not self._meter.remote or _has_large_body(request):
                 verdict = await self._meter.look(known.scopes, route.kind)
                 if verdict is not None and route.fills:
@@ -144,10 +153,18 @@ class AdmissionControl:
         return await handler(request)
 
     async def admit(self, request: web.Request, parsed: GenerationRequest, model: Model) -> None:
-        """Admit a request, or raise RateLimited; `settle` must follow in any case."""
+        """Admit a request, or raise; `settle` must follow in any case.
+
+        Raises RateLimited, and RouteNotAllowed and ModelNotAllowed if the key has such lists.
+        """
         route = self.routes[request.match_info.handler]
         kind: Kind = "completion" if parsed.fills else "chat"
+        name = "completion" if route.kind == "chat" and kind == "completion" else route.name
         known = request[_SCOPES]
+        if known.restricted:
+            check_route(known.principal, name)
+            if not parsed.fills:  # who asks for code at the cursor cannot choose the model
+                check_model(known.principal, model)
         prompt = answer = 0
         if known.estimates:
             prompt = self._estimate_prompt(parsed)
@@ -165,7 +182,6 @@ class AdmissionControl:
         verdict = await self._meter.claim(claim)
         self._check(request, verdict)
         at = time.time_ns() // 1_000_000
-        name = "completion" if route.kind == "chat" and kind == "completion" else route.name
         request[_ADMITTED] = _Admitted(
             row_id, at, verdict.day, model.id, kind, name, known.estimates
         )
@@ -231,8 +247,14 @@ class AdmissionControl:
         if len(self._known) >= _MOST_CALLERS:
             self._known.clear()
         limits = {**defaults, **principal.limits} if principal.limits else defaults
+        if principal.grants:
+            limits = {name: limit + principal.grants.get(name, 0) for name, limit in limits.items()}
         scopes = [Scope(f"key {principal.id}", limits)]
-        if principal.team is not None:
+        if principal.team_id:
+            now = time.time_ns() // 1_000_000
+            team_limits = self._keys.limits_of_team(principal.team_id, now)
+            scopes.append(Scope(f"team {principal.team_id}", team_limits))
+        elif principal.team is not None:
             team = self._teams.get(principal.team)
             # Middlewares may know other teams than the configuration.
             scopes.append(team or Scope(f"team {principal.team}", {}))
@@ -252,7 +274,7 @@ class AdmissionControl:
 
     def _refuse(self, request: web.Request, verdict: Verdict) -> None:
         add_limit_headers(request[RESPONSE_HEADERS], verdict)
-        raise refusal(verdict, self._zone)
+        raise refusal(verdict, self._zone, principal_of(request))
 
 
 def _described(
@@ -260,7 +282,9 @@ def _described(
 ) -> _Scopes:
     names = {name for scope in scopes for name in scope.limits}
     waits = any("concurrency" in scope.limits for scope in scopes if scope.is_caller)
-    return _Scopes(principal, defaults, scopes, not names.isdisjoint(TOKEN_NAMES), waits)
+    estimates = not names.isdisjoint(TOKEN_NAMES)
+    restricted = principal is not None and (principal.models, principal.routes) != (None, None)
+    return _Scopes(principal, defaults, scopes, estimates, waits, restricted)
 
 
 def _has_large_body(request: web.Request) -> bool:

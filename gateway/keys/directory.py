@@ -24,13 +24,13 @@ from gateway.keys.records import (
 )
 from gateway.limits.periods import Calendar, local_minute
 from gateway.principal import Principal
+from gateway.redaction import masked_key
 
 SOURCE: Final = "store"
 """The `source` of principals whose keys are made at run time."""
 
 # An unknown key is compared too, so that the time does not tell that it is unknown.
 _NOBODYS: Final = (SecretRecord(bytes(32), "", 0),)
-_UNKNOWN: Final = "Incorrect API key provided."
 _ASK: Final = "Ask those who run this gateway."
 _NO_LIMITS: Final[Mapping[str, int]] = {}
 
@@ -88,7 +88,7 @@ class KeyDirectory:
         """
         parsed = parse_key_text(text)
         if parsed is None:
-            raise Unauthorized(_UNKNOWN)
+            raise _unknown(text)
         if parsed.kind != kind:
             raise Unauthorized(_OTHER_KIND[kind])
         key = self._keys.get(parsed.id)
@@ -98,7 +98,7 @@ class KeyDirectory:
             if hmac.compare_digest(secret.sha256, parsed.sha256):
                 found = secret
         if key is None or found is None:
-            raise Unauthorized(_UNKNOWN)
+            raise _unknown(text)
         if found.expires_at is not None and now_ms >= found.expires_at:
             raise KeyExpired(
                 f"Another API key has replaced this one, which ended at "
@@ -115,7 +115,7 @@ class KeyDirectory:
         """
         key = self._keys.get(key_id)
         if key is None:
-            raise Unauthorized(_UNKNOWN)
+            raise Unauthorized("This API key does not exist any more.")
         if key.expires_at is not None and now_ms >= key.expires_at:
             raise KeyExpired(
                 f"This API key expired at {self._shown(key.expires_at)}. {_ASK}", key_id=key.id
@@ -204,6 +204,10 @@ _OTHER_KIND: Final[dict[KeyKind, str]] = {
     "api": "This is a key for the admin API, which opens no other. Use an API key here.",
     "admin": "This is an API key, which does not open the admin API. Use an admin key here.",
 }
+
+
+def _unknown(text: str) -> Unauthorized:
+    return Unauthorized(f"Incorrect API key provided: {masked_key(text)}.")
 
 
 def _sums(grants: Iterable[GrantRecord], periods: set[str]) -> dict[str, int]:

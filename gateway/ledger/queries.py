@@ -46,7 +46,7 @@ class LedgerFilter:
 
     since_day, until_day: the first and the last local day, such as `2026-11-28`.
     since, until: times in milliseconds since 1970, the first included; for rows only.
-    key, team: a name; empty for rows without one.
+    key, team: a name or an id; empty for rows without one.
     failed: whether only requests that did not end as `complete`; for rows only.
     """
 
@@ -186,7 +186,7 @@ def _conditions(where: LedgerFilter, *, rows: bool) -> tuple[str, dict[str, str 
         if value == "":
             conditions.append(f"used.{name}_id = ''")
         else:
-            text = f"used.{name}_id IN (SELECT id FROM {name} WHERE name = :{name})"
+            text = f"used.{name}_id IN (SELECT id FROM {name} WHERE name = :{name} OR id = :{name})"
             add(text, name, value)
     add("used.model = :model", "model", where.model)
     add("used.route = :route", "route", where.route)

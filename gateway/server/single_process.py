@@ -15,6 +15,8 @@ from gateway.config.settings import Config
 from gateway.errors import GatewayError
 from gateway.http.error_response import ErrorResponse
 from gateway.http.in_flight import InFlightRequests
+from gateway.keys.directory import KeyDirectory
+from gateway.keys.records import KeyTable
 from gateway.server import listeners
 from gateway.server.connection_limit import raise_descriptor_limit
 from gateway.server.entrypoint import Entrypoint, SiteFactory
@@ -94,6 +96,19 @@ class SingleProcess:
     def drain_timeout(self) -> float:
         """See `Service`."""
         return self.entrypoint.app[CONFIG].server.drain_timeout
+
+    @property
+    def keys(self) -> KeyDirectory:
+        """Return the keys that are made at run time."""
+        return self._state.keys
+
+    async def publish_keys(self, table: KeyTable) -> tuple[int, int]:
+        """Use another table of keys from now on.
+
+        Return how many processes have it, and how many there are: this one.
+        """
+        self._state.keys.replace(table)
+        return 1, 1
 
     async def wait_for_upstream(self) -> None:
         """See `Service`."""

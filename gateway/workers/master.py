@@ -13,10 +13,11 @@ from contextlib import AsyncExitStack
 import structlog
 
 from gateway.config.settings import Config, ConfigError
+from gateway.keys.directory import KeyDirectory
+from gateway.keys.records import KeyTable
 from gateway.server import listeners
 from gateway.server.node_ledger import NodeLedger
 from gateway.server.reload import ConfigSource, log_reload, refuse_on_failure, wait_for_upstream
-from gateway.shared_state import configure_meter
 from gateway.workers.services.accounts import MasterAccounts
 from gateway.workers.services.composition import MasterState
 from gateway.workers.supervisor import WorkerSupervisor
@@ -57,11 +58,20 @@ class Master:
             self._sockets += listeners.open_listeners(config.server.host, config.server.port)
         self._check(config)
         await self._node_ledger.start(self._state.meter)
-        configure_meter(self._state.meter, config)
+        self._state.configure(config)
         self._accounts = await self._open_accounts(config)
         self.drain_timeout = config.server.drain_timeout
         await self._supervisor.start(self._accounts, config)
         return listeners.url_of(self._sockets[0].getsockname())
+
+    @property
+    def keys(self) -> KeyDirectory:
+        """Return the keys that are made at run time."""
+        return self._state.keys.directory
+
+    async def publish_keys(self, table: KeyTable) -> tuple[int, int]:
+        """Use another table of keys in every worker; see `KeyPublisher.publish`."""
+        return await self._state.keys.publish(table)
 
     async def wait_for_upstream(self) -> None:
         """See `Service`."""
@@ -102,7 +112,7 @@ class Master:
             await self._close(accounts)
             raise
         accounts.take_over(former)
-        configure_meter(self._state.meter, config)
+        self._state.configure(config)
         self._node_ledger.configure(config)
         self._accounts, self.drain_timeout = accounts, config.server.drain_timeout
         await self._supervisor.switch_to(accounts, sent)

@@ -74,6 +74,7 @@ class WorkerProcess:
                 raise
         await self._rpc.open(own_end)
         self._control.start(self.number)
+        self._servers.keys.begin()
 
     @property
     def pid(self) -> int:

@@ -14,11 +14,12 @@ from gateway.fitten.account_registry import OnModels
 from gateway.fitten.client import FittenClient
 from gateway.fitten.completion.supersede import CompletionKey
 from gateway.ledger.ledger import Ledger
-from gateway.shared_state import new_meter
+from gateway.shared_state import configure_meter, new_meter
 from gateway.store.rate_windows import SlidingWindows
 from gateway.workers.rpc.peer import RpcPeer
 from gateway.workers.services.accounts import AccountsClient, AccountsServer, KnownAccounts
 from gateway.workers.services.completions import CompletionsServer, NewestCompletionsClient
+from gateway.workers.services.keys import KeyPublisher, KeysClient, KeysServer
 from gateway.workers.services.limits import LimitsClient, LimitsServer
 from gateway.workers.services.rate_windows import RateWindowsClient, RateWindowsServer
 from gateway.workers.services.sessions import SessionsClient, SessionsServer
@@ -30,12 +31,19 @@ class MasterState:
 
     windows: the rate-limit windows. meter: decides about limits.
     newest_completions: see `CompletionsServer`.
+    keys: sends the keys that are made at run time to the workers.
     """
 
     def __init__(self) -> None:
         self.windows = SlidingWindows()
         self.meter = new_meter()
         self.newest_completions: dict[CompletionKey, tuple[CompletionsServer, int]] = {}
+        self.keys = KeyPublisher()
+
+    def configure(self, config: Config) -> None:
+        """Apply the settings, at the start and after a reload."""
+        configure_meter(self.meter, config)
+        self.keys.directory.configure(config.time_zone)
 
 
 class WorkerServers:
@@ -48,6 +56,7 @@ class WorkerServers:
         self.rate_windows = RateWindowsServer(rpc, state.windows)
         self.limits = LimitsServer(rpc, state.meter)
         self.completions = CompletionsServer(rpc, state.newest_completions)
+        self.keys = KeysServer(rpc, state.keys)
 
 
 class WorkerClients:
@@ -60,6 +69,7 @@ class WorkerClients:
         self.rate_windows = RateWindowsClient(rpc)
         self.limits = LimitsClient(rpc)
         self.completions = NewestCompletionsClient(rpc)
+        self.keys = KeysClient(rpc)
 
 
 class RemoteState:
@@ -74,9 +84,11 @@ class RemoteState:
         self.windows = clients.rate_windows
         self.meter = clients.limits
         self.ledger = ledger
+        self.keys = clients.keys.directory
 
     def configure(self, config: Config) -> None:
         """See `SharedState`; the master applies the rest."""
+        self.keys.configure(config.time_zone)
         self.meter.wait = config.limits.queue_wait
         self.ledger.refused = config.ledger.refused
 

@@ -21,6 +21,7 @@ from gateway.config.settings import (
 from gateway.fitten.model_catalog import DEFAULT_MODEL
 from gateway.generation.outcome import Usage
 from gateway.generation.request import Fill, GenerationRequest, Message
+from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.limits.queue import AdmissionQueue
 from gateway.middleware import OUTCOME, Middleware
@@ -43,6 +44,7 @@ class Admitting:
         self.clocked = Clocked(zone="Asia/Shanghai")
         self.queue = AdmissionQueue(self.clocked.meter, limits.pop("queue_wait", 0.0))
         self.prompt = 10
+        self.keys = KeyDirectory()
         self.used: tuple[int, int] | None = None
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
         self.answered = 0
@@ -52,7 +54,9 @@ class Admitting:
             limits=LimitSettings(**limits),
             teams=teams,
         )
-        self.admission = AdmissionControl(config, self.queue, Ledger(), lambda _: self.prompt)
+        self.admission = AdmissionControl(
+            config, self.queue, Ledger(), lambda _: self.prompt, self.keys
+        )
         self.admission.routes[self._chat] = InferenceRoute("chat", "chat")
         self.admission.routes[self._fill] = InferenceRoute("completion", "fim")
 
@@ -60,7 +64,7 @@ class Admitting:
     async def running(self, *chain: Middleware) -> AsyncIterator[App]:
         """Run it behind a chain of middlewares."""
         routes = {"/chat": self._chat, "/fill": self._fill, "/list": self._list}
-        async with running(*chain, routes=routes, admission=self.admission) as app:
+        async with running(*chain, routes=routes, admission=self.admission, keys=self.keys) as app:
             yield app
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:

@@ -51,7 +51,7 @@ def test_a_wrong_secret_is_refused_as_an_unknown_key_is(known: bool) -> None:
     other = new_key_text("api", alice.id)
     error = refusal(directory(table(*[alice] * known)), other.text)
     assert (error.status, error.code) == (401, "invalid_api_key")
-    assert error.message == "Incorrect API key provided."
+    assert error.message == f"Incorrect API key provided: ****{other.text[-4:]}."
 
 
 def test_a_text_that_is_no_key_is_refused() -> None:
@@ -127,7 +127,8 @@ def test_a_blocked_key_is_told_why() -> None:
 def test_a_blocked_key_with_a_wrong_secret_is_only_unknown() -> None:
     alice, _ = key(blocked_at=NOON, blocked_reason="found in a repository")
     error = refusal(directory(table(alice)), new_key_text("api", alice.id).text)
-    assert (error.status, error.message) == (401, "Incorrect API key provided.")
+    assert error.status == 401
+    assert error.message.startswith("Incorrect API key provided: ")
 
 
 def test_keys_of_a_blocked_team_are_blocked() -> None:
