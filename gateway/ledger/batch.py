@@ -69,12 +69,19 @@ _BEGAN_COLUMNS: Final = ("id", "process", "line")
 _POSITION = _insert(
     "spool_position", ("file", "read_to"), "(file) DO UPDATE SET read_to = excluded.read_to"
 )
+_LIVE: Final = "name = :name AND deleted_at IS NULL"
 _NEW_KEY = _insert(
-    "key", ("id", "kind", "source", "name", "created_at"), "(source, name) DO NOTHING"
+    "key",
+    ("id", "kind", "source", "name", "created_at"),
+    "(source, kind, name) WHERE deleted_at IS NULL DO NOTHING",
 )
-_NEW_TEAM = _insert("team", ("id", "name", "created_at"), "(name) DO NOTHING")
-_KEY_ID = "SELECT id FROM key WHERE source = :source AND name = :name"
-_TEAM_ID = "SELECT id FROM team WHERE name = :name"
+_NEW_TEAM = _insert(
+    "team",
+    ("id", "source", "name", "created_at"),
+    "(source, name) WHERE deleted_at IS NULL DO NOTHING",
+)
+_KEY_ID = f"SELECT id FROM key WHERE source = :source AND kind = 'api' AND {_LIVE}"
+_TEAM_ID = f"SELECT id FROM team WHERE source = 'config' AND {_LIVE}"
 _FORGET = "DELETE FROM began WHERE id IN ({})"
 _KNOWN = "SELECT id FROM request WHERE id IN ({})"
 _GONE = "SELECT line FROM began WHERE process = :process ORDER BY id LIMIT :count"
@@ -262,6 +269,7 @@ class BatchWriter:
         known = self._teams.get(team)
         if known is None:
             new: dict[str, object] = {"name": team, "id": new_id(), "created_at": now}
+            new["source"] = "config"
             known = self._teams[team] = self._id_of(_TEAM_ID, {"name": team}, _NEW_TEAM, new)
         return known
 

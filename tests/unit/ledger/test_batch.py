@@ -174,7 +174,9 @@ def test_a_batch_costs_a_few_calls_per_row(tmp_path: Path) -> None:
 def test_a_transaction_that_fails_is_undone(tmp_path: Path) -> None:
     def fail(connection: sqlite3.Connection) -> None:
         with transaction(connection):
-            connection.execute("INSERT INTO team VALUES (?, 'n', 1)", (new_id(),))
+            connection.execute(
+                "INSERT INTO team (id, name, created_at) VALUES (?, 'n', 1)", (new_id(),)
+            )
             raise KeyError
 
     with books(tmp_path / "team.db") as ledger:

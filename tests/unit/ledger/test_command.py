@@ -12,6 +12,7 @@ import pytest
 from gateway.ledger.batch import BatchWriter
 from gateway.ledger.command import LedgerOptions, manage_store, show_requests, show_usage
 from gateway.ledger.row import LedgerRow, LostRows
+from gateway.store.migrations import STEPS
 from tests.unit.ledger.support import DAY, NOON, books, row
 
 HOUR = 3_600_000
@@ -179,7 +180,7 @@ def test_a_database_of_another_version_is_shown_and_an_older_one_migrated(
     assert (status, shown["schema"], shown["next_step"]) == (0, 0, "fitten-gateway db migrate")
     assert usage(file) == 1
     assert "fitten-gateway db migrate" in capsys.readouterr().err
-    assert managed(file, capsys, "migrate")[1]["steps"] == 1
+    assert managed(file, capsys, "migrate")[1]["steps"] == len(STEPS)
     assert usage(file) == 0
     capsys.readouterr()
     with sqlite3.connect(file) as connection:
