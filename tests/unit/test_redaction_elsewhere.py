@@ -23,7 +23,7 @@ SHOWN = {
     "gateway.apis.openai.responses.tools": (1, "an InvalidRequest"),
     "gateway.app": (1, "the Redactor masks it; a factory has seen the configuration only"),
     "gateway.admin.client.execution": (1, "AdminRefusal is ours; for the admin at the terminal"),
-    "gateway.admin.client.offline": (2, "StoreUnusable is ours; msgspec names fields and bounds"),
+    "gateway.admin.client.offline": (3, "ours, or msgspec's names of fields and bounds"),
     "gateway.admin.client.target": (1, "the system's name of an error"),
     "gateway.cli": (2, "for the operator at the terminal: the file or address in question"),
     "gateway.config.file": (1, "SecretUnreadable is ours"),
