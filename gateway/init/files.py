@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.init.questions import Account
+from gateway.init.questions import FirstAccount
 from gateway.store.ownership import give_to_owner, make_folder
 
 _TEXT = """\
@@ -78,7 +78,7 @@ class FirstFiles:
             return f"{self.folder} has a character that cannot stand in a configuration"
         return None
 
-    def write(self, account: Account, *, port: int, admin_port: int) -> None:
+    def write(self, account: FirstAccount, *, port: int, admin_port: int) -> None:
         """Write secrets and configuration with mode 0600; none of them may exist.
 
         Raises OSError; then nothing is left.

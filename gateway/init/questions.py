@@ -14,14 +14,14 @@ class NoAnswer(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class FirstAccount:
     """Holds a name and a password."""
 
     username: str
     password: str = field(repr=False)
 
 
-def ask_account(username: str | None) -> Account:
+def ask_account(username: str | None) -> FirstAccount:
     """Ask for what is missing at the terminal; else read the password from the standard input.
 
     username: of the command line. Raises NoAnswer.
@@ -42,7 +42,7 @@ def ask_account(username: str | None) -> Account:
     for what, text in (("user name", name), ("password", password)):
         if not text.strip() or not text.isprintable():
             raise NoAnswer(f"The {what} is empty or has a character that cannot be typed.")
-    return Account(name.strip(), password)
+    return FirstAccount(name.strip(), password)
 
 
 def _line_of_terminal(question: str) -> str:

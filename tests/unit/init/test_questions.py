@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gateway.init.questions import Account, NoAnswer, ask_account
+from gateway.init.questions import FirstAccount, NoAnswer, ask_account
 
 
 class Terminal(io.StringIO):
@@ -22,7 +22,7 @@ def test_without_a_terminal_the_password_is_the_first_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse\r\nmore\n"))
-    assert ask_account("ada") == Account("ada", "correct horse")
+    assert ask_account("ada") == FirstAccount("ada", "correct horse")
     assert capsys.readouterr() == ("", "")
 
 
@@ -31,7 +31,7 @@ def test_at_a_terminal_what_is_missing_is_asked_for(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("ada\n"))
     monkeypatch.setattr(getpass, "getpass", lambda question: "correct horse")
-    assert ask_account(None) == Account("ada", "correct horse")
+    assert ask_account(None) == FirstAccount("ada", "correct horse")
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "Fitten user name: ")
 
@@ -61,4 +61,4 @@ def test_a_terminal_that_is_closed_is_no_answer(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_password_is_in_no_text_of_the_account() -> None:
-    assert "horse" not in repr(Account("ada", "correct horse"))
+    assert "horse" not in repr(FirstAccount("ada", "correct horse"))
