@@ -33,6 +33,24 @@ def add_config_option(*commands: argparse.ArgumentParser) -> None:
         )
 
 
+def add_admin_options(command: argparse.ArgumentParser) -> None:
+    """Add what names a running gateway: `--config` on this machine, or `--url` with a key."""
+    add_config_option(command)
+    command.add_argument(
+        "--url",
+        metavar="URL",
+        help="the address of an admin API, such as http://127.0.0.1:5001; unless given, the "
+        "variable FITTEN_GATEWAY_ADMIN_URL, else the gateway of --config on this machine",
+    )
+    command.add_argument(
+        "--key-file",
+        metavar="PATH",
+        type=Path,
+        help="for --url: a file of mode 0600 with the admin key; unless given, the variable "
+        "FITTEN_GATEWAY_ADMIN_KEY",
+    )
+
+
 def add_json_option(*commands: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     for command in commands:

@@ -193,6 +193,10 @@ def _store_fault(config: Config) -> str | None:
 
 
 def _read_ledger(arguments: argparse.Namespace) -> int:
+    if arguments.command != "db":
+        status = admin_command_line.show_ledger(arguments)
+        if status is not None:
+            return status
     from gateway.config.local_settings import read_local_settings
     from gateway.options import ConfigError
 
@@ -201,7 +205,9 @@ def _read_ledger(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         _print_mistakes(error)
         return _USAGE_ERROR
-    return ledger_command_line.run(arguments, settings.store_file, settings.time_zone)
+    if arguments.command == "db":
+        return ledger_command_line.manage(arguments, settings.store_file)
+    return ledger_command_line.show_file(arguments, settings.store_file, settings.time_zone)
 
 
 def _serve(config: Config, warnings: list[str], arguments: argparse.Namespace) -> int:

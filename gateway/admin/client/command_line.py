@@ -6,12 +6,12 @@ A key or an admin key is never an argument: other users of the machine see those
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
 from typing import Final
 
 from gateway.arguments import (
     Commands,
-    add_config_option,
+    add_admin_options,
     add_json_option,
     amount,
     row_count,
@@ -22,6 +22,9 @@ from gateway.limits.names import LIMIT_NAMES
 COMMANDS: Final = (
     *("keys", "teams", "admin-keys", "grant", "audit", "accounts", "live", "status"),
 )
+URL_VARIABLE: Final = "FITTEN_GATEWAY_ADMIN_URL"
+"""The environment variable with the address of an admin API."""
+
 GRANTED: Final = ("requests_per_day", "requests_per_month", "tokens_per_day", "tokens_per_month")
 """The limits that a grant can raise."""
 
@@ -174,20 +177,7 @@ def _parser(commands: Commands, name: str, what: str) -> argparse.ArgumentParser
 
 
 def _add_target(command: argparse.ArgumentParser) -> None:
-    add_config_option(command)
-    command.add_argument(
-        "--url",
-        metavar="URL",
-        help="the address of an admin API, such as http://127.0.0.1:5001; unless given, the "
-        "variable FITTEN_GATEWAY_ADMIN_URL, else the gateway of --config on this machine",
-    )
-    command.add_argument(
-        "--key-file",
-        metavar="PATH",
-        type=Path,
-        help="for --url: a file of mode 0600 with the admin key; unless given, the variable "
-        "FITTEN_GATEWAY_ADMIN_KEY",
-    )
+    add_admin_options(command)
     add_json_option(command)
 
 
@@ -243,6 +233,18 @@ def _grace(text: str) -> int:
     if found > _LONGEST_GRACE:
         raise argparse.ArgumentTypeError("30d is the longest grace")
     return found
+
+
+def show_ledger(arguments: argparse.Namespace) -> int | None:
+    """Run usage or requests on a gateway elsewhere, if the command line names one.
+
+    Return the exit status; None if the ledger of this machine is meant.
+    """
+    if not (arguments.url or arguments.key_file or os.environ.get(URL_VARIABLE)):
+        return None
+    from gateway.admin.client import remote_ledger
+
+    return remote_ledger.run(arguments)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,8 +16,8 @@ def target_of(arguments: argparse.Namespace) -> TargetOptions:
     return TargetOptions(arguments.config, arguments.url, arguments.key_file)
 
 
-def execute(work: Callable[[], None], *, as_json: bool) -> int:
-    """Run a piece of work that prints; return the exit status.
+def execute(work: Callable[[], int | None], *, as_json: bool) -> int:
+    """Run a piece of work that prints; return the exit status, 0 for None.
 
     It is 1 if the gateway or the store refuses, and 2 for a wrong configuration.
     as_json: whether a refusal is printed as JSON, besides the line for a person.
@@ -25,7 +25,7 @@ def execute(work: Callable[[], None], *, as_json: bool) -> int:
 
     def command() -> int:
         try:
-            work()
+            return work() or 0
         except AdminRefusal as error:
             print_note(str(error))
             if as_json:
@@ -35,7 +35,6 @@ def execute(work: Callable[[], None], *, as_json: bool) -> int:
             for mistake in error.mistakes:
                 print_note(mistake)
             return USAGE_ERROR
-        return 0
 
     return run_command(command)
 

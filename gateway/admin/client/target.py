@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gateway.admin.client.command_line import URL_VARIABLE
 from gateway.admin.client.connection import AdminConnection, url_fault
 from gateway.admin.client.refusal import AdminRefusal, NoGateway
 from gateway.config.local_settings import LocalSettings, read_local_settings
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from gateway.admin.client.administration import Administration
 
 KEY_VARIABLE: Final = "FITTEN_GATEWAY_ADMIN_KEY"
-URL_VARIABLE: Final = "FITTEN_GATEWAY_ADMIN_URL"
-"""The environment variables of the admin key, and of the address of the admin API."""
+"""The environment variable of the admin key."""
 
 _MOST: Final = 4096  # bytes of a key file
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
 
 from gateway.ledger import queries, verify
+from gateway.ledger.batch import SUMS
+from gateway.ledger.commands.source import LedgerSource, configured_store, existing_store
+from gateway.ledger.csv_text import csv_text
 from gateway.ledger.queries import Group, LedgerFilter
 from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.spool_reader import SpoolReader
@@ -53,6 +56,9 @@ class LedgerOptions:
     """Holds the options of `usage` and `requests`, as they are written on the command line.
 
     since, until: an age such as `30m`, `12h` or `7d`, or a local day; until is included.
+    id: of a row of the ledger, or the one that the client got in `x-request-id`.
+    status, cause: what the client got, and why it failed.
+    as_csv: of `usage` only.
     """
 
     by: tuple[str, ...] = ("key",)
@@ -63,15 +69,16 @@ class LedgerOptions:
     model: str | None = None
     route: str | None = None
     failed: bool = False
+    id: str | None = None
+    status: int | None = None
+    cause: str | None = None
     limit: int = 100
     as_json: bool = False
+    as_csv: bool = False
 
 
-def days_in(zone: datetime.tzinfo | None) -> Callable[[int], str]:
-    """Return what tells the local day of a time in milliseconds since 1970.
-
-    zone: where the day begins; None for the zone of the system.
-    """
+def days_in(zone: datetime.tzinfo) -> Callable[[int], str]:
+    """Return what tells the local day of a time in milliseconds since 1970."""
     return lambda at: datetime.datetime.fromtimestamp(at / 1000, zone).date().isoformat()
 
 
@@ -87,20 +94,12 @@ class _Clock:
     day_of: Callable[[int], str]
 
 
-def show_usage(
-    file: Path | None,
-    options: LedgerOptions,
-    *,
-    day_of: Callable[[int], str] | None = None,
-    now: int | None = None,
-) -> int:
+def show_usage(source: LedgerSource, options: LedgerOptions, *, now: int | None = None) -> int:
     """Print sums by key, team, model, day or route; return the exit status.
 
-    file: the database; None if the configuration has no store.
-    day_of: returns the local day of a time in milliseconds since 1970; that of the system
-        unless given.
+    now: the time that ages count from, in milliseconds since 1970.
     """
-    clock = _clock(day_of, now)
+    clock = _Clock(_now() if now is None else now, source.day_of)
 
     def run() -> int:
         by = _groups(options.by)
@@ -112,32 +111,27 @@ def show_usage(
             model=options.model,
             route=options.route,
         )
-        with queries.reading(_existing(file)) as connection:
-            rows = queries.usage(connection, by, where)
-            (totals,) = queries.usage(connection, (), where)
-            lost = queries.lost_rows(connection, where)
-        if options.as_json:
-            data = {"rows": _with_null(rows), "by": by, "totals": totals, "lost": lost}
-            print_json(data | {"since": where.since_day, "until": where.until_day})
-            return 0
-        total = dict.fromkeys(by, "") | {by[0]: "(all)"} | totals
-        print_table((*by, *_USAGE), [*rows, total])
-        if lost:
-            print(f"{lost} rows could not be kept; they are not in these sums.")
+        found = source.usage(by, where)
+        if options.as_csv:
+            sys.stdout.write(csv_text((*by, *SUMS, "total_tokens"), found.rows).decode())
+        elif options.as_json:
+            data: dict[str, Any] = {"rows": _with_null(found.rows), "by": by}
+            data["totals"] = found.totals
+            data |= {"lost": found.lost, "since": where.since_day, "until": where.until_day}
+            print_json(data)
+        else:
+            total = dict.fromkeys(by, "") | {by[0]: "(all)"} | found.totals
+            print_table((*by, *_USAGE), [*found.rows, total])
+            if found.lost:
+                print(f"{found.lost} rows could not be kept; they are not in these sums.")
         return 0
 
     return _run(run)
 
 
-def show_requests(
-    file: Path | None,
-    options: LedgerOptions,
-    *,
-    day_of: Callable[[int], str] | None = None,
-    now: int | None = None,
-) -> int:
-    """Print rows of requests, the newest first; return the exit status."""
-    clock = _clock(day_of, now)
+def show_requests(source: LedgerSource, options: LedgerOptions, *, now: int | None = None) -> int:
+    """Print rows of requests, the newest first; return the exit status. now: see `show_usage`."""
+    clock = _Clock(_now() if now is None else now, source.day_of)
 
     def run() -> int:
         where = LedgerFilter(
@@ -150,9 +144,10 @@ def show_requests(
             model=options.model,
             route=options.route,
             failed=options.failed,
+            status=options.status,
+            cause=options.cause,
         )
-        with queries.reading(_existing(file)) as connection:
-            rows = queries.requests(connection, where, limit=options.limit)
+        rows = source.requests(where, options.id, options.limit)
         for row in rows:
             row["at"] = _utc(row["at"])
         if options.as_json:
@@ -174,15 +169,15 @@ def manage_store(
     """
 
     def run() -> int:
-        path = _configured(file)
+        path = configured_store(file)
         if action == "migrate":
             data = _migrate(path)
         elif action == "backup":
-            data = _back_up(_existing(path), target)
+            data = _back_up(existing_store(path), target)
         elif action == "verify":
-            data = _verify(_existing(path))
+            data = _verify(existing_store(path))
         else:
-            data = _status(_existing(path))
+            data = _status(existing_store(path))
         if as_json:
             print_json(data)
         else:
@@ -304,21 +299,6 @@ def _verify(path: Path) -> dict[str, Any]:
     }
 
 
-def _configured(file: Path | None) -> Path:
-    if file is None:
-        raise StoreUnusable("store.url is none, so there is no database and no ledger")
-    return file
-
-
-def _existing(file: Path | None) -> Path:
-    path = _configured(file)
-    if not path.exists():
-        raise StoreUnusable(
-            f"{path} does not exist; a gateway makes it when it starts for the first time"
-        )
-    return path
-
-
 def _groups(names: tuple[str, ...]) -> tuple[Group, ...]:
     known = get_args(Group)
     for name in names:
@@ -327,10 +307,6 @@ def _groups(names: tuple[str, ...]) -> tuple[Group, ...]:
     if not names or len(set(names)) < len(names):
         raise _WrongOption("--by: name each of them once")
     return cast("tuple[Group, ...]", names)
-
-
-def _clock(day_of: Callable[[int], str] | None, now: int | None) -> _Clock:
-    return _Clock(_now() if now is None else now, day_of or days_in(None))
 
 
 def _now() -> int:

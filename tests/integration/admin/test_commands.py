@@ -8,8 +8,10 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from structlog.testing import capture_logs
@@ -18,6 +20,7 @@ from gateway import cli
 from gateway.admin.client.command_line import COMMANDS, add_commands
 from gateway.admin.client.remote import RemoteAdministration
 from gateway.ledger.writer_lock import writer_lock
+from tests.integration.admin.ledger import FORMULA, fill
 from tests.integration.admin.support import (
     ROOT_KEY,
     VIEWER_KEY,
@@ -25,6 +28,7 @@ from tests.integration.admin.support import (
     running_admin,
     settings,
 )
+from tests.unit.ledger.support import row
 
 TEXT = re.compile(r"fga?-[a-z2-7]{12}-[0-9A-Za-z]{49}")
 TEAMS = [{"name": "ops", "tokens_per_day": 1000}]
@@ -370,3 +374,70 @@ async def test_a_wrong_configuration_exits_2_and_names_the_line(
     ran = await shell.run("keys", "list")
     assert (ran.status, ran.out) == (2, "")
     assert "config.yaml:2: store.url: expected none, or an address" in ran.err
+
+
+LEDGER = (
+    "usage",
+    "usage --by day,model --since 2026-11-29 --until 2026-11-30",
+    "usage --by team,route --key alice",
+    "usage --since 20000d",
+    "requests",
+    "requests --limit 3 --key alice --route chat",
+    "requests --failed",
+    "requests --since 20000d --status 200",
+    "requests --cause no_such_cause",
+)
+
+
+async def test_the_ledger_is_the_same_from_this_machine_and_from_another(
+    admin: AdminUnderTest, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(admin)
+    here = {line: await shell.run(*line.split(), "--json") for line in LEDGER}
+    tables = {line: await shell.run(*line.split()) for line in LEDGER}
+    csv = await shell.run("usage", "--by", "key,model", "--csv")
+    rows = {line: len(ran.json["rows"]) for line, ran in here.items()}
+    assert rows.pop(LEDGER[-1]) == 0
+    assert all(rows.values()), rows
+    monkeypatch.setenv("FITTEN_GATEWAY_ADMIN_URL", admin.url)
+    monkeypatch.setenv("FITTEN_GATEWAY_ADMIN_KEY", ROOT_KEY)
+    for line in LEDGER:
+        assert (await shell.bare(*line.split(), "--json")).json == here[line].json
+        assert await shell.bare(*line.split()) == tables[line]
+    assert await shell.bare("usage", "--by", "key,model", "--csv") == csv
+    assert f"'{FORMULA}" in csv.out
+    (newest,) = (await shell.bare("requests", "--limit", "1", "--json")).json["rows"]
+    for one in (newest["id"], newest["request_id"]):
+        found = (await shell.bare("requests", "--id", one, "--json")).json["rows"]
+        monkeypatch.delenv("FITTEN_GATEWAY_ADMIN_URL")
+        assert (await shell.run("requests", "--id", one, "--json")).json["rows"] == found
+        assert newest in found
+        monkeypatch.setenv("FITTEN_GATEWAY_ADMIN_URL", admin.url)
+    monkeypatch.setenv("FITTEN_GATEWAY_ADMIN_KEY", VIEWER_KEY)
+    assert (await shell.bare("usage")).status == 0
+    refused = await shell.bare("requests", "--json")
+    assert (refused.status, refused.json["error"]["code"]) == (1, "forbidden")
+
+
+async def test_a_day_is_that_of_the_gateway_and_not_of_the_machine_of_the_command(
+    tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone = ZoneInfo("Asia/Kolkata")
+    times = [datetime(2026, 11, day, hour, tzinfo=zone) for day in (28, 29, 30) for hour in (0, 23)]
+    rows = [row(at=round(at.timestamp() * 1000), day=f"{at:%Y-%m-%d}") for at in times]
+    async with running_admin(settings(tmp_path, server={"time_zone": zone.key})) as admin:
+        fill(admin, *rows)
+        monkeypatch.setenv("FITTEN_GATEWAY_ADMIN_KEY", ROOT_KEY)
+        for words in ("--since 2026-11-29 --until 2026-11-29", "--since 2026-11-30"):
+            line = f"requests --json {words}".split()
+            here, there = await shell.run(*line), await shell.bare(*line, "--url", admin.url)
+            assert len(here.json["rows"]) == 2
+            assert there.json == here.json
+
+
+async def test_a_wrong_option_of_the_ledger_exits_2_from_another_machine_too(
+    admin: AdminUnderTest, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FITTEN_GATEWAY_ADMIN_KEY", ROOT_KEY)
+    for line in ("usage --by day,day", "usage --since soon", "requests --until tomorrow"):
+        assert (await shell.bare(*line.split(), "--url", admin.url)).status == 2
