@@ -89,6 +89,11 @@ class SingleProcess:
         return self._entrypoint
 
     @property
+    def admin(self) -> AdminListener:
+        """Return the listener of the admin API."""
+        return self._admin
+
+    @property
     def requests(self) -> int:
         """Return how many requests are open."""
         return self.entrypoint.in_flight.active
