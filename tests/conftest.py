@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from emulator import EmulatedAccount, Emulator
 from gateway.aiohttp_internals import forget_middleware_chains
 from gateway.server.single_process import tune_memory
+from tests.hanging import limit_waits
 from tests.support import Gateway, running_gateway
 
 # On a slow machine a first example may take seconds to draw: that is no failure.
@@ -27,13 +28,14 @@ StartGateway = Callable[..., Awaitable[Gateway]]
 KINDS = ("unit", "integration", "process", "faults", "chaos", "clients")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its kind, the folder that it stands in: `pytest -m unit`."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with its kind, the folder that it stands in, and limit how long it waits."""
     here = Path(__file__).parent
     for item in items:
         kind = item.path.relative_to(here).parts[0]
         if kind in KINDS:
             item.add_marker(kind)
+    limit_waits(config, items)
 
 
 def pytest_collection_finish() -> None:

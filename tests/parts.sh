@@ -1,9 +1,20 @@
 # Makes each target, those joined by + at the same time, whatever became of the others;
 # says at the end which failed.   usage: MAKE=make sh tests/parts.sh lint one+another
 failed=
+parts=
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-trap 'exit 130' INT TERM HUP
+trap 'stopped; exit 130' INT TERM HUP
+
+# Shows what the parts that still ran had printed, so that one that hangs can be found.
+stopped() {
+  for part in $parts; do
+    [ ! -e "$folder/$part.failed" ] || [ -e "$folder/$part.shown" ] || {
+      echo "== $part (stopped)"
+      tail -n 60 "$folder/$part"
+    }
+  done
+}
 
 for group in "$@"; do
   case $group in
@@ -14,13 +25,16 @@ for group in "$@"; do
         : > "$folder/$part.failed"
         { "$MAKE" --no-print-directory "$part" > "$folder/$part" 2>&1 &&
           rm "$folder/$part.failed"; } &
+        echo $! > "$folder/$part.pid"
       done
-      wait
       for part in $parts; do
+        wait "$(cat "$folder/$part.pid")"
         echo "== $part"
         cat "$folder/$part"
+        : > "$folder/$part.shown"
         [ ! -e "$folder/$part.failed" ] || failed="$failed $part"
-      done ;;
+      done
+      parts= ;;
     *)
       echo "== $group"
       "$MAKE" --no-print-directory "$group" || failed="$failed $group" ;;

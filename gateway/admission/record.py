@@ -40,6 +40,8 @@ def began_line(
         route=route,
         stream=parsed.stream,
         prompt_tokens=prompt_tokens,
+        key_id=principal.key_id,
+        team_id=principal.team_id,
     )
 
 
@@ -77,6 +79,8 @@ def ended_line(
         account=outcome.account or "",
         bytes=outcome.bytes_sent or 0,
         client=user_agent_family(request.headers.get("User-Agent", "")),
+        key_id=principal.key_id,
+        team_id=principal.team_id,
     )
 
 

@@ -96,4 +96,5 @@ def _read_days(store: Path, principal: Principal, first: str) -> list[dict[str, 
         _log.warning("usage_not_read", reason=type(error).__name__)
         return None
     shown = ("day", "model", "requests", "failed", "prompt_tokens", "completion_tokens")
-    return [{name: row[name] for name in shown} for row in reversed(rows)]
+    # Refused requests alone make rows without a model, which say nothing about what was used.
+    return [{name: row[name] for name in shown} for row in reversed(rows) if row["requests"]]

@@ -140,9 +140,9 @@ class KeyDatabase:
     def empty_log(self) -> None:
         """Move SQLite's log into the database, so that what was deleted stands in neither.
 
-        If somebody reads just now, the log stays until the next time.
+        If somebody reads or writes just now, the log stays until SQLite does the same.
         """
-        with self._opened() as connection:
+        with contextlib.suppress(StoreUnavailable), self._opened() as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
@@ -162,7 +162,8 @@ class KeyDatabase:
             except (UnicodeEncodeError, OverflowError):  # half a character, or a huge number
                 raise InvalidValue("There is a value that cannot be stored.") from None
             except (sqlite3.Error, OSError) as error:
-                self._close()
+                if getattr(error, "sqlite_errorname", None) != "SQLITE_BUSY":
+                    self._close()  # the file may be another one after a repair
                 raise _unavailable(error) from error
 
     def _open(self) -> sqlite3.Connection:

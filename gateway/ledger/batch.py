@@ -236,7 +236,7 @@ class BatchWriter:
                 found = self._connection.execute(_KNOWN.format(_marks(ids)), ids)
                 known.update(row_id for (row_id,) in found.fetchall())
         new = [
-            (row, self._key_id(row, now), self._team_id(row.team, now))
+            (row, row.key_id or self._key_id(row, now), self._team_id(row, now))
             for row in rows
             if row.id not in known
         ]
@@ -261,9 +261,11 @@ class BatchWriter:
             self._keys[row.source, row.key] = known
         return known
 
-    def _team_id(self, team: str, now: int) -> str:
-        if not team:
-            return ""
+    def _team_id(self, row: LedgerRow, now: int) -> str:
+        """Return the id of a row's team; a key made at run time is in none of another source."""
+        team = row.team
+        if row.key_id or not team:
+            return row.team_id
         known = self._teams.get(team)
         if known is None:
             new: dict[str, object] = {"name": team, "id": new_id(), "created_at": now}

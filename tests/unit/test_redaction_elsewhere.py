@@ -37,6 +37,8 @@ SHOWN = {
     "gateway.fitten.json_mode.answer": (1, "msgspec names a position; the text goes to the model"),
     "gateway.fitten.tools.record": (1, "msgspec names fields and kinds of a record's members"),
     "gateway.generation.json_values": (1, "it is compared with msgspec's text, and not shown"),
+    "gateway.keys.edits": (1, "msgspec names fields, kinds and bounds; for the admin who asked"),
+    "gateway.keys.key_database": (1, "StoreUnusable is ours; for the admin who asked"),
     "gateway.ledger.command": (3, "all are ours; for the operator at the terminal"),
     "gateway.middleware": (1, "settings mask it; an import has seen the configuration only"),
     "gateway.replay.command": (1, "BadRecord is ours; for the operator at the terminal"),

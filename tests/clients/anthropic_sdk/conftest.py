@@ -8,6 +8,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
 from tests.clients.sdk.support import FittenProcess, SdkGateway, running_emulator, running_gateway
+from tests.hanging import limit_waits as pytest_collection_modifyitems  # noqa: F401
 from tests.waiting import LONGEST_WAIT
 
 KEY = "sdk-key-0123456789"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.clients.frameworks.support import KEY
 from tests.clients.sdk.support import FittenProcess, SdkGateway, running_emulator, running_gateway
+from tests.hanging import limit_waits as pytest_collection_modifyitems  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.clients.sdk.support import FittenProcess, running_emulator, running_gateway
+from tests.hanging import limit_waits as pytest_collection_modifyitems  # noqa: F401
 from tests.waiting import LONGEST_WAIT
 
 # The library is in an environment of its own; elsewhere there is nothing to collect.

@@ -11,6 +11,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.clients.sdk.support import FittenProcess, SdkGateway, running_emulator, running_gateway
+from tests.hanging import limit_waits as pytest_collection_modifyitems  # noqa: F401
 from tests.waiting import LONGEST_WAIT
 
 # Its library is in an environment of its own; elsewhere there is nothing to collect.

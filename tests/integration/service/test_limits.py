@@ -21,7 +21,7 @@ from tests.conftest import StartGateway
 from tests.integration.conftest import Connect
 from tests.integration.peer import CHAT, UPSTREAM_CHAT, chat_head
 from tests.support import KEY, Gateway
-from tests.waiting import eventually
+from tests.waiting import LONGEST_WAIT, eventually
 
 OTHER = "other-key-9876543210"
 PATHS = {
@@ -366,12 +366,13 @@ async def test_usage_has_days_and_models_and_a_restart_goes_on_counting(
             for status in expected:
                 async with http.post(url + CHAT, json=PATHS[CHAT]) as response:
                     assert response.status == status
-            while True:
-                async with http.get(f"{url}/v1/usage") as response:
-                    body: dict[str, Any] = await response.json()
-                if body["days"] and body["days"][0]["requests"] == 2:
-                    break
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(LONGEST_WAIT):
+                while True:
+                    async with http.get(f"{url}/v1/usage") as response:
+                        body: dict[str, Any] = await response.json()
+                    if body["days"] and body["days"][0]["requests"] == 2:
+                        break
+                    await asyncio.sleep(0.05)
         await service.stop()
         return body
 

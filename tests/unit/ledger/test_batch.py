@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.ledger.batch import SUMS, BatchWriter, sums_of
-from gateway.ledger.row import ENDS, LostRows
+from gateway.ledger.row import ENDS, LostRows, crashed
 from gateway.store.database import transaction
 from gateway.store.ids import new_id
 from gateway.store.migrations import migrate
 from tests.counting import calls_of
-from tests.unit.ledger.support import DAY, NOON, Books, began, books, row
+from tests.unit.ledger.support import DAY, NOON, STORED, Books, began, books, row
 
 
 def write(ledger: Books, *lines: Any, **options: Any) -> None:
@@ -184,3 +184,24 @@ def test_a_transaction_that_fails_is_undone(tmp_path: Path) -> None:
             fail(ledger.connection)
         assert not ledger.connection.in_transaction
         assert ledger.one("SELECT count(*) FROM team") == 0
+
+
+def test_rows_of_a_key_made_at_run_time_have_its_id_under_every_name(tmp_path: Path) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        ledger.add_stored_key()
+        write(ledger, row(**STORED), row(**STORED | {"key": "alicia", "team": "web 2"}))
+        gone = began(**STORED | {"key": "ally"})
+        write(ledger, gone, crashed(gone))
+        ids = "SELECT DISTINCT key_id, team_id FROM"
+        assert ledger.select(f"{ids} request") == [("a" * 12, "b" * 12)]
+        assert ledger.select(f"{ids} usage_day") == [("a" * 12, "b" * 12)]
+        assert ledger.one("SELECT count(*) FROM key") == 1
+        assert ledger.one("SELECT count(*) FROM team") == 1
+        assert ledger.one("SELECT sum(requests) FROM usage_day") == 3
+
+
+def test_a_key_made_at_run_time_without_a_team_has_none(tmp_path: Path) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        ledger.add_stored_key()
+        write(ledger, row(**STORED | {"team": "", "team_id": ""}))
+        assert ledger.select("SELECT key_id, team_id FROM request") == [("a" * 12, "")]

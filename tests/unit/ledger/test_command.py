@@ -107,7 +107,7 @@ def test_a_request_as_json_says_how_it_ended(file: Path, capsys: Printed) -> Non
     assert (first["request_id"], first["status"], first["ended"]) == ("req_1", 200, "complete")
     assert (second["status"], second["cause"]) == (502, "upstream_error")
     assert first["at"] == "2026-11-30T12:00:00.000Z"
-    assert first.keys() == {*LedgerRow.__struct_fields__} - {"source"}
+    assert first.keys() == {*LedgerRow.__struct_fields__} - {"source", "key_id", "team_id"}
 
 
 def test_no_name_moves_the_cursor_of_a_terminal(file: Path, capsys: Printed) -> None:

@@ -101,7 +101,7 @@ def test_a_row_has_all_that_was_written(tmp_path: Path) -> None:
         fill(ledger)
         with reading(ledger.path) as connection:
             (first,) = requests(connection, LedgerFilter(model="b"))
-            assert first.keys() == {*LedgerRow.__struct_fields__} - {"source"}
+            assert first.keys() == {*LedgerRow.__struct_fields__} - {"source", "key_id", "team_id"}
             assert all(first[name] == getattr(ROWS[1], name) for name in first)
             assert len(requests(connection, limit=2)) == 2
 
