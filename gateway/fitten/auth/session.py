@@ -17,7 +17,13 @@ import msgspec
 import structlog
 
 from gateway.config.settings import AccountSettings
-from gateway.errors import AccountRefused, GatewayError, UpstreamError, UpstreamUnauthorized
+from gateway.errors import (
+    AccountRefused,
+    GatewayError,
+    Unavailable,
+    UpstreamError,
+    UpstreamUnauthorized,
+)
 from gateway.fitten.auth.reauthenticate import Renewal, session_refused_error
 from gateway.fitten.auth.token_saver import TokenSaver
 from gateway.fitten.client import FittenClient
@@ -159,7 +165,11 @@ class FittenSession:
         """
         while self._renewal is not None:
             await asyncio.wait([self._renewal])
-        await asyncio.shield(self._start_renewal("login"))
+        renewal = self._start_renewal("login")
+        await asyncio.wait([renewal])
+        if renewal.cancelled():  # a reload has closed this session
+            raise Unavailable("The login was not finished, since other settings came; try again.")
+        renewal.result()
 
     async def replace(self, rejected: Tokens, way: Renewal) -> Tokens:
         """Return other tokens than `rejected`, which Fitten refused; see `TokenSource`."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.admin.ledger import fill
 from tests.integration.admin.support import AdminUnderTest
-from tests.integration.admin.test_usage import fill
 from tests.unit.ledger.support import NOON, row
 
 LOOKS_LIKE_A_ROW = "0" * 31 + "1"

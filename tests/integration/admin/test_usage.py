@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from gateway.admin.api.resources import usage
-from gateway.ledger.batch import SUMS, BatchWriter
+from gateway.ledger.batch import SUMS
 from gateway.ledger.queries import Group
-from gateway.ledger.row import LedgerRow, LostRows
+from tests.integration.admin.ledger import FORMULA, fill
 from tests.integration.admin.support import (
     METRICS_KEY,
     VIEWER_KEY,
@@ -22,41 +21,9 @@ from tests.integration.admin.support import (
     running_admin,
     settings,
 )
-from tests.unit.ledger.support import DAY, NOON, Books, row
 
 NAMES = get_args(Group)
 COLUMNS = (*SUMS, "total_tokens")
-FORMULA = "=cmd()"
-
-
-def rows() -> Iterator[LedgerRow]:
-    """Rows of a few days, keys, teams, models and routes; one key is named as a formula."""
-    keys, ends = ("alice", FORMULA, "", '林,"晓"'), ("complete", "upstream_error", "superseded")
-    routes = ("chat", "fim")
-    for number, (key, route, end) in enumerate(itertools.product(keys, routes, ends)):
-        yield row(
-            day=f"2026-11-{28 + number % 3}",
-            key=key,
-            team="web" if number % 2 else "",
-            model=f"model-{number % 4}",
-            route=route,
-            ended=end,
-            cause=None if end == "complete" else end,
-            refused=number == 7,
-            prompt_tokens=100 + number,
-            completion_tokens=number,
-            first_ms=number if number % 4 else None,
-        )
-
-
-def fill(admin: AdminUnderTest, *lines: Any) -> None:
-    """Write rows to the ledger of the node."""
-    path = admin.config.store_file
-    assert path is not None
-    books = Books(path)
-    given = lines or (*rows(), LostRows(DAY, "alice", 3))
-    BatchWriter(books.connection).write([("p", line) for line in given], {}, now=NOON)
-    books.connection.close()
 
 
 async def report(admin: AdminUnderTest, query: str = "", **options: Any) -> Any:
@@ -138,9 +105,9 @@ async def test_csv_comes_by_its_url_and_by_accept_with_a_name_and_a_mark_for_exc
     ("query", "param"),
     [
         ("?by=account", "by"),
-        ("?by=day,day", "by"),
         ("?by=", "by"),
-        ("?from=2026-02-30", "from"),
+        ("?from=2026-13-01", "from"),
+        ("?to=2026-11-32", "to"),
         ("?to=yesterday", "to"),
         ("?since=2026-11-01", "since"),
         ("?by=key&by=day", "by"),
@@ -154,6 +121,18 @@ async def test_a_wrong_query_names_its_parameter(
         answer = await admin.call("GET", path + query)
         assert answer.status == 400
         assert answer.body["error"]["param"] == param
+
+
+async def test_odd_texts_in_a_query_find_nothing_and_harm_nothing(admin: AdminUnderTest) -> None:
+    fill(admin)
+    for text in ("%00", "%ff", "%ed%a0%80", "%F0%9F%98%80", "%27%3B--", "a" * 200, "%E2%80%AE"):
+        for query in (f"/usage?key={text}", f"/usage.csv?model={text}", f"/requests?id={text}"):
+            answer = await admin.call("GET", query)
+            assert answer.status == 200, (query, answer.body)
+    assert [r["day"] for r in (await report(admin, "?by=day,day"))["rows"]] == [
+        *("2026-11-28", "2026-11-29"),
+        "2026-11-30",
+    ]
 
 
 async def test_more_rows_than_an_answer_may_have_are_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 from emulator import EmulatedAccount, Emulator
 from gateway.accounts.account import Account
 from gateway.config.settings import AccountSettings, Config, FittenSettings
-from gateway.errors import AccountRefused, NotFound
+from gateway.errors import AccountRefused, NotFound, Unavailable
 from gateway.fitten.account_control import AccountControl
 from gateway.fitten.account_registry import LocalAccountRegistry
 from gateway.fitten.client import FittenClient
@@ -59,7 +60,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[ControlBench]:
         EmulatedAccount("other", "battery staple"),
     ]
     async with AsyncExitStack() as stack:
-        emulator = await stack.enter_async_context(Emulator(accounts=accounts))
+        emulator = await stack.enter_async_context(Emulator(accounts=accounts, slow=NEVER))
         bench = ControlBench(emulator, tmp_path)
         await stack.enter_async_context(bench.client.open())
         yield bench
@@ -145,3 +146,13 @@ async def test_who_did_it_is_logged_and_an_unknown_name_is_not_found(bench: Cont
             call()
     with pytest.raises(NotFound):
         await bench.control.log_in("nobody", "boss")
+
+
+async def test_a_reload_during_a_login_is_an_error_that_says_so(bench: ControlBench) -> None:
+    bench.emulator.account("demo_user").scenarios.add("login_slow")
+    session = bench.registry.pool.accounts[0].session
+    asked = asyncio.create_task(bench.control.log_in("demo_user", "boss"))
+    await eventually(bench.logins)
+    await session.close()
+    with pytest.raises(Unavailable, match="other settings"):
+        await asked
