@@ -75,7 +75,7 @@ async def _run(port: int) -> None:
             with contextlib.closing(log.configure_logging(settings.log, redactor)):
                 service = SingleProcess(settings, on_secret=redactor.add)
                 await serve_until_stopped(
-                    service, on_ready=lambda url: _welcome(url, service.admin_url, admin_key)
+                    service, on_ready=lambda url: _welcome(url, service.admin.url, admin_key)
                 )
 
 

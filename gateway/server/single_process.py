@@ -89,9 +89,9 @@ class SingleProcess:
         return self._entrypoint
 
     @property
-    def admin_url(self) -> str | None:
-        """Return the address of the admin API over TCP; None without one."""
-        return self._admin.url
+    def admin(self) -> AdminListener:
+        """Return the listener of the admin API."""
+        return self._admin
 
     @property
     def requests(self) -> int:

@@ -43,7 +43,7 @@ class SessionCheck(Protocol):
 
 
 class AdminAuthentication:
-    """Knows who may use the admin API; `configure` applies the settings of a reload.
+    """Decides who may use the admin API; `configure` applies the settings of a reload.
 
     directory: the keys of the store, which a change replaces as a whole.
     clock: returns a monotonic time in seconds. now: returns milliseconds since 1970.

@@ -135,7 +135,7 @@ def _key_routes(
         handler=of.block,
         role="admin",
         summary=f"Block a {noun} from its next request on.",
-        body=keys.Block,
+        body=keys.BlockRequest,
         answer=KeyView,
         errors=(409,),
         versioned=True,

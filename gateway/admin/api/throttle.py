@@ -1,4 +1,4 @@
-"""Slows down those who try keys: by address, and never somebody whose key is right."""
+"""Limits wrong admin keys by address. A right key passes all the same."""
 
 from __future__ import annotations
 

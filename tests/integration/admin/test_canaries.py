@@ -18,7 +18,7 @@ from tests.integration.admin.support import (
     VIEWER_KEY,
 )
 from tests.support import KEY
-from tests.waiting import eventually_awaited
+from tests.waiting import eventually, eventually_awaited
 
 PROMPT = "canary-of-the-prompt"
 PASSWORD = "correct horse"
@@ -63,7 +63,9 @@ async def test_no_secret_is_shown_or_stored(
         admin_key = (await gateway.admin.make_admin_key("bob"))["key"]
         session = await gateway.admin.call("POST", "/session", {"key": admin_key}, key=None)
         cookie = session.headers["Set-Cookie"].split(";")[0].partition("=")[2]
-        tokens = json.loads((tmp_path / "state" / "fitten.json").read_text())
+        file = tmp_path / "state" / "fitten.json"
+        await eventually(file.exists)
+        tokens = json.loads(file.read_text())
         secrets = [made["key"], rotated.body["key"], admin_key, cookie, KEY, PASSWORD, PROMPT]
         secrets += [ROOT_KEY, VIEWER_KEY, METRICS_KEY, *_tokens(tokens)]
         async with gateway.chat(PROMPT, key=made["key"]) as response:

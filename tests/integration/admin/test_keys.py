@@ -53,11 +53,13 @@ async def test_an_unknown_member_is_named(admin: AdminUnderTest) -> None:
 
 
 async def test_null_clears_a_limit_and_an_absent_one_stays(admin: AdminUnderTest) -> None:
-    await admin.make_key("alice", limits={"chats_per_minute": 60, "concurrency": 4}, note="desk 3")
+    await admin.make_key(
+        "alice", limits={"chats_per_minute": 60, "concurrency": 4}, note="third floor"
+    )
     changed = await admin.call("PATCH", "/keys/alice", {"limits": {"chats_per_minute": None}})
     assert changed.status == 200
     assert changed.body["limits"] == {"concurrency": 4}
-    assert changed.body["note"] == "desk 3"
+    assert changed.body["note"] == "third floor"
     cleared = await admin.call("PATCH", "/keys/alice", {"limits": None, "note": None})
     assert (cleared.body["limits"], cleared.body["note"]) == ({}, "")
 

@@ -105,9 +105,9 @@ async def test_csv_comes_by_its_url_and_by_accept_with_a_name_and_a_mark_for_exc
     ("query", "param"),
     [
         ("?by=account", "by"),
-        ("?by=day,day", "by"),
         ("?by=", "by"),
-        ("?from=2026-02-30", "from"),
+        ("?from=2026-13-01", "from"),
+        ("?to=2026-11-32", "to"),
         ("?to=yesterday", "to"),
         ("?since=2026-11-01", "since"),
         ("?by=key&by=day", "by"),
@@ -121,6 +121,18 @@ async def test_a_wrong_query_names_its_parameter(
         answer = await admin.call("GET", path + query)
         assert answer.status == 400
         assert answer.body["error"]["param"] == param
+
+
+async def test_odd_texts_in_a_query_find_nothing_and_harm_nothing(admin: AdminUnderTest) -> None:
+    fill(admin)
+    for text in ("%00", "%ff", "%ed%a0%80", "%F0%9F%98%80", "%27%3B--", "a" * 200, "%E2%80%AE"):
+        for query in (f"/usage?key={text}", f"/usage.csv?model={text}", f"/requests?id={text}"):
+            answer = await admin.call("GET", query)
+            assert answer.status == 200, (query, answer.body)
+    assert [r["day"] for r in (await report(admin, "?by=day,day"))["rows"]] == [
+        *("2026-11-28", "2026-11-29"),
+        "2026-11-30",
+    ]
 
 
 async def test_more_rows_than_an_answer_may_have_are_refused(

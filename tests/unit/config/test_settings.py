@@ -106,7 +106,8 @@ def test_the_file_in_the_tree_is_the_contract() -> None:
     load_config(here, ENVIRON)
 
 
-def test_the_effective_configuration_is_golden() -> None:
+def test_the_effective_configuration_is_golden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     config = load_config(GOLDEN / "config.yaml", ENVIRON)
     assert config.as_data() == yaml.safe_load((GOLDEN / "effective.yaml").read_text("utf-8"))
 

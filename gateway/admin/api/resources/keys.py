@@ -74,7 +74,7 @@ class Rotation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     grace_ms: Annotated[int, Meta(ge=0, le=30 * 24 * 3_600_000)] = 24 * 3_600_000
 
 
-class Block(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class BlockRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Says why a key or a team is blocked. The reason is shown to who uses the key."""
 
     reason: Annotated[str, Meta(max_length=200)] = ""
@@ -155,7 +155,7 @@ class KeyRoutes:
 
     async def block(self, call: AdminCall) -> KeyView:
         """Block a key."""
-        body: Block = call.body
+        body: BlockRequest = call.body
         return await self._changed(
             call,
             lambda manager, key_id: manager.block_key(
@@ -164,7 +164,7 @@ class KeyRoutes:
         )
 
     async def unblock(self, call: AdminCall) -> KeyView:
-        """Let a blocked key in again."""
+        """Admit a blocked key again."""
         return await self._changed(
             call,
             lambda manager, key_id: manager.unblock_key(actor_of(call), key_id, call.version),

@@ -32,7 +32,7 @@ class SessionView(msgspec.Struct):
 
 
 async def begin_session(call: AdminCall) -> web.Response:
-    """Begin a session for an admin key, and set its cookie."""
+    """Start a session for an admin key, and set its cookie."""
     body: NewSession = call.body
     work = call.store
     caller = call.authentication.caller_with_key(body.key, call.caller.address)

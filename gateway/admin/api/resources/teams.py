@@ -89,7 +89,7 @@ async def block_team(call: AdminCall) -> TeamView:
 
 
 async def unblock_team(call: AdminCall) -> TeamView:
-    """Let the keys of a blocked team in again."""
+    """Admit the keys of a blocked team again."""
     return await _changed(
         call,
         lambda manager: manager.unblock_team(actor_of(call), _id(manager, call), call.version),

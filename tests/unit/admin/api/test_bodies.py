@@ -10,13 +10,13 @@ from gateway.admin.api.bodies import read_idempotency_key, read_query, read_vers
 from gateway.errors import InvalidRequest
 
 
-class Inner(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class InnerMessage(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     size: int = 0
 
 
-class Body(msgspec.Struct, forbid_unknown_fields=True):
+class BodyMessage(msgspec.Struct, forbid_unknown_fields=True):
     name: str
-    inner: Inner = Inner()
+    inner: InnerMessage = InnerMessage()
     limit: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
 
 
@@ -33,23 +33,23 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 )
 def test_a_wrong_member_is_named(value: dict[str, Any], param: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        strict(value, Body)
+        strict(value, BodyMessage)
     assert caught.value.param == param
     assert text in caught.value.message
 
 
 def test_a_long_unknown_name_is_not_quoted_whole() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        strict({"name": "a", "x" * 5000: 1}, Body)
+        strict({"name": "a", "x" * 5000: 1}, BodyMessage)
     assert len(caught.value.message) < 300
 
 
 def query(text: str) -> Any:
-    return read_query(make_mocked_request("GET", f"/x?{text}"), Body)
+    return read_query(make_mocked_request("GET", f"/x?{text}"), BodyMessage)
 
 
 def test_parameters_are_texts_that_may_stand_for_numbers() -> None:
-    assert query("name=7&limit=3") == Body("7", limit=3)
+    assert query("name=7&limit=3") == BodyMessage("7", limit=3)
 
 
 @pytest.mark.parametrize("text", ["name=a&limit=x", "name=a&name=b", "limit=1", "name=a&x=1"])
