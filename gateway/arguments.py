@@ -12,6 +12,9 @@ from typing import TypeAlias
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """To what a package adds the parsers of its commands."""
 
+ADMIN_URL_VARIABLE = "FITTEN_GATEWAY_ADMIN_URL"
+"""The environment variable with the address of an admin API."""
+
 _LARGEST_PORT = 65_535
 _MOST_ROWS = 1_000_000
 _LARGEST_AMOUNT = 10**15
@@ -40,7 +43,7 @@ def add_admin_options(command: argparse.ArgumentParser) -> None:
         "--url",
         metavar="URL",
         help="the address of an admin API, such as http://127.0.0.1:5001; unless given, the "
-        "variable FITTEN_GATEWAY_ADMIN_URL, else the gateway of --config on this machine",
+        f"variable {ADMIN_URL_VARIABLE}, else the gateway of --config on this machine",
     )
     command.add_argument(
         "--key-file",

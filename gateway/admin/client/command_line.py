@@ -10,6 +10,7 @@ import os
 from typing import Final
 
 from gateway.arguments import (
+    ADMIN_URL_VARIABLE,
     Commands,
     add_admin_options,
     add_json_option,
@@ -22,9 +23,6 @@ from gateway.limits.names import LIMIT_NAMES
 COMMANDS: Final = (
     *("keys", "teams", "admin-keys", "grant", "audit", "accounts", "live", "status"),
 )
-URL_VARIABLE: Final = "FITTEN_GATEWAY_ADMIN_URL"
-"""The environment variable with the address of an admin API."""
-
 GRANTED: Final = ("requests_per_day", "requests_per_month", "tokens_per_day", "tokens_per_month")
 """The limits that a grant can raise."""
 
@@ -240,7 +238,7 @@ def show_ledger(arguments: argparse.Namespace) -> int | None:
 
     Return the exit status; None if the ledger of this machine is meant.
     """
-    if not (arguments.url or arguments.key_file or os.environ.get(URL_VARIABLE)):
+    if not (arguments.url or arguments.key_file or os.environ.get(ADMIN_URL_VARIABLE)):
         return None
     from gateway.admin.client import remote_ledger
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gateway.admin.client.command_line import URL_VARIABLE
 from gateway.admin.client.connection import AdminConnection, url_fault
 from gateway.admin.client.refusal import AdminRefusal, NoGateway
+from gateway.arguments import ADMIN_URL_VARIABLE
 from gateway.config.local_settings import LocalSettings, read_local_settings
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def administration(options: TargetOptions, environ: Mapping[str, str]) -> Iterat
 
 def _by_address(options: TargetOptions, environ: Mapping[str, str]) -> AdminConnection | None:
     """Return a connection over TCP, if an address is given."""
-    url = options.url or environ.get(URL_VARIABLE)
+    url = options.url or environ.get(ADMIN_URL_VARIABLE)
     if not url:
         if options.key_file is not None:
             raise AdminRefusal("--key-file needs --url: on this machine no key is needed.")
