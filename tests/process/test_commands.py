@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -227,3 +228,53 @@ async def test_what_init_has_set_up_starts_and_answers_to_the_first_key(
     )
     assert key not in refusal
     await stopped(service)
+
+
+AT_A_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from gateway.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_password_that_is_typed_at_a_terminal_is_not_shown(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", AT_A_TERMINAL, "init"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    ) as process:
+        os.close(slave)
+        try:
+            shown = type_when_asked(
+                master, [(b"user name: ", b"ada\n"), (b"shown): ", b"horse9\n")]
+            )
+            assert process.wait(LONGEST_WAIT) == 0, shown
+        finally:
+            process.kill()
+            os.close(master)
+    assert b"user name: ada" in shown
+    assert b"horse9" not in shown
+    assert (tmp_path / "secrets" / "fitten-password").read_text() == "horse9\n"
+
+
+def type_when_asked(master: int, answers: list[tuple[bytes, bytes]]) -> bytes:
+    """Type each answer after its question; return all that the terminal shows until its end."""
+    shown = b""
+    left = list(answers)
+    while select.select([master], [], [], LONGEST_WAIT)[0]:
+        try:
+            part = os.read(master, 4096)
+        except OSError:  # Linux's word for the end
+            break
+        if not part:
+            break
+        shown += part
+        if left and shown.endswith(left[0][0]):
+            os.write(master, left.pop(0)[1])
+    return shown
