@@ -78,7 +78,7 @@ class IssuedKeyView(KeyView, kw_only=True):
 
 
 class TeamView(msgspec.Struct, kw_only=True):
-    """Describes a team. keys: how many keys of the same source it has."""
+    """Describes a team. keys: how many keys it has."""
 
     id: str | None
     name: str
@@ -136,7 +136,7 @@ def _fields_of_key(record: KeyRecord, directory: KeyDirectory, now: int) -> dict
         "source": "store",
         "state": state,
         "role": record.role,
-        "team": None if team is None else TeamReference(team.id, team.name),
+        "team": _team_of(record, directory),
         "models": _list(record.models),
         "routes": _list(record.routes),
         "limits": dict(record.limits),
@@ -152,6 +152,16 @@ def _fields_of_key(record: KeyRecord, directory: KeyDirectory, now: int) -> dict
             for secret in record.secrets
         ],
     }
+
+
+def _team_of(record: KeyRecord, directory: KeyDirectory) -> TeamReference | None:
+    if record.team_id is None:
+        return None
+    stored = directory.team(record.team_id)
+    if stored is not None:
+        return TeamReference(stored.id, stored.name)
+    # A team of config.yaml, or one that has left that file.
+    return TeamReference(None, directory.team_name(record.team_id) or record.team_id)
 
 
 def config_keys(config: Config, kind: KeyKind) -> Iterator[KeyView]:
@@ -197,11 +207,15 @@ def view_of_team(record: TeamRecord, directory: KeyDirectory) -> TeamView:
     )
 
 
-def config_teams(config: Config) -> Iterator[TeamView]:
+def config_teams(config: Config, directory: KeyDirectory) -> Iterator[TeamView]:
     """Return the teams of config.yaml."""
-    keys = list(config_keys(config, "api"))
+    named = [key.team.name for key in config_keys(config, "api") if key.team is not None]
+    for record in directory.table.keys:
+        reference = _team_of(record, directory)
+        if reference is not None and reference.id is None:
+            named.append(reference.name)
     for team in config.teams:
-        count = sum(key.team is not None and key.team.name == team.name for key in keys)
+        count = named.count(team.name)
         yield TeamView(id=None, name=team.name, source="config", keys=count, limits=team.by_name())
 
 
