@@ -24,7 +24,7 @@ class Principal:
     record: whether answers that could not be read may be kept in files; see `tools.recorder`.
     source: where the principal is defined: `config` for the keys of config.yaml, `store` for
         those that are made at run time.
-    key_id, team_id: ids that stay the same when names change; empty for none.
+    key_id, team_id: ids that stay the same when names change; empty for those of config.yaml.
     """
 
     id: str

@@ -59,7 +59,7 @@ class NewKey(
     """Describes a key to be made.
 
     role: of an admin key, which needs one. The next four fields are of other keys only.
-    team: the name or the id of a team that was made at run time.
+    team: the name or the id of a team, also of one of config.yaml.
     models, routes: what is allowed; None for all, empty for none.
     expires_at: a time to come; None for never.
     """

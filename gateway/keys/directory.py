@@ -125,11 +125,11 @@ class KeyDirectory:
             raise KeyBlocked(f"This API key is blocked{reason}. {_ASK}", key_id=key.id)
         if key.team_id is not None:
             team = self._teams.get(key.team_id)
-            if team is None:
+            if team is None and key.team_id not in self._table.config_teams:
                 raise KeyBlocked(
                     f"The team of this API key does not exist any more. {_ASK}", key_id=key.id
                 )
-            if team.blocked_at is not None:
+            if team is not None and team.blocked_at is not None:
                 raise KeyBlocked(
                     f"The team of this API key, {team.name}, is blocked. {_ASK}", key_id=key.id
                 )
@@ -140,8 +140,13 @@ class KeyDirectory:
         return self._keys.get(key_id)
 
     def team(self, team_id: str) -> TeamRecord | None:
-        """Return the record of a team, or None."""
+        """Return the record of a team that is made at run time, or None."""
         return self._teams.get(team_id)
+
+    def team_name(self, team_id: str) -> str | None:
+        """Return the name of a team that a key may be in, also of one of config.yaml, or None."""
+        team = self._teams.get(team_id)
+        return self._table.config_teams.get(team_id) if team is None else team.name
 
     def principal(self, key_id: str, now_ms: int) -> Principal | None:
         """Return the principal of a key, blocked or not, or None for one that does not exist."""
@@ -149,7 +154,7 @@ class KeyDirectory:
         return None if key is None else self._principal(key, now_ms)
 
     def limits_of_team(self, team_id: str, now_ms: int) -> Mapping[str, int]:
-        """Return the limits of a team with its grants; none for a team that does not exist."""
+        """Return the limits of a team that is made at run time, with its grants; else none."""
         self._move_to(now_ms)
         known = self._team_limits.get(team_id)
         if known is None:
@@ -164,19 +169,20 @@ class KeyDirectory:
         self._move_to(now_ms)
         known = self._principals.get(key.id)
         if known is None:
-            team = None if key.team_id is None else self._teams.get(key.team_id)
+            team = "" if key.team_id is None else key.team_id
             grants = self._grants("key", key.id)
             known = self._principals[key.id] = Principal(
                 id=key.id,
                 name=key.name,
-                team=None if team is None else team.name,
+                team=self.team_name(team),
                 limits=_raised(key.limits, grants),
                 grants={name: grants[name] for name in grants if name not in key.limits},
                 models=None if key.models is None else frozenset(key.models),
                 routes=None if key.routes is None else frozenset(key.routes),
                 source=SOURCE,
                 key_id=key.id,
-                team_id="" if team is None else team.id,
+                # Keys of config.yaml count in a team of that file by its name; so do these.
+                team_id=team if team in self._teams else "",
             )
         return known
 

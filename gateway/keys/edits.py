@@ -72,7 +72,7 @@ def check_text(text: str | UnsetType | None, field: str) -> None:
 
 
 def new_key(
-    new: NewKey, key_id: str, secret: SecretRecord, team: TeamRecord | None, *, by: Actor, now: int
+    new: NewKey, key_id: str, secret: SecretRecord, team_id: str | None, *, by: Actor, now: int
 ) -> KeyRecord:
     """Return the record of a new key. Raises InvalidValue if its fields do not fit its kind."""
     if new.kind == "admin":
@@ -92,7 +92,7 @@ def new_key(
         created_at=now,
         created_by=by.name,
         role=new.role,
-        team_id=None if team is None else team.id,
+        team_id=team_id,
         models=_distinct(new.models),
         routes=_distinct(new.routes),
         limits=_limits({}, new.limits),
@@ -103,9 +103,9 @@ def new_key(
 
 
 def changed_key(
-    record: KeyRecord, change: KeyChange, team: TeamRecord | None, *, now: int
+    record: KeyRecord, change: KeyChange, team_id: str | None, *, now: int
 ) -> KeyRecord:
-    """Return a record after a change. team: the one that the change names.
+    """Return a record after a change. team_id: of the team that the change names.
 
     Raises InvalidValue if the fields do not fit the kind of the key.
     """
@@ -123,7 +123,7 @@ def changed_key(
         _check_to_come(given.get("expires_at"), now)
     if "team" in given:
         del given["team"]
-        given["team_id"] = None if team is None else team.id
+        given["team_id"] = team_id
     for field in ("models", "routes"):
         if field in given:
             given[field] = _distinct(given[field])

@@ -38,3 +38,12 @@ class StoreUnavailable(Unavailable):
     """Reports that the database could not be read or written; nothing has changed."""
 
     code = "store_unavailable"
+
+
+def managed_by_config(subject: str) -> ChangeConflict:
+    """Return the error of a change of what stands in config.yaml. subject: begins a sentence."""
+    return ChangeConflict(
+        f"{subject} belongs to config.yaml, so it cannot be changed here. Edit that file and "
+        "reload.",
+        code="managed_by_config",
+    )

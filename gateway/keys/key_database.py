@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.keys.audit_log import AuditLog, Changed, changed_fields
 from gateway.keys.changes import Actor
-from gateway.keys.errors import InvalidValue, StoreUnavailable, UnknownObject
+from gateway.keys.errors import InvalidValue, StoreUnavailable, UnknownObject, managed_by_config
 from gateway.keys.key_store import KeyStore
 from gateway.keys.operations import OperationLog
 from gateway.keys.records import KeyKind, KeyRecord, TeamRecord
@@ -48,9 +48,15 @@ class Tables:
         return found
 
     def team(self, team_id: str) -> TeamRecord:
-        """Return a team that is not deleted. Raises UnknownObject."""
+        """Return a team that is not deleted, to change it.
+
+        Raises UnknownObject, and ChangeConflict for a team of config.yaml.
+        """
         found = self.keys.team(team_id)
         if found is None:
+            name = self.keys.config_team(team_id)
+            if name is not None:
+                raise managed_by_config(f"Team '{name}'")
             raise UnknownObject(f"There is no team '{team_id}'.")
         return found
 

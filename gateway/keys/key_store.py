@@ -19,6 +19,7 @@ from gateway.keys.records import (
     TeamRecord,
 )
 from gateway.limits.names import LIMIT_NAMES
+from gateway.store.ids import new_id
 
 _T = TypeVar("_T")
 
@@ -40,6 +41,7 @@ _GRANT: Final = (
 # A row of another source has the name of a key of config.yaml, for the ledger.
 _OURS: Final = "source = 'store' AND deleted_at IS NULL"
 _DELETED: Final = "source = 'store' AND deleted_at IS NOT NULL"
+_OF_CONFIG: Final = "source = 'config' AND deleted_at IS NULL"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -80,6 +82,7 @@ class KeyStore:
                     "WHERE period >= CASE WHEN length(period) = 7 THEN :month ELSE :day END",
                     {"day": f"{oldest:%Y-%m-%d}", "month": f"{oldest:%Y-%m}"},
                 ),
+                self._used_config_teams(),
             )
         finally:
             if own:
@@ -222,6 +225,28 @@ class KeyStore:
         text = "UPDATE budget_grant SET reason = '' WHERE scope = 'team' AND scope_id = ?"
         self._connection.execute(text, (team_id,))
         self._rename_in_open_requests("team", team_id)
+
+    def config_team(self, team_id: str) -> str | None:
+        """Return the name of a team of config.yaml that has an id here, or None."""
+        text = f"SELECT name FROM team WHERE id = ? AND {_OF_CONFIG}"
+        found = self._connection.execute(text, (team_id,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def config_team_id(self, name: str, now: int) -> str:
+        """Return the id of a team of config.yaml, which the ledger uses too; a new one gets one."""
+        text = f"SELECT id FROM team WHERE name = ? AND {_OF_CONFIG}"
+        found = self._connection.execute(text, (name,)).fetchone()
+        if found is None:
+            found = (new_id(),)
+            columns = ("id", "source", "name", "created_at")
+            values = {"id": found[0], "source": "config", "name": name, "created_at": now}
+            self._connection.execute(_insert("team", columns), values)
+        return str(found[0])
+
+    def _used_config_teams(self) -> dict[str, str]:
+        of_keys = f"SELECT team_id FROM key WHERE {_OURS}"
+        text = f"SELECT id, name FROM team WHERE {_OF_CONFIG} AND id IN ({of_keys}) ORDER BY name"
+        return dict(self._connection.execute(text).fetchall())
 
     def insert_grant(self, record: GrantRecord, by_id: str) -> None:
         """Store a grant. Nothing changes or deletes it any more. by_id: see `insert_key`."""

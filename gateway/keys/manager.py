@@ -73,8 +73,8 @@ class KeyManager(TeamManager):
             self._check_key_name(tables, new.name, new.kind)
             issued = new_key_text(new.kind)
             secret = SecretRecord(issued.sha256, issued.last4, tables.now)
-            team = self._team_named(tables, new.team)
-            record = edits.new_key(new, issued.id, secret, team, by=actor, now=tables.now)
+            team_id = self._team_id_of(tables, new.team)
+            record = edits.new_key(new, issued.id, secret, team_id, by=actor, now=tables.now)
             tables.keys.insert_key(record, actor.key_id)
             tables.record(actor, "add", record, changed_fields(None, record))
             if idempotency_key is not None:
@@ -91,8 +91,8 @@ class KeyManager(TeamManager):
             if isinstance(change.name, str) and change.name != before.name:
                 self._check_key_name(tables, change.name, before.kind)
             name = change.team if isinstance(change.team, str) else None
-            team = self._team_named(tables, name)
-            after = edits.changed_key(before, change, team, now=tables.now)
+            team_id = self._team_id_of(tables, name)
+            after = edits.changed_key(before, change, team_id, now=tables.now)
             return tables.update(actor, "change", before, after)
 
     def rotate_key(

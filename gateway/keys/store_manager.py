@@ -12,9 +12,9 @@ import msgspec
 
 from gateway.keys.audit_log import AuditFilter, AuditPage, Changed
 from gateway.keys.changes import Actor, ConfigNames
-from gateway.keys.errors import ChangeConflict, InvalidValue, UnknownObject
+from gateway.keys.errors import ChangeConflict, InvalidValue, UnknownObject, managed_by_config
 from gateway.keys.key_database import KeyDatabase, Tables
-from gateway.keys.records import KeyKind, KeyRecord, KeyTable, Role, TeamRecord
+from gateway.keys.records import KeyKind, KeyRecord, KeyTable, Role
 from gateway.keys.sessions import SEEN_EVERY_MS, SessionRecord
 
 AUDIT_DAYS: Final = 365
@@ -125,33 +125,27 @@ class StoreManager:
         if tables.keys.team_named(name) is not None:
             raise _taken(f"There is a team named '{name}'; use another name, or change that team.")
 
-    def _team_named(self, tables: Tables, name_or_id: str | None) -> TeamRecord | None:
-        """Return the team that a request names. Raises InvalidValue if there is none."""
+    def _team_id_of(self, tables: Tables, name_or_id: str | None) -> str | None:
+        """Return the id of the team that a request names; one of config.yaml may get it now.
+
+        Raises InvalidValue if there is no such team.
+        """
         if name_or_id is None:
             return None
         found = tables.keys.team(name_or_id) or tables.keys.team_named(name_or_id)
         if found is not None:
-            return found
-        if name_or_id in self._config.teams:
-            raise ChangeConflict(
-                f"Team '{name_or_id}' is in config.yaml, and only keys of config.yaml can be in "
-                "it. Make a team with: fitten-gateway teams add NAME.",
-                code="managed_by_config",
-                param="team",
-            )
-        raise InvalidValue(f"There is no team '{name_or_id}'.", param="team")
+            return found.id
+        name = tables.keys.config_team(name_or_id) or name_or_id
+        if name in self._config.teams:
+            return tables.keys.config_team_id(name, tables.now)
+        raise InvalidValue(f"There is no team '{name}'.", param="team")
 
     def _no_key(self, name_or_id: str, kind: KeyKind) -> UnknownObject | ChangeConflict:
         in_config = self._config.keys if kind == "api" else self._config.admin_keys
         if name_or_id in in_config:
-            return _managed(f"Key '{name_or_id}'")
+            return managed_by_config(f"Key '{name_or_id}'")
         noun = "key" if kind == "api" else "admin key"
         return UnknownObject(f"There is no {noun} '{name_or_id}'.")
-
-    def _no_team(self, name_or_id: str) -> UnknownObject | ChangeConflict:
-        if name_or_id in self._config.teams:
-            return _managed(f"Team '{name_or_id}'")
-        return UnknownObject(f"There is no team '{name_or_id}'.")
 
 
 def _is_usable(key: KeyRecord, now: int) -> bool:
@@ -160,10 +154,3 @@ def _is_usable(key: KeyRecord, now: int) -> bool:
 
 def _taken(text: str) -> ChangeConflict:
     return ChangeConflict(text, code="name_taken", param="name")
-
-
-def _managed(subject: str) -> ChangeConflict:
-    return ChangeConflict(
-        f"{subject} is in config.yaml, so it cannot be changed here. Edit that file and reload.",
-        code="managed_by_config",
-    )

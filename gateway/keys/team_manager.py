@@ -9,7 +9,7 @@ import msgspec
 from gateway.keys import edits
 from gateway.keys.audit_log import changed_fields
 from gateway.keys.changes import Actor, NewGrant, NewTeam, TeamChange
-from gateway.keys.errors import ChangeConflict, InvalidValue
+from gateway.keys.errors import ChangeConflict, InvalidValue, managed_by_config
 from gateway.keys.key_database import Tables
 from gateway.keys.records import GrantRecord, KeyRecord, TeamRecord
 from gateway.keys.store_manager import StoreManager
@@ -23,9 +23,11 @@ class TeamManager(StoreManager):
         """Return a team by its id, or else by its name."""
         with self._database.reading() as tables:
             found = tables.keys.team(name_or_id) or tables.keys.team_named(name_or_id)
-        if found is None:
-            raise self._no_team(name_or_id)
-        return found
+            if found is not None:
+                return found
+            if name_or_id in self._config.teams:
+                raise managed_by_config(f"Team '{name_or_id}'")
+            return tables.team(name_or_id)
 
     def add_team(
         self, actor: Actor, new: NewTeam, *, idempotency_key: str | None = None
@@ -137,8 +139,8 @@ class TeamManager(StoreManager):
         action, _, name = keys.partition(":")
         target = None
         if action == "move":
-            target = self._team_named(tables, name)
-            if target is None or target.id == record.id:
+            target = self._team_id_of(tables, name)
+            if target == record.id:
                 raise InvalidValue("Keys can only move to another team.", param="keys")
         elif keys not in ("refuse", "block"):
             raise InvalidValue("Use refuse, block or move:<team>.", param="keys")
@@ -152,7 +154,5 @@ class TeamManager(StoreManager):
             before = key
             if target is None:
                 before = tables.block_key(actor, key, "its team was deleted")
-            after = msgspec.structs.replace(
-                before, version=before.version + 1, team_id=target and target.id
-            )
+            after = msgspec.structs.replace(before, version=before.version + 1, team_id=target)
             tables.update(actor, "change", before, after)

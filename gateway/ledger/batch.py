@@ -262,9 +262,9 @@ class BatchWriter:
         return known
 
     def _team_id(self, row: LedgerRow, now: int) -> str:
-        """Return the id of a row's team; a key made at run time is in none of another source."""
+        """Return the id of a row's team; a new name gets one, since it is of config.yaml."""
         team = row.team
-        if row.key_id or not team:
+        if row.team_id or not team:
             return row.team_id
         known = self._teams.get(team)
         if known is None:

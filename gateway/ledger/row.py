@@ -37,7 +37,7 @@ class Began(
     source: where the key is defined.
     route: chat, completion, fim or infill.
     prompt_tokens: an estimate, which counts if the process is killed.
-    key_id, team_id: ids of a key made at run time and its team, which names may leave; else empty.
+    key_id, team_id: ids of a key and of a team made at run time, which names may leave; else empty.
     """
 
     id: str

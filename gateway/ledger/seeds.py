@@ -12,9 +12,9 @@ from gateway.ledger.batch import RECENT_MS
 HOUR_MS: Final = 3_600_000
 
 # What limits count by: ids of those made at run time, as names may change; else names. A key
-# made at run time is in no team of the configuration, nor the other way round.
+# made at run time may be in a team of the configuration, and counts with that file's keys.
 _NAMES: Final = """coalesce(CASE WHEN key.source = 'store' THEN key.id ELSE key.name END, ''),
-        coalesce(CASE WHEN key.source = 'store' THEN team.id ELSE team.name END, '')"""
+        coalesce(CASE WHEN team.source = 'store' THEN team.id ELSE team.name END, '')"""
 
 _PERIODS: Final = f"""
     SELECT {_NAMES},

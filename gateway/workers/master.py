@@ -186,6 +186,11 @@ class Master:
         self._supervisor.kill()
 
     @property
+    def admin(self) -> AdminListener:
+        """Return the listener of the admin API."""
+        return self._admin
+
+    @property
     def requests(self) -> int:
         """Return how many requests are open in all workers, by their last heartbeats."""
         return self._supervisor.requests

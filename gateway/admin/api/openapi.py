@@ -100,8 +100,10 @@ def _operation(
     else:
         operation["description"] = f"Needs the role `{route.role}` or a higher one."
     if route.body is not None:
+        fields = msgspec.structs.fields(route.body)
         operation["requestBody"] = {
-            "required": True,
+            # An absent body is an empty object.
+            "required": any(field.required for field in fields),
             "content": {"application/json": {"schema": references[route.body]}},
         }
     return operation
@@ -137,7 +139,8 @@ def _bad(status: int) -> dict[str, Any]:
 def _errors(route: AdminRoute) -> list[int]:
     """Return the statuses that an error of this route can have."""
     found = {400, 401, 403, 408, 413, 415, 421, 429, 503, *route.errors}
-    if "{" in route.path:
+    # A repeated request is answered with what it has made, and that may be deleted by now.
+    if "{" in route.path or route.idempotent:
         found.add(404)
     if route.versioned:
         found.add(412)

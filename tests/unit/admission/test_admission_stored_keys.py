@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from middlewares.api_key import api_key
+from gateway.config.settings import TeamSettings
+from gateway.options import Secret
+from middlewares.api_key import Key, api_key
 from middlewares.rate_limit import rate_limit
 from tests.unit.admission.support import Admitting
 from tests.unit.keys.support import grant, key, table, team
@@ -21,6 +23,27 @@ async def test_a_team_made_at_run_time_limits_its_keys_together_by_its_name() ->
         replies = [await app.call({"x-api-key": text}, path="/chat") for text in (one, other) * 2]
     assert [reply.status for reply in replies] == [200, 200, 200, 429]
     assert "for team web:" in replies[-1].text
+
+
+async def test_a_team_of_the_configuration_limits_keys_of_both_sources_together() -> None:
+    gateway = Admitting(teams=(TeamSettings(name="ops", chats_per_minute=3),))
+    alice, text = key("alice", team_id="ops-of-file1")
+    gateway.keys.replace(table(alice, config_teams={"ops-of-file1": "ops"}))
+    ci = Key(name="ci", key=Secret("sesame-of-the-team"), team="ops")
+    async with gateway.running(api_key(keys=[ci])) as app:
+        sent = [text, ci.key.value] * 2
+        replies = [await app.call({"x-api-key": one}, path="/chat") for one in sent]
+        replies.append(await app.call({"x-api-key": text}, path="/chat"))
+    assert [reply.status for reply in replies] == [200, 200, 200, 429, 429]
+    assert all("for team ops:" in reply.text for reply in replies[-2:])
+
+
+async def test_a_team_that_is_gone_from_the_configuration_has_no_limits() -> None:
+    gateway = Admitting()
+    alice, text = key("alice", team_id="ops-of-file1")
+    gateway.keys.replace(table(alice, config_teams={"ops-of-file1": "ops"}))
+    async with gateway.running(api_key(keys=[])) as app:
+        assert (await app.call({"x-api-key": text}, path="/chat")).status == 200
 
 
 async def test_a_renamed_key_keeps_its_counts_and_a_changed_limit_holds_at_once() -> None:

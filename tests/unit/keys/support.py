@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.keys.key_text import IssuedText, new_key_text
@@ -64,6 +65,7 @@ def table(
     version: int = 1,
     teams: tuple[TeamRecord, ...] = (),
     grants: tuple[GrantRecord, ...] = (),
+    config_teams: Mapping[str, str] | None = None,
 ) -> KeyTable:
     """Return a table of these keys."""
-    return KeyTable(version, keys, teams, grants)
+    return KeyTable(version, keys, teams, grants, config_teams or {})

@@ -148,6 +148,18 @@ def test_keys_of_a_deleted_team_are_blocked_at_once() -> None:
     assert {refusal(known, text).code for _, text in keys} == {"key_blocked"}
 
 
+def test_a_key_in_a_team_of_the_configuration_has_its_name_as_keys_of_that_file_do() -> None:
+    alice, text = key(team_id="ops-of-file1")
+    known = directory(table(alice, config_teams={"ops-of-file1": "ops"}))
+    principal = known.identify(text, "api", NOON)
+    assert (principal.team, principal.team_id) == ("ops", "")
+    assert (known.team_name("ops-of-file1"), known.team("ops-of-file1")) == ("ops", None)
+    web = team()
+    known.replace(table(alice, version=2, teams=(web,)))
+    assert (known.team_name(web.id), known.team_name("ops-of-file1")) == ("web", None)
+    assert refusal(known, text).code == "key_blocked"
+
+
 def test_a_session_of_a_key_is_checked_as_the_key_is() -> None:
     root, _ = key("root", "admin", role="admin")
     keys = directory(table(root))

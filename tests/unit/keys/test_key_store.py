@@ -130,9 +130,21 @@ def test_names_that_the_ledger_knows_are_no_keys(path: Path) -> None:
         assert store.key("a") is None
         assert store.key_named("alice", "api") is None
         assert store.team_named("web") is None
+        assert store.team("t") is None
+        # A key can be in such a team, which then has the id that its rows have.
+        assert (store.config_team("t"), store.config_team("a")) == ("web", None)
+        assert store.config_team_id("web", NOON) == "t"
+        ops = store.config_team_id("ops", NOON)
+        assert ops == store.config_team_id("ops", NOON + 1)
+        assert store.table(NOON).config_teams == {}
         alice, _ = key("alice")
         store.insert_key(alice, "")
         store.insert_team(team("web"))
+        bob, _ = key("bob", team_id=ops)
+        store.insert_key(bob, "")
+        assert store.table(NOON).config_teams == {ops: "ops"}
+        store.delete_key(bob.id, NOON)
+        assert store.table(NOON).config_teams == {}
 
 
 def test_a_change_needs_the_version_before_it(path: Path) -> None:

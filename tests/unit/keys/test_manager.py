@@ -269,7 +269,6 @@ def test_keys_and_teams_of_the_configuration_are_left_alone(manager: KeyManager)
         refused(lambda: manager.find_key("ci")),
         refused(lambda: manager.find_key("boss", "admin")),
         refused(lambda: manager.find_team("ops")),
-        refused(lambda: manager.add_key(ROOT, NewKey(name="alice", team="ops"))),
     ):
         assert (error.status, error.code) == (409, "managed_by_config")
         assert isinstance(error, ChangeConflict)
@@ -284,6 +283,42 @@ def test_keys_and_teams_of_the_configuration_are_left_alone(manager: KeyManager)
     manager.add_key(ROOT, NewKey(name="boss"))
     manager.configure(UTC, ConfigNames(frozenset({"boss"})))
     assert manager.find_key("boss").name == "boss"
+
+
+def test_a_key_may_be_in_a_team_of_the_configuration_and_leave_it(
+    manager: KeyManager, web: TeamRecord
+) -> None:
+    manager.configure(UTC, ConfigNames(teams=frozenset({"ops"})))
+    alice = manager.add_key(ROOT, NewKey(name="alice", team="ops")).record
+    bob = manager.add_key(ROOT, NewKey(name="bob", team="web")).record
+    assert manager.table().config_teams == {alice.team_id: "ops"}
+    assert alice.team_id is not None
+    for name in ("ops", alice.team_id):
+        change = KeyChange(team=name)
+        assert manager.change_key(ROOT, bob.id, change).team_id == alice.team_id
+        manager.change_key(ROOT, bob.id, KeyChange(team="web"))
+    assert [one.name for one in manager.table().teams] == ["web"]
+    manager.change_key(ROOT, alice.id, KeyChange(team=None))
+    assert manager.table().config_teams == {}
+    # It has the same id when a key comes again, since its rows in the ledger have that.
+    moved = manager.change_key(ROOT, bob.id, KeyChange(team="ops"))
+    assert moved.team_id == alice.team_id
+
+
+def test_no_key_is_put_into_a_team_that_is_gone_from_the_configuration(
+    manager: KeyManager,
+) -> None:
+    manager.configure(UTC, ConfigNames(teams=frozenset({"ops"})))
+    alice = manager.add_key(ROOT, NewKey(name="alice", team="ops")).record
+    manager.configure(UTC, ConfigNames())
+    assert alice.team_id is not None
+    for name in ("ops", alice.team_id):
+        with pytest.raises(InvalidValue, match="no team 'ops'"):
+            manager.add_key(ROOT, NewKey(name="bob", team=name))
+    # The key stays as it is, and so does what else is changed of it.
+    assert manager.change_key(ROOT, alice.id, KeyChange(note="x")).team_id == alice.team_id
+    ops = manager.add_team(ROOT, NewTeam(name="ops"))
+    assert manager.change_key(ROOT, alice.id, KeyChange(team="ops")).team_id == ops.id
 
 
 def test_a_key_is_found_by_its_kind_only(manager: KeyManager, alice: KeyRecord) -> None:

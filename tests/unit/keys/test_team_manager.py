@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
 import pytest
 
 from gateway.errors import GatewayError, KeyBlocked
-from gateway.keys.changes import KeyChange, LimitValues, NewGrant, NewKey, NewTeam, TeamChange
+from gateway.keys.changes import (
+    ConfigNames,
+    KeyChange,
+    LimitValues,
+    NewGrant,
+    NewKey,
+    NewTeam,
+    TeamChange,
+)
 from gateway.keys.directory import KeyDirectory
 from gateway.keys.errors import InvalidValue
 from gateway.keys.manager import KeyManager
@@ -103,6 +112,31 @@ def test_keys_of_a_deleted_team_may_move_to_another(
     assert directory(manager).identify(members["bob"], "api", NOON).team == "ops"
     assert manager.find_key("alice").team_id == ops.id
     assert [one.name for one in manager.table().teams] == ["ops"]
+
+
+def test_a_team_of_the_configuration_is_changed_in_that_file_only(
+    manager: KeyManager, members: dict[str, str]
+) -> None:
+    manager.configure(UTC, ConfigNames(teams=frozenset({"ops"})))
+    manager.delete_team(ROOT, manager.find_team("web").id, "move:ops")
+    before = manager.table()
+    ops = manager.find_key("alice").team_id
+    assert ops is not None
+    assert before.config_teams == {ops: "ops"}
+    new = NewGrant(scope="team", scope_id=ops, limit="tokens_per_day", amount=5)
+    for error in (
+        refused(lambda: manager.find_team("ops")),
+        refused(lambda: manager.find_team(ops)),
+        refused(lambda: manager.change_team(ROOT, ops, TeamChange(note="x"))),
+        refused(lambda: manager.block_team(ROOT, ops)),
+        refused(lambda: manager.unblock_team(ROOT, ops)),
+        refused(lambda: manager.delete_team(ROOT, ops, "block")),
+        refused(lambda: manager.forget_team(ROOT, ops, "block")),
+        refused(lambda: manager.grant(ROOT, new)),
+    ):
+        assert (error.status, error.code) == (409, "managed_by_config")
+        assert error.message.startswith("Team 'ops' belongs to config.yaml")
+    assert manager.table().version == before.version
 
 
 def test_a_forgotten_team_leaves_its_name_nowhere(manager: KeyManager, path: Any) -> None:

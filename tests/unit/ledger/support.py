@@ -81,7 +81,7 @@ class Books:
                 (STORED["key_id"], name, NOON),
             ),
             (
-                "INSERT INTO team (id, name, created_at) VALUES (?, ?, ?)",
+                "INSERT INTO team (id, source, name, created_at) VALUES (?, 'store', ?, ?)",
                 (STORED["team_id"], team, NOON),
             ),
         ):

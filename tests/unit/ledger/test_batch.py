@@ -200,6 +200,18 @@ def test_rows_of_a_key_made_at_run_time_have_its_id_under_every_name(tmp_path: P
         assert ledger.one("SELECT sum(requests) FROM usage_day") == 3
 
 
+def test_a_team_of_the_configuration_has_one_id_for_the_keys_of_both_sources(
+    tmp_path: Path,
+) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        ledger.add_stored_key("alice", "ops")
+        write(ledger, row(key="ci"), row(**STORED | {"team_id": ""}))
+        assert ledger.select(
+            "SELECT DISTINCT name FROM request JOIN team ON team.id = team_id"
+        ) == [("web",)]
+        assert ledger.one("SELECT count(DISTINCT team_id) FROM request") == 1
+
+
 def test_a_key_made_at_run_time_without_a_team_has_none(tmp_path: Path) -> None:
     with books(tmp_path / "team.db") as ledger:
         ledger.add_stored_key()

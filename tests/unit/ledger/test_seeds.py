@@ -55,6 +55,23 @@ def test_the_use_of_the_day_the_month_and_the_windows_is_read(
         spool.close()
 
 
+def test_keys_of_both_sources_count_in_a_team_of_the_configuration_by_its_name(
+    tmp_path: Path,
+) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        ledger.add_stored_key("alice", "ops")
+        spool = ledger.spool()
+        for fields in ({"key": "ci"}, {**STORED, "team_id": ""}):
+            spool.ended(row(**fields))
+        ledger.transfer()
+        seeds = read_seeds(ledger.connection, now=NOON, day_of=lambda _: DAY)
+        assert sorted(seeds.periods, key=lambda use: use.key) == [
+            PeriodUse("a" * 12, "web", 1, 28, 1, 28),
+            PeriodUse("ci", "web", 1, 28, 1, 28),
+        ]
+        spool.close()
+
+
 def test_an_empty_database_has_no_use(tmp_path: Path) -> None:
     with books(tmp_path / "team.db") as ledger:
         seeds = read_seeds(ledger.connection, now=NOON, day_of=lambda _: "2026-11-30")
