@@ -123,7 +123,12 @@ def build_app(
     bodies = RequestBodyReader(config.server)
 
     admission = AdmissionControl(
-        config, shared.meter, shared.ledger, upstream.estimate_prompt, shared.keys
+        config,
+        shared.meter,
+        shared.ledger,
+        shared.expectation,
+        upstream.estimate_prompt,
+        shared.keys,
     )
 
     def handler_of(read: ReadBody, route: InferenceRoute = _CHAT) -> Handler:

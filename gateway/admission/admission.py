@@ -7,21 +7,22 @@ already. Once the body is parsed, one claim decides all limits of key, team and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
 
 from gateway.admission.permissions import check_model, check_route
-from gateway.admission.record import began_line, ended_line
+from gateway.admission.record import began_line, ended_line, refused_line
 from gateway.admission.refusal import add_limit_headers, refusal
 from gateway.config.settings import Config
 from gateway.generation.model import Model
 from gateway.generation.request import GenerationRequest
 from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.row import new_row_id
+from gateway.ledger.row import Began, new_row_id
+from gateway.ledger.spool import Spool
 from gateway.limits.claims import Claim, Scope, Verdict
 from gateway.limits.expectation import Expectation
 from gateway.limits.meter import Meter
@@ -46,9 +47,6 @@ _CONVERSATION_HEADERS = (
 )
 _MOST_OF_SIDE_CALL = 4000  # characters of a conversation's text
 _LISTING_METHODS = ("GET", "HEAD", "POST", "DELETE")
-# A worker's look is a question to the master. It costs more than to read so many bytes, and the
-# claim refuses the same callers just after.
-_SMALL_BODY = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +81,15 @@ class _Scopes(msgspec.Struct, frozen=True, eq=False):
 class _Admitted(msgspec.Struct, frozen=True, eq=False):
     """Holds what the end of an admitted request needs to know.
 
-    row_id: names the claim and the row. at: milliseconds since 1970. day: the local day.
-    estimated: whether an answer of some length was expected.
+    row_id: names the claim and the row. estimated: whether an answer of some length was expected.
+    began: what the ledger was told; None without one.
     """
 
     row_id: str
-    at: int
-    day: str
     model: str
     kind: Kind
-    route: str
     estimated: bool
+    began: Began | None
 
 
 _ADMITTED = web.RequestKey("admitted", _Admitted)
@@ -105,7 +101,8 @@ _MOST_CALLERS = 10_000  # whose scopes are kept
 class AdmissionControl:
     """Asks the meter about each request, and writes the requests to the ledger.
 
-    meter, ledger: belong to the process, or to all processes.
+    meter, ledger, expectation: outlive the application at a reload. The meter decides for all
+        processes.
     estimate: returns the tokens of a prompt.
     keys: knows the teams that are made at run time.
     routes: the handlers of the routes that the upstream answers.
@@ -116,15 +113,17 @@ class AdmissionControl:
         config: Config,
         meter: Meter,
         ledger: Ledger,
+        expectation: Expectation,
         estimate: Callable[[GenerationRequest], int],
         keys: KeyDirectory,
     ) -> None:
         self.routes: dict[Handler, InferenceRoute] = {}
         self._meter = meter
-        self._ledger = ledger if ledger.kept else None
+        self._ledger = ledger
+        self._spool = ledger.spool
         self._estimate = estimate
         self._keys = keys
-        self._expectation = Expectation()
+        self._expectation = expectation
         self._gateway = Scope("gateway", config.limits.by_name())
         self._teams = {
             team.name: Scope(f"team {team.name}", team.by_name()) for team in config.teams
@@ -133,22 +132,41 @@ class AdmissionControl:
         self._calendar = Calendar(self._zone)
         self._known: dict[str, _Scopes] = {}
 
-    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    def __call__(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
         """Run between the middlewares and the route's handler: look, or count a listing."""
-        route = self.routes.get(request.match_info.handler)
-        if route is not None:
-            request[_SCOPES] = known = self._scopes_of(request)
-            if known.restricted and not route.fills:  # else the body decides which route it is
-                check_route(known.principal, route.name)
-            if not self._meter.remote or _has_large_body(request):
-                verdict = await self._meter.look(known.scopes, route.kind)
-                if verdict is not None and route.fills:
-                    # The body decides which class it is, so both must be used up.
-                    verdict = await self._meter.look(known.scopes, "completion")
-                if verdict is not None:
-                    self._refuse(request, verdict)
-        elif request.method in _LISTING_METHODS and request.match_info.route.resource is not None:
-            claim = Claim(new_row_id(), self._scopes_of(request).scopes, "listing")
+        route = self.routes.get(handler)
+        if route is None:
+            if request.method not in _LISTING_METHODS:
+                return handler(request)
+            return self._count_listing(request, handler)
+        request[_SCOPES] = known = self._scopes_of(request)
+        if known.restricted and not route.fills:  # else the body decides which route it is
+            check_route(known.principal, route.name)
+        # The claim refuses the same callers, and just after a body that is here already.
+        if request.content.is_eof():
+            return handler(request)
+        return self._look(request, handler, route, known.scopes)
+
+    async def _look(
+        self,
+        request: web.Request,
+        handler: Handler,
+        route: InferenceRoute,
+        scopes: tuple[Scope, ...],
+    ) -> web.StreamResponse:
+        """Refuse who is over a limit already before the body is read."""
+        verdict = await self._meter.look(scopes, route.kind)
+        if verdict is not None and route.fills:
+            # The body decides which class it is, so both must be used up.
+            verdict = await self._meter.look(scopes, "completion")
+        if verdict is not None:
+            self._refuse(request, verdict)
+        return await handler(request)
+
+    async def _count_listing(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.match_info.route.resource is not None:
+            row_id = new_row_id(_now())
+            claim = Claim(row_id, self._scopes_of(request).scopes, "listing")
             self._check(request, await self._meter.claim(claim))
         return await handler(request)
 
@@ -169,7 +187,8 @@ class AdmissionControl:
         if known.estimates:
             prompt = self._estimate_prompt(parsed)
             answer = self._expectation.expected(model.id, kind, parsed.max_tokens, kind=kind)
-        row_id = new_row_id()
+        at = _now()
+        row_id = new_row_id(at)
         claim = Claim(
             row_id,
             known.scopes,
@@ -180,24 +199,25 @@ class AdmissionControl:
             known.waits and _is_side_call(parsed),
         )
         verdict = await self._meter.claim(claim)
+        if verdict.waited:
+            request[OUTCOME].leave_queue(verdict.waited)
+            at = _now()
         self._check(request, verdict)
-        at = time.time_ns() // 1_000_000
-        request[_ADMITTED] = _Admitted(
-            row_id, at, verdict.day, model.id, kind, name, known.estimates
-        )
-        if self._ledger is not None:
-            self._ledger.began(
-                began_line(
-                    request,
-                    parsed,
-                    model,
-                    row_id=row_id,
-                    at=at,
-                    day=verdict.day,
-                    route=name,
-                    prompt_tokens=prompt,
-                )
+        began = None
+        if self._spool is not None:
+            began = began_line(
+                request,
+                known.principal,
+                parsed,
+                model,
+                row_id=row_id,
+                at=at,
+                day=verdict.day,
+                route=name,
+                prompt_tokens=prompt,
             )
+            self._spool.began(began)
+        request[_ADMITTED] = _Admitted(row_id, model.id, kind, known.estimates, began)
 
     def settle(self, request: web.Request) -> None:
         """Replace what a request reserved, if it was admitted, by what it used."""
@@ -212,22 +232,25 @@ class AdmissionControl:
 
     def record(self, request: web.Request) -> None:
         """Write the row of a request whose outcome is final, if the ledger has such rows."""
-        route = self.routes.get(request.match_info.handler)
-        if route is None or self._ledger is None or request.method != "POST":
+        if self._spool is None:
             return
         admitted = request.get(_ADMITTED)
-        if admitted is not None:
-            row_id, at, day = admitted.row_id, admitted.at, admitted.day
-            name = admitted.route
-        elif principal_of(request) is None:
+        if admitted is not None and admitted.began is not None:
+            self._spool.ended(ended_line(request, admitted.began))
+        elif self._ledger.refused and request.method == "POST":
+            self._record_refused(request, self._spool)
+
+    def _record_refused(self, request: web.Request, spool: Spool) -> None:
+        route = self.routes.get(request.match_info.handler)
+        principal = principal_of(request)
+        if route is None or principal is None:
             return
-        else:
-            now = time.time()
-            self._calendar.move_to(now)
-            row_id, at, day, name = new_row_id(), int(now * 1000), self._calendar.day, route.name
-        refused = admitted is None
-        self._ledger.ended(
-            ended_line(request, row_id=row_id, at=at, day=day, route=name, refused=refused)
+        at = _now()
+        self._calendar.move_to(at / 1000)
+        day = self._calendar.day
+        row_id = new_row_id(at)
+        spool.ended(
+            refused_line(request, principal, row_id=row_id, at=at, day=day, route=route.name)
         )
 
     def scopes_of(self, request: web.Request) -> tuple[Scope, ...]:
@@ -251,8 +274,7 @@ class AdmissionControl:
             limits = {name: limit + principal.grants.get(name, 0) for name, limit in limits.items()}
         scopes = [Scope(f"key {principal.id}", limits)]
         if principal.team_id:
-            now = time.time_ns() // 1_000_000
-            team_limits = self._keys.limits_of_team(principal.team_id, now)
+            team_limits = self._keys.limits_of_team(principal.team_id, _now())
             scopes.append(Scope(f"team {principal.team_id}", team_limits))
         elif principal.team is not None:
             team = self._teams.get(principal.team)
@@ -287,8 +309,9 @@ def _described(
     return _Scopes(principal, defaults, scopes, estimates, waits, restricted)
 
 
-def _has_large_body(request: web.Request) -> bool:
-    return request.content_length is None or request.content_length > _SMALL_BODY
+def _now() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def _conversation_of(request: web.Request) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from gateway.limits.alarms import BudgetAlarm
 from gateway.limits.claims import Scope, Seed, Standing
 from gateway.limits.names import BUDGET_NAMES, LIMIT_NAMES, NAMES_OF_KIND, TOKEN_NAMES, Kind
 from gateway.limits.windows import (
@@ -25,12 +26,16 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Describes one limit of a scope, and the counter that it is compared with."""
+    """Describes one limit of a scope, and the counter that it is compared with.
+
+    budget: whether it lasts for hours or longer.
+    """
 
     scope: Scope
     limit: str
     maximum: int
     counter: UsageGauge
+    budget: bool = False
 
     @property
     def of_caller_concurrency(self) -> bool:
@@ -59,6 +64,7 @@ class Plan:
 
     requests, tokens, open: the limits that are checked.
     counted_requests, counted_tokens: the counters per minute that are charged.
+    alarms: those of the budgets.
     generates: whether budgets are charged too, and it counts as open until it is settled.
     """
 
@@ -67,6 +73,7 @@ class Plan:
     open: tuple[Check, ...]
     counted_requests: tuple[UsageCounter, ...]
     counted_tokens: tuple[UsageCounter, ...]
+    alarms: tuple[BudgetAlarm, ...]
     generates: bool
 
 
@@ -97,12 +104,13 @@ class ScopeCounters:
     open: counts the admitted requests that have not been settled.
     """
 
-    __slots__ = ("_budgets_always", "_counters", "limits", "open", "plans", "slot")
+    __slots__ = ("_alarms", "_budgets_always", "_counters", "limits", "open", "plans", "slot")
 
     def __init__(self, scope: Scope) -> None:
         self._budgets_always = not is_address(scope.id)
         self.open = OpenCounter()
         self._counters: dict[str, UsageCounter] = {}
+        self._alarms: dict[str, BudgetAlarm] = {}
         self.plans: dict[Kind, Plan] = {}
         self.limits: Mapping[str, int] = {}
         self.slot = _NO_SLOT
@@ -163,6 +171,7 @@ class ScopeCounters:
             if (name in limits or name in always) and name != "concurrency"
         }
         checks = {check.limit: check for check in self._checks(scope)}
+        self._alarms = {c.limit: self._alarm(c) for c in checks.values() if c.budget and c.maximum}
         for kind, names in NAMES_OF_KIND.items():
             requests = [name for name in names if name not in (*TOKEN_NAMES, "concurrency")]
             tokens = [name for name in names if name in TOKEN_NAMES]
@@ -173,16 +182,24 @@ class ScopeCounters:
                 tuple(checks[name] for name in names if name == "concurrency" and name in checks),
                 tuple(self._counters[n] for n in requests if n in rates and n in self._counters),
                 tuple(self._counters[n] for n in tokens if n in rates and n in self._counters),
+                tuple(self._alarms[name] for name in names if name in self._alarms),
                 "concurrency" in names,
             )
 
     def _checks(self, scope: Scope) -> list[Check]:
         gauges: dict[str, UsageGauge] = {**self._counters, "concurrency": self.open}
         return [
-            Check(scope, name, scope.limits[name], gauges[name])
+            Check(scope, name, scope.limits[name], gauges[name], name in BUDGET_NAMES)
             for name in LIMIT_NAMES
             if name in scope.limits
         ]
+
+    def _alarm(self, check: Check) -> BudgetAlarm:
+        """Return the alarm of a budget: the one that it has, unless its maximum changed."""
+        known = self._alarms.get(check.limit)
+        if known is not None and known.maximum == check.maximum:
+            return known
+        return BudgetAlarm(check.scope.id, check.limit, check.maximum, check.counter)
 
 
 def is_address(scope_id: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.limits.alarms import BudgetAlarm, BudgetReached
 from gateway.limits.claims import Claim, Scope, Seed, Standing, Verdict
 from gateway.limits.counters import BudgetSlot, Check, Plan, ScopeCounters, is_address
 from gateway.limits.names import Kind
@@ -48,6 +49,7 @@ class _Open(msgspec.Struct, frozen=True, eq=False):
     """Remembers what an admitted request was charged, and where.
 
     requests, tokens: what counters per minute were charged. slots: the same for budgets.
+    alarms: those of the budgets that it counts in.
     """
 
     verdict: Verdict
@@ -57,6 +59,7 @@ class _Open(msgspec.Struct, frozen=True, eq=False):
     tokens: tuple[tuple[UsageCounter, Charge], ...]
     slots: tuple[BudgetSlot, ...]
     open: tuple[OpenCounter, ...]
+    alarms: tuple[BudgetAlarm, ...]
 
 
 class _Refusal:
@@ -104,6 +107,7 @@ class _Refusal:
             self._wait != math.inf,
             self.may_queue,
             *_standings(moment, plans),
+            _budget_left(moment, plans),
         )
 
 
@@ -115,6 +119,7 @@ class LocalMeter:
     max_callers: how many addresses are remembered. Beyond that, the one that was not seen for
         longest is forgotten. max_scopes: the same for keys and teams. None with open requests
         is forgotten.
+    on_budget: called when a share of a budget is used; see `BudgetReached`. It must not raise.
     """
 
     def __init__(
@@ -125,7 +130,9 @@ class LocalMeter:
         *,
         max_callers: int = 10_000,
         max_scopes: int = 10_000,
+        on_budget: Callable[[BudgetReached], None] = lambda _: None,
     ) -> None:
+        self.on_budget = on_budget
         self._clock = clock
         self._wall = wall
         self._moment = Moment(zone)
@@ -189,6 +196,7 @@ class LocalMeter:
                     refusal.add(check, used, moment)
         if refusal is None or refusal.may_queue:
             return None
+        self._report_budgets(moment, plans)
         return refusal.verdict(moment, plans, 0)
 
     def claim(self, claim: Claim) -> Verdict:
@@ -226,6 +234,7 @@ class LocalMeter:
                 opens += (counters.open,)
         refusal = None
         reserved = tokens
+        budget_left: int | None = None
         tightest, most = None, -1.0
         token_checks: tuple[Check, ...] = ()
         for plan in plans:
@@ -250,11 +259,16 @@ class LocalMeter:
                     refusal.add(check, used, moment, needed=tokens, least=prompt)
                 elif left < reserved:
                     reserved = left
+                if check.budget and (budget_left is None or left < budget_left):
+                    budget_left = left
         if refusal is not None:
+            self._report_budgets(moment, plans)
             return refusal.verdict(moment, plans, tokens)
         requests: tuple[tuple[UsageCounter, Charge], ...] = ()
         charged: tuple[tuple[UsageCounter, Charge], ...] = ()
+        alarms: tuple[BudgetAlarm, ...] = ()
         for plan in plans:
+            alarms += plan.alarms
             for counter in plan.counted_requests:
                 requests += ((counter, counter.take(moment, 1)),)
             for counter in plan.counted_tokens:
@@ -274,10 +288,11 @@ class LocalMeter:
             if tightest is None
             else tightest[0].standing(moment, tightest[1]),
             tokens_standing=_tightest(token_checks, moment) if token_checks else None,
+            budget_left=None if budget_left is None else budget_left - reserved,
         )
         if opens:
             self._open[claim.id] = _Open(
-                verdict, claim.scopes, prompt, requests, charged, slots, opens
+                verdict, claim.scopes, prompt, requests, charged, slots, opens, alarms
             )
         else:
             self._remember(claim.id, verdict)
@@ -302,6 +317,8 @@ class LocalMeter:
                 counter.change(charge, difference)
             for slot in opened.slots:
                 change_tokens(slot.tokens, difference)
+        if opened.alarms:
+            self._report(self._now(), opened.alarms)
         return True
 
     def withdraw(self, claim_id: str) -> bool:
@@ -341,6 +358,17 @@ class LocalMeter:
         moment = self._now()
         for seed in seeds:
             self._counters(Scope(seed.scope, {})).seed(seed, moment)
+
+    def _report_budgets(self, moment: Moment, plans: Iterable[Plan]) -> None:
+        for plan in plans:
+            self._report(moment, plan.alarms)
+
+    def _report(self, moment: Moment, alarms: Iterable[BudgetAlarm]) -> None:
+        """Tell `on_budget` of the budgets of which a share is used, once each."""
+        for alarm in alarms:
+            reached = alarm.due(moment)
+            if reached is not None:
+                self.on_budget(reached)
 
     def _now(self) -> Moment:
         moment = self._moment
@@ -397,6 +425,12 @@ def _standings(moment: Moment, plans: Iterable[Plan]) -> tuple[Standing | None, 
     return _tightest([c for p in plans for c in p.requests], moment), _tightest(
         [c for p in plans for c in p.tokens], moment
     )
+
+
+def _budget_left(moment: Moment, plans: Iterable[Plan]) -> int | None:
+    """Return the fewest tokens that are left of any budget."""
+    left = [c.maximum - c.counter.used(moment) for p in plans for c in p.tokens if c.budget]
+    return max(0, min(left)) if left else None
 
 
 def _tightest(checks: Sequence[Check], moment: Moment) -> Standing | None:

@@ -6,6 +6,8 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
+import msgspec
+
 from gateway.limits.claims import Claim, Scope, Standing, Verdict
 from gateway.limits.meter import LocalMeter
 from gateway.limits.names import Kind
@@ -124,9 +126,11 @@ class AdmissionQueue:
         waiter = _WaitingClaim(claim, verdict, loop.create_future())
         line.push(waiter)
         self.waiting += 1
+        begun = loop.time()
         timer = loop.call_later(self.wait, self._give_up, waiter)
         try:
-            return await waiter.verdict
+            verdict = await waiter.verdict
+            return msgspec.structs.replace(verdict, waited=loop.time() - begun)
         except asyncio.CancelledError:
             self._leave(waiter)
             if not waiter.verdict.cancelled() and waiter.verdict.result().admitted:
