@@ -46,6 +46,9 @@ _CONVERSATION_HEADERS = (
     "x-opencode-session",
 )
 _MOST_OF_SIDE_CALL = 4000  # characters of a conversation's text
+# A worker's look is a question to the master. It costs more than to read so many bytes, and the
+# claim refuses the same callers just after.
+_SMALL_BODY = 16 * 1024
 _LISTING_METHODS = ("GET", "HEAD", "POST", "DELETE")
 
 
@@ -119,6 +122,7 @@ class AdmissionControl:
     ) -> None:
         self.routes: dict[Handler, InferenceRoute] = {}
         self._meter = meter
+        self._local = meter.local
         self._ledger = ledger
         self._spool = ledger.spool
         self._estimate = estimate
@@ -142,22 +146,25 @@ class AdmissionControl:
         request[_SCOPES] = known = self._scopes_of(request)
         if known.restricted and not route.fills:  # else the body decides which route it is
             check_route(known.principal, route.name)
-        # The claim refuses the same callers, and just after a body that is here already.
-        if request.content.is_eof():
-            return handler(request)
-        return self._look(request, handler, route, known.scopes)
+        local = self._local
+        if local is not None:
+            verdict = local.look(known.scopes, route.kind)
+            if verdict is not None and route.fills:
+                # The body decides which class it is, so both must be used up.
+                verdict = local.look(known.scopes, "completion")
+            if verdict is not None:
+                self._refuse(request, verdict)
+        elif request.content_length is None or request.content_length > _SMALL_BODY:
+            return self._look(request, handler, route)
+        return handler(request)
 
     async def _look(
-        self,
-        request: web.Request,
-        handler: Handler,
-        route: InferenceRoute,
-        scopes: tuple[Scope, ...],
+        self, request: web.Request, handler: Handler, route: InferenceRoute
     ) -> web.StreamResponse:
-        """Refuse who is over a limit already before the body is read."""
+        """Ask the master whether the caller is over a limit already."""
+        scopes = request[_SCOPES].scopes
         verdict = await self._meter.look(scopes, route.kind)
         if verdict is not None and route.fills:
-            # The body decides which class it is, so both must be used up.
             verdict = await self._meter.look(scopes, "completion")
         if verdict is not None:
             self._refuse(request, verdict)
@@ -198,7 +205,9 @@ class AdmissionControl:
             _conversation_of(request) if known.waits else "",
             known.waits and _is_side_call(parsed),
         )
-        verdict = await self._meter.claim(claim)
+        verdict = None if self._local is None else self._local.claim(claim)
+        if verdict is None or verdict.may_queue:
+            verdict = await self._meter.claim(claim)
         if verdict.waited:
             request[OUTCOME].leave_queue(verdict.waited)
             at = _now()

@@ -84,8 +84,6 @@ class AdmissionQueue:
     wait: how many seconds a claim waits, then it is refused; 0 for no line.
     """
 
-    remote = False
-
     def __init__(
         self,
         meter: LocalMeter,
@@ -100,6 +98,11 @@ class AdmissionQueue:
         self._most_of_caller = most_of_caller
         self._most = most
         self._lines: dict[str, _CallerLine] = {}
+
+    @property
+    def local(self) -> LocalMeter:
+        """Return the meter behind the line."""
+        return self.meter
 
     async def look(self, scopes: Sequence[Scope], kind: Kind) -> Verdict | None:
         """See `LocalMeter.look`."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
 import pytest
 
 from emulator import Emulator
-from gateway.limits.names import LIMIT_NAMES, TOKEN_NAMES
+from gateway.limits.names import BUDGET_NAMES, LIMIT_NAMES, TOKEN_NAMES
 from tests.integration.peer import UPSTREAM_CHAT
 from tests.process.conftest import Configure
 from tests.process.systemd import FakeSystemd
@@ -73,10 +75,13 @@ class LimitedCaller:
 async def test_300_requests_at_each_limit_of_a_team_below_that_of_its_key(
     fake_systemd: FakeSystemd, configure: Configure, emulator: Emulator, workers: int
 ) -> None:
-    """What is admitted stays open until all are decided: so what is reserved counts too."""
+    """What is admitted stays open until all are decided: so what is reserved counts too.
+
+    The process that decides says once of each budget how much of it is used.
+    """
     pool = {"pool": {"max_concurrent": 1000}}
     configure(server={"workers": workers}, fitten=pool, **sections())
-    await fake_systemd.start()
+    service = await fake_systemd.start()
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(connector=connector) as http:
         for limit in LIMIT_NAMES:
@@ -98,10 +103,20 @@ async def test_300_requests_at_each_limit_of_a_team_below_that_of_its_key(
                 assert refused == SENT - ADMITTED, limit
                 continue
             most, _ = numbers(limit)
-            each = most - max(caller.left)
-            prompt = each - MOST_TOKENS
-            # The last one may have room for its prompt, but not for the whole answer.
-            assert SENT - refused == most // each + (most % each >= prompt), limit
-            assert sorted(caller.left, reverse=True) == [
-                max(0, most - number * each) for number in range(1, SENT - refused + 1)
-            ]
+            # Each worker estimates prompts by the answers that it has seen.
+            left = sorted(caller.left, reverse=True)
+            costs = [before - after for before, after in pairwise([most, *left])]
+            assert len(costs) == SENT - refused
+            assert min(costs) > 0, limit  # each has reserved, and nobody the same tokens
+            # No other prompt fits; the last answer may have got what was left.
+            assert 0 <= left[-1] < max(costs) - MOST_TOKENS, limit
+
+    def said() -> list[dict[str, Any]]:
+        return [line for line in service.lines if line["event"] == "budget_reached"]
+
+    every = {(f"team {limit}", limit) for limit in BUDGET_NAMES}
+    await eventually(lambda: {(line["scope"], line["limit"]) for line in said()} == every)
+    shares = Counter((line["limit"], line["percent"]) for line in said())
+    assert set(shares.values()) == {1}
+    assert shares["requests_per_day", 100] == shares["requests_per_month", 100] == 1
+    assert not any("worker" in line for line in said())

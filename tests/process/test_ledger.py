@@ -372,7 +372,7 @@ async def test_a_worker_that_is_killed_with_fifty_open_requests_keeps_no_place(
     http: aiohttp.ClientSession,
     books: GatewayBooks,
 ) -> None:
-    """Those of the other worker stay open; who waits in line gets the places."""
+    """Those of the other worker stay open, over a reload; who waits in line gets the places."""
     alice = {"name": "alice", "key": KEY, "concurrency": 50, "tokens_per_day": "1m"}
     configure(
         server={"workers": 2},
@@ -386,6 +386,8 @@ async def test_a_worker_that_is_killed_with_fifty_open_requests_keeps_no_place(
     for peer in peers:
         await peer.until(b"w0 ")
     await books.open(50)
+    await fake_systemd.reload(service)
+    assert (await used(http, url))["key alice concurrency"] == 50
     waiting = [asyncio.create_task(ask(http, url)) for _ in range(3)]
     counts = Counter(name for (name,) in books.ask("SELECT process FROM began"))
     killed, _ = counts.most_common(1)[0]

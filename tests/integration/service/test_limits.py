@@ -16,6 +16,7 @@ from emulator import Emulator
 from gateway.app import SHARED_STATE
 from gateway.http.handler import GenerationHandler
 from gateway.limits.claims import Claim, Scope, Standing, Verdict
+from gateway.limits.meter import LocalMeter
 from gateway.limits.queue import AdmissionQueue
 from gateway.server.single_process import SingleProcess
 from tests.conftest import StartGateway
@@ -129,13 +130,13 @@ async def test_a_request_is_one_look_and_one_claim_and_is_settled_once(
 ) -> None:
     asked: list[str] = []
     for name in ("look", "claim", "settle"):
-        original = getattr(AdmissionQueue, name)
+        original = getattr(LocalMeter, name)
 
         def counted(self: Any, *args: Any, name: str = name, original: Any = original) -> Any:
             asked.append(name)
             return original(self, *args)
 
-        monkeypatch.setattr(AdmissionQueue, name, counted)
+        monkeypatch.setattr(LocalMeter, name, counted)
     gateway = await start_gateway(middlewares=keys(chats_per_minute=9), tools={"repair": True})
     tool = {"type": "function", "function": {"name": "ls"}}
     for body in ({}, {"stream": True}, {"tools": [tool], "tool_choice": "required"}):
@@ -285,13 +286,13 @@ async def test_conversations_and_side_calls_are_known_in_the_line(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claims: list[Claim] = []
-    original = AdmissionQueue.claim
+    original = LocalMeter.claim
 
-    async def seen(self: AdmissionQueue, claim: Claim) -> Verdict:
+    def seen(self: LocalMeter, claim: Claim) -> Verdict:
         claims.append(claim)
-        return await original(self, claim)
+        return original(self, claim)
 
-    monkeypatch.setattr(AdmissionQueue, "claim", seen)
+    monkeypatch.setattr(LocalMeter, "claim", seen)
     gateway = await start_gateway(middlewares=keys(concurrency=4))
     tool = {"type": "function", "function": {"name": "ls"}}
     for header in ("x-claude-code-session-id", "thread-id", "session-id", "x-opencode-session"):
