@@ -216,3 +216,13 @@ def test_a_name_can_be_used_again_and_the_ids_tell_the_keys_apart() -> None:
 
 def test_a_team_that_does_not_exist_has_no_limits() -> None:
     assert directory(table()).limits_of_team("nobody", NOON) == {}
+
+
+def test_a_scope_of_limits_has_the_name_of_its_key_or_team() -> None:
+    web = team()
+    alice, _ = key("alice")
+    keys = directory(table(alice, teams=(web,)))
+    assert keys.named_scope(f"key {alice.id}") == "key alice"
+    assert keys.named_scope(f"team {web.id}") == "team web"
+    for other in ("key bob", "team app", "gateway", f"address {alice.id}"):
+        assert keys.named_scope(other) == other
