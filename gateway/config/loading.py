@@ -11,6 +11,7 @@ from typing import Any
 from gateway import options
 from gateway.config import chain_order, decoding, file, machine, team_names
 from gateway.config.settings import (
+    AuditSettings,
     Config,
     ConfigError,
     FittenSettings,
@@ -99,6 +100,7 @@ _SECTIONS = {
     "log": LogSettings,
     "store": StoreSettings,
     "ledger": LedgerSettings,
+    "audit": AuditSettings,
 }
 
 

@@ -346,6 +346,13 @@ class LedgerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Sets how long the store keeps who changed which key or team."""
+
+    keep_days: Annotated[int, Between(1, 3650, "days", 365)] = 365
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Holds all settings."""
 
@@ -360,6 +367,7 @@ class Config:
     log: LogSettings = field(default_factory=LogSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     middlewares: tuple[MiddlewareEntry, ...] = ()
 
     @property
@@ -409,7 +417,7 @@ class Config:
             name: options.as_plain_data(getattr(self, name))
             for name in (
                 *("server", "stream", "fitten", "images", "tools", "models", "limits", "teams"),
-                *("log", "store", "ledger"),
+                *("log", "store", "ledger", "audit"),
             )
         }
         data["server"]["time_zone"] = str(self.time_zone)
