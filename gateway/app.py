@@ -123,7 +123,7 @@ def build_app(
     bodies = RequestBodyReader(config.server)
 
     admission = AdmissionControl(
-        config, shared.meter, shared.ledger, upstream.estimate_prompt, shared.keys
+        config, shared.meter, shared.ledger, upstream.estimate_prompt, shared.keys, shared.live
     )
 
     def handler_of(read: ReadBody, route: InferenceRoute = _CHAT) -> Handler:

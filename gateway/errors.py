@@ -16,6 +16,7 @@ Cause = Literal[
     "concurrency_limit_exceeded",
     "context_length_exceeded",
     "draining",
+    "ended_by_admin",
     "image_too_large",
     "insufficient_quota",
     "internal_error",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC
 from typing import Protocol
 
+from gateway.admission.live import LiveRequests
 from gateway.config.settings import Config
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
@@ -22,6 +23,7 @@ class SharedState(Protocol):
 
     windows: counts the callers' requests for other middlewares.
     meter: decides about limits. ledger: is told of each request.
+    live: the open requests of this process.
     keys: knows the keys that are made at run time.
     """
 
@@ -33,6 +35,9 @@ class SharedState(Protocol):
 
     @property
     def ledger(self) -> Ledger: ...
+
+    @property
+    def live(self) -> LiveRequests: ...
 
     @property
     def keys(self) -> KeyDirectory: ...
@@ -58,6 +63,7 @@ class LocalState:
         self.windows = SlidingWindows()
         self.meter = new_meter()
         self.ledger = ledger or Ledger()
+        self.live = LiveRequests()
         self.keys = KeyDirectory()
 
     def configure(self, config: Config) -> None:

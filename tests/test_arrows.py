@@ -118,20 +118,24 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("admission", "aiohttp_internals", "apis.base", "config", "errors", "generation"),
         *("images", "middleware", "redaction"),
     ),
+    "admin": (
+        *("admission", "apis", "config", "errors", "fitten", "http", "keys", "ledger", "limits"),
+        *("middleware", "principal", "redaction", "trusted_proxies"),
+    ),
     # Composition.
-    "shared_state": ("config", "fitten", "keys", "ledger", "limits", "store"),
+    "shared_state": ("admission", "config", "fitten", "keys", "ledger", "limits", "store"),
     "app": (
         *("admission", "apis", "config", "errors", "fitten", "http", "images", "middleware"),
         *("redaction", "shared_state", "trusted_proxies"),
     ),
     "server": (
-        *("aiohttp_internals", "app", "config", "errors", "http", "ledger", "limits"),
-        *("redaction", "shared_state", "store"),
+        *("admin", "admission", "aiohttp_internals", "app", "config", "errors", "fitten", "http"),
+        *("keys", "ledger", "limits", "redaction", "shared_state", "store"),
     ),
     "workers": (
-        *("accounts", "aiohttp_internals", "app", "config", "errors", "fitten", "generation"),
-        *("http", "keys", "ledger", "limits", "observability", "redaction", "server"),
-        *("shared_state", "store"),
+        *("accounts", "admin", "admission", "aiohttp_internals", "app", "config", "errors"),
+        *("fitten", "generation", "http", "keys", "ledger", "limits", "observability"),
+        *("redaction", "server", "shared_state", "store"),
     ),
     "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
     "doctor": (

@@ -6,6 +6,7 @@ already. Once the body is parsed, one claim decides all limits of key, team and 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
+from gateway.admission.live import ADMITTED, Admitted, LiveRequests
 from gateway.admission.permissions import check_model, check_route
 from gateway.admission.record import began_line, ended_line
 from gateway.admission.refusal import add_limit_headers, refusal
+from gateway.admission.scopes import caller_scopes
 from gateway.config.settings import Config
 from gateway.generation.model import Model
 from gateway.generation.request import GenerationRequest
@@ -80,23 +83,6 @@ class _Scopes(msgspec.Struct, frozen=True, eq=False):
     restricted: bool
 
 
-class _Admitted(msgspec.Struct, frozen=True, eq=False):
-    """Holds what the end of an admitted request needs to know.
-
-    row_id: names the claim and the row. at: milliseconds since 1970. day: the local day.
-    estimated: whether an answer of some length was expected.
-    """
-
-    row_id: str
-    at: int
-    day: str
-    model: str
-    kind: Kind
-    route: str
-    estimated: bool
-
-
-_ADMITTED = web.RequestKey("admitted", _Admitted)
 _SCOPES = web.RequestKey("scopes", _Scopes)
 _NO_DEFAULTS: Mapping[str, int] = {}
 _MOST_CALLERS = 10_000  # whose scopes are kept
@@ -107,6 +93,7 @@ class AdmissionControl:
 
     meter, ledger: belong to the process, or to all processes.
     estimate: returns the tokens of a prompt.
+    live: the open requests of this process.
     keys: knows the teams that are made at run time.
     routes: the handlers of the routes that the upstream answers.
     """
@@ -118,7 +105,10 @@ class AdmissionControl:
         ledger: Ledger,
         estimate: Callable[[GenerationRequest], int],
         keys: KeyDirectory,
+        live: LiveRequests | None = None,
     ) -> None:
+        self.live = live or LiveRequests()
+        self._open = self.live.requests
         self.routes: dict[Handler, InferenceRoute] = {}
         self._meter = meter
         self._ledger = ledger if ledger.kept else None
@@ -182,9 +172,18 @@ class AdmissionControl:
         verdict = await self._meter.claim(claim)
         self._check(request, verdict)
         at = time.time_ns() // 1_000_000
-        request[_ADMITTED] = _Admitted(
-            row_id, at, verdict.day, model.id, kind, name, known.estimates
+        request[ADMITTED] = Admitted(
+            row_id,
+            at,
+            verdict.day,
+            model.id,
+            kind,
+            name,
+            known.estimates,
+            parsed.stream,
+            asyncio.current_task(),
         )
+        self._open[row_id] = request
         if self._ledger is not None:
             self._ledger.began(
                 began_line(
@@ -201,12 +200,16 @@ class AdmissionControl:
 
     def settle(self, request: web.Request) -> None:
         """Replace what a request reserved, if it was admitted, by what it used."""
-        admitted, outcome = request.get(_ADMITTED), request[OUTCOME]
+        admitted, outcome = request.get(ADMITTED), request[OUTCOME]
         if admitted is None:
             return
         usage = outcome.usage
         tokens = 0 if usage is None else usage.prompt_tokens + usage.completion_tokens
         self._meter.settle(admitted.row_id, tokens)
+        if admitted.row_id in self._open:
+            del self._open[admitted.row_id]
+        if admitted.row_id in self.live.ended:
+            self.live.ended.remove(admitted.row_id)
         if admitted.estimated and usage is not None and outcome.finish_reasons:
             self._expectation.observe(admitted.model, admitted.kind, usage.completion_tokens)
 
@@ -215,7 +218,7 @@ class AdmissionControl:
         route = self.routes.get(request.match_info.handler)
         if route is None or self._ledger is None or request.method != "POST":
             return
-        admitted = request.get(_ADMITTED)
+        admitted = request.get(ADMITTED)
         if admitted is not None:
             row_id, at, day = admitted.row_id, admitted.at, admitted.day
             name = admitted.route
@@ -238,26 +241,16 @@ class AdmissionControl:
         defaults: Mapping[str, int] = request.get(LIMIT_DEFAULTS, _NO_DEFAULTS)
         principal = principal_of(request)
         if principal is None:
-            scopes = [Scope(f"address {client_address(request)}", defaults)] if defaults else []
-            return _described(None, defaults, (*scopes, self._gateway))
+            own = [Scope(f"address {client_address(request)}", defaults)] if defaults else []
+            return _described(None, defaults, (*own, self._gateway))
         if principal.id in self._known:
             known = self._known[principal.id]
             if known.principal is principal and known.defaults is defaults:
                 return known
         if len(self._known) >= _MOST_CALLERS:
             self._known.clear()
-        limits = {**defaults, **principal.limits} if principal.limits else defaults
-        if principal.grants:
-            limits = {name: limit + principal.grants.get(name, 0) for name, limit in limits.items()}
-        scopes = [Scope(f"key {principal.id}", limits)]
-        if principal.team_id:
-            now = time.time_ns() // 1_000_000
-            team_limits = self._keys.limits_of_team(principal.team_id, now)
-            scopes.append(Scope(f"team {principal.team_id}", team_limits))
-        elif principal.team is not None:
-            team = self._teams.get(principal.team)
-            # Middlewares may know other teams than the configuration.
-            scopes.append(team or Scope(f"team {principal.team}", {}))
+        now = time.time_ns() // 1_000_000
+        scopes = caller_scopes(principal, defaults, self._teams, self._keys, now)
         known = _described(principal, defaults, (*scopes, self._gateway))
         self._known[principal.id] = known
         return known

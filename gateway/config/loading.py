@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway import options
 from gateway.config import chain_order, decoding, file, machine, team_names
+from gateway.config.admin import AdminSettings, exposed_admin, shared_keys
 from gateway.config.settings import (
     AuditSettings,
     Config,
@@ -101,6 +102,7 @@ _SECTIONS = {
     "store": StoreSettings,
     "ledger": LedgerSettings,
     "audit": AuditSettings,
+    "admin": AdminSettings,
 }
 
 
@@ -134,6 +136,11 @@ def _settings(data: Any, mistakes: Mistakes, *, folder: Path | None = None) -> C
     server = values["server"]
     if server is not options.UNSET and (fault := exposure_fault(server, chain)):
         mistakes.setdefault("server.host", fault)
+    admin = values["admin"]
+    if admin is not options.UNSET:
+        if fault := exposed_admin(admin):
+            mistakes.setdefault("admin.listen", fault)
+        mistakes |= shared_keys(admin, chain)
     return None if mistakes else Config(middlewares=chain, **values)
 
 

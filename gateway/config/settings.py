@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from gateway import options
+from gateway.config.admin import AdminSettings
 from gateway.config.time_zone import TimeZoneName, system_zone
 from gateway.limits.options import LimitOptions
 from gateway.limits.periods import zone_named
@@ -368,6 +369,7 @@ class Config:
     store: StoreSettings = field(default_factory=StoreSettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    admin: AdminSettings = field(default_factory=AdminSettings)
     middlewares: tuple[MiddlewareEntry, ...] = ()
 
     @property
@@ -393,6 +395,17 @@ class Config:
             return self.state_file.with_name("team.db")
         return self.store.file
 
+    @property
+    def admin_socket(self) -> Path:
+        """Return the UNIX socket of the admin API.
+
+        Unless set, it is in systemd's runtime directory, or beside the state file without one.
+        """
+        if self.admin.socket:
+            return Path(self.admin.socket)
+        folder = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+        return Path(folder) / "admin.sock" if folder else self.state_file.with_name("admin.sock")
+
     def listening_on(self, *, host: str | None, port: int | None) -> Config:
         """Return the settings with the address of the command line; None keeps the configured.
 
@@ -417,12 +430,13 @@ class Config:
             name: options.as_plain_data(getattr(self, name))
             for name in (
                 *("server", "stream", "fitten", "images", "tools", "models", "limits", "teams"),
-                *("log", "store", "ledger", "audit"),
+                *("log", "store", "ledger", "audit", "admin"),
             )
         }
         data["server"]["time_zone"] = str(self.time_zone)
         data["fitten"]["state_file"] = str(self.state_file)
         file = self.store_file
+        data["admin"]["socket"] = str(self.admin_socket)
         data["store"]["url"] = "none" if file is None else f"sqlite:///{file.absolute()}"
         for name in ("base_url", "models_url"):
             data["fitten"][name] = _without_password(data["fitten"][name])
@@ -434,9 +448,8 @@ class Config:
 
     def secrets(self) -> list[str]:
         """Return all secrets in the settings, and the passwords within addresses."""
-        found = [
-            s.value for s in _find_secrets((self.fitten, [m.options for m in self.middlewares]))
-        ]
+        chain = [entry.options for entry in self.middlewares]
+        found = [s.value for s in _find_secrets((self.fitten, self.admin, chain))]
         addresses = [*found, self.fitten.base_url, self.fitten.models_url]
         return found + [part for address in addresses for part in _passwords_in(address)]
 

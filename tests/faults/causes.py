@@ -156,7 +156,7 @@ ROWS: tuple[ErrorRow, ...] = (
     ),
     _row(
         Unavailable(_NO, retry_after=2.5),
-        "Every account pauses after failures. The message says how the last one failed.",
+        "Every account pauses, after failures or since an admin wants it. The message says why.",
         "wait",
         chat="503 server_error",
         messages="529 overloaded_error",
@@ -194,6 +194,16 @@ ROWS: tuple[ErrorRow, ...] = (
         responses="503 server_error",
         ollama="503",
         failed="server_error",
+    ),
+    _row(
+        Unavailable(_NO, code="ended_by_admin", retryable=False),
+        "An admin of the gateway has ended this request.",
+        "no",
+        chat="503 server_error",
+        messages="503 api_error",
+        responses="400 server_error",
+        ollama="503",
+        failed="invalid_prompt",
     ),
     _row(
         InternalError(),

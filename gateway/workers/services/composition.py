@@ -21,6 +21,7 @@ from gateway.workers.services.accounts import AccountsClient, AccountsServer, Kn
 from gateway.workers.services.completions import CompletionsServer, NewestCompletionsClient
 from gateway.workers.services.keys import KeyPublisher, KeysClient, KeysServer
 from gateway.workers.services.limits import LimitsClient, LimitsServer
+from gateway.workers.services.live import LiveAsker, LiveResponder
 from gateway.workers.services.rate_windows import RateWindowsClient, RateWindowsServer
 from gateway.workers.services.sessions import SessionsClient, SessionsServer
 from gateway.workers.services.slots import RemotePool, SlotsClient, SlotsServer
@@ -56,6 +57,7 @@ class WorkerServers:
         self.rate_windows = RateWindowsServer(rpc, state.windows)
         self.limits = LimitsServer(rpc, state.meter)
         self.completions = CompletionsServer(rpc, state.newest_completions)
+        self.live = LiveAsker(rpc)
         self.keys = KeysServer(rpc, state.keys)
 
 
@@ -69,6 +71,7 @@ class WorkerClients:
         self.rate_windows = RateWindowsClient(rpc)
         self.limits = LimitsClient(rpc)
         self.completions = NewestCompletionsClient(rpc)
+        self.live = LiveResponder(rpc)
         self.keys = KeysClient(rpc)
 
 
@@ -83,6 +86,7 @@ class RemoteState:
         self._revision = revision
         self.windows = clients.rate_windows
         self.meter = clients.limits
+        self.live = clients.live.requests
         self.ledger = ledger
         self.keys = clients.keys.directory
 

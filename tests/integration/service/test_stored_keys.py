@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,16 @@ import msgspec
 import pytest
 
 from gateway.app import SHARED_STATE
+from gateway.keys.changes import (
+    Actor,
+    KeyChange,
+    LimitValues,
+    NewGrant,
+    NewKey,
+    NewTeam,
+    TeamChange,
+)
+from gateway.keys.manager import KeyManager
 from gateway.keys.records import KeyRecord
 from gateway.ledger.queries import reading
 from gateway.server.single_process import SingleProcess
@@ -234,3 +246,48 @@ async def test_a_key_that_is_blocked_has_a_line_in_the_log_with_its_name(
     (line,) = [line for line in log_events if line["event"] == "request"]
     assert (line["key"], line["cause"], line["status"]) == ("alice", "key_blocked", 403)
     assert text not in str(log_events)
+
+
+async def test_a_key_and_a_team_that_are_renamed_keep_what_they_used_over_a_restart(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(middlewares=CHAIN, store={"url": "sqlite:///l.db"})
+    path, root = gateway.config.store_file, Actor("local:root")
+    assert path is not None
+    with closing(KeyManager(path)) as manager:
+
+        @asynccontextmanager
+        async def serving() -> AsyncIterator[Gateway]:
+            service = SingleProcess(gateway.config)
+            url = await service.start()
+            service.entrypoint.app[SHARED_STATE].keys.replace(manager.table())
+            yield replace(gateway, url=url, entrypoint=service.entrypoint)
+            await service.stop()
+
+        async with serving():  # it makes the tables
+            team = manager.add_team(
+                root, NewTeam(name="web", limits=LimitValues(requests_per_month=4))
+            )
+            limits = LimitValues(requests_per_day=3)
+            issued = manager.add_key(root, NewKey(name="alice", team="web", limits=limits))
+        assert issued.text is not None
+        async with serving() as served:
+            assert [(await ask(served, issued.text))[0] for _ in range(2)] == [200, 200]
+        manager.change_key(root, issued.record.id, KeyChange(name="alicia"))
+        manager.change_team(root, team.id, TeamChange(name="frontend"))
+        async with serving() as served:
+            assert (await ask(served, issued.text))[0] == 200
+            status, answer = await ask(served, issued.text)
+            assert (status, answer["error"]["code"]) == (429, "insufficient_quota")
+            assert "key alicia is used up: 3 of 3" in answer["error"]["message"]
+            manager.grant(
+                root,
+                NewGrant(
+                    scope="key", scope_id=issued.record.id, limit="requests_per_day", amount=5
+                ),
+            )
+            served.entrypoint.app[SHARED_STATE].keys.replace(manager.table())
+            assert (await ask(served, issued.text))[0] == 200
+            status, answer = await ask(served, issued.text)
+            assert status == 429
+            assert "team frontend is used up: 4 of 4" in answer["error"]["message"]
