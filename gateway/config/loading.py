@@ -13,6 +13,7 @@ from gateway.config import chain_order, machine, team_names
 from gateway.config.admin import AdminSettings, exposed_admin, shared_keys
 from gateway.config.document import read_document
 from gateway.config.settings import (
+    AuditSettings,
     Config,
     ConfigError,
     FittenSettings,
@@ -88,6 +89,7 @@ _SECTIONS = {
     "log": LogSettings,
     "store": StoreSettings,
     "ledger": LedgerSettings,
+    "audit": AuditSettings,
     "admin": AdminSettings,
 }
 

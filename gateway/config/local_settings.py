@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from gateway.config.document import read_document
-from gateway.config.store import StoreSettings, state_file
+from gateway.config.store import AuditSettings, StoreSettings, state_file
 from gateway.config.time_zone import TimeZoneName, system_zone
 from gateway.limits.names import LIMIT_NAMES
 from gateway.limits.periods import zone_named
@@ -44,6 +44,7 @@ class LocalSettings:
     """Holds where a gateway of this machine keeps what it has, and which names its file has.
 
     state_file: the file of tokens. store_file: the database; None for no store.
+    audit_days: how long rows of the audit are kept.
     sockets: where the UNIX socket of the admin API may be, the likeliest first.
     keys, teams, admin_keys: those in the file, which only the file can change. A name that
         several keys have is there once.
@@ -53,6 +54,7 @@ class LocalSettings:
     store_file: Path | None
     time_zone: tzinfo
     sockets: tuple[Path, ...]
+    audit_days: int
     keys: tuple[ConfiguredName, ...] = ()
     teams: tuple[ConfiguredName, ...] = ()
     admin_keys: tuple[ConfiguredName, ...] = ()
@@ -71,8 +73,9 @@ def read_local_settings(path: Path, environ: Mapping[str, str] | None = None) ->
     state = _value(str | None, data, "fitten", "state_file", mistakes)
     named_socket = _value(str | None, data, "admin", "socket", mistakes)
     store = read_value(StoreSettings, _section(data, "store"), "store", mistakes)
+    audit = read_value(AuditSettings, _section(data, "audit"), "audit", mistakes)
     # What stands elsewhere is not needed: a variable with a password is not set in this shell.
-    ours = ("server.time_zone", "fitten.state_file", "store", "admin.socket")
+    ours = ("server.time_zone", "fitten.state_file", "store", "audit", "admin.socket")
     found = {
         where: what for where, what in document.mistakes.items() if not where or _is_in(where, ours)
     }
@@ -85,6 +88,7 @@ def read_local_settings(path: Path, environ: Mapping[str, str] | None = None) ->
         state_file=file,
         store_file=store.below(path.absolute().parent).file_beside(file),
         time_zone=system_zone() if zone is None else zone_named(zone),
+        audit_days=audit.keep_days,
         sockets=tuple(_sockets(named_socket, file, environ)),
         keys=_names(_keys(data)),
         teams=_names(data.get("teams") if isinstance(data, dict) else None),

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from gateway import options
 from gateway.config.admin import AdminSettings
+from gateway.config.store import AuditSettings as AuditSettings
 from gateway.config.store import LedgerSettings as LedgerSettings
 from gateway.config.store import StoreSettings as StoreSettings
 from gateway.config.store import state_file
@@ -307,6 +308,7 @@ class Config:
     log: LogSettings = field(default_factory=LogSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
     middlewares: tuple[MiddlewareEntry, ...] = ()
 
@@ -364,7 +366,7 @@ class Config:
             name: options.as_plain_data(getattr(self, name))
             for name in (
                 *("server", "stream", "fitten", "images", "tools", "models", "limits", "teams"),
-                *("log", "store", "ledger", "admin"),
+                *("log", "store", "ledger", "audit", "admin"),
             )
         }
         data["server"]["time_zone"] = str(self.time_zone)

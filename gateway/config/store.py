@@ -1,4 +1,4 @@
-"""Defines the settings of the store and of the ledger in it.
+"""Defines the settings of the store, and of the ledger and the audit in it.
 
 Commands that only read the store import this, and not what serves.
 """
@@ -65,6 +65,13 @@ class LedgerSettings:
     detail: Literal["rows", "days"] = "rows"
     keep_days: Annotated[int, Between(1, 3650, "days", 90)] = 90
     refused: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Sets how long the store keeps who changed which key or team."""
+
+    keep_days: Annotated[int, Between(1, 3650, "days", 365)] = 365
 
 
 def state_file(named: str | None, environ: Mapping[str, str]) -> Path:

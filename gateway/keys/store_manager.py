@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -16,8 +15,6 @@ from gateway.keys.errors import ChangeConflict, InvalidValue, UnknownObject, man
 from gateway.keys.key_database import KeyDatabase, Tables
 from gateway.keys.records import KeyKind, KeyRecord, KeyTable, Role
 from gateway.keys.sessions import SEEN_EVERY_MS, SessionRecord
-
-AUDIT_DAYS: Final = 365
 
 
 def _now() -> int:
@@ -33,15 +30,20 @@ class StoreManager:
         *,
         clock: Callable[[], int] = _now,
         zone: tzinfo = UTC,
-        audit_days: int = AUDIT_DAYS,
+        audit_days: int | None = None,
     ) -> None:
         self._database = KeyDatabase(path, clock, audit_days)
         self._zone = zone
         self._config = ConfigNames()
 
-    def configure(self, zone: tzinfo, names: ConfigNames) -> None:
-        """Set the time zone, and the names in config.yaml: at the start and after a reload."""
+    def configure(self, zone: tzinfo, names: ConfigNames, *, audit_days: int | None = None) -> None:
+        """Set what a configuration says, at the start and after a reload.
+
+        names: those in config.yaml. audit_days: None keeps the number of days that it has.
+        """
         self._zone, self._config = zone, names
+        if audit_days is not None:
+            self._database.audit_days = audit_days
 
     def close(self) -> None:
         """Close the database."""
@@ -69,14 +71,15 @@ class StoreManager:
         with self._database.writing() as tables:
             tables.audit.append(actor, tables.now, action, object_id, object_name, change)
 
-    def add_session(self, actor: Actor, role: Role, agent: str = "") -> str:
+    def add_session(self, actor: Actor, role: Role, agent: str = "", *, key_mark: str = "") -> str:
         """Start the session of a browser, and return the text for its cookie.
 
         actor: who has shown an admin key. role: of that key. agent: the browser's family.
+        key_mark: of a key of config.yaml; see `SessionRecord`.
         """
         with self._database.writing() as tables:
             now = tables.now
-            record = SessionRecord(actor.key_id, actor.name, role, now, now, agent)
+            record = SessionRecord(actor.key_id, actor.name, role, now, now, agent, key_mark)
             text = tables.sessions.add(record)
             tables.audit.append(actor, now, "session.add", actor.key_id, actor.name)
             return text

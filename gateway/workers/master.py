@@ -48,7 +48,9 @@ class Master:
         self._node_ledger = NodeLedger(config)
         self._node_keys = NodeKeys(config)
         self._admin = AdminListener(config)
-        self._supervisor = WorkerSupervisor(self._sockets, self._state, self._on_drained)
+        self._supervisor = WorkerSupervisor(
+            self._sockets, self._state, self._on_drained, self._node_ledger.fault
+        )
         self._revisions = itertools.count(1)
         self._lifetimes: dict[MasterAccounts, AsyncExitStack] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -84,6 +86,7 @@ class Master:
         with refuse_on_failure():
             config = await asyncio.to_thread(source.load)
             self._check(config)
+            self._node_keys.check(config)
             with self._admin.prepared(config):
                 await self._switch_to(config, source)
         former, self._config = self._config, config

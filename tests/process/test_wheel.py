@@ -255,7 +255,14 @@ async def test_an_installed_demo_serves_until_interrupted(installed: Path, tmp_p
         status, text = await chat(url, DEMO_KEY)
         assert (status, bool(text)) == (200, True), demo.printed
         variables = await demo.wait_for(r"export (FITTEN_GATEWAY_ADMIN_URL=.*)")
-        command = ("env", *variables.split(), installed / "fitten-gateway", "keys", "add", "alice")
+        command: list[str | Path] = [
+            "env",
+            *variables.split(),
+            installed / "fitten-gateway",
+            "keys",
+            "add",
+            "alice",
+        ]
         made = await asyncio.to_thread(run, *command, cwd=tmp_path)
         key = re.search(r"^fg-\S+$", made, re.MULTILINE)
         assert key is not None, made

@@ -58,7 +58,7 @@ def open_store(settings: LocalSettings) -> Iterator[OfflineAdministration]:
     with contextlib.ExitStack() as stack:
         try:
             _take_lock(stack, settings)
-            manager = KeyManager(path, zone=settings.time_zone)
+            manager = KeyManager(path, zone=settings.time_zone, audit_days=settings.audit_days)
             stack.callback(manager.close)
         except (OSError, StoreUnusable) as error:
             text = str(error) if isinstance(error, StoreUnusable) else store_error_text(error)

@@ -16,6 +16,7 @@ fitten:
   state_file: /srv/gateway/fitten.json
   accounts: [{username: "${NOT_SET}", password: "${credential:fitten-password}"}]
 store: {url: "sqlite:///var/team.db"}
+audit: {keep_days: 1000}
 teams: [{name: web, tokens_per_day: 5}]
 admin: {keys: [{name: root, key: "${ADMIN_KEY}", role: viewer}]}
 middlewares:
@@ -39,6 +40,7 @@ def test_a_file_is_read_without_its_secrets_and_without_its_middlewares(tmp_path
     settings = read_local_settings(write(tmp_path, WHOLE), {})
     assert settings.store_file == tmp_path / "var" / "team.db"
     assert settings.state_file == Path("/srv/gateway/fitten.json")
+    assert settings.audit_days == 1000
     assert settings.time_zone == ZoneInfo("Asia/Shanghai")
     alice = ConfiguredName(
         "alice",
