@@ -11,7 +11,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --require-hashe
 .PHONY: help install demo run test test-all clients test-slow lint types check check-processes \
         check-faults check-service check-integration check-unit sdk sdk-openai1 sdk-openai2 sdk-anthropic1 sdk-ollama \
         sdk-agents sdk-typescript frameworks install-service uninstall-service deploy-check \
-        boot-test confined errors-doc clients-doc corpora round-trips restarts chaos soak bench bench-quick bench-peers \
+        boot-test confined errors-doc clients-doc admin-schema corpora round-trips restarts chaos soak bench bench-quick bench-peers \
         bench-compare bench-ledger bench-frozen ledger-kills lock audit dist clean
 
 help:  ## this list
@@ -37,7 +37,7 @@ test: $(VENV)/.dev  ## lint, types and every test; says at the end what failed
 	@MAKE="$(MAKE)" sh tests/parts.sh lint types+$(SDKS) $(CHECKS)
 
 test-all: $(VENV)/.dev  ## make test, then what needs npm or much time: about an hour and a half
-	@MAKE="$(MAKE)" sh tests/parts.sh test corpora round-trips ledger-kills clients sdk-typescript frameworks test-slow
+	@MAKE="$(MAKE)" sh tests/parts.sh test admin-schema corpora round-trips ledger-kills clients sdk-typescript frameworks test-slow
 
 test-slow: $(VENV)/.dev  ## every test as on a slow machine: on one core, beside two busy loops
 	@MAKEFLAGS= PYTEST=$(BIN)/pytest sh tests/slow.sh
@@ -191,6 +191,9 @@ $(TYPESCRIPT)/.done: tests/clients/typescript/package-lock.json requirements/nod
 frameworks: $(VENV)/.dev $(VENV)/langchain/.done $(VENV)/llamaindex/.done  ## LangChain and LlamaIndex
 	$(VENV)/langchain/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/frameworks/langchain_models.py
 	$(VENV)/llamaindex/bin/pytest -c tests/clients/sdk/pytest.ini tests/clients/frameworks/llamaindex_models.py
+
+admin-schema: $(VENV)/.dev $(VENV)/schemathesis/.done  ## made-up requests to the admin API, after its OpenAPI document; three minutes
+	$(BIN)/pytest tests/integration/admin/made_up_requests.py
 
 errors-doc: $(VENV)/.dev  ## write docs/errors.md anew from the table in tests/faults
 	UPDATE_DOCS=1 $(BIN)/pytest tests/faults/test_errors_doc.py

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GENERATION",
     "KEY_CHECKS",
+    "KEY_DIRECTORY",
     "KEY_NAME",
     "LIMIT_DEFAULTS",
     "OUTCOME",
@@ -25,6 +26,8 @@ __all__ = [
     "GatewayError",
     "Handler",
     "InvalidRequest",
+    "KeyBlocked",
+    "KeyExpired",
     "LimitOptions",
     "Outcome",
     "Principal",
@@ -38,17 +41,27 @@ __all__ = [
     "is_request_id",
     "logged_method",
     "masked_key",
+    "parse_key_text",
     "principal_of",
     "set_principal",
 ]
 
 if TYPE_CHECKING:
-    from gateway.errors import GatewayError, InvalidRequest, RateLimited, Unauthorized
+    from gateway.errors import (
+        GatewayError,
+        InvalidRequest,
+        KeyBlocked,
+        KeyExpired,
+        RateLimited,
+        Unauthorized,
+    )
     from gateway.generation.outcome import Outcome
+    from gateway.keys.key_text import parse_key_text
     from gateway.limits.options import LimitOptions
     from gateway.middleware import (
         GENERATION,
         KEY_CHECKS,
+        KEY_DIRECTORY,
         KEY_NAME,
         LIMIT_DEFAULTS,
         OUTCOME,
@@ -75,10 +88,11 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'gateway' has no attribute {name!r}")
     from gateway import errors, middleware, options, principal, redaction, trusted_proxies
+    from gateway.keys import key_text
     from gateway.limits import options as limits
     from gateway.store import rate_windows
 
-    modules = (errors, middleware, options, limits, principal, rate_windows, redaction)
+    modules = (errors, middleware, options, key_text, limits, principal, rate_windows, redaction)
     for module in (*modules, trusted_proxies):
         if hasattr(module, name):
             return getattr(module, name)

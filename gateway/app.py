@@ -50,7 +50,14 @@ from gateway.http.start_page import start_page
 from gateway.http.token_count import CountHandler
 from gateway.images.fetch import ImageFetcher
 from gateway.images.sniff import ImageLimits
-from gateway.middleware import KEY_CHECKS, TRUSTED_PROXIES, WINDOWS, Handler, Middleware
+from gateway.middleware import (
+    KEY_CHECKS,
+    KEY_DIRECTORY,
+    TRUSTED_PROXIES,
+    WINDOWS,
+    Handler,
+    Middleware,
+)
 from gateway.redaction import Redactor
 from gateway.shared_state import SharedState
 from gateway.trusted_proxies import TrustedProxies
@@ -116,7 +123,13 @@ def build_app(
     bodies = RequestBodyReader(config.server)
 
     admission = AdmissionControl(
-        config, shared.meter, shared.ledger, shared.expectation, upstream.estimate_prompt
+        config,
+        shared.meter,
+        shared.ledger,
+        shared.expectation,
+        upstream.estimate_prompt,
+        shared.keys,
+        shared.live,
     )
 
     def handler_of(read: ReadBody, route: InferenceRoute = _CHAT) -> Handler:
@@ -141,6 +154,7 @@ def build_app(
     app[ACCOUNTS] = accounts
     app[SHARED_STATE] = shared
     app[WINDOWS] = shared.windows
+    app[KEY_DIRECTORY] = shared.keys
     app[TRUSTED_PROXIES] = TrustedProxies(config.server.trusted_proxies)
     app[KEY_CHECKS] = [m.is_key for m in middlewares if hasattr(m, "is_key")]
     app[_MIDDLEWARES] = by_label

@@ -16,6 +16,7 @@ Cause = Literal[
     "concurrency_limit_exceeded",
     "context_length_exceeded",
     "draining",
+    "ended_by_admin",
     "image_too_large",
     "insufficient_quota",
     "internal_error",
@@ -24,8 +25,10 @@ Cause = Literal[
     "invalid_json",
     "invalid_request",
     "invalid_type",
+    "key_blocked",
     "method_not_allowed",
     "missing_required_parameter",
+    "model_not_allowed",
     "model_not_found",
     "no_account_available",
     "not_found",
@@ -33,6 +36,7 @@ Cause = Literal[
     "request_timeout",
     "request_too_large",
     "response_not_found",
+    "route_not_allowed",
     "server_is_overloaded",
     "superseded",
     "thread_not_found",
@@ -163,6 +167,50 @@ class Unauthorized(GatewayError):
     status = 401
     code = "invalid_api_key"
     retryable = False
+
+
+class KeyExpired(Unauthorized):
+    """Reports that a key was right until it expired, or until another one replaced it.
+
+    key_id: of the key that it was.
+    """
+
+    def __init__(self, message: str, *, key_id: str) -> None:
+        super().__init__(message)
+        self.key_id = key_id
+
+
+class NotAllowed(GatewayError):
+    """Reports that the sender is known, and may not do this."""
+
+    status = 403
+    code: str | None = None
+    retryable = False
+
+
+class KeyBlocked(NotAllowed):
+    """Reports that a key, or its team, is blocked. key_id: of that key."""
+
+    code = "key_blocked"
+
+    def __init__(self, message: str, *, key_id: str) -> None:
+        super().__init__(message)
+        self.key_id = key_id
+
+
+class ModelNotAllowed(NotAllowed):
+    """Reports that a key may not use this model."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="model")
+
+
+class RouteNotAllowed(NotAllowed):
+    """Reports that a key may not use this kind of route."""
+
+    code = "route_not_allowed"
 
 
 class NotFound(InvalidRequest):

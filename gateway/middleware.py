@@ -25,6 +25,7 @@ from multidict import CIMultiDict
 
 from gateway.generation.outcome import Outcome
 from gateway.generation.request import Generation
+from gateway.keys.directory import KeyDirectory
 from gateway.options import UNSET, Mistakes, did_you_mean, read_arguments
 from gateway.principal import Principal
 from gateway.redaction import masked_name, shown_factory
@@ -57,6 +58,9 @@ LIMIT_DEFAULTS = web.RequestKey[Mapping[str, int]]("limit_defaults")
 WINDOWS = web.AppKey[RateWindows]("windows")
 """Counts of requests for the whole gateway: they outlive a reload, and all workers share
 them."""
+
+KEY_DIRECTORY = web.AppKey("key_directory", KeyDirectory)
+"""The keys that are made at run time; `identify` says whose key a text is."""
 
 KEY_CHECKS = web.AppKey[Sequence[Callable[[str], bool]]]("key_checks")
 """The methods `is_key` of the middlewares that have one: whether a text is a key."""

@@ -17,19 +17,28 @@ class Principal:
     name: what logs show. It is not a secret.
     team: the team's name; None without a team.
     limits: numbers by the name of the limit; empty for none.
-    models: the ids of the models that are allowed; None for all, empty for none. Nothing
-        enforces them so far.
+    grants: what is added to limits that the sender has from elsewhere, such as the defaults of
+        rate_limit. `limits` have their grants in them.
+    models: the ids of the models that are allowed; None for all, empty for none.
+    routes: the names of the routes that are allowed, as the ledger has them; see `ROUTE_NAMES`.
     record: whether answers that could not be read may be kept in files; see `tools.recorder`.
-    source: where the principal is defined, such as `config` for the keys of config.yaml.
+    source: where the principal is defined: `config` for the keys of config.yaml, `store` for
+        those that are made at run time.
+    key_id, team_id: ids that stay the same when names change; empty for those of config.yaml.
     """
 
     id: str
     name: str
     team: str | None = None
     limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    grants: Mapping[str, int] = field(default_factory=dict, hash=False)
     models: frozenset[str] | None = None
+    routes: frozenset[str] | None = None
     record: bool = False
     source: str = "middleware"
+    key_id: str = ""
+    team_id: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "limits", MappingProxyType(dict(self.limits)))
+        for name in ("limits", "grants"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))

@@ -24,10 +24,13 @@ HIDDEN = "..."
 """Stands in place of another value that is not shown."""
 
 _MIN_LENGTH = 4  # characters; masking shorter secrets would make texts unreadable
-# Of OpenAI's keys, of JSON Web Tokens and of Fitten's tokens.
-_KEY_STARTS = ("sk-", "eyJ", "FT_")
+# Of OpenAI's keys, of JSON Web Tokens, of Fitten's tokens, and of keys made at run time.
+_KEY_STARTS = ("sk-", "eyJ", "FT_", "fg-", "fga-")
 _KEY_START = "|".join(_KEY_STARTS)
-_KEY = r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+|FT_[\w-]{16,}|(?<![\w-])sk-[\w-]{16,}"
+_KEY = (
+    r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+|FT_[\w-]{16,}"
+    r"|(?<![\w-])(?:sk-[\w-]{16,}|fga?-[a-z2-7]{12}-\w{16,})"
+)
 # Text that looks like a secret is masked even if it is not known as one.
 _LOOKS_SECRET = re.compile(rf"(?i:bearer)\s+(?!\*\*\*\*)[^\s\"'\\]+|{_KEY}")
 # In a longer word, a search for tokens would read the rest of the word at each `eyJ`.

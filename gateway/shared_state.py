@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC
+from functools import partial
 from typing import Protocol
 
 import structlog
 
+from gateway.admission.live import LiveRequests
 from gateway.config.settings import Config
 from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistry
 from gateway.fitten.client import FittenClient
+from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.limits.alarms import BudgetReached
 from gateway.limits.expectation import Expectation
@@ -27,7 +30,9 @@ class SharedState(Protocol):
 
     windows: counts the callers' requests for other middlewares.
     meter: decides about limits. ledger: is told of each request.
+    live: the open requests of this process.
     expectation: learns how long answers are; each process has its own.
+    keys: knows the keys that are made at run time.
     """
 
     @property
@@ -40,10 +45,16 @@ class SharedState(Protocol):
     def ledger(self) -> Ledger: ...
 
     @property
+    def live(self) -> LiveRequests: ...
+
+    @property
+    def keys(self) -> KeyDirectory: ...
+
+    @property
     def expectation(self) -> Expectation: ...
 
     def configure(self, config: Config) -> None:
-        """Apply the settings of limits and ledger, at the start and after a reload."""
+        """Apply the settings of limits, ledger and keys, at the start and after a reload."""
         ...
 
     def accounts(
@@ -61,13 +72,16 @@ class LocalState:
 
     def __init__(self, ledger: Ledger | None = None) -> None:
         self.windows = SlidingWindows()
-        self.meter = new_meter()
+        self.live = LiveRequests()
+        self.keys = KeyDirectory()
+        self.meter = new_meter(self.keys)
         self.ledger = ledger or Ledger()
         self.expectation = Expectation()
 
     def configure(self, config: Config) -> None:
         """See `SharedState`."""
         configure_meter(self.meter, config)
+        self.keys.configure(config.time_zone)
         self.ledger.refused = config.ledger.refused
 
     def accounts(
@@ -77,17 +91,20 @@ class LocalState:
         return LocalAccountRegistry(config, client, on_secret)
 
 
-def new_meter() -> AdmissionQueue:
-    """Return a meter that has counted nothing yet; `configure_meter` must follow."""
-    meter = LocalMeter(time.monotonic, time.time, UTC, on_budget=log_budget)
+def new_meter(keys: KeyDirectory) -> AdmissionQueue:
+    """Return a meter that has counted nothing yet; `configure_meter` must follow.
+
+    keys: tells the names of those that the meter counts by ids, for the log.
+    """
+    meter = LocalMeter(time.monotonic, time.time, UTC, on_budget=partial(log_budget, keys))
     return AdmissionQueue(meter, 0.0)
 
 
-def log_budget(reached: BudgetReached) -> None:
+def log_budget(keys: KeyDirectory, reached: BudgetReached) -> None:
     """Log that a share of a budget is used."""
     _log.warning(
         "budget_reached",
-        scope=reached.scope,
+        scope=keys.named_scope(reached.scope),
         limit=reached.limit,
         percent=reached.percent,
         used=reached.used,

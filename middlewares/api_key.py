@@ -7,19 +7,23 @@ import base64
 import hashlib
 import hmac
 import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import structlog
 from aiohttp import web
 
 from gateway import (
+    KEY_DIRECTORY,
     PATH_KEY,
     WINDOWS,
     GatewayError,
     Handler,
+    KeyBlocked,
+    KeyExpired,
     LimitOptions,
     Principal,
     RateLimited,
@@ -28,7 +32,7 @@ from gateway import (
     Window,
     address_group,
     client_address,
-    masked_key,
+    parse_key_text,
     set_principal,
 )
 
@@ -90,9 +94,11 @@ class _KeyFormat:
 
 @dataclass(frozen=True, slots=True)
 class Key(LimitOptions):
-    """Describes a key and its limits; logs show its name.
+    """Describes a key, its limits and what it may be used for; logs show its name.
 
     team: the team whose limits hold too.
+    models: those that it may use; all without the option, none if it is empty.
+    routes: those that it may be used for; all without the option, none if it is empty.
     record: whether answers to it may be kept in files when they could not be read.
     path: whether it may stand in the path of a URL, where proxies log it.
     """
@@ -100,15 +106,17 @@ class Key(LimitOptions):
     name: str
     key: Annotated[Secret, _KeyFormat()]
     team: str | None = None
+    models: list[str] | None = None
+    routes: list[Literal["chat", "completion", "fim", "infill"]] | None = None
     record: bool = False
     path: bool = False
 
 
 class _DistinctKeys:
-    """Requires that a key has one name, and a name one team and the same limits.
+    """Requires that a key has one name, and a name one team, the same limits and lists.
 
     Otherwise a key would not tell who sends a request, or a name what is allowed. An item
-    without limits may stand beside one with limits: it is a new key for the same name.
+    without them may stand beside one that has them: it is a new key for the same name.
     """
 
     def fault(self, _: list[Key]) -> str | None:
@@ -118,7 +126,8 @@ class _DistinctKeys:
         """Return what is wrong with each item, by its path in the list."""
         digests = [_digest_of(key.key.value) for key in keys]
         faults = {
-            f"[{i}].name": f"has a team or limits other than keys[{j}], which has the same name"
+            f"[{i}].name": f"has a team, limits, models or routes other than keys[{j}], which "
+            "has the same name"
             for i, key in enumerate(keys)
             for j, other in enumerate(keys[:i])
             if key.name == other.name and _differ(key, other)
@@ -134,14 +143,15 @@ class _DistinctKeys:
 class api_key:
     """Checks the key in `Authorization: Bearer`, `x-api-key`, `api-key` or `Authorization: Basic`.
 
-    Without keys it admits nobody, so it authenticates with every list.
+    It also knows the keys that are made at run time. Without any key it admits nobody, so it
+    authenticates with every list.
     OPTIONS needs no key: browsers send it before they may send a key. A right key is admitted
     from every address, however many wrong ones came from there.
 
     keys: the keys that are admitted; `key` is the key itself, or `sha256:` and its digest. With
         `record: true`, answers that could not be read may be kept (`tools.recorder`). With
         `path: true` the key is also taken from the URLs `/k/<key>/api/...` of Ollama's dialect.
-        An item may have limits, and the name of a `team`.
+        An item may have limits, the name of a `team`, and the lists `models` and `routes`.
     """
 
     authenticates = True
@@ -151,15 +161,23 @@ class api_key:
         recorded = {key.name for key in keys if key.record}
         limits: dict[str, dict[str, int]] = {}
         teams: dict[str, str | None] = {}
+        models: dict[str, frozenset[str]] = {}
+        routes: dict[str, frozenset[str]] = {}
         for key in keys:
             limits[key.name] = limits.get(key.name) or key.by_name()
             teams[key.name] = teams.get(key.name) or key.team
+            if key.models is not None:
+                models[key.name] = frozenset(key.models)
+            if key.routes is not None:
+                routes[key.name] = frozenset(key.routes)
         principals = {
             name: Principal(
                 id=name,
                 name=name,
                 team=teams[name],
                 limits=limits[name],
+                models=models.get(name),
+                routes=routes.get(name),
                 record=name in recorded,
                 source="config",
             )
@@ -186,18 +204,35 @@ class api_key:
             )
         principal = _principal_of(given, keys)
         if principal is None:
-            if in_path is not None and self.is_key(in_path):
-                raise Unauthorized(
-                    "This key must be sent in a header. 'path: true' in the configuration of "
-                    "api_key lets it stand in a URL."
-                )
-            raise await self._wrong_keys.error(request, given)
+            principal = await self._made_at_run_time(request, given, in_path is not None)
         set_principal(request, principal)
         return await handler(request)
 
+    async def _made_at_run_time(self, request: web.Request, given: str, in_path: bool) -> Principal:
+        """Return whose key a text is that is none of `keys`, or raise the error for it."""
+        if in_path and _principal_of(given, self._keys) is not None:
+            raise Unauthorized(
+                "This key must be sent in a header. 'path: true' in the configuration of "
+                "api_key lets it stand in a URL."
+            )
+        directory, now = request.app[KEY_DIRECTORY], time.time_ns() // 1_000_000
+        try:
+            principal = directory.identify(given, "api", now)
+        except (KeyBlocked, KeyExpired) as error:
+            # It is known who it is: log and ledger say whose request was refused.
+            known = directory.principal(error.key_id, now)
+            if known is not None:
+                set_principal(request, known)
+            raise
+        except Unauthorized as error:
+            raise await self._wrong_keys.counted(request, error) from None
+        if in_path:
+            raise Unauthorized("This key must be sent in a header; it may not stand in a URL.")
+        return principal
+
     def is_key(self, text: str) -> bool:
         """Return whether a text is one of the keys; other middlewares must not log it then."""
-        return _principal_of(text, self._keys) is not None
+        return _principal_of(text, self._keys) is not None or parse_key_text(text) is not None
 
 
 def _principal_of(given: str, keys: Sequence[tuple[Principal, bytes]]) -> Principal | None:
@@ -225,12 +260,12 @@ class _WrongKeys:
         self._counts: Counter[str] = Counter()
         self._others = 0
 
-    async def error(self, request: web.Request, key: str) -> GatewayError:
-        """Return the error for a wrong key: 401, and 429 when too many came from an address."""
+    async def counted(self, request: web.Request, error: Unauthorized) -> GatewayError:
+        """Return the error for a wrong key, or 429 when too many came from an address."""
         address = address_group(client_address(request))
         admission = await request.app[WINDOWS].admit("wrong keys", address, self._WINDOW)
         if admission.admitted:
-            return Unauthorized(f"Incorrect API key provided: {masked_key(key)}.")
+            return error
         self._note(address)
         return RateLimited(
             "Too many incorrect API keys from this address; correct the key, then try again in a "
@@ -258,9 +293,11 @@ class _WrongKeys:
 
 def _differ(key: Key, other: Key) -> bool:
     """Return whether two items of one name contradict each other."""
-    limits = key.by_name(), other.by_name()
-    teams = key.team, other.team
-    return (all(limits) and limits[0] != limits[1]) or (all(teams) and teams[0] != teams[1])
+    limits = key.by_name() or None, other.by_name() or None
+    pairs = (limits, (key.team, other.team), (key.models, other.models))
+    return any(
+        None not in pair and pair[0] != pair[1] for pair in (*pairs, (key.routes, other.routes))
+    )
 
 
 def _digest_of(key: str) -> bytes:

@@ -11,7 +11,7 @@ lock() {
 }
 lock pyproject.toml --output-file requirements/runtime.txt
 lock pyproject.toml --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
-for extra in openai1 agents node audit anthropic1 openai2 ollama langchain llamaindex aider llm; do
+for extra in openai1 agents node audit anthropic1 openai2 ollama langchain llamaindex aider llm schemathesis; do
     "$tools/bin/python" -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))
         ["project"]["optional-dependencies"][sys.argv[1]], sep="\n")' "$extra" > "$tools/$extra.in"
 done
@@ -29,5 +29,6 @@ lock "$tools/agents.in" --constraint requirements/dev.txt --constraint "$tools/c
 lock "$tools/node.in" --output-file requirements/node.txt
 lock "$tools/aider.in" --output-file requirements/aider.txt
 lock "$tools/llm.in" --output-file requirements/llm.txt
+lock "$tools/schemathesis.in" --output-file requirements/schemathesis.txt
 lock "$tools/audit.in" --constraint requirements/agents.txt --constraint requirements/dev.txt \
     --output-file requirements/audit.txt

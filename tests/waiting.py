@@ -7,7 +7,7 @@ event ends a wait, and not a time limit, sets that limit to NEVER.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 LONGEST_WAIT = 60.0  # seconds; only a test that fails waits so long
@@ -19,5 +19,16 @@ async def eventually(happened: Callable[[], Any], *, within: float = LONGEST_WAI
     async with asyncio.timeout(within):
         while True:
             if result := happened():
+                return result
+            await asyncio.sleep(0.003)
+
+
+async def eventually_awaited(
+    ask: Callable[[], Awaitable[Any]], *, within: float = LONGEST_WAIT
+) -> Any:
+    """Return the first true result of what must be awaited, as `eventually` does."""
+    async with asyncio.timeout(within):
+        while True:
+            if result := await ask():
                 return result
             await asyncio.sleep(0.003)

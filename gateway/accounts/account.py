@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from gateway.accounts.fair_queue import FairQueue
 from gateway.accounts.health import CallOutcome, Health, HealthState, outcome_of
 from gateway.accounts.prompt_digest import Digest
-from gateway.errors import AccountRefused, GatewayError
+from gateway.errors import AccountRefused, GatewayError, Unavailable
 
 
 class AccountSession(Protocol):
@@ -31,6 +32,9 @@ class AccountSession(Protocol):
 S = TypeVar("S", bound=AccountSession)
 
 CallKind = Literal["chat", "completion"]
+
+AccountCondition = HealthState | Literal["paused"]
+"""How an account is: as its calls and its session say, or paused by an admin."""
 
 
 class Account(Generic[S]):
@@ -64,6 +68,9 @@ class Account(Generic[S]):
         self.busy = 0
         self.completions_busy = 0
         self.lease_number = 0
+        # Monotonic seconds; None unless an admin has paused it. A reload keeps it, since the pool
+        # keeps the object.
+        self._paused_until: float | None = None
 
     def updated_from(self, other: Account[S]) -> Account[S]:
         """Take the settings and the session of another object of this account; return self."""
@@ -75,9 +82,28 @@ class Account(Generic[S]):
         self.health.copy_settings(other.health)
         return self
 
+    def pause(self, seconds: float | None) -> None:
+        """Stop new calls for so many seconds, None for until `resume`; open ones go on."""
+        self._paused_until = math.inf if seconds is None else self.health.now() + seconds
+
+    def resume(self) -> None:
+        """End the pause of `pause`."""
+        self._paused_until = None
+
+    def pause_left(self) -> float:
+        """Return the seconds until the pause of an admin ends; 0 for none, `inf` for no end."""
+        if self._paused_until is None:
+            return 0.0
+        left = self._paused_until - self.health.now()
+        if left <= 0:
+            self._paused_until = None
+        return max(0.0, left)
+
     @property
-    def state(self) -> HealthState:
+    def state(self) -> AccountCondition:
         """Return the state of the account; a blocked session counts before the calls' results."""
+        if self._paused_until is not None and self.pause_left():
+            return "paused"
         blocked = self.session.blocked()
         if blocked == 0:
             return self.health.state
@@ -86,6 +112,8 @@ class Account(Generic[S]):
     @property
     def reason(self) -> GatewayError | None:
         """Return why the account is not healthy; None if it is."""
+        if self._paused_until is not None and self.pause_left():
+            return Unavailable("An administrator of this gateway has paused the account.")
         return self.session.fault if self.session.blocked() else self.health.reason
 
     @property
@@ -100,10 +128,12 @@ class Account(Generic[S]):
 
     def wait(self) -> float:
         """Return the seconds until the account may be used; `inf` if no time is known."""
-        return max(self.session.blocked(), self.health.wait())
+        return max(self.session.blocked(), self.health.wait(), self.pause_left())
 
     def admits(self, prompt: Digest | None = None) -> bool:
         """Return whether a call with this prompt may begin now, if there is a free slot."""
+        if self._paused_until is not None and self.pause_left():
+            return False
         health = self.health
         return (health.reason is None or health.admits(prompt)) and not self.session.blocked()
 

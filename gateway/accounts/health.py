@@ -105,6 +105,14 @@ class Health:
             return "half_open"
         return "dead" if self._dead else "cooling"
 
+    def now(self) -> float:
+        """Return the time of the clock, in seconds."""
+        return self._clock()
+
+    def allow_probe(self) -> None:
+        """End a pause early: the next call is the probe that tests the account."""
+        self._paused_until = min(self._paused_until, self._clock())
+
     def wait(self) -> float:
         """Return the seconds until the pause ends; 0 if there is none or it is over."""
         return 0.0 if self.reason is None else max(0.0, self._paused_until - self._clock())

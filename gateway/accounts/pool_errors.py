@@ -8,11 +8,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.accounts.account import Account
-from gateway.errors import AccountRefused, GatewayError, RateLimited, Unavailable
+from gateway.errors import (
+    MAX_RETRY_AFTER,
+    AccountRefused,
+    GatewayError,
+    RateLimited,
+    Unavailable,
+)
 
 # Seconds after which a refused client may try again. This is a guess: a slot is held as long as
 # an answer takes.
 _BUSY_RETRY = 5.0
+_PAUSED = (
+    "No account of the gateway can be used at the moment: an administrator of this gateway has "
+    "paused them."
+)
 
 
 def no_account_error(accounts: Sequence[Account[Any]]) -> GatewayError | None:
@@ -22,6 +32,9 @@ def no_account_error(accounts: Sequence[Account[Any]]) -> GatewayError | None:
     if soonest == 0:
         return None
     account = accounts[waits.index(soonest)]
+    if account.state == "paused":
+        # Nobody knows when an admin ends a pause, so clients ask again once a minute.
+        return Unavailable(_PAUSED, retry_after=min(soonest, MAX_RETRY_AFTER))
     if soonest == math.inf:
         reason = account.reason
         message = reason.message if reason else "No account of the gateway can be used."

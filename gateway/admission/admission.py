@@ -6,6 +6,7 @@ already. Once the body is parsed, one claim decides all limits of key, team and 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -13,13 +14,17 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
+from gateway.admission.live import ADMITTED, Admitted, LiveRequests
+from gateway.admission.permissions import check_model, check_route
 from gateway.admission.record import began_line, ended_line, refused_line
 from gateway.admission.refusal import add_limit_headers, refusal
+from gateway.admission.scopes import caller_scopes
 from gateway.config.settings import Config
 from gateway.generation.model import Model
 from gateway.generation.request import GenerationRequest
+from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.row import Began, new_row_id
+from gateway.ledger.row import new_row_id
 from gateway.ledger.spool import Spool
 from gateway.limits.claims import Claim, Scope, Verdict
 from gateway.limits.expectation import Expectation
@@ -68,6 +73,7 @@ class _Scopes(msgspec.Struct, frozen=True, eq=False):
 
     estimates: whether a limit of tokens makes an estimate necessary.
     waits: whether the caller may have to wait in line.
+    restricted: whether there are models or routes that the caller may not use.
     """
 
     principal: Principal | None
@@ -75,23 +81,9 @@ class _Scopes(msgspec.Struct, frozen=True, eq=False):
     scopes: tuple[Scope, ...]
     estimates: bool
     waits: bool
+    restricted: bool
 
 
-class _Admitted(msgspec.Struct, frozen=True, eq=False):
-    """Holds what the end of an admitted request needs to know.
-
-    row_id: names the claim and the row. estimated: whether an answer of some length was expected.
-    began: what the ledger was told; None without one.
-    """
-
-    row_id: str
-    model: str
-    kind: Kind
-    estimated: bool
-    began: Began | None
-
-
-_ADMITTED = web.RequestKey("admitted", _Admitted)
 _SCOPES = web.RequestKey("scopes", _Scopes)
 _NO_DEFAULTS: Mapping[str, int] = {}
 _MOST_CALLERS = 10_000  # whose scopes are kept
@@ -103,6 +95,8 @@ class AdmissionControl:
     meter, ledger, expectation: outlive the application at a reload. The meter decides for all
         processes.
     estimate: returns the tokens of a prompt.
+    live: the open requests of this process.
+    keys: knows the teams that are made at run time.
     routes: the handlers of the routes that the upstream answers.
     """
 
@@ -113,13 +107,18 @@ class AdmissionControl:
         ledger: Ledger,
         expectation: Expectation,
         estimate: Callable[[GenerationRequest], int],
+        keys: KeyDirectory,
+        live: LiveRequests | None = None,
     ) -> None:
+        self.live = live or LiveRequests()
+        self._open = self.live.requests
         self.routes: dict[Handler, InferenceRoute] = {}
         self._meter = meter
         self._local = meter.local
         self._ledger = ledger
         self._spool = ledger.spool
         self._estimate = estimate
+        self._keys = keys
         self._expectation = expectation
         self._gateway = Scope("gateway", config.limits.by_name())
         self._teams = {
@@ -137,6 +136,8 @@ class AdmissionControl:
                 return handler(request)
             return self._count_listing(request, handler)
         request[_SCOPES] = known = self._scopes_of(request)
+        if known.restricted and not route.fills:  # else the body decides which route it is
+            check_route(known.principal, route.name)
         local = self._local
         if local is not None:
             verdict = local.look(known.scopes, route.kind)
@@ -169,10 +170,18 @@ class AdmissionControl:
         return await handler(request)
 
     async def admit(self, request: web.Request, parsed: GenerationRequest, model: Model) -> None:
-        """Admit a request, or raise RateLimited; `end` must follow in any case."""
+        """Admit a request, or raise; `settle` must follow in any case.
+
+        Raises RateLimited, and RouteNotAllowed and ModelNotAllowed if the key has such lists.
+        """
         route = self.routes[request.match_info.handler]
         kind: Kind = "completion" if parsed.fills else "chat"
+        name = "completion" if route.kind == "chat" and kind == "completion" else route.name
         known = request[_SCOPES]
+        if known.restricted:
+            check_route(known.principal, name)
+            if not parsed.fills:  # who asks for code at the cursor cannot choose the model
+                check_model(known.principal, model)
         prompt = answer = 0
         if known.estimates:
             prompt = self._estimate_prompt(parsed)
@@ -197,7 +206,6 @@ class AdmissionControl:
         self._check(request, verdict)
         began = None
         if self._spool is not None:
-            name = "completion" if route.kind == "chat" and kind == "completion" else route.name
             began = began_line(
                 request,
                 known.principal,
@@ -210,16 +218,24 @@ class AdmissionControl:
                 prompt_tokens=prompt,
             )
             self._spool.began(began)
-        request[_ADMITTED] = _Admitted(row_id, model.id, kind, known.estimates, began)
+        task = asyncio.current_task()
+        request[ADMITTED] = Admitted(
+            row_id, model.id, kind, known.estimates, began, at, name, parsed.stream, task
+        )
+        self._open[row_id] = request
 
     def settle(self, request: web.Request) -> None:
         """Replace what a request reserved, if it was admitted, by what it used."""
-        admitted, outcome = request.get(_ADMITTED), request[OUTCOME]
+        admitted, outcome = request.get(ADMITTED), request[OUTCOME]
         if admitted is None:
             return
         usage = outcome.usage
         tokens = 0 if usage is None else usage.prompt_tokens + usage.completion_tokens
         self._meter.settle(admitted.row_id, tokens)
+        if admitted.row_id in self._open:
+            del self._open[admitted.row_id]
+        if admitted.row_id in self.live.ended:
+            self.live.ended.remove(admitted.row_id)
         if admitted.estimated and usage is not None and outcome.finish_reasons:
             self._expectation.observe(admitted.model, admitted.kind, usage.completion_tokens)
 
@@ -227,7 +243,7 @@ class AdmissionControl:
         """Write the row of a request whose outcome is final, if the ledger has such rows."""
         if self._spool is None:
             return
-        admitted = request.get(_ADMITTED)
+        admitted = request.get(ADMITTED)
         if admitted is not None and admitted.began is not None:
             self._spool.ended(ended_line(request, admitted.began))
         elif self._ledger.refused and request.method == "POST":
@@ -254,20 +270,15 @@ class AdmissionControl:
         defaults: Mapping[str, int] = request.get(LIMIT_DEFAULTS, _NO_DEFAULTS)
         principal = principal_of(request)
         if principal is None:
-            scopes = [Scope(f"address {client_address(request)}", defaults)] if defaults else []
-            return _described(None, defaults, (*scopes, self._gateway))
+            own = [Scope(f"address {client_address(request)}", defaults)] if defaults else []
+            return _described(None, defaults, (*own, self._gateway))
         if principal.id in self._known:
             known = self._known[principal.id]
             if known.principal is principal and known.defaults is defaults:
                 return known
         if len(self._known) >= _MOST_CALLERS:
             self._known.clear()
-        limits = {**defaults, **principal.limits} if principal.limits else defaults
-        scopes = [Scope(f"key {principal.id}", limits)]
-        if principal.team is not None:
-            team = self._teams.get(principal.team)
-            # Middlewares may know other teams than the configuration.
-            scopes.append(team or Scope(f"team {principal.team}", {}))
+        scopes = caller_scopes(principal, defaults, self._teams, self._keys, _now())
         known = _described(principal, defaults, (*scopes, self._gateway))
         self._known[principal.id] = known
         return known
@@ -284,7 +295,7 @@ class AdmissionControl:
 
     def _refuse(self, request: web.Request, verdict: Verdict) -> None:
         add_limit_headers(request[RESPONSE_HEADERS], verdict)
-        raise refusal(verdict, self._zone)
+        raise refusal(verdict, self._zone, principal_of(request))
 
 
 def _described(
@@ -292,7 +303,9 @@ def _described(
 ) -> _Scopes:
     names = {name for scope in scopes for name in scope.limits}
     waits = any("concurrency" in scope.limits for scope in scopes if scope.is_caller)
-    return _Scopes(principal, defaults, scopes, not names.isdisjoint(TOKEN_NAMES), waits)
+    estimates = not names.isdisjoint(TOKEN_NAMES)
+    restricted = principal is not None and (principal.models, principal.routes) != (None, None)
+    return _Scopes(principal, defaults, scopes, estimates, waits, restricted)
 
 
 def _now() -> int:

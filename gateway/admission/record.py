@@ -41,6 +41,8 @@ def began_line(
         route=route,
         stream=parsed.stream,
         prompt_tokens=prompt_tokens,
+        key_id=principal.key_id,
+        team_id=principal.team_id,
     )
 
 
@@ -65,6 +67,8 @@ def refused_line(
         model="" if generation is None else generation.model.id,
         route=route,
         stream=generation is not None and generation.request.stream,
+        key_id=principal.key_id,
+        team_id=principal.team_id,
     )
     return _row(request, request[OUTCOME], began, refused=True)
 
@@ -100,4 +104,6 @@ def _row(request: web.Request, outcome: Outcome, began: Began, *, refused: bool)
         account=outcome.account or "",
         bytes=outcome.bytes_sent or 0,
         client=user_agent_family(request.headers.get("User-Agent", "")),
+        key_id=began.key_id,
+        team_id=began.team_id,
     )

@@ -12,11 +12,12 @@ from gateway.errors import ConcurrencyExceeded, GatewayError, QuotaExceeded, Rat
 from gateway.limits.claims import Standing, Verdict
 from gateway.limits.names import BUDGET_NAMES
 from gateway.limits.periods import local_minute
+from gateway.principal import Principal
 
 
-def refusal(verdict: Verdict, zone: tzinfo) -> GatewayError:
+def refusal(verdict: Verdict, zone: tzinfo, principal: Principal | None = None) -> GatewayError:
     """Return the error of a request that was refused: which limit, whose, and when to retry."""
-    scope = _shown_scope(verdict.scope)
+    scope = _shown_scope(named_scope(verdict.scope, principal))
     limit = verdict.limit.replace("_", " ")
     if not verdict.satisfiable:
         if not verdict.maximum:
@@ -45,6 +46,16 @@ def refusal(verdict: Verdict, zone: tzinfo) -> GatewayError:
         f"Please try again in {_tenths(wait)}s.",
         retry_after=wait,
     )
+
+
+def named_scope(scope: str, principal: Principal | None) -> str:
+    """Return a scope with the name of the sender or its team, where limits count by an id."""
+    if principal is not None and principal.key_id:
+        if scope == f"key {principal.key_id}":
+            return f"key {principal.name}"
+        if scope == f"team {principal.team_id}":
+            return f"team {principal.team}"
+    return scope
 
 
 def add_limit_headers(headers: CIMultiDict[str], verdict: Verdict) -> None:

@@ -13,10 +13,12 @@ import structlog
 from aiohttp import web
 
 from gateway.admission.admission import AdmissionControl
+from gateway.admission.refusal import named_scope
 from gateway.config.settings import Config
 from gateway.limits.claims import Standing
 from gateway.limits.meter import Meter
 from gateway.middleware import principal_of
+from gateway.principal import Principal
 
 _log = structlog.get_logger("usage")
 
@@ -52,15 +54,15 @@ class UsageRoute:
             "key": None if principal is None else principal.name,
             "team": None if principal is None else principal.team,
             "time_zone": str(self._zone),
-            "limits": [self._limit(standing, now) for standing in standings],
-            "days": None if principal is None else await self._days(principal.name, now),
+            "limits": [self._limit(standing, principal, now) for standing in standings],
+            "days": None if principal is None else await self._days(principal, now),
         }
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
-    def _limit(self, standing: Standing, now: float) -> dict[str, Any]:
+    def _limit(self, standing: Standing, principal: Principal | None, now: float) -> dict[str, Any]:
         resets_at = datetime.fromtimestamp(now + standing.resets, self._zone)
         return {
-            "scope": standing.scope,
+            "scope": named_scope(standing.scope, principal),
             "limit": standing.limit,
             "maximum": standing.maximum,
             "used": standing.used,
@@ -69,15 +71,17 @@ class UsageRoute:
             "resets_at": resets_at.isoformat(timespec="seconds"),
         }
 
-    async def _days(self, key: str, now: float) -> list[dict[str, Any]] | None:
+    async def _days(self, principal: Principal, now: float) -> list[dict[str, Any]] | None:
         if self._store is None:
             return None
         first = datetime.fromtimestamp(now, self._zone) - timedelta(days=_DAYS - 1)
         async with self._queries:
-            return await asyncio.to_thread(_read_days, self._store, key, first.date().isoformat())
+            return await asyncio.to_thread(
+                _read_days, self._store, principal, first.date().isoformat()
+            )
 
 
-def _read_days(store: Path, key: str, first: str) -> list[dict[str, Any]] | None:
+def _read_days(store: Path, principal: Principal, first: str) -> list[dict[str, Any]] | None:
     """Return the sums of a key by day and model, the newest first; None if that fails."""
     import sqlite3
 
@@ -86,7 +90,8 @@ def _read_days(store: Path, key: str, first: str) -> list[dict[str, Any]] | None
 
     try:
         with reading(store) as connection:
-            rows = usage(connection, ("day", "model"), LedgerFilter(since_day=first, key=key))
+            where = LedgerFilter(since_day=first, key=principal.key_id or principal.name)
+            rows = usage(connection, ("day", "model"), where)
     except (StoreUnusable, OSError, sqlite3.Error) as error:
         _log.warning("usage_not_read", reason=type(error).__name__)
         return None

@@ -18,11 +18,17 @@ from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from gateway import options
+from gateway.config.admin import AdminSettings
+from gateway.config.store import AuditSettings as AuditSettings
+from gateway.config.store import LedgerSettings as LedgerSettings
+from gateway.config.store import StoreSettings as StoreSettings
+from gateway.config.store import state_file
 from gateway.config.time_zone import TimeZoneName, system_zone
 from gateway.limits.options import LimitOptions
 from gateway.limits.periods import zone_named
 from gateway.middleware import MiddlewareEntry
 from gateway.options import Between, Distinct, HttpUrl, IpNetwork, Secret
+from gateway.options import ConfigError as ConfigError
 from gateway.redaction import MASK
 
 Seconds = Annotated[float, Between(0.01, 86_400, "seconds", 30)]
@@ -58,25 +64,6 @@ class _HostAddress:
         if value != value.strip():
             return "has blanks around it"
         return None
-
-
-class _StoreUrl:
-    """Requires `none`, or the address of a SQLite file."""
-
-    def fault(self, value: str) -> str | None:
-        file = value.removeprefix("sqlite:///")
-        good = value == "none" or (file != value and file.strip("/") and not file.endswith("/"))
-        if good and not any(c in "?#\0" for c in value):
-            return None
-        return "expected none, or an address like sqlite:///var/team.db or sqlite:////srv/team.db"
-
-
-class ConfigError(Exception):
-    """Reports that the configuration is wrong; `mistakes` has one line for each mistake."""
-
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,45 +294,6 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreSettings:
-    """Sets where the database is that keeps the ledger.
-
-    url: `sqlite:///` and a path, which is relative to the configuration file unless it begins
-        with another slash; `none` for no database; None for team.db beside the state file.
-    """
-
-    url: Annotated[str, _StoreUrl()] | None = None
-
-    def below(self, folder: Path) -> StoreSettings:
-        """Return the settings with a path that does not depend on the configuration file."""
-        file = self.file
-        if file is None or file.is_absolute():
-            return self
-        return StoreSettings(url=f"sqlite:///{folder / file}")
-
-    @property
-    def file(self) -> Path | None:
-        """Return the path in the address, if there is one."""
-        if self.url is None or self.url == "none":
-            return None
-        return Path(self.url.removeprefix("sqlite:///"))
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerSettings:
-    """Sets what the ledger keeps.
-
-    detail: `rows` for a row per request and sums by day; `days` for the sums only.
-    keep_days: how long a row is kept. Sums are kept for ever.
-    refused: whether a request that was refused is a row too, if its key is known.
-    """
-
-    detail: Literal["rows", "days"] = "rows"
-    keep_days: Annotated[int, Between(1, 3650, "days", 90)] = 90
-    refused: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """Holds all settings."""
 
@@ -360,6 +308,8 @@ class Config:
     log: LogSettings = field(default_factory=LogSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    admin: AdminSettings = field(default_factory=AdminSettings)
     middlewares: tuple[MiddlewareEntry, ...] = ()
 
     @property
@@ -368,9 +318,7 @@ class Config:
 
         Unless set, it is in systemd's state directory, or in `state` without systemd.
         """
-        if self.fitten.state_file:
-            return Path(self.fitten.state_file)
-        return Path(os.environ.get("STATE_DIRECTORY", "state").split(":")[0]) / "fitten.json"
+        return state_file(self.fitten.state_file, os.environ)
 
     @property
     def time_zone(self) -> tzinfo:
@@ -381,9 +329,18 @@ class Config:
     @property
     def store_file(self) -> Path | None:
         """Return the database of the ledger; None for no store and no ledger."""
-        if self.store.url is None:
-            return self.state_file.with_name("team.db")
-        return self.store.file
+        return self.store.file_beside(self.state_file)
+
+    @property
+    def admin_socket(self) -> Path:
+        """Return the UNIX socket of the admin API.
+
+        Unless set, it is in systemd's runtime directory, or beside the state file without one.
+        """
+        if self.admin.socket:
+            return Path(self.admin.socket)
+        folder = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+        return Path(folder) / "admin.sock" if folder else self.state_file.with_name("admin.sock")
 
     def listening_on(self, *, host: str | None, port: int | None) -> Config:
         """Return the settings with the address of the command line; None keeps the configured.
@@ -409,12 +366,13 @@ class Config:
             name: options.as_plain_data(getattr(self, name))
             for name in (
                 *("server", "stream", "fitten", "images", "tools", "models", "limits", "teams"),
-                *("log", "store", "ledger"),
+                *("log", "store", "ledger", "audit", "admin"),
             )
         }
         data["server"]["time_zone"] = str(self.time_zone)
         data["fitten"]["state_file"] = str(self.state_file)
         file = self.store_file
+        data["admin"]["socket"] = str(self.admin_socket)
         data["store"]["url"] = "none" if file is None else f"sqlite:///{file.absolute()}"
         for name in ("base_url", "models_url"):
             data["fitten"][name] = _without_password(data["fitten"][name])
@@ -426,9 +384,8 @@ class Config:
 
     def secrets(self) -> list[str]:
         """Return all secrets in the settings, and the passwords within addresses."""
-        found = [
-            s.value for s in _find_secrets((self.fitten, [m.options for m in self.middlewares]))
-        ]
+        chain = [entry.options for entry in self.middlewares]
+        found = [s.value for s in _find_secrets((self.fitten, self.admin, chain))]
         addresses = [*found, self.fitten.base_url, self.fitten.models_url]
         return found + [part for address in addresses for part in _passwords_in(address)]
 

@@ -8,7 +8,6 @@ from functools import partial
 
 import structlog
 
-from gateway.accounts.account import Account
 from gateway.accounts.pool import LocalPool
 from gateway.errors import GatewayError, UpstreamUnauthorized
 from gateway.fitten import model_catalog
@@ -54,8 +53,8 @@ class BackgroundRefresh:
         found: called with the models whenever they have been read.
         """
         async with asyncio.TaskGroup() as tasks:
-            for account in self._pool.accounts:
-                tasks.create_task(self._repeat(partial(self._log_in, account)))
+            for index in range(len(self._pool.accounts)):
+                tasks.create_task(self._repeat(partial(self._log_in, index)))
             tasks.create_task(self._repeat(partial(self._read_models, found)))
 
     async def _repeat(self, action: Callable[[], Awaitable[float]]) -> None:
@@ -68,26 +67,37 @@ class BackgroundRefresh:
                 _log.exception("bug")
             await asyncio.sleep(wait)
 
-    async def _log_in(self, account: Account[FittenSession]) -> float:
-        """Log in if that is needed; return the seconds until the next check."""
+    async def _log_in(self, index: int) -> float:
+        """Log an account in if that is needed; return the seconds until the next check.
+
+        index: its place in the pool. A reload may put the former object of the account there.
+        """
+        account = self._pool.accounts[index]
+        if account.pause_left():  # no call at all is made with an account that an admin lets rest
+            self._failed.add(account.name)
+            self._note_failures()
+            return _MAX_PAUSE
         try:
             await account.session.tokens()
         except GatewayError:  # the session has logged it and keeps it
             self._failed.add(account.name)
-            if len(self._failed) == len(self._pool.accounts):
-                self.tried.set()
+            self._note_failures()
             self._pool.grant_slots()
             return max(_MIN_PAUSE, account.session.next_try)
         self._logged_in.set()
         self._pool.grant_slots()
         return min(self._interval, _MAX_PAUSE)
 
+    def _note_failures(self) -> None:
+        if len(self._failed) == len(self._pool.accounts):
+            self.tried.set()
+
     async def _read_models(self, found: Callable[[Sequence[Model]], None]) -> float:
         """Read the list with the first account that can; return the seconds until the next time."""
         await self._logged_in.wait()
         accounts = sorted(self._pool.accounts, key=lambda a: (not a.ready, a.wait()))
         for account in accounts:
-            if account.session.blocked():
+            if account.session.blocked() or account.pause_left():
                 break
             try:
                 current = await account.session.tokens()

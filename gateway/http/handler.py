@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from gateway.admission.admission import AdmissionControl
+from gateway.admission.live import SENDING, ended_error
 from gateway.apis.base import ConversationEndpoint, Dialect, Endpoint, ResponseEncoder
 from gateway.config.settings import StreamSettings
 from gateway.errors import GatewayError, InternalError
@@ -106,8 +107,9 @@ class GenerationHandler:
                 return await self._answer_stream(request, generation, encoder)
             return await self._answer_whole(request, generation, encoder)
         except (asyncio.CancelledError, ConnectionError):
-            if self._in_flight.interrupted:
-                raise draining_error() from None
+            error = self._interruption(request)
+            if error is not None:
+                raise error from None
             raise
         finally:
             self._admission.settle(request)
@@ -146,14 +148,14 @@ class GenerationHandler:
         self, request: web.Request, generation: Generation, encoder: ResponseEncoder
     ) -> web.StreamResponse:
         """Send nothing until the first piece, or `stream.grace`: an error has its status then."""
-        stream = EventStream(request, encoder, self._stream)
+        request[SENDING] = stream = EventStream(request, encoder, self._stream)
         try:
             try:
                 await self._upstream.generate(generation, stream)
                 # The upstream is closed by now, also when the answer was cut.
                 return await stream.end(encoder.end)
             except (Exception, asyncio.CancelledError) as failure:
-                error = self._frame_for(failure, stream)
+                error = self._frame_for(failure, request, stream)
                 if error is None:
                     raise
             # The answer has begun, so the error is a frame. No `[DONE]` follows it.
@@ -162,11 +164,19 @@ class GenerationHandler:
         finally:
             generation.outcome.send(stream.bytes_sent)
 
-    def _frame_for(self, failure: BaseException, stream: EventStream) -> GatewayError | None:
+    def _interruption(self, request: web.Request) -> GatewayError | None:
+        """Return why this gateway has cancelled a request; None if it was not the gateway."""
+        if self._admission.live.was_ended(request):
+            return ended_error()
+        return draining_error() if self._in_flight.interrupted else None
+
+    def _frame_for(
+        self, failure: BaseException, request: web.Request, stream: EventStream
+    ) -> GatewayError | None:
         """Return the error that ends a stream; None if no frame can show it."""
         if isinstance(failure, (asyncio.CancelledError, ConnectionError)):
             reachable = stream.begun and stream.connected
-            return draining_error() if self._in_flight.interrupted and reachable else None
+            return self._interruption(request) if reachable else None
         if isinstance(failure, GatewayError):
             return failure if stream.begun or stream.holds else None
         if not stream.begun:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
+from gateway.admission.permissions import allowed_models, check_model
 from gateway.apis.base import Dialect
 from gateway.generation.model import Model
 from gateway.generation.upstream import Upstream
 from gateway.http.request_body import RequestBodyReader
-from gateway.middleware import Handler
+from gateway.middleware import Handler, principal_of
 
 
 class ModelRoutes:
@@ -30,19 +31,19 @@ class ModelRoutes:
         self._bodies = bodies
 
     async def list(self, request: web.Request) -> web.StreamResponse:
-        """Answer with all models."""
-        body = self._dialect_of(request).models_body(self._upstream.models())
+        """Answer with all models that the sender may use."""
+        body = self._dialect_of(request).models_body(self._allowed(request))
         return web.Response(body=body, content_type="application/json")
 
     async def one(self, request: web.Request) -> web.StreamResponse:
-        """Answer with the model that the URL names. Raises NotFound."""
+        """Answer with the model that the URL names. Raises NotFound and ModelNotAllowed."""
         return self._described(request, request.match_info["id"])
 
     def named_in_body(self, name_of: Callable[[bytes], str]) -> Handler:
         """Return a handler that answers with the model that the body names.
 
-        name_of: returns the name that a body has. The handler raises NotFound, and what
-        `name_of` raises.
+        name_of: returns the name that a body has. The handler raises NotFound, ModelNotAllowed,
+        and what `name_of` raises.
         """
 
         async def handler(request: web.Request) -> web.StreamResponse:
@@ -51,15 +52,23 @@ class ModelRoutes:
         return handler
 
     def listed(self, encode: Callable[[Sequence[Model]], bytes]) -> Handler:
-        """Return a handler that answers with all models in another form. encode: returns it."""
+        """Return a handler that answers with all models that `list` has, in another form.
 
-        async def handler(_: web.Request) -> web.StreamResponse:
-            body = encode(self._upstream.models())
+        encode: returns it.
+        """
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            body = encode(self._allowed(request))
             return web.Response(body=body, content_type="application/json")
 
         return handler
 
+    def _allowed(self, request: web.Request) -> Sequence[Model]:
+        return allowed_models(principal_of(request), self._upstream.models())
+
     def _described(self, request: web.Request, name: str) -> web.StreamResponse:
-        model = self._upstream.described(self._upstream.resolve(name))
+        model = self._upstream.resolve(name)
+        check_model(principal_of(request), model)
+        model = self._upstream.described(model)
         body = self._dialect_of(request).model_body(model)
         return web.Response(body=body, content_type="application/json")

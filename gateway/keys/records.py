@@ -37,7 +37,8 @@ class KeyRecord(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     name: unique among the keys of its kind that are not deleted.
     version: grows with each change, so that two admins notice each other.
     created_by: who made it, such as `local:root` or the name of an admin key.
-    role: of an admin key. team_id: the team that it is in; None for no team.
+    role: of an admin key.
+    team_id: the team that it is in, one of the store or of config.yaml; None for no team.
     models, routes: what is allowed; None for all, empty for none.
     limits: numbers by the names of `gateway.limits.names.LIMIT_NAMES`; 0 admits nothing.
     expires_at, blocked_at: None for never.
@@ -98,12 +99,15 @@ class KeyTable(msgspec.Struct, frozen=True, eq=False):
 
     version: grows with each change of the store.
     keys, teams: those that are not deleted. grants: of the current and later periods.
+    config_teams: the names by id of teams of config.yaml that some of these keys are in. One may
+        be gone from that file.
     """
 
     version: int
     keys: tuple[KeyRecord, ...] = ()
     teams: tuple[TeamRecord, ...] = ()
     grants: tuple[GrantRecord, ...] = ()
+    config_teams: Mapping[str, str] = {}
 
 
 NO_KEYS = KeyTable(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import secrets
 import sqlite3
 import time
 from collections import defaultdict
@@ -15,6 +14,7 @@ import msgspec
 
 from gateway.ledger.row import ABORTED, Began, LedgerRow, LostRows, SpoolLine, crashed
 from gateway.store.database import transaction
+from gateway.store.ids import new_id
 
 _T = TypeVar("_T")
 
@@ -23,7 +23,6 @@ Detail = Literal["rows", "days"]
 RECENT_MS: Final = 5 * 60 * 1000
 """The length of a bucket of `usage_recent`, in milliseconds."""
 
-_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _CELL: Final = ("day", "key_id", "team_id", "model", "route")
 SUMS: Final = (
     *("requests", "failed", "aborted", "refused", "prompt_tokens", "completion_tokens"),
@@ -83,12 +82,19 @@ _PARTIAL = _insert("partial_day", ("day",), "(day) DO NOTHING")
 _POSITION = _insert(
     "spool_position", ("file", "read_to"), "(file) DO UPDATE SET read_to = excluded.read_to"
 )
+_LIVE: Final = "name = :name AND deleted_at IS NULL"
 _NEW_KEY = _insert(
-    "key", ("id", "kind", "source", "name", "created_at"), "(source, name) DO NOTHING"
+    "key",
+    ("id", "kind", "source", "name", "created_at"),
+    "(source, kind, name) WHERE deleted_at IS NULL DO NOTHING",
 )
-_NEW_TEAM = _insert("team", ("id", "name", "created_at"), "(name) DO NOTHING")
-_KEY_ID = "SELECT id FROM key WHERE source = :source AND name = :name"
-_TEAM_ID = "SELECT id FROM team WHERE name = :name"
+_NEW_TEAM = _insert(
+    "team",
+    ("id", "source", "name", "created_at"),
+    "(source, name) WHERE deleted_at IS NULL DO NOTHING",
+)
+_KEY_ID = f"SELECT id FROM key WHERE source = :source AND kind = 'api' AND {_LIVE}"
+_TEAM_ID = f"SELECT id FROM team WHERE source = 'config' AND {_LIVE}"
 _FORGET = "DELETE FROM began WHERE id IN ({})"
 _KNOWN = "SELECT id FROM request WHERE id IN ({})"
 _GONE = "SELECT line FROM began WHERE process = :process ORDER BY id LIMIT :count"
@@ -243,7 +249,7 @@ class BatchWriter:
                 found = self._connection.execute(_KNOWN.format(_marks(ids)), ids)
                 known.update(row_id for (row_id,) in found.fetchall())
         new = [
-            (row, self._key_id(row, now), self._team_id(row.team, now))
+            (row, row.key_id or self._key_id(row, now), self._team_id(row, now))
             for row in rows
             if row.id not in known
         ]
@@ -266,12 +272,15 @@ class BatchWriter:
             self._keys[row.source, row.key] = known
         return known
 
-    def _team_id(self, team: str, now: int) -> str:
-        if not team:
-            return ""
+    def _team_id(self, row: LedgerRow, now: int) -> str:
+        """Return the id of a row's team; a new name gets one, since it is of config.yaml."""
+        team = row.team
+        if row.team_id or not team:
+            return row.team_id
         known = self._teams.get(team)
         if known is None:
             new: dict[str, object] = {"name": team, "id": new_id(), "created_at": now}
+            new["source"] = "config"
             known = self._teams[team] = self._id_of(_TEAM_ID, {"name": team}, _NEW_TEAM, new)
         return known
 
@@ -331,8 +340,3 @@ def _with_pauses(values: Sequence[_T]) -> Iterator[_T]:
         if index % 64 == 63:
             time.sleep(0)
         yield value
-
-
-def new_id() -> str:
-    """Return a new id of a key or a team: 12 characters of a to z and 2 to 7."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(12))

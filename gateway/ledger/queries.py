@@ -46,8 +46,11 @@ class LedgerFilter:
 
     since_day, until_day: the first and the last local day, such as `2026-11-28`.
     since, until: times in milliseconds since 1970, the first included; for rows only.
-    key, team: a name; empty for rows without one.
-    failed: whether only requests that did not end as `complete`; for rows only.
+    key, team: a name or an id; empty for rows without one.
+    These are for rows only:
+    failed: whether only requests that did not end as `complete`.
+    id: the id of the row. request_id: the one in the header `x-request-id`.
+    status, cause: what the client got, and why it failed. account: the name of the last one.
     """
 
     since_day: str | None = None
@@ -59,6 +62,11 @@ class LedgerFilter:
     model: str | None = None
     route: str | None = None
     failed: bool = False
+    id: str | None = None
+    request_id: str | None = None
+    status: int | None = None
+    cause: str | None = None
+    account: str | None = None
 
 
 @contextlib.contextmanager
@@ -99,8 +107,12 @@ def usage(
     connection: sqlite3.Connection,
     by: Sequence[Group] = (),
     where: LedgerFilter | None = None,
+    *,
+    limit: int | None = None,
 ) -> list[dict[str, Any]]:
     """Return the sums of `usage_day` by some names; without names, the sum of all.
+
+    limit: the most rows; which ones is not defined, so who gets so many asks for fewer.
 
     A row has the names, the columns of `SUMS`, and `total_tokens`. The order is that of the
     tokens, the most first; with the day as the first name it is that of the days.
@@ -120,7 +132,8 @@ def usage(
     sums = [f"CAST(coalesce(sum(used.{name}), 0) AS bigint) AS {name}" for name in SUMS]
     grouped = f" GROUP BY {', '.join(_NAMES[name] for name in by)}" if by else ""
     found = connection.execute(
-        f"SELECT {', '.join([*names, *sums])} FROM ({by_id}) AS used{joins}{grouped}", values
+        f"SELECT {', '.join([*names, *sums])} FROM ({by_id}) AS used{joins}{grouped} LIMIT :limit",
+        {**values, "limit": -1 if limit is None else limit},
     ).fetchall()
     answer = [dict(zip((*by, *SUMS), tuple(row), strict=True)) for row in found]
     for row in answer:
@@ -134,15 +147,27 @@ def usage(
 
 
 def requests(
-    connection: sqlite3.Connection, where: LedgerFilter | None = None, *, limit: int = 100
+    connection: sqlite3.Connection,
+    where: LedgerFilter | None = None,
+    *,
+    limit: int = 100,
+    after: tuple[int, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return rows, the newest first, so many at most. Raises sqlite3.Error."""
+    """Return rows, the newest first, so many at most. Raises sqlite3.Error.
+
+    after: `at` and `id` of the last row that the caller has; older rows follow.
+    """
     conditions, values = _conditions(where or LedgerFilter(), rows=True)
+    if after is not None:
+        # The first half is what the index on the time serves.
+        older = "used.at <= :last_at AND (used.at < :last_at OR used.id < :last_id)"
+        conditions += f" {'AND' if conditions else 'WHERE'} {older}"
+        values |= {"last_at": after[0], "last_id": after[1]}
     columns = ", ".join(f"used.{name}" for name in _SHOWN)
     joins = "".join(_JOINS.values())
     found = connection.execute(
         f"SELECT {_NAMES['key']}, {_NAMES['team']}, {columns} FROM request AS used{joins}"
-        f"{conditions} ORDER BY used.at DESC, used.id LIMIT :limit",
+        f"{conditions} ORDER BY used.at DESC, used.id DESC LIMIT :limit",
         {**values, "limit": limit},
     ).fetchall()
     answer = [dict(zip(("key", "team", *_SHOWN), tuple(row), strict=True)) for row in found]
@@ -186,13 +211,15 @@ def _conditions(where: LedgerFilter, *, rows: bool) -> tuple[str, dict[str, str 
         if value == "":
             conditions.append(f"used.{name}_id = ''")
         else:
-            text = f"used.{name}_id IN (SELECT id FROM {name} WHERE name = :{name})"
+            text = f"used.{name}_id IN (SELECT id FROM {name} WHERE name = :{name} OR id = :{name})"
             add(text, name, value)
     add("used.model = :model", "model", where.model)
     add("used.route = :route", "route", where.route)
     if rows:
         add("used.at >= :since", "since", where.since)
         add("used.at < :until", "until", where.until)
+        for name in ("id", "request_id", "status", "cause", "account"):
+            add(f"used.{name} = :{name}", name, getattr(where, name))
         if where.failed:
             conditions.append("used.ended <> 'complete'")
     return (f" WHERE {' AND '.join(conditions)}" if conditions else ""), values

@@ -38,6 +38,7 @@ class Began(
     source: where the key is defined.
     route: chat, completion, fim or infill.
     prompt_tokens: an estimate, which counts if the process is killed.
+    key_id, team_id: ids of a key and of a team made at run time, which names may leave; else empty.
     """
 
     id: str
@@ -52,6 +53,8 @@ class Began(
     stream: bool = False
     prompt_tokens: int = 0
     node: str = ""
+    key_id: str = ""
+    team_id: str = ""
 
 
 class LedgerRow(
@@ -97,6 +100,8 @@ class LedgerRow(
     node: str = ""
     bytes: int = 0
     client: str = ""
+    key_id: str = ""
+    team_id: str = ""
 
 
 class LostRows(
@@ -166,4 +171,6 @@ def crashed(began: Began) -> LedgerRow:
         prompt_tokens=began.prompt_tokens,
         usage_source="estimated" if began.prompt_tokens else "none",
         node=began.node,
+        key_id=began.key_id,
+        team_id=began.team_id,
     )

@@ -11,8 +11,13 @@ from gateway.ledger.batch import RECENT_MS
 
 HOUR_MS: Final = 3_600_000
 
-_PERIODS: Final = """
-    SELECT coalesce(key.name, '') AS key, coalesce(team.name, '') AS team,
+# What limits count by: ids of those made at run time, as names may change; else names. A key
+# made at run time may be in a team of the configuration, and counts with that file's keys.
+_NAMES: Final = """coalesce(CASE WHEN key.source = 'store' THEN key.id ELSE key.name END, ''),
+        coalesce(CASE WHEN team.source = 'store' THEN team.id ELSE team.name END, '')"""
+
+_PERIODS: Final = f"""
+    SELECT {_NAMES},
         CAST(sum(day_requests) AS bigint) AS day_requests,
         CAST(sum(day_tokens) AS bigint) AS day_tokens,
         CAST(sum(month_requests) AS bigint) AS month_requests,
@@ -30,10 +35,10 @@ _PERIODS: Final = """
     ) AS used
     LEFT JOIN key ON key.id = used.key_id
     LEFT JOIN team ON team.id = used.team_id
-    GROUP BY key.name, team.name"""
+    GROUP BY 1, 2"""
 
-_RECENT: Final = """
-    SELECT coalesce(key.name, '') AS key, coalesce(team.name, '') AS team,
+_RECENT: Final = f"""
+    SELECT {_NAMES},
         used.bucket, CAST(sum(used.tokens) AS bigint) AS tokens
     FROM (
         SELECT key_id, team_id, at / :length AS bucket, sum(tokens) AS tokens
@@ -43,14 +48,15 @@ _RECENT: Final = """
     ) AS used
     LEFT JOIN key ON key.id = used.key_id
     LEFT JOIN team ON team.id = used.team_id
-    GROUP BY key.name, team.name, used.bucket
+    GROUP BY 1, 2, used.bucket
     ORDER BY used.bucket"""
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodUse:
-    """Holds what a key used in a team this day and this month; empty names for none.
+    """Holds what a key used in a team this day and this month; empty texts for none.
 
+    key, team: the id of one that is made at run time, else the name.
     Requests are chats and completions that were admitted; tokens those of prompt and answer.
     """
 

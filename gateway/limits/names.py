@@ -7,6 +7,9 @@ from typing import Literal
 Kind = Literal["chat", "completion", "listing"]
 """The class of a request: a generation, code at the cursor, or any other route behind a key."""
 
+ROUTE_NAMES = ("chat", "completion", "fim", "infill")
+"""The routes that the upstream answers, as rows of the ledger name them; a key may have some."""
+
 LIMIT_NAMES = (
     "chats_per_minute",
     "completions_per_minute",

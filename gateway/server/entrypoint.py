@@ -25,8 +25,13 @@ from gateway.http.in_flight import InFlightRequests
 from gateway.http.request_body import OTHER_CODING, make_request_without_expect, other_coding
 from gateway.http.routing import set_path_key, with_single_slashes, without_path_key
 from gateway.server.connection import Connection, ConnectionContext, HttpServer
-from gateway.server.connection_limit import descriptor_limit
-from gateway.server.listeners import BACKLOG, ListenerLimits, set_user_timeout
+from gateway.server.connection_limit import descriptor_limit, raise_descriptor_limit
+from gateway.server.listeners import (
+    BACKLOG,
+    ListenerLimits,
+    close_listeners,
+    set_user_timeout,
+)
 
 _log = structlog.get_logger("server")
 
@@ -251,3 +256,55 @@ class Entrypoint(web.ServerRunner):
             running_app.requests -= 1
             if running_app.drained is not None and not running_app.requests:
                 running_app.drained.set()
+
+
+async def open_entrypoint(
+    app: web.Application,
+    sockets: list[socket.socket],
+    *,
+    render: Callable[[GatewayError], ErrorResponse],
+    limits: ListenerLimits,
+    in_flight: InFlightRequests | None = None,
+) -> Entrypoint:
+    """Start an application, and serve it on these sockets; `stop_entrypoint` must follow.
+
+    The application may be any; a process may have several entrypoints. If anything fails, the
+    application and the sockets are closed.
+
+    render: returns the answer to an error of a request that has no route yet.
+    in_flight: the requests that the application itself tracks, if it does.
+    """
+    entrypoint = Entrypoint(in_flight or InFlightRequests(), render)
+    try:
+        try:
+            await entrypoint.setup()
+            entrypoint.switch_to(await entrypoint.start_app(app))
+        except BaseException:
+            await entrypoint.cleanup()
+            raise
+        await accept_connections(entrypoint, sockets, limits)
+    except BaseException:
+        close_listeners(sockets)
+        raise
+    return entrypoint
+
+
+async def accept_connections(
+    entrypoint: Entrypoint,
+    sockets: list[socket.socket],
+    limits: ListenerLimits,
+    site: SiteFactory | None = None,
+) -> None:
+    """Listen on these sockets, which the entrypoint owns from now on.
+
+    If that fails, the entrypoint is closed.
+
+    site: creates the site of each socket; see `Entrypoint.listen`.
+    """
+    try:
+        await entrypoint.listen(sockets, site)
+        raise_descriptor_limit()
+        entrypoint.apply_limits(limits)
+    except BaseException:
+        await entrypoint.cleanup()
+        raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import structlog
@@ -86,9 +86,15 @@ def refuse_on_failure() -> Iterator[None]:
         raise ReloadRefused(type(error).__name__) from None
 
 
-async def reload_entrypoint(entrypoint: Entrypoint, source: ConfigSource) -> Config:
+async def reload_entrypoint(
+    entrypoint: Entrypoint,
+    source: ConfigSource,
+    prepared: Callable[[Config], AbstractContextManager[None]] = lambda _: nullcontext(),
+) -> Config:
     """Switch an entrypoint to an application with the current settings of the source.
 
+    prepared: returns a context in which more is ready for new settings; it undoes that if the
+        reload fails. Raises OSError if it cannot be made ready, and ConfigError.
     Raises ReloadRefused. A reload that fails or is cancelled changes nothing.
     """
     source.reopen()
@@ -97,7 +103,8 @@ async def reload_entrypoint(entrypoint: Entrypoint, source: ConfigSource) -> Con
     with refuse_on_failure():
         config = await asyncio.to_thread(source.load)
         check_exposure(config, entrypoint.addresses)
-        await _swap(entrypoint, config, source)
+        with prepared(config):
+            await _swap(entrypoint, config, source)
     log_reload(former, config, time.monotonic() - started, leaving=entrypoint.draining_apps)
     return config
 

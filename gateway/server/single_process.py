@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
-from aiohttp import web
 
 from gateway.app import ACCOUNTS, CONFIG, UPSTREAM, build_app, render_without_route
 from gateway.config.settings import Config
-from gateway.errors import GatewayError
-from gateway.http.error_response import ErrorResponse
 from gateway.http.in_flight import InFlightRequests
 from gateway.server import listeners
-from gateway.server.connection_limit import raise_descriptor_limit
-from gateway.server.entrypoint import Entrypoint, SiteFactory
-from gateway.server.listeners import ListenerLimits
+from gateway.server.admin_listener import AdminListener
+from gateway.server.entrypoint import Entrypoint, open_entrypoint
+from gateway.server.local_node import LocalNode
+from gateway.server.node_keys import NodeKeys
 from gateway.server.node_ledger import NodeLedger, process_ledger
 from gateway.server.reload import ConfigSource, reload_entrypoint, wait_for_upstream
 from gateway.shared_state import LocalState, SharedState
@@ -51,6 +50,8 @@ class SingleProcess:
         self._on_secret = on_secret
         self._entrypoint: Entrypoint | None = None
         self._node_ledger = NodeLedger(config)
+        self._node_keys = NodeKeys(config)
+        self._admin = AdminListener(config)
         self._state = LocalState()
 
     async def start(self) -> str:
@@ -59,17 +60,25 @@ class SingleProcess:
         # First of all: if the address is in use, another process may have the same store.
         sockets = self._sockets or listeners.open_listeners(config.server.host, config.server.port)
         try:
+            self._admin.open()
             await self._node_ledger.start(self._state.meter)
             self._state.ledger = process_ledger(config, "main", self._node_ledger.fault)
+            await self._node_keys.load(self._state.keys)
         except BaseException:
             listeners.close_listeners(sockets)
+            await self._close_store()
             raise
         try:
             self._entrypoint = await start_entrypoint(
                 config, sockets=sockets, shared=self._state, on_secret=self._on_secret
             )
         except BaseException:
-            await self._close_ledger()
+            await self._close_store()
+            raise
+        try:
+            await self._start_admin(self._entrypoint)
+        except BaseException:
+            await self.stop()
             raise
         tune_memory()
         return url_of_entrypoint(self._entrypoint)
@@ -79,6 +88,11 @@ class SingleProcess:
         """Return the entrypoint; only after `start`."""
         assert self._entrypoint is not None
         return self._entrypoint
+
+    @property
+    def admin(self) -> AdminListener:
+        """Return the listener of the admin API."""
+        return self._admin
 
     @property
     def requests(self) -> int:
@@ -101,14 +115,33 @@ class SingleProcess:
 
     async def reload(self, source: ConfigSource) -> None:
         """See `Service`."""
-        self._node_ledger.configure(await reload_entrypoint(self.entrypoint, source))
+        config = await reload_entrypoint(self.entrypoint, source, self._prepared)
+        self._node_ledger.configure(config)
+        self._node_keys.configure(config)
+        await self._admin.configure(config)
+
+    @contextmanager
+    def _prepared(self, config: Config) -> Iterator[None]:
+        self._node_keys.check(config)
+        with self._admin.prepared(config):
+            yield
 
     async def stop(self) -> None:
         """See `Service`."""
+        # The admin API stays while requests end: somebody may have to end one that does not.
         await stop_entrypoint(self.entrypoint, self.drain_timeout)
-        await self._close_ledger()
+        await self._close_store()
 
-    async def _close_ledger(self) -> None:
+    async def _start_admin(self, entrypoint: Entrypoint) -> None:
+        node = LocalNode(
+            self._state, lambda: entrypoint.app, entrypoint.in_flight, self._config.store_file
+        )
+        await self._admin.start(node, self._node_keys.manager)
+        self._node_keys.start(self._state.keys, node.publish)
+
+    async def _close_store(self) -> None:
+        await self._admin.stop()
+        await self._node_keys.stop()
         self._state.ledger.close()
         await self._node_ledger.stop()
 
@@ -149,58 +182,6 @@ async def start_entrypoint(
     return await open_entrypoint(
         app, sockets, render=render_without_route, limits=limits, in_flight=in_flight
     )
-
-
-async def open_entrypoint(
-    app: web.Application,
-    sockets: list[socket.socket],
-    *,
-    render: Callable[[GatewayError], ErrorResponse],
-    limits: ListenerLimits,
-    in_flight: InFlightRequests | None = None,
-) -> Entrypoint:
-    """Start an application, and serve it on these sockets; `stop_entrypoint` must follow.
-
-    The application may be any; a process may have several entrypoints. If anything fails, the
-    application and the sockets are closed.
-
-    render: returns the answer to an error of a request that has no route yet.
-    in_flight: the requests that the application itself tracks, if it does.
-    """
-    entrypoint = Entrypoint(in_flight or InFlightRequests(), render)
-    try:
-        try:
-            await entrypoint.setup()
-            entrypoint.switch_to(await entrypoint.start_app(app))
-        except BaseException:
-            await entrypoint.cleanup()
-            raise
-        await accept_connections(entrypoint, sockets, limits)
-    except BaseException:
-        listeners.close_listeners(sockets)
-        raise
-    return entrypoint
-
-
-async def accept_connections(
-    entrypoint: Entrypoint,
-    sockets: list[socket.socket],
-    limits: ListenerLimits,
-    site: SiteFactory | None = None,
-) -> None:
-    """Listen on these sockets, which the entrypoint owns from now on.
-
-    If that fails, the entrypoint is closed.
-
-    site: creates the site of each socket; see `Entrypoint.listen`.
-    """
-    try:
-        await entrypoint.listen(sockets, site)
-        raise_descriptor_limit()
-        entrypoint.apply_limits(limits)
-    except BaseException:
-        await entrypoint.cleanup()
-        raise
 
 
 async def stop_entrypoint(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.store.database import StoreUnusable
+from gateway.store.ownership import give_to_owner
 
 # The text is for SQLite and PostgreSQL alike, but for what stands in braces. Times are
 # milliseconds since 1970. Rows outlive keys, so that nothing refers to a key by a constraint.
@@ -114,6 +115,142 @@ STEPS: Final[Sequence[Sequence[str]]] = (
             read_to bigint NOT NULL CHECK (read_to >= 0)
         )""",
     ),
+    (
+        # Tables are made anew, since their former constraints must go: a name may be used again
+        # after its key was deleted. Version 0 is a key of config.yaml, which only has a name here.
+        # Lists are JSON.
+        """
+        CREATE TABLE new_key (
+            id text NOT NULL PRIMARY KEY,
+            kind text NOT NULL CHECK (kind IN ('api', 'admin')),
+            source text NOT NULL,
+            name text NOT NULL,
+            created_at bigint NOT NULL,
+            version bigint NOT NULL DEFAULT 0,
+            created_by text NOT NULL DEFAULT '',
+            created_by_id text NOT NULL DEFAULT '',
+            role text CHECK (role IN ('admin', 'viewer', 'metrics')),
+            team_id text,
+            models text,
+            routes text,
+            note text NOT NULL DEFAULT '',
+            expires_at bigint,
+            blocked_at bigint,
+            blocked_reason text NOT NULL DEFAULT '',
+            deleted_at bigint,
+            chats_per_minute bigint CHECK (chats_per_minute >= 0),
+            completions_per_minute bigint CHECK (completions_per_minute >= 0),
+            listings_per_minute bigint CHECK (listings_per_minute >= 0),
+            tokens_per_minute bigint CHECK (tokens_per_minute >= 0),
+            concurrency bigint CHECK (concurrency >= 0),
+            requests_per_day bigint CHECK (requests_per_day >= 0),
+            requests_per_month bigint CHECK (requests_per_month >= 0),
+            tokens_per_5h bigint CHECK (tokens_per_5h >= 0),
+            tokens_per_day bigint CHECK (tokens_per_day >= 0),
+            tokens_per_7d bigint CHECK (tokens_per_7d >= 0),
+            tokens_per_month bigint CHECK (tokens_per_month >= 0)
+        )""",
+        """
+        INSERT INTO new_key (id, kind, source, name, created_at)
+        SELECT id, kind, source, name, created_at FROM key""",
+        "DROP TABLE key",
+        "ALTER TABLE new_key RENAME TO key",
+        """
+        CREATE UNIQUE INDEX key_name ON key (source, kind, name)
+        WHERE deleted_at IS NULL""",
+        "CREATE INDEX key_team ON key (team_id)",
+        """
+        CREATE TABLE new_team (
+            id text NOT NULL PRIMARY KEY,
+            source text NOT NULL DEFAULT 'config',
+            name text NOT NULL,
+            created_at bigint NOT NULL,
+            version bigint NOT NULL DEFAULT 0,
+            note text NOT NULL DEFAULT '',
+            blocked_at bigint,
+            deleted_at bigint,
+            chats_per_minute bigint CHECK (chats_per_minute >= 0),
+            completions_per_minute bigint CHECK (completions_per_minute >= 0),
+            listings_per_minute bigint CHECK (listings_per_minute >= 0),
+            tokens_per_minute bigint CHECK (tokens_per_minute >= 0),
+            concurrency bigint CHECK (concurrency >= 0),
+            requests_per_day bigint CHECK (requests_per_day >= 0),
+            requests_per_month bigint CHECK (requests_per_month >= 0),
+            tokens_per_5h bigint CHECK (tokens_per_5h >= 0),
+            tokens_per_day bigint CHECK (tokens_per_day >= 0),
+            tokens_per_7d bigint CHECK (tokens_per_7d >= 0),
+            tokens_per_month bigint CHECK (tokens_per_month >= 0)
+        )""",
+        """
+        INSERT INTO new_team (id, name, created_at)
+        SELECT id, name, created_at FROM team""",
+        "DROP TABLE team",
+        "ALTER TABLE new_team RENAME TO team",
+        "CREATE UNIQUE INDEX team_name ON team (source, name) WHERE deleted_at IS NULL",
+        # The digest is in hexadecimal digits. No text of a key is stored anywhere.
+        """
+        CREATE TABLE key_secret (
+            sha256 text NOT NULL PRIMARY KEY CHECK (length(sha256) = 64),
+            key_id text NOT NULL,
+            last4 text NOT NULL,
+            created_at bigint NOT NULL,
+            expires_at bigint
+        ){without_rowid}""",
+        "CREATE INDEX key_secret_key ON key_secret (key_id)",
+        """
+        CREATE TABLE budget_grant (
+            id text NOT NULL PRIMARY KEY,
+            scope text NOT NULL CHECK (scope IN ('key', 'team')),
+            scope_id text NOT NULL,
+            period text NOT NULL CHECK (length(period) IN (7, 10)),
+            limit_name text NOT NULL,
+            amount bigint NOT NULL CHECK (amount > 0),
+            made_at bigint NOT NULL,
+            made_by text NOT NULL,
+            made_by_id text NOT NULL,
+            reason text NOT NULL
+        )""",
+        "CREATE INDEX budget_grant_period ON budget_grant (period)",
+        """
+        CREATE TABLE audit (
+            id bigint NOT NULL PRIMARY KEY,
+            at bigint NOT NULL,
+            actor text NOT NULL,
+            actor_id text NOT NULL,
+            action text NOT NULL,
+            object text NOT NULL,
+            object_id text NOT NULL,
+            object_name text NOT NULL,
+            change text NOT NULL,
+            request_id text NOT NULL,
+            address text NOT NULL
+        )""",
+        "CREATE INDEX audit_at ON audit (at)",
+        "CREATE INDEX audit_object ON audit (object_id, id)",
+        """
+        CREATE TABLE session (
+            sha256 text NOT NULL PRIMARY KEY CHECK (length(sha256) = 64),
+            key_id text NOT NULL,
+            key_name text NOT NULL,
+            key_mark text NOT NULL,
+            role text NOT NULL,
+            made_at bigint NOT NULL,
+            seen_at bigint NOT NULL,
+            agent text NOT NULL
+        ){without_rowid}""",
+        "CREATE INDEX session_key ON session (key_id)",
+        """
+        CREATE TABLE operation (
+            actor text NOT NULL,
+            idempotency_key text NOT NULL,
+            at bigint NOT NULL,
+            request text NOT NULL,
+            result text NOT NULL,
+            PRIMARY KEY (actor, idempotency_key)
+        ){without_rowid}""",
+        "CREATE INDEX operation_at ON operation (at)",
+        "CREATE TABLE state (name text NOT NULL PRIMARY KEY, value bigint NOT NULL)",
+    ),
 )
 
 _VERSION = "CREATE TABLE IF NOT EXISTS schema_version (step bigint PRIMARY KEY, at bigint NOT NULL)"
@@ -183,8 +320,13 @@ def back_up(connection: sqlite3.Connection, target: Path) -> None:
     sqlite3.Error.
     """
     unfinished = target.with_name(f"{target.name}.{secrets.token_hex(4)}.new")
-    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(unfinished, flags, 0o600)
     try:
+        try:
+            give_to_owner(descriptor, target.parent)
+        finally:
+            os.close(descriptor)
         connection.execute("VACUUM INTO ?", (str(unfinished),))
         os.replace(unfinished, target)
     except BaseException:

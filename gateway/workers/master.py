@@ -13,10 +13,13 @@ from contextlib import AsyncExitStack
 import structlog
 
 from gateway.config.settings import Config, ConfigError
+from gateway.fitten.account_registry import LocalAccountRegistry
 from gateway.server import listeners
+from gateway.server.admin_listener import AdminListener
+from gateway.server.node_keys import NodeKeys
 from gateway.server.node_ledger import NodeLedger
 from gateway.server.reload import ConfigSource, log_reload, refuse_on_failure, wait_for_upstream
-from gateway.shared_state import configure_meter
+from gateway.workers.master_node import MasterNode
 from gateway.workers.services.accounts import MasterAccounts
 from gateway.workers.services.composition import MasterState
 from gateway.workers.supervisor import WorkerSupervisor
@@ -43,6 +46,8 @@ class Master:
         self._on_secret = on_secret
         self._state = MasterState()
         self._node_ledger = NodeLedger(config)
+        self._node_keys = NodeKeys(config)
+        self._admin = AdminListener(config)
         self._supervisor = WorkerSupervisor(
             self._sockets, self._state, self._on_drained, self._node_ledger.fault
         )
@@ -58,11 +63,14 @@ class Master:
         if not self._sockets:
             self._sockets += listeners.open_listeners(config.server.host, config.server.port)
         self._check(config)
+        self._admin.open()
         await self._node_ledger.start(self._state.meter)
-        configure_meter(self._state.meter, config)
+        await self._node_keys.load(self._state.keys.directory)
+        self._state.configure(config)
         self._accounts = await self._open_accounts(config)
         self.drain_timeout = config.server.drain_timeout
         await self._supervisor.start(self._accounts, config)
+        await self._start_admin(config)
         return listeners.url_of(self._sockets[0].getsockname())
 
     async def wait_for_upstream(self) -> None:
@@ -78,10 +86,28 @@ class Master:
         with refuse_on_failure():
             config = await asyncio.to_thread(source.load)
             self._check(config)
-            await self._switch_to(config, source)
+            self._node_keys.check(config)
+            with self._admin.prepared(config):
+                await self._switch_to(config, source)
         former, self._config = self._config, config
         seconds = time.monotonic() - started
         log_reload(former, config, seconds, leaving=len(self._lifetimes) - 1)
+        await self._admin.configure(config)
+
+    async def _start_admin(self, config: Config) -> None:
+        node = MasterNode(
+            self._state,
+            self._supervisor,
+            self._current,
+            self._node_ledger.fault,
+            config.store_file,
+        )
+        await self._admin.start(node, self._node_keys.manager)
+        self._node_keys.start(self._state.keys.directory, node.publish)
+
+    def _current(self) -> tuple[Config, LocalAccountRegistry]:
+        assert self._accounts is not None
+        return self._config, self._accounts.registry
 
     async def _switch_to(self, config: Config, source: ConfigSource) -> None:
         """Prepare the new settings everywhere, then switch all workers to them."""
@@ -104,8 +130,9 @@ class Master:
             await self._close(accounts)
             raise
         accounts.take_over(former)
-        configure_meter(self._state.meter, config)
+        self._state.configure(config)
         self._node_ledger.configure(config)
+        self._node_keys.configure(config)
         self._accounts, self.drain_timeout = accounts, config.server.drain_timeout
         await self._supervisor.switch_to(accounts, sent)
         self._on_drained(former)  # in case no worker used it
@@ -141,12 +168,16 @@ class Master:
         _log.info("draining", active=self.requests, timeout=self.drain_timeout)
         listeners.close_listeners(self._sockets)
         await self._supervisor.stop(self.drain_timeout)
+        await self._admin.stop()
+        await self._node_keys.stop()
         await self._node_ledger.stop()  # the workers have ended, so that all lines are there
 
     async def close(self) -> None:
         """See `Service`."""
         self._supervisor.kill()
         listeners.close_listeners(self._sockets)
+        await self._admin.stop()
+        await self._node_keys.stop()
         for accounts in list(self._lifetimes):
             await self._close(accounts)
         if self._closing:
@@ -156,6 +187,11 @@ class Master:
     def kill(self) -> None:
         """See `Service`."""
         self._supervisor.kill()
+
+    @property
+    def admin(self) -> AdminListener:
+        """Return the listener of the admin API."""
+        return self._admin
 
     @property
     def requests(self) -> int:

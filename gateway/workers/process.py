@@ -29,6 +29,7 @@ class WorkerProcess:
     last_heartbeat: monotonic time.
     serving: whether the worker accepts requests.
     accounts: those of each configuration that the worker uses, by revision.
+    live: asks the worker for its open requests.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class WorkerProcess:
         # Registered last: first the services release what the worker held.
         self._rpc.register(on_lost=self._on_lost)
         self.accounts = self._servers.accounts.accounts
+        self.live = self._servers.live
         self._process: asyncio.subprocess.Process
 
     async def start(self, sockets: list[socket.socket]) -> None:
@@ -77,6 +79,7 @@ class WorkerProcess:
                 raise
         await self._rpc.open(own_end)
         self._control.start(self.number)
+        self._servers.keys.begin()
 
     @property
     def pid(self) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
+from gateway.admission.live import LiveRequest
 from gateway.config.settings import Config
 from gateway.redaction import os_error_and_file
 from gateway.workers.process import WorkerProcess
@@ -114,6 +116,16 @@ class WorkerSupervisor:
     def serving(self) -> int:
         """Return how many workers accept requests."""
         return sum(worker.serving for worker in self._workers.values())
+
+    async def live(self) -> list[LiveRequest]:
+        """Return the open requests of all workers, the oldest first."""
+        lists = await asyncio.gather(*(worker.live.snapshot() for worker in self._all_workers))
+        return sorted(itertools.chain(*lists), key=lambda request: request.at)
+
+    async def end_live(self, row_id: str, by: str) -> bool:
+        """End an open request; return whether a worker had it."""
+        found = await asyncio.gather(*(worker.live.end(row_id, by) for worker in self._all_workers))
+        return any(found)
 
     def reopen_logs(self) -> None:
         """Make all workers reopen their log files."""

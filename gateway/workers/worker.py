@@ -21,7 +21,7 @@ from gateway.errors import Unavailable
 from gateway.http.in_flight import InFlightRequests
 from gateway.observability import tracebacks
 from gateway.server import single_process
-from gateway.server.entrypoint import Entrypoint
+from gateway.server.entrypoint import Entrypoint, accept_connections
 from gateway.server.listeners import limits_of
 from gateway.server.run import run_event_loop
 from gateway.workers.accept import BalancedSite, ConnectionShare
@@ -118,9 +118,7 @@ class Worker:
             self._listening = True
             single_process.tune_memory()
             limits = limits_of(self._entrypoint.app[CONFIG])
-            await single_process.accept_connections(
-                self._entrypoint, self._sockets, limits, self._site
-            )
+            await accept_connections(self._entrypoint, self._sockets, limits, self._site)
 
     def _on_drained(self, revision: int) -> None:
         self._commands.report_drained(revision)

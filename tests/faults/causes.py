@@ -18,10 +18,13 @@ from gateway.errors import (
     GatewayError,
     InternalError,
     InvalidRequest,
+    KeyBlocked,
     MethodNotAllowed,
+    ModelNotAllowed,
     NotFound,
     QuotaExceeded,
     RateLimited,
+    RouteNotAllowed,
     Superseded,
     Unauthorized,
     Unavailable,
@@ -69,6 +72,19 @@ def _mistake(error: GatewayError, meaning: str, *, failed: str = "") -> ErrorRow
     """Return the row of a mistake in a body."""
     same = dict.fromkeys(("chat", "messages", "responses"), _MISTAKE)
     return ErrorRow(error, meaning, "no", {**same, "ollama": "400"}, failed)
+
+
+def _refused(error: GatewayError, meaning: str) -> ErrorRow:
+    """Return the row of what the sender may not do."""
+    return _row(
+        error,
+        meaning,
+        "no",
+        chat="403 invalid_request_error",
+        messages="403 permission_error",
+        responses="403 invalid_request_error",
+        ollama="403",
+    )
 
 
 def _fitten(error: GatewayError, meaning: str, retry: Retry = "yes") -> ErrorRow:
@@ -140,7 +156,7 @@ ROWS: tuple[ErrorRow, ...] = (
     ),
     _row(
         Unavailable(_NO, retry_after=2.5),
-        "Every account pauses after failures. The message says how the last one failed.",
+        "Every account pauses, after failures or since an admin wants it. The message says why.",
         "wait",
         chat="503 server_error",
         messages="529 overloaded_error",
@@ -178,6 +194,16 @@ ROWS: tuple[ErrorRow, ...] = (
         responses="503 server_error",
         ollama="503",
         failed="server_error",
+    ),
+    _row(
+        Unavailable(_NO, code="ended_by_admin", retryable=False),
+        "An admin of the gateway has ended this request.",
+        "no",
+        chat="503 server_error",
+        messages="503 api_error",
+        responses="400 server_error",
+        ollama="503",
+        failed="invalid_prompt",
     ),
     _row(
         InternalError(),
@@ -218,12 +244,19 @@ ROWS: tuple[ErrorRow, ...] = (
     ),
     _row(
         Unauthorized(_NO),
-        "There is no API key, or an unknown one.",
+        "There is no API key, an unknown one, or one that expired or was replaced.",
         "no",
         chat="401 invalid_request_error",
         messages="401 authentication_error",
         responses="401 invalid_request_error",
         ollama="401",
+    ),
+    _refused(KeyBlocked(_NO, key_id=""), "The key, or its team, is blocked."),
+    _refused(
+        ModelNotAllowed(_NO), "The key may not use this model. The message has those it may use."
+    ),
+    _refused(
+        RouteNotAllowed(_NO), "The key may not use this route. The message has those it may use."
     ),
     _mistake(
         ContextLengthExceeded(_NO, tokens=9, limit=8, chars=36, max_chars=32),

@@ -81,8 +81,11 @@ def test_a_printable_text_is_printable(text: str) -> None:
     assert printable(text).isprintable()
 
 
-KEYS = ["sk-abcdefghijklmnopqrst", "eyJhbGciOiJI.eyJzdWIi.c2ln", "FT_abcdefghijklmnopqr"]
-SHORT_KEYS = ["sk-a", "eyJ1", "FT_x"]
+KEYS = [
+    *("sk-abcdefghijklmnopqrst", "eyJhbGciOiJI.eyJzdWIi.c2ln", "FT_abcdefghijklmnopqr"),
+    *("fg-abcdefghijk2-abcdefghijklmnopqrst", "fga-abcdefghijk2-abcdefghijklmnopqrst"),
+]
+SHORT_KEYS = ["sk-a", "eyJ1", "FT_x", "fg-a", "fga-a"]
 
 
 @pytest.mark.parametrize("value", ["gpt-4o", "a/b:c.d", "x" * 64, "risk-free", "draft_notes"])

@@ -17,7 +17,13 @@ import msgspec
 import structlog
 
 from gateway.config.settings import AccountSettings
-from gateway.errors import AccountRefused, GatewayError, UpstreamError, UpstreamUnauthorized
+from gateway.errors import (
+    AccountRefused,
+    GatewayError,
+    Unavailable,
+    UpstreamError,
+    UpstreamUnauthorized,
+)
 from gateway.fitten.auth.reauthenticate import Renewal, session_refused_error
 from gateway.fitten.auth.token_saver import TokenSaver
 from gateway.fitten.client import FittenClient
@@ -116,6 +122,11 @@ class FittenSession:
         return math.inf if isinstance(self._pause.reason, AccountRefused) else self.next_try
 
     @property
+    def expires_at(self) -> float | None:
+        """Return when the tokens expire, in seconds since 1970; None if that is not known."""
+        return None if self._tokens is None else self._tokens.expires_at
+
+    @property
     def name(self) -> str:
         """Return the name of the account."""
         return self._account.username
@@ -146,6 +157,19 @@ class FittenSession:
     async def tokens(self) -> Tokens:
         """Return tokens to use now. Raises a GatewayError when none can be obtained."""
         return self.current_tokens() or await self._renew("refresh")
+
+    async def log_in(self) -> None:
+        """Make a new login now, whatever is known and also during a pause of the tries.
+
+        A renewal that is in progress ends first. Raises a GatewayError when the login fails.
+        """
+        while self._renewal is not None:
+            await asyncio.wait([self._renewal])
+        renewal = self._start_renewal("login")
+        await asyncio.wait([renewal])
+        if renewal.cancelled():  # a reload has closed this session
+            raise Unavailable("The login was not finished, since other settings came; try again.")
+        renewal.result()
 
     async def replace(self, rejected: Tokens, way: Renewal) -> Tokens:
         """Return other tokens than `rejected`, which Fitten refused; see `TokenSource`."""

@@ -15,12 +15,14 @@ from gateway.fitten.client import FittenClient
 from gateway.fitten.completion.supersede import CompletionKey
 from gateway.ledger.ledger import Ledger
 from gateway.limits.expectation import Expectation
-from gateway.shared_state import new_meter
+from gateway.shared_state import configure_meter, new_meter
 from gateway.store.rate_windows import SlidingWindows
 from gateway.workers.rpc.peer import RpcPeer
 from gateway.workers.services.accounts import AccountsClient, AccountsServer, KnownAccounts
 from gateway.workers.services.completions import CompletionsServer, NewestCompletionsClient
+from gateway.workers.services.keys import KeyPublisher, KeysClient, KeysServer
 from gateway.workers.services.limits import LimitsClient, LimitsServer
+from gateway.workers.services.live import LiveAsker, LiveResponder
 from gateway.workers.services.rate_windows import RateWindowsClient, RateWindowsServer
 from gateway.workers.services.sessions import SessionsClient, SessionsServer
 from gateway.workers.services.slots import RemotePool, SlotsClient, SlotsServer
@@ -31,12 +33,19 @@ class MasterState:
 
     windows: the rate-limit windows. meter: decides about limits.
     newest_completions: see `CompletionsServer`.
+    keys: sends the keys that are made at run time to the workers.
     """
 
     def __init__(self) -> None:
         self.windows = SlidingWindows()
-        self.meter = new_meter()
+        self.keys = KeyPublisher()
+        self.meter = new_meter(self.keys.directory)
         self.newest_completions: dict[CompletionKey, tuple[CompletionsServer, int]] = {}
+
+    def configure(self, config: Config) -> None:
+        """Apply the settings, at the start and after a reload."""
+        configure_meter(self.meter, config)
+        self.keys.directory.configure(config.time_zone)
 
 
 class WorkerServers:
@@ -49,6 +58,8 @@ class WorkerServers:
         self.rate_windows = RateWindowsServer(rpc, state.windows)
         self.limits = LimitsServer(rpc, state.meter)
         self.completions = CompletionsServer(rpc, state.newest_completions)
+        self.live = LiveAsker(rpc)
+        self.keys = KeysServer(rpc, state.keys)
 
 
 class WorkerClients:
@@ -61,6 +72,8 @@ class WorkerClients:
         self.rate_windows = RateWindowsClient(rpc)
         self.limits = LimitsClient(rpc)
         self.completions = NewestCompletionsClient(rpc)
+        self.live = LiveResponder(rpc)
+        self.keys = KeysClient(rpc)
 
 
 class RemoteState:
@@ -76,11 +89,14 @@ class RemoteState:
         self._revision = revision
         self.windows = clients.rate_windows
         self.meter = clients.limits
+        self.live = clients.live.requests
         self.ledger = ledger
         self.expectation = expectation
+        self.keys = clients.keys.directory
 
     def configure(self, config: Config) -> None:
         """See `SharedState`; the master applies the rest."""
+        self.keys.configure(config.time_zone)
         self.meter.wait = config.limits.queue_wait
         self.ledger.refused = config.ledger.refused
 

@@ -21,6 +21,7 @@ from gateway.config.settings import (
 from gateway.fitten.model_catalog import DEFAULT_MODEL
 from gateway.generation.outcome import Usage
 from gateway.generation.request import Fill, GenerationRequest, Message
+from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.limits.expectation import Expectation
 from gateway.limits.queue import AdmissionQueue
@@ -44,6 +45,7 @@ class Admitting:
         self.clocked = Clocked(zone="Asia/Shanghai")
         self.queue = AdmissionQueue(self.clocked.meter, limits.pop("queue_wait", 0.0))
         self.prompt = 10
+        self.keys = KeyDirectory()
         self.used: tuple[int, int] | None = None
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
         self.answered = 0
@@ -55,7 +57,12 @@ class Admitting:
         )
         self.expectation = Expectation()
         self.admission = AdmissionControl(
-            config, self.queue, Ledger(), self.expectation, lambda _: self.prompt
+            config,
+            self.queue,
+            Ledger(),
+            self.expectation,
+            lambda _: self.prompt,
+            self.keys,
         )
         self.admission.routes[self._chat] = InferenceRoute("chat", "chat")
         self.admission.routes[self._fill] = InferenceRoute("completion", "fim")
@@ -64,7 +71,7 @@ class Admitting:
     async def running(self, *chain: Middleware) -> AsyncIterator[App]:
         """Run it behind a chain of middlewares."""
         routes = {"/chat": self._chat, "/fill": self._fill, "/list": self._list}
-        async with running(*chain, routes=routes, admission=self.admission) as app:
+        async with running(*chain, routes=routes, admission=self.admission, keys=self.keys) as app:
             yield app
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:

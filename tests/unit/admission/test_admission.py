@@ -277,3 +277,28 @@ async def test_limits_that_a_reload_brings_hold_for_the_requests_from_then_on() 
     ):
         async with gateway.running(sent_by(principal(**limits))) as app:
             assert sorted(await statuses(app, 2)) == expected
+
+
+@pytest.mark.parametrize(
+    ("routes", "allowed"), [((), ()), (("chat",), ("/chat",)), (("fim", "infill"), ("/fill",))]
+)
+async def test_a_key_is_refused_on_other_routes_than_its_own(
+    routes: tuple[str, ...], allowed: tuple[str, ...]
+) -> None:
+    gateway = Admitting()
+    principal = Principal(id="a", name="alice", routes=frozenset(routes))
+    async with gateway.running(sent_by(principal)) as app:
+        for path in ("/chat", "/fill", "/list"):
+            reply = await app.call(path=path)
+            fits = path in (*allowed, "/list")
+            assert reply.status == (200 if fits else 403), path
+            assert fits or json.loads(reply.text)["error"]["code"] == "route_not_allowed"
+
+
+async def test_a_list_of_models_restricts_chats_and_no_code_at_the_cursor() -> None:
+    principal = Principal(id="a", name="alice", models=frozenset({"deepseek-v3"}))
+    async with Admitting().running(sent_by(principal)) as app:
+        reply = await app.call(path="/chat")
+        assert reply.status == 403
+        assert json.loads(reply.text)["error"]["code"] == "model_not_allowed"
+        assert (await app.call(path="/fill")).status == 200

@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.admission.refusal import duration, refusal
+from gateway.admission.refusal import duration, named_scope, refusal
 from gateway.errors import ConcurrencyExceeded, QuotaExceeded, RateLimited
 from gateway.limits.claims import Verdict
+from gateway.principal import Principal
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -99,3 +100,11 @@ def test_what_no_wait_helps_is_not_to_be_tried_again() -> None:
     assert (error.retry_after, error.retryable) == (None, False)
     nothing = refused("key alice", "chats_per_minute", maximum=0, satisfiable=False)
     assert str(refusal(nothing, SHANGHAI)) == "The limit of key alice is 0 chats per minute."
+
+
+def test_a_key_made_at_run_time_is_called_by_its_name() -> None:
+    alice = Principal(id="i1", key_id="i1", name="alice", team="web", team_id="i2")
+    assert "for key alice:" in str(refusal(refused("key i1", "chats_per_minute"), SHANGHAI, alice))
+    assert "for team web:" in str(refusal(refused("team i2", "chats_per_minute"), SHANGHAI, alice))
+    assert named_scope("gateway", alice) == "gateway"
+    assert named_scope("key i1", None) == "key i1"

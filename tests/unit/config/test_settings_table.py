@@ -311,7 +311,7 @@ TABLE: list[tuple[str, str, int, str]] = [
             "{name: a, key: team-key-9876543210, concurrency: 4}",
         ),
         6,
-        "middlewares[0].api_key.keys[1].name: has a team or limits other than keys[0], which has",
+        "middlewares[0].api_key.keys[1].name: has a team, limits, models or routes other than",
     ),
     (
         "a misspelt limit",

@@ -121,3 +121,13 @@ async def test_a_bug_does_not_end_the_refresh() -> None:
     bench.pool.accounts[0].session.tokens = None
     await bench.run(lambda: bench.found)
     assert bench.pool.accounts[1].ready
+
+
+async def test_an_account_that_an_admin_lets_rest_gets_no_login_also_after_a_reload() -> None:
+    former, bench = RefreshBench(), RefreshBench()
+    former.pool.accounts[0].pause(None)
+    bench.pool.take_over(former.pool)  # which keeps the former objects of the accounts
+    await bench.run(lambda: bench.pool.accounts[1].ready and bench.refresh.tried.is_set())
+    resting, other = (account.session for account in bench.pool.accounts)
+    assert (resting.tries, other.tries > 0) == (0, True)
+    assert bench.client.asked == ["access b"]

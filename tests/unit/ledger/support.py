@@ -44,6 +44,10 @@ def row(**fields: Any) -> LedgerRow:
     return LedgerRow(**usual | fields)
 
 
+STORED = {"key_id": "a" * 12, "team_id": "b" * 12, "source": "store"}
+"""Fields of a row of a key made at run time."""
+
+
 class Books:
     """A database with its spool folder; `transfer` moves everything."""
 
@@ -67,6 +71,21 @@ class Books:
 
     def spool(self, **options: Any) -> Spool:
         return Spool(self.folder, "test", **options)
+
+    def add_stored_key(self, name: str = "alice", team: str = "web") -> None:
+        """Add the key of `STORED` and its team, as the admin API does."""
+        for text, values in (
+            (
+                "INSERT INTO key (id, kind, source, name, created_at) "
+                "VALUES (?, 'api', 'store', ?, ?)",
+                (STORED["key_id"], name, NOON),
+            ),
+            (
+                "INSERT INTO team (id, source, name, created_at) VALUES (?, 'store', ?, ?)",
+                (STORED["team_id"], team, NOON),
+            ),
+        ):
+            self.connection.execute(text, values)
 
     def transfer(self) -> None:
         while self.mover.transfer():

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.ledger.batch import SUMS, BatchWriter, new_id, sums_of
-from gateway.ledger.row import ENDS, LostRows
+from gateway.ledger.batch import SUMS, BatchWriter, sums_of
+from gateway.ledger.row import ENDS, LostRows, crashed
 from gateway.store.database import transaction
+from gateway.store.ids import new_id
 from gateway.store.migrations import migrate
 from tests.counting import calls_of
-from tests.unit.ledger.support import DAY, NOON, Books, began, books, row
+from tests.unit.ledger.support import DAY, NOON, STORED, Books, began, books, row
 
 
 def write(ledger: Books, *lines: Any, **options: Any) -> None:
@@ -173,7 +174,9 @@ def test_a_batch_costs_a_few_calls_per_row(tmp_path: Path) -> None:
 def test_a_transaction_that_fails_is_undone(tmp_path: Path) -> None:
     def fail(connection: sqlite3.Connection) -> None:
         with transaction(connection):
-            connection.execute("INSERT INTO team VALUES (?, 'n', 1)", (new_id(),))
+            connection.execute(
+                "INSERT INTO team (id, name, created_at) VALUES (?, 'n', 1)", (new_id(),)
+            )
             raise KeyError
 
     with books(tmp_path / "team.db") as ledger:
@@ -181,3 +184,36 @@ def test_a_transaction_that_fails_is_undone(tmp_path: Path) -> None:
             fail(ledger.connection)
         assert not ledger.connection.in_transaction
         assert ledger.one("SELECT count(*) FROM team") == 0
+
+
+def test_rows_of_a_key_made_at_run_time_have_its_id_under_every_name(tmp_path: Path) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        ledger.add_stored_key()
+        write(ledger, row(**STORED), row(**STORED | {"key": "alicia", "team": "web 2"}))
+        gone = began(**STORED | {"key": "ally"})
+        write(ledger, gone, crashed(gone))
+        ids = "SELECT DISTINCT key_id, team_id FROM"
+        assert ledger.select(f"{ids} request") == [("a" * 12, "b" * 12)]
+        assert ledger.select(f"{ids} usage_day") == [("a" * 12, "b" * 12)]
+        assert ledger.one("SELECT count(*) FROM key") == 1
+        assert ledger.one("SELECT count(*) FROM team") == 1
+        assert ledger.one("SELECT sum(requests) FROM usage_day") == 3
+
+
+def test_a_team_of_the_configuration_has_one_id_for_the_keys_of_both_sources(
+    tmp_path: Path,
+) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        ledger.add_stored_key("alice", "ops")
+        write(ledger, row(key="ci"), row(**STORED | {"team_id": ""}))
+        assert ledger.select(
+            "SELECT DISTINCT name FROM request JOIN team ON team.id = team_id"
+        ) == [("web",)]
+        assert ledger.one("SELECT count(DISTINCT team_id) FROM request") == 1
+
+
+def test_a_key_made_at_run_time_without_a_team_has_none(tmp_path: Path) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        ledger.add_stored_key()
+        write(ledger, row(**STORED | {"team": "", "team_id": ""}))
+        assert ledger.select("SELECT key_id, team_id FROM request") == [("a" * 12, "")]

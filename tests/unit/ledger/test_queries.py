@@ -101,7 +101,7 @@ def test_a_row_has_all_that_was_written(tmp_path: Path) -> None:
         fill(ledger)
         with reading(ledger.path) as connection:
             (first,) = requests(connection, LedgerFilter(model="b"))
-            assert first.keys() == {*LedgerRow.__struct_fields__} - {"source"}
+            assert first.keys() == {*LedgerRow.__struct_fields__} - {"source", "key_id", "team_id"}
             assert all(first[name] == getattr(ROWS[1], name) for name in first)
             assert len(requests(connection, limit=2)) == 2
 
@@ -163,3 +163,52 @@ def test_the_rows_of_a_key_are_found_by_an_index(tmp_path: Path) -> None:
             connection.set_trace_callback(None)
             plan = connection.execute(f"EXPLAIN QUERY PLAN {seen[0]}").fetchall()
             assert any("request_key_at" in text for *_, text in plan)
+
+
+def test_pages_by_a_cursor_have_each_row_once_in_the_order_of_one_page(tmp_path: Path) -> None:
+    """Several rows have the same time; the id decides among them."""
+    rows = [row(at=NOON + number // 3, key=f"k{number % 2}") for number in range(20)]
+    with books(tmp_path / "team.db") as ledger:
+        fill(ledger, rows)
+        with reading(ledger.path) as connection:
+            whole = [one["id"] for one in requests(connection, limit=50)]
+            assert len(set(whole)) == 20
+            for limit in (1, 3, 7):
+                found: list[str] = []
+                after = None
+                while page := requests(connection, limit=limit, after=after):
+                    found += [one["id"] for one in page]
+                    after = (page[-1]["at"], page[-1]["id"])
+                assert found == whole
+            mine = requests(connection, LedgerFilter(key="k1"), after=(NOON + 2, "f" * 32))
+            assert len(mine) == len([r for r in rows if r.key == "k1" and r.at <= NOON + 2])
+
+
+def test_rows_are_found_by_what_is_known_of_them(tmp_path: Path) -> None:
+    rows = [
+        row(request_id="req_1", status=200, account="a"),
+        row(request_id="req_2", status=502, cause="upstream_error", ended="upstream_error"),
+        row(request_id="req_2", status=429, cause="rate_limit_exceeded", refused=True),
+    ]
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({"id": rows[0].id}, 1),
+        ({"request_id": "req_2"}, 2),
+        ({"status": 429}, 1),
+        ({"cause": "upstream_error"}, 1),
+        ({"account": "a"}, 1),
+        ({"request_id": "req_2", "status": 200}, 0),
+    ]
+    with books(tmp_path / "team.db") as ledger:
+        fill(ledger, rows)
+        (key_id,) = ledger.select("SELECT DISTINCT key_id FROM request")[0]
+        with reading(ledger.path) as connection:
+            for chosen, count in [*cases, ({"key": key_id}, 3)]:
+                assert len(requests(connection, LedgerFilter(**chosen))) == count, chosen
+
+
+def test_a_limit_bounds_the_sums(tmp_path: Path) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        fill(ledger)
+        with reading(ledger.path) as connection:
+            assert len(usage(connection, ("key",), limit=2)) == 2
+            assert len(usage(connection, ("key",), limit=9)) == 3

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.ledger.batch import RECENT_MS, Detail
 from gateway.ledger.seeds import HOUR_MS, PeriodUse, RecentUse, read_seeds
-from tests.unit.ledger.support import NOON, books, row
+from tests.unit.ledger.support import DAY, NOON, STORED, books, row
 
 DAYS = 24 * HOUR_MS
 
@@ -55,7 +55,45 @@ def test_the_use_of_the_day_the_month_and_the_windows_is_read(
         spool.close()
 
 
+def test_keys_of_both_sources_count_in_a_team_of_the_configuration_by_its_name(
+    tmp_path: Path,
+) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        ledger.add_stored_key("alice", "ops")
+        spool = ledger.spool()
+        for fields in ({"key": "ci"}, {**STORED, "team_id": ""}):
+            spool.ended(row(**fields))
+        ledger.transfer()
+        seeds = read_seeds(ledger.connection, now=NOON, day_of=lambda _: DAY)
+        assert sorted(seeds.periods, key=lambda use: use.key) == [
+            PeriodUse("a" * 12, "web", 1, 28, 1, 28),
+            PeriodUse("ci", "web", 1, 28, 1, 28),
+        ]
+        spool.close()
+
+
 def test_an_empty_database_has_no_use(tmp_path: Path) -> None:
     with books(tmp_path / "team.db") as ledger:
         seeds = read_seeds(ledger.connection, now=NOON, day_of=lambda _: "2026-11-30")
         assert (seeds.periods, seeds.five_minutes, seeds.hours) == ((), (), ())
+
+
+def test_a_key_made_at_run_time_is_counted_by_its_id_beside_one_of_the_same_name(
+    tmp_path: Path,
+) -> None:
+    with books(tmp_path / "team.db") as ledger:
+        ledger.add_stored_key("alice", "new web")
+        spool = ledger.spool()
+        for fields in ({}, STORED, {**STORED, "key": "alicia", "team": "renamed"}):
+            spool.ended(row(**fields))
+        ledger.transfer()
+        seeds = read_seeds(ledger.connection, now=NOON, day_of=lambda _: DAY)
+        assert sorted(seeds.periods, key=lambda use: use.key) == [
+            PeriodUse("a" * 12, "b" * 12, 2, 56, 2, 56),
+            PeriodUse("alice", "web", 1, 28, 1, 28),
+        ]
+        assert set(seeds.five_minutes) == {
+            RecentUse("a" * 12, "b" * 12, NOON, 56),
+            RecentUse("alice", "web", NOON, 28),
+        }
+        spool.close()

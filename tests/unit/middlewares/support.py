@@ -13,7 +13,15 @@ from gateway.apis.openai.dialect import OpenAIDialect
 from gateway.http.chain import aiohttp_chain
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
-from gateway.middleware import KEY_CHECKS, TRUSTED_PROXIES, WINDOWS, Handler, Middleware
+from gateway.keys.directory import KeyDirectory
+from gateway.middleware import (
+    KEY_CHECKS,
+    KEY_DIRECTORY,
+    TRUSTED_PROXIES,
+    WINDOWS,
+    Handler,
+    Middleware,
+)
 from gateway.store.rate_windows import RateWindows, SlidingWindows
 from gateway.trusted_proxies import TrustedProxies
 
@@ -52,15 +60,17 @@ async def running(
     windows: RateWindows | None = None,
     routes: Mapping[str, Handler] | None = None,
     admission: Middleware = lambda request, handler: handler(request),
+    keys: KeyDirectory | None = None,
 ) -> AsyncIterator[App]:
     """Run the chain inside the error handler, as in the gateway.
 
     routes: handlers by path. Without them, `handler` answers `/here`.
-    admission: what runs after the chain.
+    admission: what runs after the chain. keys: those that are made at run time.
     """
     error_handler = ErrorHandler(lambda _: OpenAIDialect(), InFlightRequests(), frozenset())
     app = web.Application(middlewares=aiohttp_chain(error_handler, chain, admission))
     app[WINDOWS] = windows or SlidingWindows()
+    app[KEY_DIRECTORY] = keys or KeyDirectory()
     app[TRUSTED_PROXIES] = TrustedProxies([])
     app[KEY_CHECKS] = [one.is_key for one in chain if hasattr(one, "is_key")]
     app.on_response_prepare.append(error_handler.on_response_prepare)

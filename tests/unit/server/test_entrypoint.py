@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.errors import GatewayError
 from gateway.http.error_response import ErrorResponse
 from gateway.server import listeners, single_process
-from gateway.server.entrypoint import Entrypoint
+from gateway.server.entrypoint import Entrypoint, open_entrypoint
 from gateway.server.listeners import ListenerLimits
 from tests.support import Gateway
 from tests.waiting import LONGEST_WAIT, NEVER, eventually
@@ -86,9 +86,7 @@ class Running:
 async def opened(second: Second, limits: ListenerLimits = WIDE) -> AsyncIterator[Running]:
     """Open the second listener."""
     sockets = listeners.open_listeners("127.0.0.1", 0)
-    running = Running(
-        await single_process.open_entrypoint(second.app, sockets, render=render, limits=limits)
-    )
+    running = Running(await open_entrypoint(second.app, sockets, render=render, limits=limits))
     try:
         yield running
     finally:
@@ -215,7 +213,7 @@ async def test_an_application_that_cannot_start_leaves_nothing_open(gateway: Gat
     app.on_startup.append(fails)
     sockets = listeners.open_listeners("127.0.0.1", 0)
     with pytest.raises(OSError, match="No space left"):
-        await single_process.open_entrypoint(app, sockets, render=render, limits=WIDE)
+        await open_entrypoint(app, sockets, render=render, limits=WIDE)
     assert [sock.fileno() for sock in sockets] == [-1] * len(sockets)
     assert (await gateway.whole("[[say]]"))[0] == 200
 

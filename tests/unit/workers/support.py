@@ -95,6 +95,7 @@ class WorkerConnection:
 
     async def open(self) -> None:
         await connect(self.master, self.rpc)
+        self.servers.keys.begin()
 
     def close(self) -> None:
         """Close both ends, as when the worker has ended."""

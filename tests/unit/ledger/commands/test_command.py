@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from gateway.ledger.batch import BatchWriter
-from gateway.ledger.command import LedgerOptions, manage_store, show_requests, show_usage
+from gateway.ledger.commands.command import LedgerOptions, manage_store, show_requests, show_usage
+from gateway.ledger.commands.source import LedgerFile
 from gateway.ledger.row import LedgerRow, LostRows
+from gateway.store.migrations import STEPS
 from tests.unit.ledger.support import DAY, NOON, books, row
 
 HOUR = 3_600_000
@@ -39,11 +41,11 @@ Printed = pytest.CaptureFixture[str]
 
 
 def usage(file: Path | None, **options: Any) -> int:
-    return show_usage(file, LedgerOptions(**options), day_of=day_of, now=NOON)
+    return show_usage(LedgerFile(file, day_of), LedgerOptions(**options), now=NOON)
 
 
 def requests(file: Path | None, **options: Any) -> int:
-    return show_requests(file, LedgerOptions(**options), day_of=day_of, now=NOON)
+    return show_requests(LedgerFile(file, day_of), LedgerOptions(**options), now=NOON)
 
 
 def test_usage_is_a_table_with_a_line_of_all(file: Path, capsys: Printed) -> None:
@@ -106,7 +108,7 @@ def test_a_request_as_json_says_how_it_ended(file: Path, capsys: Printed) -> Non
     assert (first["request_id"], first["status"], first["ended"]) == ("req_1", 200, "complete")
     assert (second["status"], second["cause"]) == (502, "upstream_error")
     assert first["at"] == "2026-11-30T12:00:00.000Z"
-    assert first.keys() == {*LedgerRow.__struct_fields__} - {"source"}
+    assert first.keys() == {*LedgerRow.__struct_fields__} - {"source", "key_id", "team_id"}
 
 
 def test_no_name_moves_the_cursor_of_a_terminal(file: Path, capsys: Printed) -> None:
@@ -179,7 +181,7 @@ def test_a_database_of_another_version_is_shown_and_an_older_one_migrated(
     assert (status, shown["schema"], shown["next_step"]) == (0, 0, "fitten-gateway db migrate")
     assert usage(file) == 1
     assert "fitten-gateway db migrate" in capsys.readouterr().err
-    assert managed(file, capsys, "migrate")[1]["steps"] == 1
+    assert managed(file, capsys, "migrate")[1]["steps"] == len(STEPS)
     assert usage(file) == 0
     capsys.readouterr()
     with sqlite3.connect(file) as connection:

@@ -1,0 +1,31 @@
+"""Shows the requests that are open now, and ends one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.admin.api.call import AdminCall
+from gateway.admin.api.resources.trail import record
+from gateway.admission.live import MOST_LISTED, LiveRequest
+from gateway.keys.errors import UnknownObject
+
+
+class LiveList(msgspec.Struct, frozen=True):
+    """Holds open requests, the oldest first. complete: whether there are no others."""
+
+    requests: list[LiveRequest]
+    complete: bool
+
+
+async def list_live(call: AdminCall) -> LiveList:
+    """Return the open requests of all processes."""
+    found = await call.node.live()
+    return LiveList(found[:MOST_LISTED], len(found) < MOST_LISTED)
+
+
+async def end_live(call: AdminCall) -> None:
+    """End an open request; its client gets the error `ended_by_admin`."""
+    row_id = call.path["request"]
+    if not await call.node.end(row_id, call.caller.name):
+        raise UnknownObject("There is no open request of this id; it may have ended meanwhile.")
+    await record(call, "request.end", row_id, row_id, {})
