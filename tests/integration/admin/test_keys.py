@@ -198,7 +198,6 @@ async def test_keys_of_the_configuration_are_shown_and_cannot_be_changed(tmp_pat
             ("PATCH", "/teams/ops", {"note": "x"}),
             ("DELETE", "/teams/ops", None),
             ("PATCH", "/admin-keys/root", {"note": "x"}),
-            ("POST", "/keys", {"name": "mia", "team": "ops"}),
         ):
             answer = await admin.call(method, path, body)
             assert (answer.status, answer.code) == (409, "managed_by_config"), path
