@@ -232,7 +232,7 @@ bench-compare: $(VENV)/.runtime  ## this tree with REV=<commit>, or A=one.yaml w
 bench-ledger: $(VENV)/.runtime  ## the ledger's queries over 500,000 rows; about three minutes
 	$(BIN)/python -m benchmarks.ledger.queries
 
-bench-frozen: $(VENV)/.runtime  ## answers while the ledger's database is locked; MINUTES=5 of each phase
+bench-frozen: $(VENV)/.runtime  ## answers while the ledger's database is locked or old rows are deleted; MINUTES=5 of each phase
 	$(BIN)/python -m benchmarks.ledger.frozen --minutes $(or $(MINUTES),5)
 
 ledger-kills: $(VENV)/.dev  ## 50 processes that write the ledger, killed at any moment; a minute

@@ -42,6 +42,7 @@ from gateway.http.error_handler import ErrorHandler
 from gateway.http.in_flight import InFlightRequests
 from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
+from gateway.limits.expectation import Expectation
 from gateway.limits.meter import LocalMeter
 from gateway.limits.queue import AdmissionQueue
 from gateway.middleware import (
@@ -229,7 +230,7 @@ def _admission_case() -> Case:
     meter = LocalMeter(lambda: float(next(ticks)), lambda: float(next(ticks)), UTC)
     config = Config(FittenSettings(accounts=(AccountSettings("bench", options.Secret("bench")),)))
     queue = AdmissionQueue(meter, 10.0)
-    control = AdmissionControl(config, queue, Ledger(), lambda _: 42, KeyDirectory())
+    control = AdmissionControl(config, queue, Ledger(), Expectation(), lambda _: 42, KeyDirectory())
     request = _request()
     names = ("chats_per_minute", "tokens_per_minute", "concurrency", "tokens_per_day")
     limits = dict.fromkeys((*names, "tokens_per_7d", "requests_per_day"), 10**9)

@@ -123,7 +123,13 @@ def build_app(
     bodies = RequestBodyReader(config.server)
 
     admission = AdmissionControl(
-        config, shared.meter, shared.ledger, upstream.estimate_prompt, shared.keys, shared.live
+        config,
+        shared.meter,
+        shared.ledger,
+        shared.expectation,
+        upstream.estimate_prompt,
+        shared.keys,
+        shared.live,
     )
 
     def handler_of(read: ReadBody, route: InferenceRoute = _CHAT) -> Handler:

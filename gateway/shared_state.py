@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC
+from functools import partial
 from typing import Protocol
+
+import structlog
 
 from gateway.admission.live import LiveRequests
 from gateway.config.settings import Config
@@ -13,9 +16,13 @@ from gateway.fitten.account_registry import AccountRegistry, LocalAccountRegistr
 from gateway.fitten.client import FittenClient
 from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
+from gateway.limits.alarms import BudgetReached
+from gateway.limits.expectation import Expectation
 from gateway.limits.meter import LocalMeter, Meter
 from gateway.limits.queue import AdmissionQueue
 from gateway.store.rate_windows import RateWindows, SlidingWindows
+
+_log = structlog.get_logger("limits")
 
 
 class SharedState(Protocol):
@@ -24,6 +31,7 @@ class SharedState(Protocol):
     windows: counts the callers' requests for other middlewares.
     meter: decides about limits. ledger: is told of each request.
     live: the open requests of this process.
+    expectation: learns how long answers are; each process has its own.
     keys: knows the keys that are made at run time.
     """
 
@@ -41,6 +49,9 @@ class SharedState(Protocol):
 
     @property
     def keys(self) -> KeyDirectory: ...
+
+    @property
+    def expectation(self) -> Expectation: ...
 
     def configure(self, config: Config) -> None:
         """Apply the settings of limits, ledger and keys, at the start and after a reload."""
@@ -61,10 +72,11 @@ class LocalState:
 
     def __init__(self, ledger: Ledger | None = None) -> None:
         self.windows = SlidingWindows()
-        self.meter = new_meter()
-        self.ledger = ledger or Ledger()
         self.live = LiveRequests()
         self.keys = KeyDirectory()
+        self.meter = new_meter(self.keys)
+        self.ledger = ledger or Ledger()
+        self.expectation = Expectation()
 
     def configure(self, config: Config) -> None:
         """See `SharedState`."""
@@ -79,9 +91,26 @@ class LocalState:
         return LocalAccountRegistry(config, client, on_secret)
 
 
-def new_meter() -> AdmissionQueue:
-    """Return a meter that has counted nothing yet; `configure_meter` must follow."""
-    return AdmissionQueue(LocalMeter(time.monotonic, time.time, UTC), 0.0)
+def new_meter(keys: KeyDirectory) -> AdmissionQueue:
+    """Return a meter that has counted nothing yet; `configure_meter` must follow.
+
+    keys: tells the names of those that the meter counts by ids, for the log.
+    """
+    meter = LocalMeter(time.monotonic, time.time, UTC, on_budget=partial(log_budget, keys))
+    return AdmissionQueue(meter, 0.0)
+
+
+def log_budget(keys: KeyDirectory, reached: BudgetReached) -> None:
+    """Log that a share of a budget is used."""
+    _log.warning(
+        "budget_reached",
+        scope=keys.named_scope(reached.scope),
+        limit=reached.limit,
+        percent=reached.percent,
+        used=reached.used,
+        maximum=reached.maximum,
+        resets_in=round(reached.resets, 1),
+    )
 
 
 def configure_meter(meter: AdmissionQueue, config: Config) -> None:

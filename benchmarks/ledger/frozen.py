@@ -3,6 +3,8 @@
 Small requests are sent at a fixed rate, first with the database free, then with it locked. What
 counts is how long the answers take, and a probe of /health beside them: it waits for the event
 loop alone. At the end the lock is released, and each request has to be a row.
+
+Then a second gateway starts with old rows in its database, and deletes them meanwhile.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ from pathlib import Path
 
 import aiohttp
 
+from benchmarks.ledger.rows import fill
 from benchmarks.loads import CLOSED
 from benchmarks.processes import BenchProcessFailed
 from benchmarks.targets import BenchTarget, bench_key, laboratory
 
 _PROBE_EVERY = 0.02  # seconds
 _LONGEST_WAIT = 60.0  # seconds, for the rows
+_OLD_ROWS = 100_000
+_TOO_OLD_MS = 91 * 86_400_000
+_DELETING = 20.0  # seconds; so long the writer deletes at most, and a few more
 
 
 @dataclass
@@ -46,9 +52,8 @@ class FrozenTimes:
 
 async def measure(target: BenchTarget, database: Path, rate: float, seconds: float) -> int:
     """Measure both phases, and print them; return the exit status."""
-    total = 0
     async with _client() as http:
-        await _phase("warm-up", http, target, rate, min(seconds, 5.0))
+        first = await _phase("warm-up", http, target, rate, min(seconds, 5.0))
         free = await _phase("free", http, target, rate, seconds)
         with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -58,7 +63,7 @@ async def measure(target: BenchTarget, database: Path, rate: float, seconds: flo
             other.execute("ROLLBACK")
         for phase in (free, locked):
             print(phase)
-        total = before + len(locked.answers)
+        total = sum(len(phase.answers) for phase in (first, free, locked))
         released, found = time.monotonic(), _rows(database)
         while found < total and time.monotonic() - released < _LONGEST_WAIT:
             await asyncio.sleep(0.1)
@@ -66,6 +71,18 @@ async def measure(target: BenchTarget, database: Path, rate: float, seconds: flo
     waited = time.monotonic() - released
     print(f"{arrived} rows came while it was locked; all {found} within {waited:.1f} s afterwards")
     return 0 if found == total else 1
+
+
+async def measure_deletion(target: BenchTarget, database: Path, rate: float) -> int:
+    """Measure while the gateway, which has just started, deletes old rows; return the status."""
+    async with _client() as http:
+        before = _rows(database)
+        deleting = await _phase("deleting", http, target, rate, _DELETING)
+        print(deleting)
+        await asyncio.sleep(1.0)  # until the last rows are there
+        deleted = before + len(deleting.answers) - _rows(database)
+    print(f"{deleted} of {before} old rows were deleted meanwhile")
+    return 0 if deleted > 0 else 1
 
 
 async def _phase(
@@ -143,7 +160,11 @@ def main() -> int:
         with laboratory() as lab:
             target = lab.gateway(settings={"store": {"url": "sqlite:///frozen.db"}})
             database = lab.folder / "frozen.db"
-            return asyncio.run(measure(target, database, arguments.rate, arguments.minutes * 60))
+            status = asyncio.run(measure(target, database, arguments.rate, arguments.minutes * 60))
+            old = lab.folder / "old.db"
+            fill(old, _OLD_ROWS, keys=60, until=time.time_ns() // 1_000_000 - _TOO_OLD_MS)
+            target = lab.gateway(settings={"store": {"url": "sqlite:///old.db"}})
+            return status or asyncio.run(measure_deletion(target, old, arguments.rate))
     except BenchProcessFailed as failed:
         print(failed, file=sys.stderr)
         return 1

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
-import random
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.ledger.rows import fill
 from gateway.ledger import queries, seeds, verify
-from gateway.ledger.batch import BatchWriter
 from gateway.ledger.queries import LedgerFilter
-from gateway.ledger.row import LedgerRow, SpoolLine, new_row_id
 from gateway.ledger.service import local_day
-from gateway.store.database import connect_writer
-from gateway.store.migrations import migrate
 
-_DAYS = 90
 _DAY_MS = 86_400_000
-_BATCH = 200
 
 
 def main() -> None:
@@ -34,7 +27,7 @@ def main() -> None:
         path = Path(folder) / "team.db"
         now = time.time_ns() // 1_000_000
         began = time.perf_counter()
-        _fill(path, arguments.rows, arguments.keys, now)
+        fill(path, arguments.rows, keys=arguments.keys, until=now)
         seconds = time.perf_counter() - began
         size = path.stat().st_size / 2**20
         print(f"{arguments.rows} rows: {seconds:.1f} s, {size:.0f} MiB")
@@ -48,45 +41,6 @@ def main() -> None:
         start = functools.partial(seeds.read_seeds, now=now, day_of=local_day)
         _measure(path, "seeds of the limits", start)
         _measure(path, "db verify", verify.differing_days)
-
-
-def _fill(path: Path, rows: int, keys: int, now: int) -> None:
-    chance = random.Random(1)
-    with contextlib.closing(connect_writer(path)) as connection:
-        migrate(connection, path, now=now)
-        writer = BatchWriter(connection)
-        for first in range(0, rows, _BATCH):
-            count = min(_BATCH, rows - first)
-            at = now - (rows - first) * _DAYS * _DAY_MS // rows
-            lines: list[tuple[str, SpoolLine]] = [
-                ("bench", _row(at, chance, keys)) for _ in range(count)
-            ]
-            writer.write(lines, {}, now=now)
-
-
-def _row(at: int, chance: random.Random, keys: int) -> LedgerRow:
-    key = chance.randrange(keys)
-    return LedgerRow(
-        id=new_row_id(),
-        at=at,
-        day=local_day(at),
-        request_id=f"req_{new_row_id()[:24]}",
-        key=f"key-{key}",
-        team=f"team-{key % 5}",
-        model=chance.choice(("fitten-code", "deepseek", "qwen", "glm")),
-        route=chance.choice(("chat", "completion", "fim", "infill")),
-        status=200,
-        finish_reason="stop",
-        prompt_tokens=chance.randrange(4000),
-        completion_tokens=chance.randrange(500),
-        usage_source="upstream",
-        first_ms=300,
-        duration_ms=2000,
-        tries=1,
-        account="first",
-        bytes=2000,
-        client="OpenAI/Python",
-    )
 
 
 def _measure(path: Path, what: str, query: Callable[..., object]) -> None:

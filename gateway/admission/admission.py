@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -16,7 +16,7 @@ from aiohttp import web
 
 from gateway.admission.live import ADMITTED, Admitted, LiveRequests
 from gateway.admission.permissions import check_model, check_route
-from gateway.admission.record import began_line, ended_line
+from gateway.admission.record import began_line, ended_line, refused_line
 from gateway.admission.refusal import add_limit_headers, refusal
 from gateway.admission.scopes import caller_scopes
 from gateway.config.settings import Config
@@ -25,6 +25,7 @@ from gateway.generation.request import GenerationRequest
 from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.row import new_row_id
+from gateway.ledger.spool import Spool
 from gateway.limits.claims import Claim, Scope, Verdict
 from gateway.limits.expectation import Expectation
 from gateway.limits.meter import Meter
@@ -48,10 +49,10 @@ _CONVERSATION_HEADERS = (
     "x-opencode-session",
 )
 _MOST_OF_SIDE_CALL = 4000  # characters of a conversation's text
-_LISTING_METHODS = ("GET", "HEAD", "POST", "DELETE")
 # A worker's look is a question to the master. It costs more than to read so many bytes, and the
 # claim refuses the same callers just after.
 _SMALL_BODY = 16 * 1024
+_LISTING_METHODS = ("GET", "HEAD", "POST", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ _MOST_CALLERS = 10_000  # whose scopes are kept
 class AdmissionControl:
     """Asks the meter about each request, and writes the requests to the ledger.
 
-    meter, ledger: belong to the process, or to all processes.
+    meter, ledger, expectation: outlive the application at a reload. The meter decides for all
+        processes.
     estimate: returns the tokens of a prompt.
     live: the open requests of this process.
     keys: knows the teams that are made at run time.
@@ -103,6 +105,7 @@ class AdmissionControl:
         config: Config,
         meter: Meter,
         ledger: Ledger,
+        expectation: Expectation,
         estimate: Callable[[GenerationRequest], int],
         keys: KeyDirectory,
         live: LiveRequests | None = None,
@@ -111,10 +114,12 @@ class AdmissionControl:
         self._open = self.live.requests
         self.routes: dict[Handler, InferenceRoute] = {}
         self._meter = meter
-        self._ledger = ledger if ledger.kept else None
+        self._local = meter.local
+        self._ledger = ledger
+        self._spool = ledger.spool
         self._estimate = estimate
         self._keys = keys
-        self._expectation = Expectation()
+        self._expectation = expectation
         self._gateway = Scope("gateway", config.limits.by_name())
         self._teams = {
             team.name: Scope(f"team {team.name}", team.by_name()) for team in config.teams
@@ -123,22 +128,44 @@ class AdmissionControl:
         self._calendar = Calendar(self._zone)
         self._known: dict[str, _Scopes] = {}
 
-    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    def __call__(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
         """Run between the middlewares and the route's handler: look, or count a listing."""
-        route = self.routes.get(request.match_info.handler)
-        if route is not None:
-            request[_SCOPES] = known = self._scopes_of(request)
-            if known.restricted and not route.fills:  # else the body decides which route it is
-                check_route(known.principal, route.name)
-            if not self._meter.remote or _has_large_body(request):
-                verdict = await self._meter.look(known.scopes, route.kind)
-                if verdict is not None and route.fills:
-                    # The body decides which class it is, so both must be used up.
-                    verdict = await self._meter.look(known.scopes, "completion")
-                if verdict is not None:
-                    self._refuse(request, verdict)
-        elif request.method in _LISTING_METHODS and request.match_info.route.resource is not None:
-            claim = Claim(new_row_id(), self._scopes_of(request).scopes, "listing")
+        route = self.routes.get(handler)
+        if route is None:
+            if request.method not in _LISTING_METHODS:
+                return handler(request)
+            return self._count_listing(request, handler)
+        request[_SCOPES] = known = self._scopes_of(request)
+        if known.restricted and not route.fills:  # else the body decides which route it is
+            check_route(known.principal, route.name)
+        local = self._local
+        if local is not None:
+            verdict = local.look(known.scopes, route.kind)
+            if verdict is not None and route.fills:
+                # The body decides which class it is, so both must be used up.
+                verdict = local.look(known.scopes, "completion")
+            if verdict is not None:
+                self._refuse(request, verdict)
+        elif request.content_length is None or request.content_length > _SMALL_BODY:
+            return self._look(request, handler, route)
+        return handler(request)
+
+    async def _look(
+        self, request: web.Request, handler: Handler, route: InferenceRoute
+    ) -> web.StreamResponse:
+        """Ask the master whether the caller is over a limit already."""
+        scopes = request[_SCOPES].scopes
+        verdict = await self._meter.look(scopes, route.kind)
+        if verdict is not None and route.fills:
+            verdict = await self._meter.look(scopes, "completion")
+        if verdict is not None:
+            self._refuse(request, verdict)
+        return await handler(request)
+
+    async def _count_listing(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.match_info.route.resource is not None:
+            row_id = new_row_id(_now())
+            claim = Claim(row_id, self._scopes_of(request).scopes, "listing")
             self._check(request, await self._meter.claim(claim))
         return await handler(request)
 
@@ -159,7 +186,8 @@ class AdmissionControl:
         if known.estimates:
             prompt = self._estimate_prompt(parsed)
             answer = self._expectation.expected(model.id, kind, parsed.max_tokens, kind=kind)
-        row_id = new_row_id()
+        at = _now()
+        row_id = new_row_id(at)
         claim = Claim(
             row_id,
             known.scopes,
@@ -169,34 +197,32 @@ class AdmissionControl:
             _conversation_of(request) if known.waits else "",
             known.waits and _is_side_call(parsed),
         )
-        verdict = await self._meter.claim(claim)
+        verdict = None if self._local is None else self._local.claim(claim)
+        if verdict is None or verdict.may_queue:
+            verdict = await self._meter.claim(claim)
+        if verdict.waited:
+            request[OUTCOME].leave_queue(verdict.waited)
+            at = _now()
         self._check(request, verdict)
-        at = time.time_ns() // 1_000_000
+        began = None
+        if self._spool is not None:
+            began = began_line(
+                request,
+                known.principal,
+                parsed,
+                model,
+                row_id=row_id,
+                at=at,
+                day=verdict.day,
+                route=name,
+                prompt_tokens=prompt,
+            )
+            self._spool.began(began)
+        task = asyncio.current_task()
         request[ADMITTED] = Admitted(
-            row_id,
-            at,
-            verdict.day,
-            model.id,
-            kind,
-            name,
-            known.estimates,
-            parsed.stream,
-            asyncio.current_task(),
+            row_id, model.id, kind, known.estimates, began, at, name, parsed.stream, task
         )
         self._open[row_id] = request
-        if self._ledger is not None:
-            self._ledger.began(
-                began_line(
-                    request,
-                    parsed,
-                    model,
-                    row_id=row_id,
-                    at=at,
-                    day=verdict.day,
-                    route=name,
-                    prompt_tokens=prompt,
-                )
-            )
 
     def settle(self, request: web.Request) -> None:
         """Replace what a request reserved, if it was admitted, by what it used."""
@@ -215,22 +241,25 @@ class AdmissionControl:
 
     def record(self, request: web.Request) -> None:
         """Write the row of a request whose outcome is final, if the ledger has such rows."""
-        route = self.routes.get(request.match_info.handler)
-        if route is None or self._ledger is None or request.method != "POST":
+        if self._spool is None:
             return
         admitted = request.get(ADMITTED)
-        if admitted is not None:
-            row_id, at, day = admitted.row_id, admitted.at, admitted.day
-            name = admitted.route
-        elif principal_of(request) is None:
+        if admitted is not None and admitted.began is not None:
+            self._spool.ended(ended_line(request, admitted.began))
+        elif self._ledger.refused and request.method == "POST":
+            self._record_refused(request, self._spool)
+
+    def _record_refused(self, request: web.Request, spool: Spool) -> None:
+        route = self.routes.get(request.match_info.handler)
+        principal = principal_of(request)
+        if route is None or principal is None:
             return
-        else:
-            now = time.time()
-            self._calendar.move_to(now)
-            row_id, at, day, name = new_row_id(), int(now * 1000), self._calendar.day, route.name
-        refused = admitted is None
-        self._ledger.ended(
-            ended_line(request, row_id=row_id, at=at, day=day, route=name, refused=refused)
+        at = _now()
+        self._calendar.move_to(at / 1000)
+        day = self._calendar.day
+        row_id = new_row_id(at)
+        spool.ended(
+            refused_line(request, principal, row_id=row_id, at=at, day=day, route=route.name)
         )
 
     def scopes_of(self, request: web.Request) -> tuple[Scope, ...]:
@@ -249,8 +278,7 @@ class AdmissionControl:
                 return known
         if len(self._known) >= _MOST_CALLERS:
             self._known.clear()
-        now = time.time_ns() // 1_000_000
-        scopes = caller_scopes(principal, defaults, self._teams, self._keys, now)
+        scopes = caller_scopes(principal, defaults, self._teams, self._keys, _now())
         known = _described(principal, defaults, (*scopes, self._gateway))
         self._known[principal.id] = known
         return known
@@ -280,8 +308,9 @@ def _described(
     return _Scopes(principal, defaults, scopes, estimates, waits, restricted)
 
 
-def _has_large_body(request: web.Request) -> bool:
-    return request.content_length is None or request.content_length > _SMALL_BODY
+def _now() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def _conversation_of(request: web.Request) -> str:

@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from gateway.errors import Unavailable
+from gateway.ledger.row import Began
 from gateway.limits.names import Kind
 from gateway.middleware import OUTCOME, REQUEST_ID, principal_of
 
@@ -48,18 +49,19 @@ class LiveRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Admitted(msgspec.Struct, frozen=True, eq=False):
     """Holds what the end of an admitted request needs to know.
 
-    row_id: names the claim and the row. at: milliseconds since 1970. day: the local day.
-    estimated: whether an answer of some length was expected.
+    row_id: names the claim and the row. estimated: whether an answer of some length was expected.
+    began: what the ledger was told; None without one.
+    at: when it was admitted, in milliseconds since 1970. route: as the ledger has it.
     stream: whether the answer is streamed. task: what runs the request.
     """
 
     row_id: str
-    at: int
-    day: str
     model: str
     kind: Kind
-    route: str
     estimated: bool
+    began: Began | None
+    at: int
+    route: str
     stream: bool
     task: asyncio.Task[Any] | None
 

@@ -59,11 +59,16 @@ def named_scope(scope: str, principal: Principal | None) -> str:
 
 
 def add_limit_headers(headers: CIMultiDict[str], verdict: Verdict) -> None:
-    """Add what is left of the tightest limits of requests and of tokens, by OpenAI's names."""
+    """Add what is left of the tightest limits of requests and of tokens, by OpenAI's names.
+
+    With a budget of tokens, add what is left of it too.
+    """
     if verdict.requests_standing is not None:
         _add(headers, "requests", verdict.requests_standing)
     if verdict.tokens_standing is not None:
         _add(headers, "tokens", verdict.tokens_standing)
+        if verdict.budget_left is not None:
+            headers["x-fitten-budget-remaining-tokens"] = str(verdict.budget_left)
 
 
 def _add(headers: CIMultiDict[str], what: str, standing: Standing) -> None:

@@ -91,7 +91,7 @@ class Outcome:
     account: the upstream's account that served it last; for logs, never for clients.
     tries: how many accounts it was given to.
     upstream_status: the last HTTP status of the upstream, or the status in its error object.
-    queued: seconds in the queue for a slot.
+    queued: seconds in the queue for a slot, and in line for the caller's own concurrency.
     bytes_sent: bytes of the answer's body; None when that is not known.
     loop: how often an agent has made its last call with the same result; 0 unless it is a loop.
     squeezed: characters of tool results that were left out of a request for a summary.
@@ -148,7 +148,7 @@ class Outcome:
         self.squeezed = chars
 
     def leave_queue(self, seconds: float) -> None:
-        """Record that a wait for a slot ended, with or without one."""
+        """Record that a wait for a slot or in line ended, with or without success."""
         self.queued += seconds
 
     def try_account(self, name: str) -> None:

@@ -186,6 +186,16 @@ class KeyDirectory:
             )
         return known
 
+    def named_scope(self, scope: str) -> str:
+        """Return a scope of limits with the name of the key or team that it counts by its id."""
+        kind, _, scope_id = scope.partition(" ")
+        known: KeyRecord | TeamRecord | None = None
+        if kind == "key":
+            known = self._keys.get(scope_id)
+        elif kind == "team":
+            known = self._teams.get(scope_id)
+        return scope if known is None else f"{kind} {known.name}"
+
     def _move_to(self, now_ms: int) -> None:
         now, calendar = now_ms / 1000, self._calendar
         if not calendar.begin <= now < calendar.day_end:

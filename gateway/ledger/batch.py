@@ -6,7 +6,7 @@ import functools
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -130,17 +130,19 @@ class BatchWriter:
         *,
         now: int,
         lost: Iterable[tuple[str, str]] = (),
+        begun: Collection[str] = (),
     ) -> None:
         """Apply lines, each with its process, and store up to where each file was read.
 
         now: the time, in milliseconds since 1970.
         lost: day and key of each row that cannot be read, to be counted.
+        begun: the ids of rows whose beginning stood among the lines and is left out.
         All of it is one transaction. Raises sqlite3.Error and OverflowError; then nothing has
         changed.
         """
         try:
             with transaction(self._connection):
-                self._apply(lines, now, lost)
+                self._apply(lines, now, lost, begun)
                 for file, read_to in positions.items():
                     self._connection.execute(_POSITION, {"file": file, "read_to": read_to})
         except BaseException:
@@ -156,7 +158,7 @@ class BatchWriter:
             with transaction(self._connection):
                 found = self._connection.execute(_GONE, {"process": process, "count": count})
                 left = [_decode_began(line) for (line,) in found.fetchall()]
-                self._apply([(process, crashed(began)) for began in left], now, ())
+                self._apply([(process, crashed(began)) for began in left], now)
         except BaseException:
             self._forget_ids()
             raise
@@ -168,13 +170,14 @@ class BatchWriter:
             found = self._connection.execute(_GONE, {"process": process, "count": 1})
             left = [_decode_began(line) for (line,) in found.fetchall()]
             lost = [(process, LostRows(one.day, one.key, 1, [one.id])) for one in left]
-            self._apply(lost, now, ())
+            self._apply(lost, now)
 
     def _apply(
         self,
         lines: Sequence[tuple[str, SpoolLine]],
         now: int,
-        lost: Iterable[tuple[str, str]],
+        lost: Iterable[tuple[str, str]] = (),
+        known: Collection[str] = (),
     ) -> None:
         execute = self._connection.execute
         ended = {line.id for _, line in lines if isinstance(line, LedgerRow)}
@@ -194,7 +197,7 @@ class BatchWriter:
                 counts[line.day, line.key] += line.count
                 over += line.ids
             else:
-                if line.id not in begun:
+                if line.id not in begun and line.id not in known:
                     over.append(line.id)
                 rows.setdefault(line.id, line)
         self._begin([values for row_id, values in begun.items() if row_id not in ended])

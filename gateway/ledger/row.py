@@ -6,6 +6,7 @@ every field; a test compares it with this file.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
 from typing import Final, TypeAlias, get_args
@@ -119,17 +120,38 @@ class LostRows(
 
 SpoolLine: TypeAlias = Began | LedgerRow | LostRows
 
+_BEGAN: Final = b'{"line":"began","id":"'
+_ENDED: Final = b'{"line":"ended","id":"'
+_ID: Final = slice(len(_BEGAN), len(_BEGAN) + 32)
+
+_PROCESS: Final = secrets.token_hex(6)
+_numbers = itertools.count()
+
 encode_line: Final = msgspec.json.Encoder().encode
 decode_line: Final = msgspec.json.Decoder(SpoolLine).decode
 
 
-def new_row_id() -> str:
+def id_of_began(raw: bytes) -> bytes:
+    """Return the id in a line of a `Began`, without reading it; empty for any other line."""
+    return raw[_ID] if raw.startswith(_BEGAN) else b""
+
+
+def id_of_ended(raw: bytes) -> bytes:
+    """Return the id in a line of a `LedgerRow`, without reading it; empty for any other line."""
+    return raw[_ID] if raw.startswith(_ENDED) else b""
+
+
+def new_row_id(at: int | None = None) -> str:
     """Return a new id of a row. Ids of clients and of Fitten repeat, so neither is used.
 
     It begins with the time: in the index of ids, new rows are then beside each other. Random ids
-    would make each row of a batch change another page of a large database.
+    would make each row of a batch change another page of a large database. A random part of the
+    process and a count follow.
+
+    at: the time, in milliseconds since 1970, if it is known already.
     """
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+    at = time.time_ns() // 1_000_000 if at is None else at
+    return f"{at:012x}{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}"
 
 
 def crashed(began: Began) -> LedgerRow:

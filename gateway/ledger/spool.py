@@ -59,12 +59,14 @@ class Spool:
         self.process = f"{process}-{os.getpid()}-{secrets.token_hex(4)}"
         self._folder = folder
         self._max_bytes, self._file_size, self._limit = max_bytes, file_size, file_size
+        self._count_every = min(_COUNT_EVERY, max_bytes // 16)
         self._write, self._clock = write, clock
         self._file = self._lock = -1  # descriptors
         self._number = 0
         self._size = 0  # of the file
         self._others = 0  # bytes of all other files, as they were counted last
         self._since_count = 0  # bytes written since then
+        self._free = 0  # bytes that can be appended before anything is looked at again
         self._cut = False  # whether the file ends within a line
         self._blocked_until: float | None = None
         self._lost: dict[tuple[str, str], LostRows] = {}
@@ -84,12 +86,12 @@ class Spool:
 
     def began(self, began: Began) -> None:
         """Write that a request was admitted."""
-        if self._put(began):
+        if self._write_line(began):
             self._open.add(began.id)
 
     def ended(self, row: LedgerRow) -> None:
         """Write the row of a request that has ended, or that was refused."""
-        if self._put(row):
+        if self._write_line(row):
             self._open.discard(row.id)
             return
         known = row.id in self._open
@@ -97,35 +99,49 @@ class Spool:
         self._count_lost(row.day, row.key, row.id if known else None)
 
     def flush_counts(self) -> bool:
-        """Write the counts of lost rows, if there are any; return whether none are left."""
-        return not self._lost or self._put(None)
+        """Write the counts of lost rows, if there are any; return whether the disk takes lines."""
+        return (not self._lost and not self.blocked) or self._put(b"")
 
     def close(self) -> None:
         """Write the counts of lost rows, and release the lock of this process."""
         self.flush_counts()
         self._closed = True
+        self._free = 0
         if self._file >= 0:
             os.close(self._file)
         if self._lock >= 0:
             os.close(self._lock)
         self._file = self._lock = -1
 
-    def _put(self, line: SpoolLine | None) -> bool:
+    def _write_line(self, line: SpoolLine) -> bool:
+        """Append a line; return whether the disk took it."""
+        try:
+            raw = encode_line(line) + b"\n"
+        except Exception as error:  # half of a character, for example: only this row is lost
+            self._problem = _reason(error)
+            return False
+        size = len(raw)
+        if size > self._free or size > MAX_LINE:
+            return self._put(raw)
+        try:
+            self._append(raw)
+        except OSError as error:
+            self._block(error)
+            return False
+        self._free -= size
+        return True
+
+    def _put(self, raw: bytes) -> bool:
         """Append a line after the counts of lost rows; return whether the disk took both.
 
         Without a line, only the counts are written.
         """
-        if self._closed:
+        if self._closed or (
+            self._blocked_until is not None and self._clock() < self._blocked_until
+        ):
             return False
-        now = self._clock()
-        if self._blocked_until is not None and now < self._blocked_until:
-            return False
-        try:
-            raw = b"" if line is None else encode_line(line) + b"\n"
-            if len(raw) > MAX_LINE:
-                raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
-        except Exception as error:  # half of a character, for example: only this row is lost
-            self._problem = _reason(error)
+        if len(raw) > MAX_LINE:
+            self._problem = os.strerror(errno.EMSGSIZE)
             return False
         try:
             self._make_room(len(raw))
@@ -133,11 +149,21 @@ class Spool:
             if raw:
                 self._append(raw)
         except OSError as error:
-            self._blocked_until = now + _RETRY
-            self._problem = _reason(error)
+            self._block(error)
             return False
         self._blocked_until = None
+        self._free = min(
+            self._limit - self._size,
+            self._count_every - self._since_count,
+            self._max_bytes - self._others - self._size,
+        )
         return True
+
+    def _block(self, error: OSError) -> None:
+        """Lose lines for a while, since the disk or the spool is full."""
+        self._blocked_until = self._clock() + _RETRY
+        self._problem = _reason(error)
+        self._free = 0
 
     def _prepare(self) -> None:
         """Open the first file, after the lock that shows that this process lives."""
@@ -176,7 +202,7 @@ class Spool:
                 if self._size >= 2 * self._limit:
                     raise
         blocked = self._blocked_until is not None
-        if self._since_count >= min(_COUNT_EVERY, self._max_bytes // 16) or blocked:
+        if self._since_count >= self._count_every or blocked:
             self._count_bytes()
         if self._others + self._size + needed > self._max_bytes:
             raise OSError(errno.EDQUOT, "the spool is full")
@@ -200,6 +226,7 @@ class Spool:
     def _count_lost(self, day: str, key: str, row_id: str | None) -> None:
         self.lost += 1
         self._unreported += 1
+        self._free = 0  # the counts come before the next line
         day, key = _clean(day), _clean(key)
         if (day, key) not in self._lost and len(self._lost) >= _MOST_COUNTS:
             key = ""

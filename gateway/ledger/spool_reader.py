@@ -9,14 +9,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from gateway.ledger.spool_files import SpoolFile, lock_name, spool_files
 
 _CHUNK: Final = 128 * 1024  # bytes that are read at once
 _LONGEST: Final = 64 * 1024  # bytes without a line end, after which they are no line of ours
 
 
-@dataclass(frozen=True, slots=True)
-class RawLine:
+class RawLine(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Holds a line of a spool. `end`: the position behind it in its file."""
 
     process: str

@@ -13,7 +13,14 @@ import msgspec
 import structlog
 
 from gateway.ledger.batch import BatchWriter, Detail
-from gateway.ledger.row import LedgerRow, LostRows, SpoolLine, decode_line
+from gateway.ledger.row import (
+    LedgerRow,
+    LostRows,
+    SpoolLine,
+    decode_line,
+    id_of_began,
+    id_of_ended,
+)
 from gateway.ledger.spool import CUT_MARK
 from gateway.ledger.spool_files import held_if_gone, remove_unused_locks
 from gateway.ledger.spool_reader import RawLine, SpoolReader
@@ -98,9 +105,15 @@ class SpoolTransfer:
         decoded: list[tuple[str, SpoolLine]] = []
         lost: list[tuple[str, str]] = []
         bad: list[RawLine] = []
+        # Most requests begin and end in one batch. Of these, only the end need be read.
+        ended = {id_of_ended(line.raw) for line in lines} - {b""}
+        both = set()
         for index, line in enumerate(lines):
             if index % 32 == 31:
                 time.sleep(0)  # lets the event loop have the interpreter
+            if (row_id := id_of_began(line.raw)) in ended:
+                both.add(row_id.decode("ascii", "replace"))
+                continue
             try:
                 decoded.append((line.process, decode_line(line.raw)))
             except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -108,7 +121,7 @@ class SpoolTransfer:
                     bad.append(line)
                     lost.append((self._day_of(self._now()), ""))
         try:
-            self._batch.write(decoded, positions, now=self._now(), lost=lost)
+            self._batch.write(decoded, positions, now=self._now(), lost=lost, begun=both)
         except _POISON:
             if len(lines) == 1:
                 self._write_lost(lines[0], decoded)

@@ -75,6 +75,9 @@ class Verdict(msgspec.Struct, frozen=True):
     may_queue: whether nothing but the caller's own concurrency refuses it.
     requests_standing, tokens_standing: the limit with the smallest remaining share, for
         headers. None if there is no such limit.
+    budget_left: the fewest tokens that are left of any budget, after what is reserved. None
+        without a budget of tokens.
+    waited: seconds that the claim was in line.
     """
 
     admitted: bool
@@ -89,6 +92,8 @@ class Verdict(msgspec.Struct, frozen=True):
     may_queue: bool = False
     requests_standing: Standing | None = None
     tokens_standing: Standing | None = None
+    budget_left: int | None = None
+    waited: float = 0.0
 
 
 class Seed(msgspec.Struct, frozen=True):

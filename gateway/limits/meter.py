@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import tzinfo
 from typing import Protocol
 
 import msgspec
 
+from gateway.limits.alarms import BudgetAlarm, BudgetReached
 from gateway.limits.claims import Claim, Scope, Seed, Standing, Verdict
-from gateway.limits.counters import BudgetSlot, Check, Plan, ScopeCounters, is_address
+from gateway.limits.counters import ScopeCounters, is_address
 from gateway.limits.names import Kind
-from gateway.limits.windows import Charge, Moment, OpenCounter, UsageCounter, change_tokens
+from gateway.limits.plans import BudgetSlot, Check, Plan, joined
+from gateway.limits.refusals import Refusal, budget_left, tightest_standing
+from gateway.limits.windows import Charge, Moment, TokenWindow, change_tokens
 
 _ENDED = 4096  # ids that are remembered after their end, against a claim that comes twice
 
@@ -21,11 +23,12 @@ _ENDED = 4096  # ids that are remembered after their end, against a claim that c
 class Meter(Protocol):
     """Decides about the requests of the whole gateway, which may have several processes.
 
-    remote: whether another process decides, so that each question costs a message.
+    local: what decides at once; None if another process does, so that each question costs a
+        message.
     """
 
     @property
-    def remote(self) -> bool: ...
+    def local(self) -> LocalMeter | None: ...
 
     async def look(self, scopes: Sequence[Scope], kind: Kind) -> Verdict | None:
         """Return the refusal of a caller who is over a limit already; count nothing."""
@@ -47,64 +50,28 @@ class Meter(Protocol):
 class _Open(msgspec.Struct, frozen=True, eq=False):
     """Remembers what an admitted request was charged, and where.
 
-    requests, tokens: what counters per minute were charged. slots: the same for budgets.
+    at: the monotonic time of its admission.
+    tokens: what counters per minute were charged. slot: the same for budgets.
     """
 
     verdict: Verdict
     scopes: tuple[Scope, ...]
     prompt_tokens: int
-    requests: tuple[tuple[UsageCounter, Charge], ...]
-    tokens: tuple[tuple[UsageCounter, Charge], ...]
-    slots: tuple[BudgetSlot, ...]
-    open: tuple[OpenCounter, ...]
+    at: float
+    plan: Plan
+    tokens: tuple[tuple[TokenWindow, Charge], ...]
+    slot: BudgetSlot
 
 
-class _Refusal:
-    """Chooses among the limits that refuse a request the one with the longest wait.
+class _JoinedPlan(msgspec.Struct, frozen=True, eq=False):
+    """Remembers the plan of a caller's requests of one class, and for which scopes it is.
 
-    So a caller does not wait for one limit to be refused by the next.
+    places: where the counters of each scope are, to note that they were seen.
     """
 
-    def __init__(self) -> None:
-        self.may_queue = True
-        self._check: Check | None = None
-        self._wait = -1.0
-        self._used = 0
-
-    def add(
-        self, check: Check, used: int, moment: Moment, *, needed: int = 1, least: int = 1
-    ) -> None:
-        """Add a limit that refuses.
-
-        needed: what the request would use. least: what it would use at least.
-        """
-        fits = check.maximum >= max(1, least)
-        self.may_queue = self.may_queue and fits and check.of_caller_concurrency
-        if fits:
-            needed = needed if needed <= check.maximum else least
-            excess = used + max(1, needed) - check.maximum
-            wait = max(0.001, check.counter.wait(moment, excess))
-        else:
-            wait = math.inf
-        if wait > self._wait:
-            self._check, self._wait, self._used = check, wait, used
-
-    def verdict(self, moment: Moment, plans: Iterable[Plan], tokens: int) -> Verdict:
-        """Return the refusal. Some limit must have been added."""
-        assert self._check is not None
-        return Verdict(
-            False,
-            moment.calendar.day,
-            tokens,
-            self._check.scope.id,
-            self._check.limit,
-            self._check.maximum,
-            self._used,
-            0.0 if self._wait == math.inf else self._wait,
-            self._wait != math.inf,
-            self.may_queue,
-            *_standings(moment, plans),
-        )
+    scopes: tuple[Scope, ...]
+    plan: Plan
+    places: tuple[tuple[OrderedDict[str, ScopeCounters], str], ...]
 
 
 class LocalMeter:
@@ -115,6 +82,7 @@ class LocalMeter:
     max_callers: how many addresses are remembered. Beyond that, the one that was not seen for
         longest is forgotten. max_scopes: the same for keys and teams. None with open requests
         is forgotten.
+    on_budget: called when a share of a budget is used; see `BudgetReached`. It must not raise.
     """
 
     def __init__(
@@ -125,7 +93,9 @@ class LocalMeter:
         *,
         max_callers: int = 10_000,
         max_scopes: int = 10_000,
+        on_budget: Callable[[BudgetReached], None] = lambda _: None,
     ) -> None:
+        self.on_budget = on_budget
         self._clock = clock
         self._wall = wall
         self._moment = Moment(zone)
@@ -133,6 +103,7 @@ class LocalMeter:
         self._max_scopes = max_scopes
         self._scopes: OrderedDict[str, ScopeCounters] = OrderedDict()
         self._addresses: OrderedDict[str, ScopeCounters] = OrderedDict()
+        self._joined: dict[tuple[str, Kind], _JoinedPlan] = {}
         self._open: dict[str, _Open] = {}
         self._ended: dict[str, Verdict] = {}
         self._ended_ids = [""] * _ENDED  # the oldest is overwritten next
@@ -146,9 +117,7 @@ class LocalMeter:
     def configure(self, *, zone: tzinfo, max_callers: int | None = None) -> None:
         """Use another time zone or bound from now on, after a reload. Counts are kept."""
         self._moment = Moment(zone)
-        for group in (self._scopes, self._addresses):
-            for counters in group.values():
-                counters.forget_slot()
+        self._joined.clear()  # days begin at another time now
         if max_callers is not None:
             self._max_callers = max_callers
 
@@ -162,34 +131,23 @@ class LocalMeter:
         Changes no count. A caller at its own concurrency is not refused: it may wait in line.
         """
         moment = self._now()
-        plans = []
-        for scope in scopes:
-            if scope.id[:8] == "address ":
-                group = self._addresses
-                if scope.id in group:
-                    # Who is refused is seen too. Else it would be forgotten, and then admitted.
-                    group.move_to_end(scope.id)
-            else:
-                group = self._scopes
-            if scope.id in group:
-                counters = group[scope.id]
-            elif 0 in scope.limits.values():
-                counters = ScopeCounters(scope)
-            else:
-                continue
-            if counters.limits is not scope.limits:
-                counters.adopt(scope)
-            plans.append(counters.plans[kind])
+        known = self._joined.get((scopes[0].id, kind))
+        if known is not None and known.scopes == scopes:
+            plan = known.plan
+            for group, scope_id in known.places:
+                group.move_to_end(scope_id)
+        else:
+            plan = joined([counters.plans[kind] for counters in self._seen(scopes)])
         refusal = None
-        for plan in plans:
-            for check in plan.requests + plan.tokens + plan.open:
-                used = check.counter.used(moment)
-                if used >= check.maximum:
-                    refusal = refusal or _Refusal()
-                    refusal.add(check, used, moment)
+        for check in plan.requests + plan.tokens + plan.open:
+            used = check.counter.used(moment)
+            if used >= check.maximum:
+                refusal = refusal or Refusal()
+                refusal.add(check, used, moment)
         if refusal is None or refusal.may_queue:
             return None
-        return refusal.verdict(moment, plans, 0)
+        self._report(moment, plan.alarms)
+        return refusal.verdict(moment, plan, 0)
 
     def claim(self, claim: Claim) -> Verdict:
         """Admit a request in all of its scopes, or refuse it and count nothing.
@@ -202,69 +160,67 @@ class LocalMeter:
         if claim.id in self._ended:
             return self._ended[claim.id]
         moment = self._now()
-        prompt = claim.prompt_tokens
-        tokens = claim.tokens if claim.tokens > prompt else prompt
-        # Tuples are joined in place of lists with `append`: with two or three scopes that is less.
-        plans: tuple[Plan, ...] = ()
-        slots: tuple[BudgetSlot, ...] = ()
-        opens: tuple[OpenCounter, ...] = ()
-        for scope in claim.scopes:
-            group = self._addresses if scope.id[:8] == "address " else self._scopes
-            if scope.id in group:
-                counters = group[scope.id]
-                group.move_to_end(scope.id)
-            else:
-                counters = self._counters(scope)
-            if counters.limits is not scope.limits:
-                counters.adopt(scope)
-            plan = counters.plans[claim.kind]
-            plans += (plan,)
-            if plan.generates:
-                if not counters.slot.begin <= moment.wall < counters.slot.end:
-                    counters.renew(moment)
-                slots += (counters.slot,)
-                opens += (counters.open,)
-        refusal = None
-        reserved = tokens
-        tightest, most = None, -1.0
-        token_checks: tuple[Check, ...] = ()
-        for plan in plans:
-            token_checks += plan.tokens
-            for check in plan.requests:
-                used = check.counter.used(moment)
-                if used >= check.maximum:
-                    refusal = refusal or _Refusal()
-                    refusal.add(check, used, moment)
-                elif (used + 1) / check.maximum > most:
-                    tightest, most = (check, used + 1), (used + 1) / check.maximum
-            for check in plan.open:
-                used = check.counter.used(moment)
-                if used >= check.maximum:
-                    refusal = refusal or _Refusal()
-                    refusal.add(check, used, moment)
-            for check in plan.tokens:
-                used = check.counter.used(moment)
-                left = check.maximum - used
-                if left < prompt or left <= 0:
-                    refusal = refusal or _Refusal()
-                    refusal.add(check, used, moment, needed=tokens, least=prompt)
-                elif left < reserved:
-                    reserved = left
+        scopes, prompt = claim.scopes, claim.prompt_tokens
+        reserved = tokens = claim.tokens if claim.tokens > prompt else prompt
+        known = self._joined.get((scopes[0].id, claim.kind))
+        if known is None or known.scopes != scopes:
+            known = self._join(scopes, claim.kind)
+        for group, scope_id in known.places:
+            group.move_to_end(scope_id)
+        plan = known.plan
+        refusal = tightest = None
+        most = -1.0
+        for check in plan.requests:
+            used = check.counter.used(moment)
+            if used >= check.maximum:
+                refusal = refusal or Refusal()
+                refusal.add(check, used, moment)
+            elif (used + 1) / check.maximum > most:
+                tightest, most = (check, used + 1), (used + 1) / check.maximum
+        for check in plan.open:
+            used = check.counter.used(moment)
+            if used >= check.maximum:
+                refusal = refusal or Refusal()
+                refusal.add(check, used, moment)
+        for check in plan.tokens:
+            used = check.counter.used(moment)
+            left = check.maximum - used
+            if left < prompt or left <= 0:
+                refusal = refusal or Refusal()
+                refusal.add(check, used, moment, needed=tokens, least=prompt)
+            elif left < reserved:
+                reserved = left
         if refusal is not None:
-            return refusal.verdict(moment, plans, tokens)
-        requests: tuple[tuple[UsageCounter, Charge], ...] = ()
-        charged: tuple[tuple[UsageCounter, Charge], ...] = ()
-        for plan in plans:
-            for counter in plan.counted_requests:
-                requests += ((counter, counter.take(moment, 1)),)
-            for counter in plan.counted_tokens:
-                charged += ((counter, counter.take(moment, reserved)),)
-        for slot in slots:
-            for charge in slot.requests:
-                charge.amount += 1
-            if reserved:
-                change_tokens(slot.tokens, reserved)
-        for opened in opens:
+            self._report(moment, plan.alarms)
+            return refusal.verdict(moment, plan, tokens)
+        return self._charge(claim, plan, moment, reserved, tightest)
+
+    def _charge(
+        self,
+        claim: Claim,
+        plan: Plan,
+        moment: Moment,
+        reserved: int,
+        tightest: tuple[Check, int] | None,
+    ) -> Verdict:
+        """Count a request that is admitted.
+
+        tightest: the limit of requests with the smallest remaining share, and what is used of it
+            with this request.
+        """
+        for window in plan.windows:
+            window.add(moment.monotonic)
+        tokens: tuple[tuple[TokenWindow, Charge], ...] = ()
+        for token_window in plan.token_windows:
+            tokens += ((token_window, token_window.take(moment, reserved)),)
+        slot = plan.slot
+        if not slot.begin <= moment.wall < slot.end:
+            slot = plan.renew(moment)
+        for charge in slot.requests:
+            charge.amount += 1
+        if reserved:
+            change_tokens(slot.tokens, reserved)
+        for opened in plan.opens:
             opened.open += 1
         verdict = Verdict(
             True,
@@ -273,11 +229,12 @@ class LocalMeter:
             requests_standing=None
             if tightest is None
             else tightest[0].standing(moment, tightest[1]),
-            tokens_standing=_tightest(token_checks, moment) if token_checks else None,
+            tokens_standing=tightest_standing(plan.tokens, moment) if plan.tokens else None,
+            budget_left=budget_left(moment, plan) if plan.tokens else None,
         )
-        if opens:
+        if plan.opens:
             self._open[claim.id] = _Open(
-                verdict, claim.scopes, prompt, requests, charged, slots, opens
+                verdict, claim.scopes, claim.prompt_tokens, moment.monotonic, plan, tokens, slot
             )
         else:
             self._remember(claim.id, verdict)
@@ -300,8 +257,9 @@ class LocalMeter:
         if difference:
             for counter, charge in opened.tokens:
                 counter.change(charge, difference)
-            for slot in opened.slots:
-                change_tokens(slot.tokens, difference)
+            change_tokens(opened.slot.tokens, difference)
+        if opened.plan.alarms:
+            self._report(self._now(), opened.plan.alarms)
         return True
 
     def withdraw(self, claim_id: str) -> bool:
@@ -312,13 +270,12 @@ class LocalMeter:
         opened = self._close(claim_id)
         if opened is None:
             return False
-        for counter, charge in opened.requests:
-            counter.change(charge, -1)
+        for window in opened.plan.windows:
+            window.remove(opened.at)
         for counter, charge in opened.tokens:
             counter.change(charge, -opened.verdict.tokens)
-        for slot in opened.slots:
-            change_tokens(slot.requests, -1)
-            change_tokens(slot.tokens, -opened.verdict.tokens)
+        change_tokens(opened.slot.requests, -1)
+        change_tokens(opened.slot.tokens, -opened.verdict.tokens)
         return True
 
     def caller_of(self, claim_id: str) -> str:
@@ -342,6 +299,13 @@ class LocalMeter:
         for seed in seeds:
             self._counters(Scope(seed.scope, {})).seed(seed, moment)
 
+    def _report(self, moment: Moment, alarms: Iterable[BudgetAlarm]) -> None:
+        """Tell `on_budget` of the budgets of which a share is used, once each."""
+        for alarm in alarms:
+            reached = alarm.due(moment)
+            if reached is not None:
+                self.on_budget(reached)
+
     def _now(self) -> Moment:
         moment = self._moment
         moment.monotonic = self._clock()
@@ -353,9 +317,36 @@ class LocalMeter:
     def _group(self, scope_id: str) -> OrderedDict[str, ScopeCounters]:
         return self._addresses if is_address(scope_id) else self._scopes
 
+    def _seen(self, scopes: Sequence[Scope]) -> Iterator[ScopeCounters]:
+        """Yield the counters of scopes, without making any that could not refuse a request."""
+        for scope in scopes:
+            group = self._group(scope.id)
+            if scope.id in group:
+                # Who is refused is seen too. Else it would be forgotten, and then admitted.
+                group.move_to_end(scope.id)
+                counters = group[scope.id]
+            elif 0 in scope.limits.values():
+                counters = ScopeCounters(scope)
+            else:
+                continue
+            counters.adopt(scope)
+            yield counters
+
+    def _join(self, scopes: tuple[Scope, ...], kind: Kind) -> _JoinedPlan:
+        """Return the plan for a caller's requests of a class, and remember it."""
+        plans = []
+        for scope in scopes:
+            counters = self._counters(scope)
+            counters.adopt(scope)
+            plans.append(counters.plans[kind])
+        places = tuple((self._group(scope.id), scope.id) for scope in scopes)
+        known = _JoinedPlan(scopes, joined(plans), places)
+        self._joined[scopes[0].id, kind] = known
+        return known
+
     def _counters(self, scope: Scope) -> ScopeCounters:
         """Return the counters of a scope, which is the one that was seen last now."""
-        group = self._addresses if scope.id[:8] == "address " else self._scopes
+        group = self._group(scope.id)
         if scope.id in group:
             group.move_to_end(scope.id)
         else:
@@ -374,11 +365,12 @@ class LocalMeter:
                 busy += 1
             else:
                 del group[oldest]
+                self._joined.clear()
 
     def _close(self, claim_id: str) -> _Open | None:
         opened = self._open.pop(claim_id, None)
         if opened is not None:
-            for counter in opened.open:
+            for counter in opened.plan.opens:
                 counter.open -= 1
             self._remember(claim_id, opened.verdict)
         return opened
@@ -390,21 +382,3 @@ class LocalMeter:
         self._ended[claim_id] = verdict
         self._ended_ids[self._next_ended] = claim_id
         self._next_ended = (self._next_ended + 1) % _ENDED
-
-
-def _standings(moment: Moment, plans: Iterable[Plan]) -> tuple[Standing | None, Standing | None]:
-    """Return the limits of requests and of tokens with the smallest remaining share."""
-    return _tightest([c for p in plans for c in p.requests], moment), _tightest(
-        [c for p in plans for c in p.tokens], moment
-    )
-
-
-def _tightest(checks: Sequence[Check], moment: Moment) -> Standing | None:
-    if not checks:
-        return None
-    found, most = checks[0], -1.0
-    for check in checks:
-        used = check.counter.used(moment) / check.maximum if check.maximum else math.inf
-        if used > most:
-            found, most = check, used
-    return found.standing(moment)

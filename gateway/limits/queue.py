@@ -6,6 +6,8 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
+import msgspec
+
 from gateway.limits.claims import Claim, Scope, Standing, Verdict
 from gateway.limits.meter import LocalMeter
 from gateway.limits.names import Kind
@@ -82,8 +84,6 @@ class AdmissionQueue:
     wait: how many seconds a claim waits, then it is refused; 0 for no line.
     """
 
-    remote = False
-
     def __init__(
         self,
         meter: LocalMeter,
@@ -98,6 +98,11 @@ class AdmissionQueue:
         self._most_of_caller = most_of_caller
         self._most = most
         self._lines: dict[str, _CallerLine] = {}
+
+    @property
+    def local(self) -> LocalMeter:
+        """Return the meter behind the line."""
+        return self.meter
 
     async def look(self, scopes: Sequence[Scope], kind: Kind) -> Verdict | None:
         """See `LocalMeter.look`."""
@@ -124,9 +129,11 @@ class AdmissionQueue:
         waiter = _WaitingClaim(claim, verdict, loop.create_future())
         line.push(waiter)
         self.waiting += 1
+        begun = loop.time()
         timer = loop.call_later(self.wait, self._give_up, waiter)
         try:
-            return await waiter.verdict
+            verdict = await waiter.verdict
+            return msgspec.structs.replace(verdict, waited=loop.time() - begun)
         except asyncio.CancelledError:
             self._leave(waiter)
             if not waiter.verdict.cancelled() and waiter.verdict.result().admitted:

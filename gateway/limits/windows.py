@@ -81,7 +81,7 @@ class UsageCounter(UsageGauge, Protocol):
 
 
 class RequestWindow:
-    """Counts the requests in any `seconds`, exactly."""
+    """Counts the requests in any `seconds`, exactly; see `UsageGauge`."""
 
     # The window holds plain numbers: at high limits, objects would keep the garbage collector
     # busy.
@@ -99,17 +99,14 @@ class RequestWindow:
             times.popleft()
         return len(times)
 
-    def take(self, moment: Moment, amount: int) -> Charge:
-        """Count one request; see `UsageCounter`."""
-        self._times.append(moment.monotonic)
-        return Charge(amount, moment.monotonic)
+    def add(self, at: float) -> None:
+        """Count a request at this monotonic time, which is not earlier than those before."""
+        self._times.append(at)
 
-    def change(self, charge: Charge, difference: int) -> None:
-        """Take a request back; see `UsageCounter`."""
-        before, charge.amount = charge.amount, charge.amount + difference
-        if charge.amount <= 0 < before:
-            with contextlib.suppress(ValueError):  # it has left the window
-                self._times.remove(charge.at)
+    def remove(self, at: float) -> None:
+        """Take back a request that was counted at this time, if it is still counted."""
+        with contextlib.suppress(ValueError):  # it has left the window
+            self._times.remove(at)
 
     def wait(self, moment: Moment, excess: int) -> float:
         """See `UsageCounter`."""

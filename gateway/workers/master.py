@@ -48,7 +48,9 @@ class Master:
         self._node_ledger = NodeLedger(config)
         self._node_keys = NodeKeys(config)
         self._admin = AdminListener(config)
-        self._supervisor = WorkerSupervisor(self._sockets, self._state, self._on_drained)
+        self._supervisor = WorkerSupervisor(
+            self._sockets, self._state, self._on_drained, self._node_ledger.fault
+        )
         self._revisions = itertools.count(1)
         self._lifetimes: dict[MasterAccounts, AsyncExitStack] = {}
         self._closing: set[asyncio.Task[None]] = set()

@@ -25,6 +25,7 @@ class WorkerProcess:
     on_drained: called with the accounts of a configuration that the worker no longer uses.
 
     requests, connections: open ones, by the last heartbeat.
+    loses_rows: whether it could not write rows of the ledger then.
     last_heartbeat: monotonic time.
     serving: whether the worker accepts requests.
     accounts: those of each configuration that the worker uses, by revision.
@@ -41,6 +42,8 @@ class WorkerProcess:
     ) -> None:
         self.number = number
         self.requests = self.connections = 0
+        self.loses_rows = False
+        self._ledger_degraded = False  # what the worker knows
         self.last_heartbeat = time.monotonic()
         self.serving = False
         self._on_heartbeat = on_heartbeat
@@ -101,6 +104,12 @@ class WorkerProcess:
         """Send the worker the mean number of connections of all workers."""
         self._control.send_mean(connections)
 
+    def send_ledger_state(self, degraded: bool) -> None:
+        """Tell the worker whether rows come late or are lost, if it does not know yet."""
+        if degraded != self._ledger_degraded:
+            self._ledger_degraded = degraded
+            self._control.send_ledger_state(degraded)
+
     def stop(self, seconds: float | None) -> None:
         """Make the worker drain and end.
 
@@ -124,9 +133,10 @@ class WorkerProcess:
         self._rpc.close()
         return status
 
-    def _note_heartbeat(self, requests: int, connections: int) -> None:
+    def _note_heartbeat(self, requests: int, connections: int, loses_rows: bool) -> None:
         self.last_heartbeat = time.monotonic()
         self.requests, self.connections = requests, connections
+        self.loses_rows = loses_rows
         self._on_heartbeat()
 
     def _release_revision(self, revision: int) -> None:
@@ -134,7 +144,7 @@ class WorkerProcess:
             self._on_drained(accounts)
 
     def _on_lost(self) -> None:
-        self.serving = False
+        self.serving = self.loses_rows = False
         self.requests = self.connections = 0
         for revision in list(self.accounts):
             self._release_revision(revision)

@@ -11,6 +11,7 @@ import structlog
 from gateway.app import CONFIG, build_app, hand_over
 from gateway.config.settings import Config, ConfigError
 from gateway.ledger.ledger import Ledger
+from gateway.limits.expectation import Expectation
 from gateway.observability import logging as log
 from gateway.redaction import Redactor, os_error_text
 from gateway.server.entrypoint import Entrypoint, RunningApp
@@ -42,6 +43,17 @@ class Revisions:
         self._redactor = Redactor()
         self._outputs: log.LogOutputs | None = None
         self._ledger: Ledger | None = None
+        self._ledger_fault: str | None = None  # of the master or another worker
+        self._expectation = Expectation()
+
+    @property
+    def loses_rows(self) -> bool:
+        """Return whether this worker cannot write rows to its spool now."""
+        return self._ledger is not None and self._ledger.loses_rows()
+
+    def set_ledger_degraded(self, degraded: bool) -> None:
+        """Set whether the master cannot write rows, or a worker of it."""
+        self._ledger_fault = "the ledger of this machine" if degraded else None
 
     def set_number(self, number: int) -> None:
         """Set the number of the worker, before the first revision is prepared."""
@@ -60,8 +72,9 @@ class Revisions:
             if self._outputs is None:
                 self._configure_log(config)
             if self._ledger is None:
-                self._ledger = process_ledger(config, f"worker-{self.number}")
-            shared = RemoteState(self._clients, revision, self._ledger)
+                name = f"worker-{self.number}"
+                self._ledger = process_ledger(config, name, lambda: self._ledger_fault)
+            shared = RemoteState(self._clients, revision, self._ledger, self._expectation)
             if not self._current:
                 shared.configure(config)
             app = build_app(

@@ -34,6 +34,7 @@ class WorkerSupervisor:
 
     sockets: the listening sockets of the workers. The supervisor does not close them.
     on_drained: called with accounts that no worker uses any more.
+    ledger_fault: returns why the ledger's writer cannot write; None if it can.
     count: how many workers the settings want.
     """
 
@@ -42,7 +43,9 @@ class WorkerSupervisor:
         sockets: list[socket.socket],
         state: MasterState,
         on_drained: Callable[[MasterAccounts], None],
+        ledger_fault: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self._ledger_fault = ledger_fault
         self._sockets = sockets
         self._state = state
         self._on_drained = on_drained
@@ -157,7 +160,7 @@ class WorkerSupervisor:
         worker = WorkerProcess(
             number,
             self._state,
-            on_heartbeat=self._send_mean,
+            on_heartbeat=self._on_heartbeat,
             on_drained=self._on_worker_drained,
         )
         await worker.start(self._sockets)
@@ -247,6 +250,13 @@ class WorkerSupervisor:
                 worker.kill()
                 return
             await asyncio.sleep(limit - silence + 0.1)
+
+    def _on_heartbeat(self) -> None:
+        self._send_mean()
+        workers = self._all_workers
+        degraded = self._ledger_fault() is not None or any(w.loses_rows for w in workers)
+        for worker in workers:
+            worker.send_ledger_state(degraded)
 
     def _send_mean(self) -> None:
         """Send the workers the mean number of connections, if it has changed."""

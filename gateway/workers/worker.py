@@ -63,6 +63,7 @@ class Worker:
             serve=self._serve,
             drop=self._revisions.drop,
             on_mean=self._set_mean,
+            on_ledger=self._revisions.set_ledger_degraded,
             on_reopen_logs=self._revisions.reopen_logs,
             on_stop=self._request_stop,
         )
@@ -135,7 +136,9 @@ class Worker:
             connections = len(server.connections) if server is not None else 0
             self._share.own = connections
             if waited >= _HEARTBEAT or connections != sent_connections:
-                self._commands.send_heartbeat(self._in_flight.active, connections)
+                self._commands.send_heartbeat(
+                    self._in_flight.active, connections, loses_rows=self._revisions.loses_rows
+                )
                 sent_connections, waited = connections, 0.0
             await asyncio.sleep(_POLL)
             waited += _POLL

@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
@@ -30,6 +33,7 @@ SERVICE = {
     "middlewares": ["request_id", KEYS],
     "teams": [{"name": "web", "tokens_per_month": 10_000_000}],
 }
+DEGRADED = {"status": "ready", "degraded": ["ledger"]}
 SAY = "[[say text=one%20two]]"
 
 
@@ -99,6 +103,14 @@ async def ready(http: aiohttp.ClientSession, url: str) -> Any:
     async with http.get(f"{url}/ready") as response:
         assert response.status == 200
         return await response.json()
+
+
+async def all_say(http: aiohttp.ClientSession, url: str, said: dict[str, Any]) -> None:
+    """Wait until ten answers of `/ready` in a row are these: those of all processes."""
+    in_a_row = 0
+    while in_a_row < 10:
+        in_a_row = in_a_row + 1 if await ready(http, url) == said else 0
+        await asyncio.sleep(0.01)
 
 
 async def stream(connect: Connect, url: str, text: str) -> Peer:
@@ -286,23 +298,134 @@ async def test_a_store_that_cannot_be_used_ends_the_start(
     assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_without_the_store_beside_the_state_file_the_gateway_serves(
     fake_systemd: FakeSystemd,
     configure: Configure,
     http: aiohttp.ClientSession,
     books: GatewayBooks,
+    workers: int,
 ) -> None:
     books.file.mkdir()
-    configure(**SERVICE)
+    configure(server={"workers": workers}, **SERVICE)
     service = await fake_systemd.start()
     assert (await service.event("ledger_not_written"))["reason"] == "Is a directory"
     assert await ask(http, fake_systemd.url) == 200
     assert (await used(http, fake_systemd.url))["key alice requests_per_day"] == 1
-    assert await ready(http, fake_systemd.url) == {"status": "ready", "degraded": ["ledger"]}
+    await all_say(http, fake_systemd.url, DEGRADED)
     books.file.rmdir()
     await service.event("ledger_written")  # the writer has tried again
     await books.has(1)
-    assert await ready(http, fake_systemd.url) == {"status": "ready"}
+    await all_say(http, fake_systemd.url, {"status": "ready"})
+    await stopped(service)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_another_time_zone_counts_from_the_next_request_on_and_history_stays(
+    fake_systemd: FakeSystemd,
+    configure: Configure,
+    connect: Connect,
+    http: aiohttp.ClientSession,
+    books: GatewayBooks,
+    capsys: pytest.CaptureFixture[str],
+    workers: int,
+) -> None:
+    """A request that is open meanwhile belongs to the day on which it began."""
+    alice = {"name": "alice", "key": KEY, "requests_per_day": 2}
+
+    def in_zone(name: str) -> None:
+        server = {"workers": workers, "time_zone": name}
+        configure(server=server, middlewares=[{"api_key": {"keys": [alice]}}])
+
+    days = []
+    in_zone("Pacific/Kiritimati")
+    service = await fake_systemd.start()
+    peer = await stream(connect, fake_systemd.url, "[[endless]]")
+    await peer.until(b"w0 ")
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):  # never on the same day
+        in_zone(zone)
+        await fake_systemd.reload(service)
+        days.append(datetime.now(ZoneInfo(zone)).date().isoformat())
+        allowed = 1 if zone == "Pacific/Kiritimati" else 2
+        found = [await ask(http, fake_systemd.url) for _ in range(3)]
+        assert found == [200] * allowed + [429] * (3 - allowed)
+    in_zone("Pacific/Kiritimati")
+    await fake_systemd.reload(service)
+    assert await ask(http, fake_systemd.url) == 429  # what was used on that day is not forgotten
+    peer.reset()
+    await books.has(8)
+    rows = books.ask("SELECT day, refused, count(*) FROM request GROUP BY day, refused")
+    assert sorted(rows) == sorted(
+        [(days[0], 0, 2), (days[0], 1, 3), (days[1], 0, 2), (days[1], 1, 1)]
+    )
+    assert books.ask("SELECT day FROM request WHERE ended = 'client_closed_request'") == [
+        (days[0],)
+    ]
+    assert books.command(capsys, "db", "verify")["ok"] is True
+    await stopped(service)
+
+
+async def test_a_worker_that_is_killed_with_fifty_open_requests_keeps_no_place(
+    fake_systemd: FakeSystemd,
+    configure: Configure,
+    connect: Connect,
+    http: aiohttp.ClientSession,
+    books: GatewayBooks,
+) -> None:
+    """Those of the other worker stay open, over a reload; who waits in line gets the places."""
+    alice = {"name": "alice", "key": KEY, "concurrency": 50, "tokens_per_day": "1m"}
+    configure(
+        server={"workers": 2},
+        limits={"queue_wait": 600},
+        fitten={"pool": {"max_concurrent": 100}},
+        middlewares=[{"api_key": {"keys": [alice]}}],
+    )
+    service = await fake_systemd.start()
+    url = fake_systemd.url
+    peers = [await stream(connect, url, "[[endless]]") for _ in range(50)]
+    for peer in peers:
+        await peer.until(b"w0 ")
+    await books.open(50)
+    await fake_systemd.reload(service)
+    assert (await used(http, url))["key alice concurrency"] == 50
+    waiting = [asyncio.create_task(ask(http, url)) for _ in range(3)]
+    counts = Counter(name for (name,) in books.ask("SELECT process FROM began"))
+    killed, _ = counts.most_common(1)[0]
+    os.kill(int(killed.split("-")[2]), signal.SIGKILL)
+    await eventually(lambda: books.ends()["crashed"] == counts[killed])
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {end for end in ends if isinstance(end, int)} <= {200}
+    assert (await used(http, url))["key alice concurrency"] == 50 - counts[killed]
+    tokens = "SELECT min(prompt_tokens), max(completion_tokens) FROM request"
+    ((prompt, answer),) = books.ask(f"{tokens} WHERE ended = 'crashed'")
+    assert prompt > 0 == answer
+    for peer in peers:
+        peer.reset()
+    await eventually(lambda: books.ask("SELECT count(*) FROM began") == [(0,)])
+    assert (await used(http, url))["key alice concurrency"] == 0
+    await stopped(service)
+
+
+async def test_every_worker_says_that_one_of_them_loses_rows(
+    fake_systemd: FakeSystemd,
+    configure: Configure,
+    http: aiohttp.ClientSession,
+    books: GatewayBooks,
+) -> None:
+    """Until its disk takes lines again, although no request comes meanwhile."""
+    configure(server={"workers": 2}, **SERVICE)
+    service = await fake_systemd.start()
+    assert await ask(http, fake_systemd.url) == 200
+    await books.has(1)
+    worker = children(service.pid)[0]
+    smallest = (0, resource.RLIM_INFINITY)  # no file may grow, as on a full disk
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, smallest)
+    while not any(line["event"] == "ledger_rows_lost" for line in service.lines):
+        assert await ask(http, fake_systemd.url) == 200
+    await all_say(http, fake_systemd.url, DEGRADED)
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    await all_say(http, fake_systemd.url, {"status": "ready"})
+    await eventually(lambda: books.ask("SELECT sum(count) FROM lost")[0][0])
     await stopped(service)
 
 

@@ -415,6 +415,33 @@ async def test_limits_hold_over_a_reload_of_workers(
     assert len(emulator.calls_to(LOGIN)) == 1
 
 
+async def test_after_a_reload_workers_still_know_how_long_answers_are(
+    fake_systemd: FakeSystemd, with_workers: Configure, http: aiohttp.ClientSession
+) -> None:
+    with_workers(limits={"tokens_per_day": "100m"})
+    service = await fake_systemd.start()
+
+    async def left(path: str, **body: Any) -> int:
+        """Return the tokens of the budget that are left, with what is reserved."""
+        method = "POST" if body else "GET"
+        async with http.request(method, f"{fake_systemd.url}{path}", json=body) as response:
+            answer = await response.json()
+            if body:
+                return int(response.headers["x-fitten-budget-remaining-tokens"])
+            (unused,) = (limit["left"] for limit in answer["limits"])
+            return int(unused)
+
+    async def reserved() -> int:
+        body = {"messages": [{"role": "user", "content": "[[say]]"}]}
+        return await left("/v1/usage") - await left("/v1/chat/completions", **body)
+
+    assert await reserved() > 500
+    while min(served(service).get(number, 0) for number in range(1, COUNT + 1)) < 10:
+        await asyncio.gather(*(ask(http, fake_systemd) for _ in range(20)))
+    await fake_systemd.reload(service)
+    assert max([await reserved() for _ in range(10)]) < 200
+
+
 async def test_workers_that_cannot_start_keep_the_gateway_from_starting(
     fake_systemd: FakeSystemd, with_workers: Configure, tmp_path: Path
 ) -> None:

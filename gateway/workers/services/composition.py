@@ -14,6 +14,7 @@ from gateway.fitten.account_registry import OnModels
 from gateway.fitten.client import FittenClient
 from gateway.fitten.completion.supersede import CompletionKey
 from gateway.ledger.ledger import Ledger
+from gateway.limits.expectation import Expectation
 from gateway.shared_state import configure_meter, new_meter
 from gateway.store.rate_windows import SlidingWindows
 from gateway.workers.rpc.peer import RpcPeer
@@ -37,9 +38,9 @@ class MasterState:
 
     def __init__(self) -> None:
         self.windows = SlidingWindows()
-        self.meter = new_meter()
-        self.newest_completions: dict[CompletionKey, tuple[CompletionsServer, int]] = {}
         self.keys = KeyPublisher()
+        self.meter = new_meter(self.keys.directory)
+        self.newest_completions: dict[CompletionKey, tuple[CompletionsServer, int]] = {}
 
     def configure(self, config: Config) -> None:
         """Apply the settings, at the start and after a reload."""
@@ -78,16 +79,19 @@ class WorkerClients:
 class RemoteState:
     """Implements `SharedState` for one revision, by requests to the master.
 
-    ledger: that of this worker.
+    ledger, expectation: those of this worker. They outlast a revision.
     """
 
-    def __init__(self, clients: WorkerClients, revision: int, ledger: Ledger) -> None:
+    def __init__(
+        self, clients: WorkerClients, revision: int, ledger: Ledger, expectation: Expectation
+    ) -> None:
         self._clients = clients
         self._revision = revision
         self.windows = clients.rate_windows
         self.meter = clients.limits
         self.live = clients.live.requests
         self.ledger = ledger
+        self.expectation = expectation
         self.keys = clients.keys.directory
 
     def configure(self, config: Config) -> None:

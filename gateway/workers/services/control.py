@@ -67,16 +67,26 @@ class RevisionDrained(RpcMessage, frozen=True):
 
 
 class Heartbeat(RpcMessage, frozen=True):
-    """Reports that the event loop of the worker is alive, and how much is open."""
+    """Reports that the event loop of the worker is alive, and how much is open.
+
+    loses_rows: whether the worker cannot write rows of the ledger to its spool.
+    """
 
     requests: int
     connections: int
+    loses_rows: bool
 
 
 class MeanConnections(RpcMessage, frozen=True):
     """Tells how many connections a worker has on average."""
 
     connections: float
+
+
+class LedgerState(RpcMessage, frozen=True):
+    """Tells whether rows of the ledger come late or are lost, in any process."""
+
+    degraded: bool
 
 
 class ReopenLogs(RpcMessage, frozen=True):
@@ -99,7 +109,8 @@ class WorkerNotReady(OSError):
 class WorkerControl:
     """Sends commands to one worker, in the master.
 
-    on_heartbeat: called with the numbers of open requests and connections, regularly.
+    on_heartbeat: called regularly with the numbers of open requests and connections, and
+        with whether the worker loses rows of the ledger.
     on_drained: called with the number of a revision that the worker uses no longer.
     """
 
@@ -107,13 +118,15 @@ class WorkerControl:
         self,
         rpc: RpcPeer,
         *,
-        on_heartbeat: Callable[[int, int], None],
+        on_heartbeat: Callable[[int, int, bool], None],
         on_drained: Callable[[int], None],
     ) -> None:
         self._rpc = rpc
         rpc.register(
             {
-                Heartbeat: lambda message: on_heartbeat(message.requests, message.connections),
+                Heartbeat: lambda message: on_heartbeat(
+                    message.requests, message.connections, message.loses_rows
+                ),
                 RevisionDrained: lambda message: on_drained(message.revision),
             },
             responses=(RevisionReady, RevisionServing),
@@ -143,6 +156,10 @@ class WorkerControl:
         """Send the worker the mean number of connections of all workers."""
         self._rpc.send(MeanConnections(connections))
 
+    def send_ledger_state(self, degraded: bool) -> None:
+        """Tell the worker whether rows come late or are lost, in any process."""
+        self._rpc.send(LedgerState(degraded))
+
     def reopen_logs(self) -> None:
         """Make the worker reopen its log files."""
         self._rpc.send(ReopenLogs())
@@ -167,6 +184,7 @@ class WorkerCommands:
     prepare: prepares a revision with pickled settings, and returns why it cannot, or "".
     serve, drop: are called with the revision.
     on_mean: called with the mean number of connections. on_stop: see `StopWorker`.
+    on_ledger: called with whether rows come late or are lost, in any process.
     """
 
     def __init__(
@@ -178,6 +196,7 @@ class WorkerCommands:
         serve: Callable[[int], Awaitable[None]],
         drop: Callable[[int], Awaitable[None]],
         on_mean: Callable[[float], None],
+        on_ledger: Callable[[bool], None],
         on_reopen_logs: Callable[[], None],
         on_stop: Callable[[float | None], None],
     ) -> None:
@@ -193,14 +212,15 @@ class WorkerCommands:
                 ServeRevision: self._serve_in_turn,
                 DropRevision: self._start_drop,
                 MeanConnections: lambda message: on_mean(message.connections),
+                LedgerState: lambda message: on_ledger(message.degraded),
                 ReopenLogs: lambda _: on_reopen_logs(),
                 StopWorker: lambda message: on_stop(message.seconds),
             }
         )
 
-    def send_heartbeat(self, requests: int, connections: int) -> None:
-        """Report that the worker is alive, with the numbers of what is open."""
-        self._rpc.send(Heartbeat(requests, connections))
+    def send_heartbeat(self, requests: int, connections: int, *, loses_rows: bool) -> None:
+        """Report that the worker is alive; see `Heartbeat`."""
+        self._rpc.send(Heartbeat(requests, connections, loses_rows))
 
     def report_drained(self, revision: int) -> None:
         """Report that the last request of this revision has ended."""

@@ -120,7 +120,7 @@ class LimitsClient:
     wait: how many seconds the master may let a claim wait in line.
     """
 
-    remote = True
+    local = None
 
     def __init__(self, rpc: RpcPeer) -> None:
         self._rpc = rpc

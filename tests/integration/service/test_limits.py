@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -15,6 +16,7 @@ from emulator import Emulator
 from gateway.app import SHARED_STATE
 from gateway.http.handler import GenerationHandler
 from gateway.limits.claims import Claim, Scope, Standing, Verdict
+from gateway.limits.meter import LocalMeter
 from gateway.limits.queue import AdmissionQueue
 from gateway.server.single_process import SingleProcess
 from tests.conftest import StartGateway
@@ -128,13 +130,13 @@ async def test_a_request_is_one_look_and_one_claim_and_is_settled_once(
 ) -> None:
     asked: list[str] = []
     for name in ("look", "claim", "settle"):
-        original = getattr(AdmissionQueue, name)
+        original = getattr(LocalMeter, name)
 
         def counted(self: Any, *args: Any, name: str = name, original: Any = original) -> Any:
             asked.append(name)
             return original(self, *args)
 
-        monkeypatch.setattr(AdmissionQueue, name, counted)
+        monkeypatch.setattr(LocalMeter, name, counted)
     gateway = await start_gateway(middlewares=keys(chats_per_minute=9), tools={"repair": True})
     tool = {"type": "function", "function": {"name": "ls"}}
     for body in ({}, {"stream": True}, {"tools": [tool], "tool_choice": "required"}):
@@ -160,6 +162,8 @@ async def test_headers_agree_with_the_decision_in_each_dialect(
         assert headers["x-ratelimit-remaining-requests"] == str(left)
         assert headers["x-ratelimit-limit-tokens"] == "100000"
         assert 98_000 < int(headers["x-ratelimit-remaining-tokens"]) < 100_000
+        budget = headers["x-fitten-budget-remaining-tokens"]
+        assert budget == headers["x-ratelimit-remaining-tokens"]
         if path == "/v1/messages":
             for what in ("requests", "tokens"):
                 for part in ("limit", "remaining"):
@@ -206,15 +210,56 @@ async def test_a_debt_is_allowed_no_stream_is_cut_and_the_next_request_is_refuse
     async with gateway.post_chat("[[say]]") as response:
         assert response.status == 429
         assert response.headers["x-ratelimit-remaining-tokens"] == "0"
+        assert response.headers["x-fitten-budget-remaining-tokens"] == "0"
         assert (await response.json())["error"]["code"] == "insufficient_quota"
 
 
-async def test_parallel_calls_of_an_agent_wait_in_line_and_none_is_refused(
-    start_gateway: StartGateway, emulator: Emulator
+async def test_the_operator_hears_once_that_a_budget_is_nearly_used(
+    start_gateway: StartGateway, log_events: list[Any]
 ) -> None:
+    gateway = await start_gateway(middlewares=keys(requests_per_day=5, chats_per_minute=100))
+    for expected in [200] * 5 + [429] * 5:
+        async with gateway.post_chat("[[say]]") as response:
+            assert response.status == expected
+            assert "x-fitten-budget-remaining-tokens" not in response.headers
+    said = [event for event in log_events if event["event"] == "budget_reached"]
+    names = ("scope", "limit", "percent", "used", "maximum")
+    assert [tuple(event[name] for name in names) for event in said] == [
+        ("key alice", "requests_per_day", 80, 4, 5),
+        ("key alice", "requests_per_day", 100, 5, 5),
+    ]
+
+
+async def test_a_limit_below_one_prompt_refuses_once_and_for_all(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(middlewares=keys(tokens_per_minute=5))
+    async with gateway.post_chat("[[say]]") as response:
+        message = (await response.json())["error"]["message"]
+    assert response.status == 429
+    assert re.fullmatch(
+        r"The request needs about \d+ tokens, and the limit of key alice is 5 tokens per minute. "
+        r"Make it shorter.",
+        message,
+    )
+    assert response.headers["x-should-retry"] == "false"
+    assert not {"Retry-After", "retry-after-ms"} & {*response.headers}
+
+
+async def test_parallel_calls_of_an_agent_wait_in_line_and_none_is_refused(
+    start_gateway: StartGateway, emulator: Emulator, log_events: list[Any]
+) -> None:
+    """The log says how long each has waited."""
     gateway = await start_gateway(middlewares=keys(concurrency=1))
-    text = "[[slow first=0.01 gap=0 n=2]]"
-    assert await asyncio.gather(*(status(gateway, text) for _ in range(5))) == [200] * 5
+    text = "[[slow first=3600 gap=0 n=2]]"
+    tasks = [asyncio.ensure_future(status(gateway, text)) for _ in range(5)]
+    await eventually(lambda: meter_of(gateway).waiting == 4)
+    while not all(task.done() for task in tasks):
+        emulator.release()
+        await asyncio.sleep(0.005)
+    assert [task.result() for task in tasks] == [200] * 5
+    lines = await eventually(lambda: logged(log_events, 5))
+    assert [line["queued_ms"] > 0 for line in lines] == [False, True, True, True, True]
     calls = emulator.calls_to(UPSTREAM_CHAT)
     assert len(calls) == 5
     assert used(gateway, concurrency=1) == {"concurrency": 0}
@@ -241,13 +286,13 @@ async def test_conversations_and_side_calls_are_known_in_the_line(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claims: list[Claim] = []
-    original = AdmissionQueue.claim
+    original = LocalMeter.claim
 
-    async def seen(self: AdmissionQueue, claim: Claim) -> Verdict:
+    def seen(self: LocalMeter, claim: Claim) -> Verdict:
         claims.append(claim)
-        return await original(self, claim)
+        return original(self, claim)
 
-    monkeypatch.setattr(AdmissionQueue, "claim", seen)
+    monkeypatch.setattr(LocalMeter, "claim", seen)
     gateway = await start_gateway(middlewares=keys(concurrency=4))
     tool = {"type": "function", "function": {"name": "ls"}}
     for header in ("x-claude-code-session-id", "thread-id", "session-id", "x-opencode-session"):
@@ -348,7 +393,7 @@ async def test_usage_shows_limits_of_key_team_and_gateway(start_gateway: StartGa
 
 
 # At any time, it is another day than in UTC in one of these zones.
-@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu"])
 async def test_usage_has_days_and_models_and_a_restart_goes_on_counting(
     start_gateway: StartGateway, zone: str
 ) -> None:

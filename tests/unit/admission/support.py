@@ -23,6 +23,7 @@ from gateway.generation.outcome import Usage
 from gateway.generation.request import Fill, GenerationRequest, Message
 from gateway.keys.directory import KeyDirectory
 from gateway.ledger.ledger import Ledger
+from gateway.limits.expectation import Expectation
 from gateway.limits.queue import AdmissionQueue
 from gateway.middleware import OUTCOME, Middleware
 from gateway.options import Secret
@@ -54,8 +55,14 @@ class Admitting:
             limits=LimitSettings(**limits),
             teams=teams,
         )
+        self.expectation = Expectation()
         self.admission = AdmissionControl(
-            config, self.queue, Ledger(), lambda _: self.prompt, self.keys
+            config,
+            self.queue,
+            Ledger(),
+            self.expectation,
+            lambda _: self.prompt,
+            self.keys,
         )
         self.admission.routes[self._chat] = InferenceRoute("chat", "chat")
         self.admission.routes[self._fill] = InferenceRoute("completion", "fim")

@@ -1,30 +1,43 @@
-"""The path of a request writes to a spool, or to nothing."""
+"""The ledger of a process says whether it loses rows; without a store there is none."""
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 from gateway.ledger.ledger import Ledger
-from tests.unit.ledger.support import began, books, row
+from gateway.ledger.spool import Spool
+from tests.unit.ledger.support import began, row
 
 
-def test_rows_of_refused_requests_can_be_switched_off(tmp_path: Path) -> None:
-    with books(tmp_path / "team.db") as files:
-        ledger = Ledger(files.spool(), refused=False)
-        ledger.began(began())
-        ledger.ended(row(refused=True, ended="rate_limit_exceeded"))
-        ledger.ended(row())
-        ledger.refused = True
-        ledger.ended(row(refused=True, ended="rate_limit_exceeded"))
-        files.transfer()
-        assert files.select("SELECT refused FROM request ORDER BY refused") == [(0,), (1,)]
-        assert (ledger.kept, ledger.lost) == (True, 0)
-        ledger.close()
+def test_a_ledger_is_degraded_while_its_disk_takes_no_lines(tmp_path: Path) -> None:
+    full = False
 
+    def write(descriptor: int, data: bytes) -> int:
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.write(descriptor, data)
 
-def test_without_a_store_nothing_is_written() -> None:
-    ledger = Ledger()
-    ledger.began(began())
-    ledger.ended(row())
+    seconds = 0.0
+    spool = Spool(tmp_path, "main", write=write, clock=lambda: seconds)
+    ledger = Ledger(spool)
+    spool.began(began())
+    assert not ledger.degraded
+    full = True
+    spool.ended(row())
+    assert (ledger.degraded, ledger.lost) == (True, 1)
+    full, seconds = False, 60.0
+    assert not ledger.degraded
     ledger.close()
-    assert (ledger.kept, ledger.lost) == (False, 0)
+
+
+def test_a_ledger_is_degraded_while_others_cannot_write() -> None:
+    assert Ledger(fault=lambda: "the database is locked").degraded
+    assert not Ledger().degraded
+
+
+def test_without_a_store_nothing_is_kept() -> None:
+    ledger = Ledger()
+    ledger.close()
+    assert (ledger.spool, ledger.lost) == (None, 0)

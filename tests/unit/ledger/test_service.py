@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.ledger.retention import DAY_MS
+from gateway.ledger.retention import DAY_MS, delete_old_rows
 from gateway.ledger.service import LedgerPolicy, LedgerService, local_day
 from gateway.ledger.spool import Spool
 from gateway.store.database import StoreUnusable, connect_writer
@@ -165,6 +165,35 @@ def test_old_rows_are_deleted_and_a_reload_can_keep_sums_only(path: Path) -> Non
         spool.close()
         until(lambda: count(path, "key") == 2)
         assert count(path) == 1
+
+
+def test_rows_arrive_between_the_batches_of_old_ones_that_are_deleted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for the whole backlog: each row is there before the next batch is deleted."""
+    prepared = service(path)
+    prepared.prepare()
+    spool = Spool(prepared.spool_folder, "main")
+    for _ in range(2600):
+        spool.ended(row(at=NOON - 10 * DAY_MS, day="2026-11-20"))
+    spool.close()
+    arrived: list[int] = []
+    writing = Spool(prepared.spool_folder, "other")
+
+    def delete(connection: sqlite3.Connection, **options: Any) -> int:
+        new = "SELECT count(*) FROM request WHERE key_id IN (SELECT id FROM key WHERE name = 'new')"
+        arrived.append(connection.execute(new).fetchone()[0])
+        deleted = delete_old_rows(connection, **options)
+        assert deleted <= 500
+        for _ in range(20):
+            writing.ended(row(key="new"))
+        return deleted
+
+    monkeypatch.setattr("gateway.ledger.service.delete_old_rows", delete)
+    with running(path, LedgerPolicy(keep_days=9)):
+        until(lambda: count(path) == 20 * len(arrived) and len(arrived) == 7)
+    writing.close()
+    assert arrived == [20 * number for number in range(7)]
 
 
 def test_the_default_day_is_that_of_the_system() -> None:

@@ -248,6 +248,7 @@ def test_a_request_belongs_to_the_day_on_which_it_began() -> None:
     [
         ("Asia/Shanghai", "2026-11-28 00:00:00", 24),
         ("Asia/Kolkata", "2026-03-31 01:00:00", 23),
+        ("Asia/Kathmandu", "2026-11-28 00:30:00", 23.5),
         ("America/New_York", "2026-03-08 01:00:00", 22),
         ("America/New_York", "2026-11-01 00:00:00", 25),
     ],

@@ -17,6 +17,7 @@ from tests.unit.limits.support import Clocked
 STARTS = (
     ("Asia/Shanghai", "2026-11-30 23:59:00"),
     ("Asia/Kolkata", "2026-12-31 23:58:30"),
+    ("Asia/Kathmandu", "2026-11-30 23:59:00"),
     ("America/New_York", "2026-03-07 23:59:00"),
     ("America/New_York", "2026-03-08 01:59:00"),
     ("America/New_York", "2026-11-01 00:59:00"),

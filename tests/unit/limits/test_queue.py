@@ -83,6 +83,20 @@ def test_a_caller_at_its_concurrency_waits_until_one_of_its_requests_ends() -> N
     run(scenario())
 
 
+def test_a_verdict_says_how_long_its_claim_was_in_line() -> None:
+    async def scenario() -> None:
+        line = QueueRun(key(concurrency=1))
+        first = await line.come("a")
+        second, third = await line.come("b"), await line.come("c")
+        await asyncio.sleep(4)
+        await line.end("a")
+        await asyncio.sleep(20)
+        waited = [task.result().waited for task in (first, second, third)]
+        assert waited == [0, 4, 10]
+
+    run(scenario())
+
+
 def test_who_has_waited_long_enough_is_refused_with_the_limit() -> None:
     async def scenario() -> None:
         line = QueueRun(key(concurrency=1))

@@ -20,8 +20,8 @@ def moment(monotonic: float = 0.0, wall: float = 1_796_000_000.0) -> Moment:
 
 def test_a_request_leaves_the_window_exactly_after_its_seconds() -> None:
     window = RequestWindow(60)
-    window.take(moment(0.5), 1)
-    window.take(moment(10), 1)
+    window.add(0.5)
+    window.add(10)
     assert window.used(moment(60.4)) == 2
     assert window.wait(moment(60.4), 1) == 60 - (60.4 - 0.5)
     assert window.resets(moment(60.4)) == 60 - (60.4 - 10)
@@ -30,14 +30,14 @@ def test_a_request_leaves_the_window_exactly_after_its_seconds() -> None:
 
 def test_a_request_that_is_taken_back_is_not_counted_and_only_once() -> None:
     window = RequestWindow(60)
-    first = window.take(moment(1), 1)
-    window.take(moment(2), 1)
-    window.change(first, -1)
-    window.change(first, -1)
+    window.add(1)
+    window.add(2)
+    window.remove(1)
+    window.remove(1)
     assert window.used(moment(3)) == 1
-    old = window.take(moment(4), 1)
+    window.add(4)
     assert window.used(moment(100)) == 0
-    window.change(old, -1)
+    window.remove(4)
     assert window.used(moment(100)) == 0
 
 

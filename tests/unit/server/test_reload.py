@@ -46,6 +46,29 @@ async def test_nothing_keeps_a_former_application_in_memory(gateway: Gateway) ->
     assert [app() for app in former] == [None] * 3
 
 
+async def test_what_is_reserved_for_answers_is_still_known_after_a_reload(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(limits={"tokens_per_day": 100_000})
+
+    async def reserved() -> int:
+        async with gateway.post_chat("[[say text=one%20two]]") as response:
+            assert response.status == 200
+            left = int(response.headers["x-fitten-budget-remaining-tokens"])
+        async with gateway.http.get(f"{gateway.url}/v1/usage") as response:
+            limits = (await response.json())["limits"]
+        (unused,) = (limit["left"] for limit in limits if limit["limit"] == "tokens_per_day")
+        return int(unused) - left  # how much more was reserved than used
+
+    first = await reserved()
+    assert first > 400
+    for _ in range(8):
+        learnt = await reserved()
+    assert learnt < 100
+    await reload_entrypoint(gateway.entrypoint, settings_of(gateway))
+    assert await reserved() == learnt
+
+
 async def test_an_application_stays_until_its_last_request_is_answered(
     gateway: Gateway, emulator: Emulator
 ) -> None:

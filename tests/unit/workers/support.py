@@ -12,6 +12,7 @@ from gateway.accounts.pool import LocalPool
 from gateway.config.settings import AccountSettings, Config, FittenSettings
 from gateway.errors import GatewayError, Unavailable
 from gateway.ledger.ledger import Ledger
+from gateway.limits.expectation import Expectation
 from gateway.options import Secret
 from gateway.store.token_file import Tokens
 from gateway.workers.rpc.peer import RpcPeer
@@ -85,7 +86,7 @@ class WorkerConnection:
         self.servers.accounts.pools[1] = pool
         self.rpc = RpcPeer(no_response)
         self.clients = WorkerClients(self.rpc)
-        self.remote_state = RemoteState(self.clients, 1, Ledger())
+        self.remote_state = RemoteState(self.clients, 1, Ledger(), Expectation())
         self.secrets: list[str] = []
         client: Any = None
         accounts = self.remote_state.accounts(CONFIG, client, self.secrets.append)

@@ -97,33 +97,34 @@ class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None = field(name="to")
 
 
-async def show_usage(call: AdminCall) -> UsageReport | web.Response:
-    """Return sums as JSON, or as CSV if the caller accepts nothing but that."""
+async def show_usage(call: AdminCall) -> web.Response:
+    """Return a `UsageReport` as JSON, or its rows as CSV if the caller accepts only that."""
     if call.http.headers.get("Accept", "").partition(";")[0].strip().lower() == "text/csv":
         return await export_usage(call)
     query: UsageQuery = call.query
-    by = _groups(query.by)
-    where = _filter(query)
+    by, where, zone = _groups(query.by), _filter(query), str(call.node.config.time_zone)
 
-    def read(connection: sqlite3.Connection) -> tuple[list[dict[str, Any]], dict[str, Any], int]:
+    def read(connection: sqlite3.Connection) -> bytes:
+        # All of it in the thread: many rows would hold the event loop.
         rows = _rows(connection, by, where)
+        for row in rows:
+            for name in ("key", "team"):
+                if name in row:
+                    row[name] = row[name] or None
         (totals,) = usage(connection, (), where)
-        return rows, totals, lost_rows(connection, where)
+        report = UsageReport(
+            by=list(by),
+            rows=[UsageRow(**row) for row in rows],
+            totals=UsageSums(**totals),
+            lost=lost_rows(connection, where),
+            time_zone=zone,
+            since=query.since,
+            until=query.until,
+        )
+        return msgspec.json.encode(report)
 
-    rows, totals, lost = await ledger_of(call).read(read)
-    for row in rows:
-        for name in ("key", "team"):
-            if name in row:
-                row[name] = row[name] or None
-    return UsageReport(
-        by=list(by),
-        rows=[UsageRow(**row) for row in rows],
-        totals=UsageSums(**totals),
-        lost=lost,
-        time_zone=str(call.node.config.time_zone),
-        since=query.since,
-        until=query.until,
-    )
+    body = await ledger_of(call).read(read)
+    return web.Response(body=body, content_type="application/json")
 
 
 async def export_usage(call: AdminCall) -> web.Response:

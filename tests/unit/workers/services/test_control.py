@@ -11,7 +11,11 @@ import structlog
 
 from gateway.config.settings import Config
 from gateway.workers.rpc.peer import RpcPeer
-from gateway.workers.services.control import WorkerCommands, WorkerControl, WorkerNotReady
+from gateway.workers.services.control import (
+    WorkerCommands,
+    WorkerControl,
+    WorkerNotReady,
+)
 from tests.unit.workers.support import CONFIG, connect, no_response, settled
 from tests.waiting import eventually
 
@@ -31,6 +35,7 @@ class ControlledWorker:
             serve=self._serve,
             drop=self._drop,
             on_mean=lambda mean: self.done.append(("mean", mean)),
+            on_ledger=lambda degraded: self.done.append(("ledger", degraded)),
             on_reopen_logs=lambda: self.done.append("reopen"),
             on_stop=lambda seconds: self.done.append(("stop", seconds)),
         )
@@ -55,7 +60,7 @@ class Control:
 
     def __init__(self) -> None:
         self.rpc = RpcPeer(lambda: WorkerNotReady("a worker has ended"))
-        self.heartbeats: list[tuple[int, int]] = []
+        self.heartbeats: list[tuple[int, int, bool]] = []
         self.drained: list[int] = []
         self.of_worker = WorkerControl(
             self.rpc,
@@ -140,8 +145,10 @@ async def test_notifications_arrive_at_both_ends() -> None:
         control.of_worker.start(3)
         control.of_worker.reopen_logs()
         control.of_worker.stop(None)
-        worker.commands.send_heartbeat(4, 5)
+        control.of_worker.send_ledger_state(True)
+        worker.commands.send_heartbeat(4, 5, loses_rows=True)
         worker.commands.report_drained(6)
-        await eventually(lambda: worker.done == [("start", 3), "reopen", ("stop", None)])
+        told = [("start", 3), "reopen", ("stop", None), ("ledger", True)]
+        await eventually(lambda: worker.done == told)
         await eventually(lambda: control.drained == [6])
-        assert control.heartbeats == [(4, 5)]
+        assert control.heartbeats == [(4, 5, True)]

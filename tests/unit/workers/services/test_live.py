@@ -33,9 +33,7 @@ def admitted(live: LiveRequests, row_id: str, at: int) -> asyncio.Task[Any]:
     request[REQUEST_ID] = f"req_{row_id}"
     request[SENDING] = FakeStream()
     set_principal(request, Principal(id="alice", name="alice", team="web"))
-    request[ADMITTED] = Admitted(
-        row_id, at, "2026-11-29", "fitten-code", "chat", "chat", False, True, task
-    )
+    request[ADMITTED] = Admitted(row_id, "fitten-code", "chat", False, None, at, "chat", True, task)
     live.requests[row_id] = request
     return task
 
