@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway.config.settings import Config
 from gateway.keys.changes import ConfigNames
+from gateway.keys.records import KeyRecord, KeyTable, TeamRecord
 from gateway.limits.options import LimitOptions
+from gateway.redaction import word
 
 
 def config_names(config: Config) -> ConfigNames:
@@ -26,3 +29,37 @@ def config_key_items(config: Config) -> Iterator[Any]:
             for item in value if isinstance(value, (list, tuple)) else ():
                 if isinstance(item, LimitOptions) and hasattr(item, "key"):
                     yield item
+
+
+def shared_names(names: ConfigNames, table: KeyTable) -> list[str]:
+    """Return the mistakes in a configuration that has names of keys and teams of the store.
+
+    A name in the log or the audit would not tell which of the two it is.
+    """
+    api, admin = (
+        [key for key in table.keys if key.kind == kind and key.name in in_config]
+        for kind, in_config in (("api", names.keys), ("admin", names.admin_keys))
+    )
+    teams = [team for team in table.teams if team.name in names.teams]
+    return [
+        *_mistakes("api_key.keys", "key", "keys", api),
+        *_mistakes("admin.keys", "admin key", "admin-keys", admin),
+        *_mistakes("teams", "team", "teams", teams),
+    ]
+
+
+def teams_not_in_config(names: ConfigNames, table: KeyTable) -> Mapping[str, int]:
+    """Return teams that are gone from the configuration, with how many keys are still in each."""
+    gone = {key: name for key, name in table.config_teams.items() if name not in names.teams}
+    return Counter(gone[key.team_id] for key in table.keys if key.team_id in gone)
+
+
+def _mistakes(
+    option: str, noun: str, command: str, records: Iterable[KeyRecord | TeamRecord]
+) -> Iterator[str]:
+    for record in records:
+        yield (
+            f"{option}: the name '{word(record.name)}' is also that of a {noun} made at run time, "
+            f"with the id {record.id}; take it out of the configuration, or give the other one "
+            f"another name: fitten-gateway {command} set {record.id} --name NAME"
+        )

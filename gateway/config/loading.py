@@ -12,6 +12,7 @@ from gateway import options
 from gateway.config import chain_order, decoding, file, machine, team_names
 from gateway.config.admin import AdminSettings, exposed_admin, shared_keys
 from gateway.config.settings import (
+    AuditSettings,
     Config,
     ConfigError,
     FittenSettings,
@@ -100,6 +101,7 @@ _SECTIONS = {
     "log": LogSettings,
     "store": StoreSettings,
     "ledger": LedgerSettings,
+    "audit": AuditSettings,
     "admin": AdminSettings,
 }
 

@@ -347,6 +347,13 @@ class LedgerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Sets how long the store keeps who changed which key or team."""
+
+    keep_days: Annotated[int, Between(1, 3650, "days", 365)] = 365
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Holds all settings."""
 
@@ -361,6 +368,7 @@ class Config:
     log: LogSettings = field(default_factory=LogSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
     middlewares: tuple[MiddlewareEntry, ...] = ()
 
@@ -422,7 +430,7 @@ class Config:
             name: options.as_plain_data(getattr(self, name))
             for name in (
                 *("server", "stream", "fitten", "images", "tools", "models", "limits", "teams"),
-                *("log", "store", "ledger", "admin"),
+                *("log", "store", "ledger", "audit", "admin"),
             )
         }
         data["server"]["time_zone"] = str(self.time_zone)

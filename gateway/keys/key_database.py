@@ -107,13 +107,14 @@ class Tables:
 class KeyDatabase:
     """Opens the database when it is needed first, and gives its tables to one thread at a time.
 
-    clock: returns milliseconds since 1970. audit_days: how long rows of the audit are kept.
+    clock: returns milliseconds since 1970.
+    audit_days: how long rows of the audit are kept; None deletes none.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], int], audit_days: int) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int], audit_days: int | None) -> None:
         self._path = path
         self._clock = clock
-        self._audit_days = audit_days
+        self.audit_days = audit_days
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
@@ -132,7 +133,8 @@ class KeyDatabase:
         with self._opened() as connection, transaction(connection):
             tables = self._tables(connection)
             yield tables
-            tables.audit.delete_old(tables.now - self._audit_days * _DAY_MS)
+            if self.audit_days is not None:
+                tables.audit.delete_old(tables.now - self.audit_days * _DAY_MS)
             tables.operations.delete_old(tables.now)
             tables.sessions.delete_old(tables.now)
 

@@ -23,7 +23,7 @@ class KeyManager(TeamManager):
     path: the database; it is made if there is none.
     clock: returns the time, in milliseconds since 1970.
     zone: where days and months of grants begin.
-    audit_days: how long rows of the audit are kept.
+    audit_days: how long rows of the audit are kept; None deletes none.
 
     Each method that changes something is one transaction: the change, its row of the audit, and
     another version of the table. Afterwards `table` returns what every process needs to know.

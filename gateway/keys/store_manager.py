@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -16,8 +15,6 @@ from gateway.keys.errors import ChangeConflict, InvalidValue, UnknownObject, man
 from gateway.keys.key_database import KeyDatabase, Tables
 from gateway.keys.records import KeyKind, KeyRecord, KeyTable, Role
 from gateway.keys.sessions import SEEN_EVERY_MS, SessionRecord
-
-AUDIT_DAYS: Final = 365
 
 
 def _now() -> int:
@@ -33,15 +30,20 @@ class StoreManager:
         *,
         clock: Callable[[], int] = _now,
         zone: tzinfo = UTC,
-        audit_days: int = AUDIT_DAYS,
+        audit_days: int | None = None,
     ) -> None:
         self._database = KeyDatabase(path, clock, audit_days)
         self._zone = zone
         self._config = ConfigNames()
 
-    def configure(self, zone: tzinfo, names: ConfigNames) -> None:
-        """Set the time zone, and the names in config.yaml: at the start and after a reload."""
+    def configure(self, zone: tzinfo, names: ConfigNames, *, audit_days: int | None = None) -> None:
+        """Set what a configuration says, at the start and after a reload.
+
+        names: those in config.yaml. audit_days: None keeps the number of days that it has.
+        """
         self._zone, self._config = zone, names
+        if audit_days is not None:
+            self._database.audit_days = audit_days
 
     def close(self) -> None:
         """Close the database."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.admin.config_names import config_names
-from gateway.config.settings import Config
+from gateway.admin.config_names import config_names, shared_names, teams_not_in_config
+from gateway.config.settings import Config, ConfigError
 from gateway.errors import GatewayError
 from gateway.keys.directory import KeyDirectory
-from gateway.keys.records import KeyTable
+from gateway.keys.records import NO_KEYS, KeyTable
 
 if TYPE_CHECKING:
     from gateway.keys.manager import KeyManager
@@ -33,21 +33,27 @@ class NodeKeys:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._directory: KeyDirectory | None = None
         self._retries: asyncio.Task[None] | None = None
         self.manager: KeyManager | None = None
 
     async def load(self, directory: KeyDirectory) -> None:
-        """Read the keys, before the first request comes. If that fails, `start` tries again."""
+        """Read the keys, before the first request comes. If that fails, `start` tries again.
+
+        Raises ConfigError for names that the configuration has, too.
+        """
         path = self._config.store_file
         if path is None:
             return
         from gateway.keys.manager import KeyManager
 
+        self._directory = directory
         self.manager = KeyManager(path)
-        self.configure(self._config)
         table = await self._table()
         if table is not None:
             directory.replace(table)
+        self.check(self._config)
+        self.configure(self._config)
 
     def start(
         self, directory: KeyDirectory, publish: Callable[[KeyTable], Awaitable[object]]
@@ -56,11 +62,21 @@ class NodeKeys:
         if self.manager is not None and not directory.version:
             self._retries = asyncio.create_task(self._retry(publish))
 
+    def check(self, config: Config) -> None:
+        """Check settings before they are applied.
+
+        Raises ConfigError if a key or a team of them has the name of one in the store.
+        """
+        if mistakes := shared_names(config_names(config), self._known):
+            raise ConfigError(mistakes)
+
     def configure(self, config: Config) -> None:
-        """Apply what a reload says: the time zone, and the names of config.yaml."""
+        """Apply settings: the time zone, the names of config.yaml, and how long the audit is."""
         self._config = config
         if self.manager is not None:
-            self.manager.configure(config.time_zone, config_names(config))
+            names, days = config_names(config), config.audit.keep_days
+            self.manager.configure(config.time_zone, names, audit_days=days)
+            self._warn()
 
     async def stop(self) -> None:
         """Close the store."""
@@ -71,6 +87,14 @@ class NodeKeys:
         if self.manager is not None:
             await asyncio.to_thread(self.manager.close)
             self.manager = None
+
+    @property
+    def _known(self) -> KeyTable:
+        return NO_KEYS if self._directory is None else self._directory.table
+
+    def _warn(self) -> None:
+        for team, keys in teams_not_in_config(config_names(self._config), self._known).items():
+            _log.warning("team_not_in_config", team=team, keys=keys)
 
     async def _table(self) -> KeyTable | None:
         assert self.manager is not None
@@ -85,5 +109,8 @@ class NodeKeys:
             table = await self._table()
             if table is not None:
                 await publish(table)
+                if mistakes := shared_names(config_names(self._config), table):
+                    _log.error("names_shared", mistakes=mistakes)
+                self._warn()
                 return
             await asyncio.sleep(_RETRY)

@@ -94,7 +94,7 @@ async def reload_entrypoint(
     """Switch an entrypoint to an application with the current settings of the source.
 
     prepared: returns a context in which more is ready for new settings; it undoes that if the
-        reload fails. Raises OSError if it cannot be made ready.
+        reload fails. Raises OSError if it cannot be made ready, and ConfigError.
     Raises ReloadRefused. A reload that fails or is cancelled changes nothing.
     """
     source.reopen()

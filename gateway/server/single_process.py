@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 
@@ -114,10 +115,16 @@ class SingleProcess:
 
     async def reload(self, source: ConfigSource) -> None:
         """See `Service`."""
-        config = await reload_entrypoint(self.entrypoint, source, self._admin.prepared)
+        config = await reload_entrypoint(self.entrypoint, source, self._prepared)
         self._node_ledger.configure(config)
         self._node_keys.configure(config)
         await self._admin.configure(config)
+
+    @contextmanager
+    def _prepared(self, config: Config) -> Iterator[None]:
+        self._node_keys.check(config)
+        with self._admin.prepared(config):
+            yield
 
     async def stop(self) -> None:
         """See `Service`."""

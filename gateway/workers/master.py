@@ -86,6 +86,7 @@ class Master:
         with refuse_on_failure():
             config = await asyncio.to_thread(source.load)
             self._check(config)
+            self._node_keys.check(config)
             with self._admin.prepared(config):
                 await self._switch_to(config, source)
         former, self._config = self._config, config

@@ -37,6 +37,7 @@ def load(folder: Path, text: str) -> Config:
         (BASE + "log: {level: debug}\n", ["log.level"], []),
         (BASE + "store: {url: none}\n", ["store.url"], ["store.url"]),
         (BASE + "ledger: {keep_days: 9}\n", ["ledger.keep_days"], []),
+        (BASE + "audit: {keep_days: 9}\n", ["audit.keep_days"], []),
     ],
 )  # fmt: skip
 def test_the_changed_options_are_named(

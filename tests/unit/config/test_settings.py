@@ -331,8 +331,8 @@ def test_an_unknown_section_is_reported_with_all_that_are_known(files: Files) ->
     says = "config.yaml:3: streams: unknown option; did you mean stream? known: "
     known = mistake.removeprefix(says).split(", ")
     assert sorted(known) == [
-        *("admin", "fitten", "images", "ledger", "limits", "log", "middlewares", "models"),
-        *("server", "store", "stream", "teams", "tools"),
+        *("admin", "audit", "fitten", "images", "ledger", "limits", "log", "middlewares"),
+        *("models", "server", "store", "stream", "teams", "tools"),
     ]
 
 
@@ -565,7 +565,7 @@ def test_a_key_given_twice_is_a_mistake(files: Files, text: str, says: str) -> N
 def test_a_file_must_be_a_mapping(files: Files, text: str) -> None:
     assert files.mistakes(text) == [
         "config.yaml:1: expected a mapping with server, stream, fitten, images, tools, models, "
-        "limits, log, store, ledger, admin, teams, middlewares"
+        "limits, log, store, ledger, audit, admin, teams, middlewares"
     ]
 
 

@@ -149,7 +149,11 @@ def test_sessions_change_no_version_of_the_table(manager: KeyManager, admin: Key
     assert row.change == {"seconds": (None, 60)}
 
 
-def test_rows_of_the_audit_are_kept_for_a_year(manager: KeyManager, clock: StoreClock) -> None:
+def test_rows_of_the_audit_are_kept_as_long_as_the_configuration_says(
+    manager: KeyManager, clock: StoreClock
+) -> None:
+    manager.configure(UTC, ConfigNames(), audit_days=365)
+    manager.configure(UTC, ConfigNames())  # of whom does not say
     manager.record(ROOT, "account.pause", "a", "a")
     clock.now += 365 * DAY_MS
     manager.record(ROOT, "account.pause", "b", "b")
@@ -157,6 +161,19 @@ def test_rows_of_the_audit_are_kept_for_a_year(manager: KeyManager, clock: Store
     clock.now += 1
     manager.record(ROOT, "account.pause", "c", "c")
     assert [one.object_id for one in manager.audit().rows] == ["c", "b"]
+    manager.configure(UTC, ConfigNames(), audit_days=1)
+    clock.now += DAY_MS
+    manager.record(ROOT, "account.pause", "d", "d")
+    assert [one.object_id for one in manager.audit().rows] == ["d", "c"]
+
+
+def test_whoever_does_not_say_how_long_rows_are_kept_deletes_none(
+    manager: KeyManager, clock: StoreClock
+) -> None:
+    manager.record(ROOT, "account.pause", "a", "a")
+    clock.now += 4000 * DAY_MS
+    manager.record(ROOT, "account.pause", "b", "b")
+    assert [one.object_id for one in manager.audit().rows] == ["b", "a"]
 
 
 def test_a_cursor_of_somewhere_else_is_refused(manager: KeyManager) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from gateway.admin.config_names import config_key_items
 from gateway.config.settings import Config
 from gateway.keys.directory import KeyDirectory
-from gateway.keys.records import GrantRecord, KeyKind, KeyRecord, Role, TeamRecord
+from gateway.keys.records import GrantRecord, KeyKind, KeyRecord, KeyTable, Role, TeamRecord
 
 State = Literal["active", "blocked", "team_blocked", "expired"]
 Source = Literal["store", "config"]
@@ -136,7 +137,7 @@ def _fields_of_key(record: KeyRecord, directory: KeyDirectory, now: int) -> dict
         "source": "store",
         "state": state,
         "role": record.role,
-        "team": None if team is None else TeamReference(team.id, team.name),
+        "team": _reference(record.team_id, directory),
         "models": _list(record.models),
         "routes": _list(record.routes),
         "limits": dict(record.limits),
@@ -152,6 +153,13 @@ def _fields_of_key(record: KeyRecord, directory: KeyDirectory, now: int) -> dict
             for secret in record.secrets
         ],
     }
+
+
+def _reference(team_id: str | None, directory: KeyDirectory) -> TeamReference | None:
+    name = None if team_id is None else directory.team_name(team_id)
+    if team_id is None or name is None:
+        return None
+    return TeamReference(None if directory.team(team_id) is None else team_id, name)
 
 
 def config_keys(config: Config, kind: KeyKind) -> Iterator[KeyView]:
@@ -197,12 +205,15 @@ def view_of_team(record: TeamRecord, directory: KeyDirectory) -> TeamView:
     )
 
 
-def config_teams(config: Config) -> Iterator[TeamView]:
-    """Return the teams of config.yaml."""
-    keys = list(config_keys(config, "api"))
+def config_teams(config: Config, table: KeyTable) -> Iterator[TeamView]:
+    """Return the teams of config.yaml. table: has the other keys that may be in them."""
+    keys = Counter(table.config_teams.get(key.team_id or "") for key in table.keys)
+    keys.update(key.team.name for key in config_keys(config, "api") if key.team is not None)
     for team in config.teams:
-        count = sum(key.team is not None and key.team.name == team.name for key in keys)
-        yield TeamView(id=None, name=team.name, source="config", keys=count, limits=team.by_name())
+        limits = team.by_name()
+        yield TeamView(
+            id=None, name=team.name, source="config", keys=keys[team.name], limits=limits
+        )
 
 
 def view_of_grant(record: GrantRecord, directory: KeyDirectory) -> GrantView:

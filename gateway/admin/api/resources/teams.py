@@ -129,7 +129,7 @@ async def _changed(call: AdminCall, work: Callable[[KeyManager], TeamRecord]) ->
 def _views(call: AdminCall) -> list[TeamView]:
     directory = call.node.directory
     stored = [view_of_team(record, directory) for record in directory.table.teams]
-    return [*stored, *config_teams(call.node.config)]
+    return [*stored, *config_teams(call.node.config, directory.table)]
 
 
 def _fits(view: TeamView, query: TeamQuery) -> bool:
