@@ -25,7 +25,16 @@ SEEN_EVERY_MS: Final = 60_000
 
 _MOST: Final = 20  # sessions of one key; the oldest makes room
 _MOST_OF_AGENT: Final = 64  # characters
-_COLUMNS: Final = ("sha256", "key_id", "key_name", "role", "made_at", "seen_at", "agent")
+_COLUMNS: Final = (
+    "sha256",
+    "key_id",
+    "key_name",
+    "role",
+    "made_at",
+    "seen_at",
+    "agent",
+    "key_mark",
+)
 _LIVE: Final = "seen_at > :idle AND made_at > :longest"
 
 
@@ -36,6 +45,7 @@ class SessionRecord(msgspec.Struct, frozen=True, eq=False):
     key_name, role: of that key when the session began.
     made_at, seen_at: in milliseconds since 1970; `seen_at` may be a minute too early.
     agent: the family of the browser, such as `firefox`.
+    key_mark: tells a key of config.yaml from another one that has its name later.
     """
 
     key_id: str
@@ -44,6 +54,7 @@ class SessionRecord(msgspec.Struct, frozen=True, eq=False):
     made_at: int
     seen_at: int
     agent: str = ""
+    key_mark: str = ""
 
 
 class SessionStore:

@@ -71,14 +71,15 @@ class StoreManager:
         with self._database.writing() as tables:
             tables.audit.append(actor, tables.now, action, object_id, object_name, change)
 
-    def add_session(self, actor: Actor, role: Role, agent: str = "") -> str:
+    def add_session(self, actor: Actor, role: Role, agent: str = "", *, key_mark: str = "") -> str:
         """Start the session of a browser, and return the text for its cookie.
 
         actor: who has shown an admin key. role: of that key. agent: the browser's family.
+        key_mark: of a key of config.yaml; see `SessionRecord`.
         """
         with self._database.writing() as tables:
             now = tables.now
-            record = SessionRecord(actor.key_id, actor.name, role, now, now, agent)
+            record = SessionRecord(actor.key_id, actor.name, role, now, now, agent, key_mark)
             text = tables.sessions.add(record)
             tables.audit.append(actor, now, "session.add", actor.key_id, actor.name)
             return text

@@ -231,6 +231,7 @@ STEPS: Final[Sequence[Sequence[str]]] = (
             sha256 text NOT NULL PRIMARY KEY CHECK (length(sha256) = 64),
             key_id text NOT NULL,
             key_name text NOT NULL,
+            key_mark text NOT NULL,
             role text NOT NULL,
             made_at bigint NOT NULL,
             seen_at bigint NOT NULL,

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from gateway.keys.records import KeyRecord
+from gateway.server.reload import ConfigSource
 from gateway.workers.master import Master
 from tests.conftest import StartGateway
 from tests.integration.peer import CHAT
@@ -134,3 +135,19 @@ async def test_a_worker_that_takes_the_place_of_another_knows_the_keys_of_now(
     await eventually(lambda: service.workers == (WORKERS, WORKERS) and former.isdisjoint(workers()))
     assert await statuses(url, text, 30) == {403: 30}
     assert await statuses(url, other, 30) == {200: 30}
+
+
+async def test_a_reload_keeps_the_keys_and_their_changes_go_on_to_hold(
+    master: tuple[Master, str],
+) -> None:
+    service, url = master
+    publish = service._state.keys.publish
+    alice, text = key("alice")
+    await publish(table(alice))
+    config = service._config
+    changed = replace(config, server=replace(config.server, time_zone="Asia/Shanghai"))
+    source = ConfigSource(lambda: changed, lambda _: None, lambda: None, lambda _: None)
+    await service.reload(source)
+    assert await statuses(url, text, 30) == {200: 30}
+    assert await publish(table(blocked(alice), version=2)) == (WORKERS, WORKERS)
+    assert await statuses(url, text, 30) == {403: 30}

@@ -123,7 +123,7 @@ class AdminAuthentication:
         found: AdminCaller | None = None
         for known, name, role in self._keys:
             if hmac.compare_digest(digest, known):
-                found = AdminCaller(name, role, address)
+                found = AdminCaller(name, role, address, key_mark=_mark_of(known))
         if found is not None:
             return found
         try:
@@ -142,6 +142,16 @@ class AdminAuthentication:
         except Unauthorized:
             raise Unauthorized(_REFUSED) from None
         return self._stored(key_id, address)
+
+    def caller_in_config(self, name: str, key_mark: str, address: str) -> AdminCaller:
+        """Return who has an admin key of config.yaml, for a session that was made with it.
+
+        Raises Unauthorized if that key is not in the settings any more.
+        """
+        for known, of, role in self._keys:
+            if of == name and hmac.compare_digest(_mark_of(known), key_mark):
+                return AdminCaller(name, role, address, key_mark=key_mark)
+        raise Unauthorized(_REFUSED)
 
     def is_own_site(self, request: web.Request) -> bool:
         """Return whether a browser's request comes from the gateway's own page."""
@@ -177,6 +187,10 @@ def check_role(caller: AdminCaller, role: Role | None) -> None:
     """Check that a caller has a role or a higher one. Raises Forbidden."""
     if role is not None and _RANK[caller.role] < _RANK[role]:
         raise Forbidden(f"This needs the role '{role}', and this key has '{caller.role}'.")
+
+
+def _mark_of(digest: bytes) -> str:
+    return hashlib.sha256(digest).hexdigest()[:16]
 
 
 def _bearer(request: web.Request) -> str | None:

@@ -31,6 +31,7 @@ class AdminCaller:
     address: of the client, as the trusted proxies tell it; empty on the UNIX socket.
     key_id: the id of a key of the store; None for others.
     session: the digest of the browser's session, if it is one.
+    key_mark: tells a key of config.yaml from another one that has its name later; "" for others.
     """
 
     name: str
@@ -38,6 +39,7 @@ class AdminCaller:
     address: str
     key_id: str | None = None
     session: bytes | None = None
+    key_mark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

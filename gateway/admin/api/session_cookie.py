@@ -46,8 +46,9 @@ class SessionCookies:
         if found.key_id:
             # The key itself is checked too: blocked or expired since then, another role.
             caller = self._authentication.caller_with_id(found.key_id, address)
-            return replace(caller, session=digest)
-        return AdminCaller(found.key_name, found.role, address, session=digest)
+        else:
+            caller = self._authentication.caller_in_config(found.key_name, found.key_mark, address)
+        return replace(caller, session=digest)
 
 
 def session_text(request: web.Request) -> str | None:

@@ -198,7 +198,6 @@ async def test_keys_of_the_configuration_are_shown_and_cannot_be_changed(tmp_pat
             ("PATCH", "/teams/ops", {"note": "x"}),
             ("DELETE", "/teams/ops", None),
             ("PATCH", "/admin-keys/root", {"note": "x"}),
-            ("POST", "/keys", {"name": "mia", "team": "ops"}),
         ):
             answer = await admin.call(method, path, body)
             assert (answer.status, answer.code) == (409, "managed_by_config"), path
@@ -207,6 +206,16 @@ async def test_keys_of_the_configuration_are_shown_and_cannot_be_changed(tmp_pat
             body = {"name": name} | ({"role": "admin"} if "admin" in path else {})
             taken = await admin.call("POST", path, body)
             assert (taken.status, taken.code) == (409, "name_taken"), path
+
+
+async def test_a_key_of_the_store_may_be_in_a_team_of_the_configuration(tmp_path: Path) -> None:
+    config = settings(tmp_path, middlewares=CONFIG_KEYS, teams=[{"name": "ops", "concurrency": 9}])
+    async with running_admin(config) as admin:
+        made = await admin.make_key("mia", team="ops")
+        assert made["team"] == {"id": None, "name": "ops"}
+        assert (await admin.call("GET", "/teams/ops")).body["keys"] == 1
+        page = (await admin.call("GET", "/keys?team=ops")).body
+        assert [key["name"] for key in page["keys"]] == ["mia"]
 
 
 async def test_without_a_store_the_line_that_switches_it_on_is_named(tmp_path: Path) -> None:

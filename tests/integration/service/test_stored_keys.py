@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import msgspec
@@ -27,12 +29,13 @@ from gateway.keys.changes import (
 from gateway.keys.manager import KeyManager
 from gateway.keys.records import KeyRecord
 from gateway.ledger.queries import reading
+from gateway.server.reload import ConfigSource, reload_entrypoint
 from gateway.server.single_process import SingleProcess
 from tests.conftest import StartGateway
 from tests.integration.peer import CHAT
 from tests.integration.service.test_limits import PATHS
 from tests.support import KEY, Gateway
-from tests.unit.keys.support import key, table
+from tests.unit.keys.support import grant, key, table
 from tests.waiting import NEVER, eventually
 
 IN_FLIGHT = 200
@@ -198,6 +201,26 @@ async def test_a_key_that_expires_while_it_is_known_is_refused_and_its_stream_go
         assert (status, answer["error"]["code"]) == (401, "invalid_api_key")
         assert "expired at" in answer["error"]["message"]
         await response.content.readuntil(b"w9 ")
+
+
+async def test_a_reload_keeps_the_keys_and_takes_another_time_zone_for_grants(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(middlewares=CHAIN, server={"time_zone": "Pacific/Kiritimati"})
+    now = datetime.now(UTC)
+    # At any time, it is another day there than in the other zone.
+    day = now.astimezone(ZoneInfo("Pacific/Pago_Pago")).date().isoformat()
+    alice, text = key("alice", limits={"requests_per_day": 0})
+    granted = grant(alice, "requests_per_day", 1, day)
+    keys = gateway.entrypoint.app[SHARED_STATE].keys
+    keys.replace(table(alice, grants=(granted,)))
+    assert (await ask(gateway, text))[0] == 429
+    server = replace(gateway.config.server, time_zone="Pacific/Pago_Pago")
+    changed = replace(gateway.config, server=server)
+    source = ConfigSource(lambda: changed, lambda _: None, lambda: None, lambda _: None)
+    await reload_entrypoint(gateway.entrypoint, source)
+    assert gateway.entrypoint.app[SHARED_STATE].keys is keys
+    assert (await ask(gateway, text))[0] == 200
 
 
 async def test_two_keys_of_one_name_of_the_configuration_and_of_the_store_stay_apart(

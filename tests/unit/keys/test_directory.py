@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -11,6 +12,7 @@ from gateway.errors import GatewayError, KeyBlocked, KeyExpired, Unauthorized
 from gateway.keys.directory import KeyDirectory
 from gateway.keys.key_text import new_key_text
 from gateway.keys.records import KeyTable
+from tests.counting import calls_of
 from tests.unit.keys.support import DAY_MS, NOON, grant, key, secret, table, team
 
 
@@ -226,3 +228,18 @@ def test_a_scope_of_limits_has_the_name_of_its_key_or_team() -> None:
     assert keys.named_scope(f"team {web.id}") == "team web"
     for other in ("key bob", "team app", "gateway", f"address {alice.id}"):
         assert keys.named_scope(other) == other
+
+
+def test_to_find_a_key_is_no_more_work_among_a_hundred_times_as_many() -> None:
+    counted = []
+    for count in (10, 1000):
+        records = [key(f"k{number}") for number in range(count)]
+        keys = directory(table(*[record for record, _ in records]))
+        text = records[-1][1]
+        keys.identify(text, "api", NOON)
+        counted.append(calls_of(partial(keys.identify, text, "api", NOON)))
+        unknown = new_key_text("api").text
+        counted.append(
+            calls_of(partial(pytest.raises, Unauthorized, keys.identify, unknown, "api", NOON))
+        )
+    assert counted[:2] == counted[2:]

@@ -13,6 +13,7 @@ import structlog
 
 from gateway.admin.socket_address import socket_address
 from gateway.config.settings import Config
+from gateway.options import Secret
 from gateway.server.admin_listener import AdminListener, open_unix_socket
 from tests.integration.admin.support import (
     BASE,
@@ -159,6 +160,21 @@ async def test_a_reload_changes_the_keys_and_ends_sessions_of_keys_that_went(
         keys = tuple(key for key in config.admin.keys if key.name != "root")
         await admin.reload(replace(config, admin=replace(config.admin, keys=keys)))
         assert (await admin.call("GET", "/session")).status == 401
+        assert (await admin.call("GET", "/session", key=None, headers=cookie)).status == 401
+
+
+async def test_a_session_ends_when_its_key_in_the_settings_is_another_one(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    async with running_admin(config) as admin:
+        begun = await admin.call("POST", "/session", {"key": ROOT_KEY}, key=None)
+        cookie = {"Cookie": begun.headers["Set-Cookie"].split(";")[0]}
+        lower = tuple(replace(key, role="viewer") for key in config.admin.keys)
+        await admin.reload(replace(config, admin=replace(config.admin, keys=lower)))
+        assert (await admin.call("GET", "/session", key=None, headers=cookie)).status == 200
+        assert (await admin.call("GET", "/audit", key=None, headers=cookie)).status == 403
+        other = tuple(replace(key, key=Secret(f"{key.key.value}-2")) for key in config.admin.keys)
+        await admin.reload(replace(config, admin=replace(config.admin, keys=other)))
+        assert (await admin.call("GET", "/session", key=f"{ROOT_KEY}-2")).status == 200
         assert (await admin.call("GET", "/session", key=None, headers=cookie)).status == 401
 
 

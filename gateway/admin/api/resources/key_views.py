@@ -79,7 +79,7 @@ class IssuedKeyView(KeyView, kw_only=True):
 
 
 class TeamView(msgspec.Struct, kw_only=True):
-    """Describes a team. keys: how many keys of the same source it has."""
+    """Describes a team. keys: how many keys it has."""
 
     id: str | None
     name: str

@@ -38,7 +38,9 @@ async def begin_session(call: AdminCall) -> web.Response:
     caller = call.authentication.caller_with_key(body.key, call.caller.address)
     actor = Actor(caller.name, caller.address, call.request_id, caller.key_id or "")
     family = browser_family(call.http.headers.get("User-Agent", ""))
-    text = await work.read(lambda manager: manager.add_session(actor, caller.role, family))
+    text = await work.read(
+        lambda manager: manager.add_session(actor, caller.role, family, key_mark=caller.key_mark)
+    )
     response = web.Response(content_type="application/json")
     secure = set_session(response, call.http, text, call.authentication.base_url)
     view = SessionView(caller.name, caller.role, "session", insecure=not secure)
