@@ -180,7 +180,7 @@ class KeyManager(TeamManager):
                 ]
                 record = next((one for one in former if one.id == key_id), None)
                 if record is None:
-                    raise UnknownObject(f"There is no key '{key_id}'.")
+                    raise UnknownObject("There is no key of this name or id.")
             tables.keys.forget_key(record)
             tables.audit.forget(key_id)
             tables.record(actor, "forget", msgspec.structs.replace(record, name=key_id))

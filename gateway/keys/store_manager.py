@@ -148,7 +148,7 @@ class StoreManager:
         if name_or_id in in_config:
             return managed_by_config(f"Key '{name_or_id}'")
         noun = "key" if kind == "api" else "admin key"
-        return UnknownObject(f"There is no {noun} '{name_or_id}'.")
+        return UnknownObject(f"There is no {noun} of this name or id.")
 
 
 def _is_usable(key: KeyRecord, now: int) -> bool:

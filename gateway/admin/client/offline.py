@@ -108,7 +108,7 @@ class OfflineAdministration:
         directory = self._directory()
         if collection == "teams":
             views = [key_views.view_of_team(one, directory) for one in directory.table.teams]
-            views += map(self._team_view, self._settings.teams)
+            views += (self._team_view(team, directory) for team in self._settings.teams)
         else:
             kind = _KINDS[collection]
             now = _now()
@@ -257,8 +257,10 @@ class OfflineAdministration:
                 view.routes = None if one.routes is None else list(one.routes)
             yield view
 
-    def _team_view(self, team: ConfiguredName) -> key_views.TeamView:
+    def _team_view(self, team: ConfiguredName, directory: KeyDirectory) -> key_views.TeamView:
+        table = directory.table
         count = sum(key.team == team.name for key in self._settings.keys)
+        count += sum(table.config_teams.get(key.team_id or "") == team.name for key in table.keys)
         return key_views.TeamView(
             id=None, name=team.name, source="config", keys=count, limits=dict(team.limits)
         )

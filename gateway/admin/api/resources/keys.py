@@ -128,7 +128,7 @@ class KeyRoutes:
             tag_version(call, view.version)
             return view
         noun = "key" if self._kind == "api" else "admin key"
-        raise UnknownObject(f"There is no {noun} '{wanted}'.")
+        raise UnknownObject(f"There is no {noun} of this name or id.")
 
     async def change(self, call: AdminCall) -> KeyView:
         """Change the fields of a key that the body has."""
@@ -169,8 +169,8 @@ class KeyRoutes:
                 actor_of(call), key_id, body.reason, call.version
             ),
         )
-        if body.end_requests:
-            view.ended = await end_requests_of(call, view.name)
+        if body.end_requests and view.id is not None:
+            view.ended = await end_requests_of(call, view.id)
         return view
 
     async def unblock(self, call: AdminCall) -> KeyView:
