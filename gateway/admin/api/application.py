@@ -163,8 +163,11 @@ class AdminServer:
             return found
         if found is None:
             return web.Response(status=204)
+        status = route.status
+        if route.repeat_status is not None and getattr(found, "already_issued", False):
+            status = route.repeat_status
         return web.Response(
-            body=msgspec.json.encode(found), status=route.status, content_type="application/json"
+            body=msgspec.json.encode(found), status=status, content_type="application/json"
         )
 
     async def _identify(self, request: web.Request, route: AdminRoute) -> AdminCaller:

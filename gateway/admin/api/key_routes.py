@@ -49,6 +49,7 @@ def _routes_of_kind(
         status=201,
         errors=(409,),
         idempotent=True,
+        repeat_status=200,
     )
     yield AdminRoute(
         method="GET",

@@ -33,6 +33,8 @@ async def shown(gateway: GatewayWithAdmin, key: str) -> dict[str, bytes]:
     paths = [route.path + QUERIES.get(route.path, "") for route in reads]
     wrong = [f"/usage?by={KEY}", f"/usage?from={KEY}", f"/requests?status={KEY}"]
     wrong += [f"/requests?cursor={KEY}", f"/limits/check?key={KEY}", f"/live/{KEY}"]
+    wrong += [f"/{one}/{KEY}" for one in ("keys", "admin-keys", "teams")]
+    wrong += [f"/grants?scope_id={KEY}", f"/audit?cursor={KEY}", f"/keys?state={KEY}"]
     for path in [*paths, *wrong]:
         url = path.format(key="alice", team="web", account="demo_user", request="none")
         headers = {"Authorization": f"Bearer {key}"}
