@@ -21,7 +21,17 @@ from gateway.admin.api.resources.key_views import (
     view_of_key,
 )
 from gateway.admin.api.resources.live import end_requests_of
-from gateway.keys.changes import Actor, IssuedKey, KeyChange, Name, NewKey, Note, Time
+from gateway.keys.changes import (
+    Actor,
+    Allowed,
+    IssuedKey,
+    KeyChange,
+    LimitValues,
+    Name,
+    NewKey,
+    Note,
+    Time,
+)
 from gateway.keys.errors import InvalidValue, UnknownObject
 from gateway.keys.manager import KeyManager
 from gateway.keys.records import KeyKind, KeyRecord, Role
@@ -67,6 +77,33 @@ class AdminKeyChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     role: Role | msgspec.UnsetType = UNSET
     note: Note | msgspec.UnsetType | None = UNSET
     expires_at: Time | msgspec.UnsetType | None = UNSET
+
+
+class TeamOfKeys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Chooses the keys of a team, by its name or id."""
+
+    team: Name
+
+
+class KeysChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Describes a change of several keys. What is absent stays; null clears.
+
+    limits: changes those that it has; null clears all limits.
+    """
+
+    team: Name | msgspec.UnsetType | None = UNSET
+    models: Allowed | msgspec.UnsetType | None = UNSET
+    routes: Allowed | msgspec.UnsetType | None = UNSET
+    limits: LimitValues | msgspec.UnsetType | None = UNSET
+    note: Note | msgspec.UnsetType | None = UNSET
+    expires_at: Time | msgspec.UnsetType | None = UNSET
+
+
+class ChangedKeys(msgspec.Struct):
+    """Holds the keys that a change was for, as they are now."""
+
+    keys: list[KeyView]
+    applied: Applied
 
 
 class Rotation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -234,6 +271,18 @@ class KeyRoutes:
             if record.kind == self._kind
         ]
         return [*stored, *config_keys(call.node.config, self._kind)]
+
+
+async def change_keys_of_team(call: AdminCall) -> ChangedKeys:
+    """Change all keys of a team that are made at run time, in one step."""
+    query: TeamOfKeys = call.query
+    change = KeyChange(**msgspec.structs.asdict(call.body))
+    records, confirmed = await call.store.change(
+        lambda manager: manager.change_keys(actor_of(call), query.team, change)
+    )
+    now, directory = now_ms(), call.node.directory
+    views = [view_of_key(record, directory, now) for record in records]
+    return ChangedKeys(views, Applied(confirmed.confirmed, confirmed.of))
 
 
 def actor_of(call: AdminCall) -> Actor:
