@@ -56,6 +56,19 @@ check "no secret in the environment" '! tr "\0" "\n" < /proc/$pid/environ | grep
 check "tokens are nobody else's" '[ "$(stat -c %a /var/lib/private/fitten-gateway/fitten.json)" = 600 ]'
 check "exposure below 1.2" 'systemd-analyze security --no-pager --threshold=12 $unit > /dev/null'
 
+echo "== a team lead"
+lead() { /usr/local/bin/fitten-gateway "$@"; }
+store=/var/lib/private/fitten-gateway/team.db
+check "a key is made and works" 'key=$(lead keys add alice --tokens-per-day 2m) && [ "$(ask "$key")" = 200 ]'
+check "its use is shown" 'until_true "lead usage --by key | grep -q alice"'
+check "blocked from the next request on" 'lead keys block alice > /dev/null && [ "$(ask "$key")" = 403 ]'
+check "the audit says by whom" 'lead audit --json | grep -q local:root'
+check "the socket is for nobody else" '[ "$(stat -c %a /run/fitten-gateway/admin.sock)" = 600 ]'
+check "the admin port wants a key" '[ "$(curl -s -o /dev/null -w "%{http_code}" http://127.0.0.1:5001/admin/api/v1/keys)" = 503 ]'
+check "an admin key opens it" 'root=$(lead admin-keys add root --role viewer) &&
+    curl -sf -H "Authorization: Bearer $root" http://127.0.0.1:5001/admin/api/v1/keys | grep -q alice'
+check "the store belongs to the service" '[ "$(stat -c %u $store)" = "$(stat -c %u /proc/$pid)" ]'
+
 echo "== reload"
 check "succeeds" 'systemctl reload $unit'
 check "in the same process" '[ "$(main)" = "$pid" ] && [ "$(ask)" = 200 ]'
@@ -102,8 +115,13 @@ check "a killed parent is replaced" 'until_true "restarted $pid" && [ "$(pgrep -
 systemctl stop fitten-gateway.socket $unit
 check "a stop leaves nobody" '! pgrep -f gateway.workers.worker'
 
+lead keys unblock alice > /dev/null; lead keys add bob > /dev/null
+check "keys are made while it is stopped" 'lead keys list | grep -q bob && lead audit | grep -q key.add'
+systemctl start fitten-gateway.socket $unit
+check "and it starts with the store that root has written to" 'until_true "systemctl is-active -q $unit" && [ "$(ask "$key")" = 200 ]'
+
 echo "== journal"
-check "holds no secret" '! journalctl --no-pager -u $unit | grep -q "horse\|the-gateway-key"'
+check "holds no secret" '! journalctl --no-pager -u $unit | grep -q "horse\|the-gateway-key\|fga\?-[a-z2-7]\{12\}-"'
 check "holds no traceback" '! journalctl --no-pager -u $unit | grep -q Traceback'
 journalctl --no-pager -u $unit -o cat | grep '"level":"error"' | cut -c1-200
 echo "== end"

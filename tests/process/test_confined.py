@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Configure
+from tests.process.conftest import Configure, keys
 from tests.process.systemd import ROOT, FakeSystemd
+from tests.process.test_commands import CommandLine, commands
 from tests.process.test_reload import ask
+from tests.support import KEY
+
+__all__ = ["commands"]
 
 pytestmark = pytest.mark.skipif("CONFINED" in os.environ, reason="it is confined already")
 
@@ -21,10 +25,16 @@ CONFINED = [sys.executable, str(ROOT / "deploy/confined.py")]
 
 
 async def test_the_gateway_works_under_the_restrictions_of_its_unit(
-    fake_systemd: FakeSystemd, configure: Configure, tmp_path: Path
+    fake_systemd: FakeSystemd, configure: Configure, commands: CommandLine, tmp_path: Path
 ) -> None:
+    configure(middlewares=[keys(KEY)], admin={"listen": "127.0.0.1:0"})
     service = await fake_systemd.start(prefix=[*CONFINED, "--writable", str(tmp_path)])
     assert (await ask(fake_systemd)).status == 200
+    made = await commands.run("keys add alice")
+    assert (await ask(fake_systemd, made)).status == 200
+    await commands.run("keys block alice")
+    assert (await ask(fake_systemd, made)).status == 403
+    assert "admin_listening" in service.raw
     assert "refused" not in await fake_systemd.reload(service)
     assert (await ask(fake_systemd)).status == 200
     service.signal(signal.SIGTERM)
