@@ -141,7 +141,8 @@ class StoreManager:
         name = tables.keys.config_team(name_or_id) or name_or_id
         if name in self._config.teams:
             return tables.keys.config_team_id(name, tables.now)
-        raise InvalidValue(f"There is no team '{name}'.", param="team")
+        # What was given is not quoted, here and below: it may be a key in the wrong place.
+        raise InvalidValue("There is no team of this name or id.", param="team")
 
     def _no_key(self, name_or_id: str, kind: KeyKind) -> UnknownObject | ChangeConflict:
         in_config = self._config.keys if kind == "api" else self._config.admin_keys

@@ -273,6 +273,8 @@ async def test_the_socket_lets_its_own_user_in_and_says_so(admin: AdminUnderTest
     assert (shown["name"], shown["role"], shown["by"]) == (f"local:{me}", "admin", "socket")
     key = {"Authorization": f"Bearer {VIEWER_KEY}"}
     assert (await admin.call("GET", "/session", unix=True, headers=key)).body["name"] == "watcher"
+    wrong = {"Authorization": "Bearer nonsense"}
+    assert (await admin.call("GET", "/session", unix=True, headers=wrong)).status == 401
     assert admin.config.admin_socket.stat().st_mode & 0o777 == 0o600
 
 

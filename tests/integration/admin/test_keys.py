@@ -12,6 +12,7 @@ import pytest
 from yarl import URL
 
 from gateway.errors import KeyBlocked, Unauthorized
+from tests.integration.admin.ledger import fill
 from tests.integration.admin.support import (
     BASE,
     ROOT_KEY,
@@ -20,6 +21,7 @@ from tests.integration.admin.support import (
     running_admin,
     settings,
 )
+from tests.unit.ledger.support import row
 from tests.waiting import eventually
 
 
@@ -166,6 +168,7 @@ async def test_a_rotation_whose_answer_is_lost_is_done_once(admin: AdminUnderTes
         ("<img src=x onerror=alert(1)>", 201),
         ("../../teams/a?b#c%2f", 201),
         ("林晓", 201),
+        ("..", 201),
     ],
 )
 async def test_any_printable_name_is_kept_as_it_is(
@@ -203,8 +206,28 @@ async def test_a_forgotten_key_leaves_its_id_only(admin: AdminUnderTest) -> None
     await admin.call("DELETE", "/keys/alice-at-example")
     assert (await admin.call("POST", "/keys/alice-at-example/forget")).status == 204
     audit = (await admin.call("GET", "/audit")).body["rows"]
-    assert {row["object_id"] for row in audit} == {made["id"]}
+    assert {one["object_id"] for one in audit} == {made["id"]}
     assert "alice-at-example" not in str(audit)
+
+
+async def test_rows_of_a_forgotten_key_have_its_id_in_place_of_its_name(
+    admin: AdminUnderTest,
+) -> None:
+    name = "alice-at-example"
+    made = await admin.make_key(name)
+    fill(admin, row(key=name, source="store", key_id=made["id"]), row(key="bob"))
+    paths = ("/usage?by=key", "/usage.csv?by=key", "/requests")
+    for path in paths:
+        answer = str((await admin.call("GET", path)).body)
+        assert (name in answer, made["id"] in answer) == (True, False), path
+    assert (await admin.call("POST", f"/keys/{name}/forget")).status == 204
+    # A row that was on its way meanwhile brings the name back nowhere.
+    fill(admin, row(key=name, source="store", key_id=made["id"]))
+    for path in paths:
+        answer = str((await admin.call("GET", path)).body)
+        assert (name in answer, made["id"] in answer) == (False, True), path
+    (sums,) = (await admin.call("GET", f"/usage?by=key&key={made['id']}")).body["rows"]
+    assert (sums["key"], sums["requests"]) == (made["id"], 2)
 
 
 async def test_a_name_is_taken_once(admin: AdminUnderTest) -> None:
