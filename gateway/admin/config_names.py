@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gateway.config.settings import Config
 from gateway.keys.changes import ConfigNames
 from gateway.keys.records import KeyRecord, KeyTable, TeamRecord
 from gateway.limits.options import LimitOptions
 from gateway.redaction import word
+
+if TYPE_CHECKING:  # commands that work without a gateway do not import what serves
+    from gateway.config.settings import Config
 
 
 def config_names(config: Config) -> ConfigNames:
