@@ -29,8 +29,8 @@ async def test_a_new_worker_has_the_current_table_before_it_serves() -> None:
     state = master_state()
     await state.keys.publish(table(alice))
     async with connected_workers(master_pool(1), 2, state) as workers:
+        await eventually(lambda: all(worker.remote_state.keys.version for worker in workers))
         for worker in workers:
-            await eventually(lambda: worker.remote_state.keys.version)
             assert worker.remote_state.keys.identify(text, "api", NOON).id == alice.id
 
 
