@@ -6,15 +6,17 @@ settings=/etc/fitten-gateway
 export PYTHONPATH="$program${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
 
 case ${1:-} in
-check | serve | doctor | usage | requests | db)
+check | serve | doctor | usage | requests | db | keys | teams | admin-keys | grant | audit | \
+    accounts | live | status)
     order=$1
     shift
     own=
     for argument; do
-        case $argument in --c*) own=yes ;; esac
+        case $argument in --c | --co | --con | --conf*) own=yes ;; esac
     done
     if [ -z "$own" ]; then
-        set -- --config "$settings/config.yaml" "$@"
+        # At the end: what is done with keys and teams stands between.
+        set -- "$@" --config "$settings/config.yaml"
         if [ -z "${CREDENTIALS_DIRECTORY:-}" ]; then
             if [ -r "$settings/credentials" ]; then
                 export CREDENTIALS_DIRECTORY="$settings/credentials"
@@ -26,6 +28,8 @@ check | serve | doctor | usage | requests | db)
     fi
     if [ -w "/var/lib/fitten-gateway" ]; then
         export STATE_DIRECTORY="${STATE_DIRECTORY:-/var/lib/fitten-gateway}"
+        # Where the socket of the admin API is while the service runs.
+        export RUNTIME_DIRECTORY="${RUNTIME_DIRECTORY:-/run/fitten-gateway}"
     fi
     set -- "$order" "$@"
     ;;

@@ -6,20 +6,27 @@ import contextlib
 import sys
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 from emulator import EmulatedAccount as EmulatedAccount
 from emulator import Emulator
 from gateway import options
 from gateway.config import settings as config
+from gateway.config.admin import AdminSettings
 from gateway.config.ini_file import default_middlewares
+from gateway.keys.changes import Actor, NewKey
+from gateway.keys.manager import KeyManager
 from gateway.middleware import MiddlewareEntry, read_middlewares
 from gateway.observability import logging as log
 from gateway.redaction import Redactor
 from gateway.server.run import run_event_loop, serve_until_stopped
 from gateway.server.single_process import SingleProcess
+from gateway.terminal import program
 
 KEY = "fg-demo-key"
 _USERNAME, _PASSWORD = "demo_user", "correct horse"
+
+_LARGEST_PORT = 65_535
 
 _WELCOME = """
 The gateway is at {url}/v1 and its key is {key}; an emulator stands in for Fitten.
@@ -28,7 +35,12 @@ The gateway is at {url}/v1 and its key is {key}; an emulator stands in for Fitte
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
     -d '{{"model": "fitten-code", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
 
-Ctrl-C stops both.
+Its admin API is at {admin_url}. In another terminal, the commands of a team lead reach it so:
+
+  export FITTEN_GATEWAY_ADMIN_URL={admin_url} FITTEN_GATEWAY_ADMIN_KEY={admin_key}
+  {program} keys add alice --tokens-per-day 2m
+
+Ctrl-C stops both, and nothing is kept.
 """  # noqa: E501  a line to be copied must stay whole
 
 
@@ -55,12 +67,16 @@ async def _run(port: int) -> None:
                     state_file=f"{folder}/fitten.json",
                 ),
                 server=config.ServerSettings(port=port, drain_timeout=3.0),
+                admin=AdminSettings(listen=f"127.0.0.1:{_admin_port(port)}"),
                 middlewares=_chain(),
             )
+            admin_key = _admin_key(Path(folder) / "team.db")
             redactor = Redactor(settings.secrets())
             with contextlib.closing(log.configure_logging(settings.log, redactor)):
                 service = SingleProcess(settings, on_secret=redactor.add)
-                await serve_until_stopped(service, on_ready=_welcome)
+                await serve_until_stopped(
+                    service, on_ready=lambda url: _welcome(url, service.admin.url, admin_key)
+                )
 
 
 def _chain() -> tuple[MiddlewareEntry, ...]:
@@ -76,5 +92,26 @@ def _chain() -> tuple[MiddlewareEntry, ...]:
     return chain
 
 
-def _welcome(url: str) -> None:
-    print(_WELCOME.format(url=url, key=KEY), flush=True)
+def _admin_port(port: int) -> int:
+    """Return the port after that of the gateway; 0, for any, if that is 0 or the last one."""
+    return port + 1 if 0 < port < _LARGEST_PORT else 0
+
+
+def _admin_key(store: Path) -> str:
+    """Make an admin key in a new store, which is gone with the demo."""
+    manager = KeyManager(store)
+    try:
+        issued = manager.add_key(Actor("demo"), NewKey(name="demo", kind="admin", role="admin"))
+    finally:
+        manager.close()
+    assert issued.text is not None
+    return issued.text
+
+
+def _welcome(url: str, admin_url: str | None, admin_key: str) -> None:
+    print(
+        _WELCOME.format(
+            url=url, key=KEY, admin_url=admin_url, admin_key=admin_key, program=program()
+        ),
+        flush=True,
+    )

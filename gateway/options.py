@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import unquote, urlsplit
 
-import yarl
-
 from gateway.redaction import MASK, kind_of, masked_name, word
 from gateway.trusted_proxies import parse_network
 
@@ -30,6 +28,14 @@ class Mistakes(dict[str, str]):
     def __init__(self) -> None:
         super().__init__()
         self.warnings: dict[str, str] = {}
+
+
+class ConfigError(Exception):
+    """Reports that the configuration is wrong; `mistakes` has one line for each mistake."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
 
 
 class Secret:
@@ -119,6 +125,8 @@ class HttpUrl:
 
     def fault(self, value: Any) -> str | None:
         """Return what is wrong with a value, or None. A secret or other text is not shown."""
+        import yarl  # only for an address: the commands of operators have none
+
         text = value.value if isinstance(value, Secret) else value
         scheme, _, rest = text.partition("://")
         try:

@@ -94,7 +94,9 @@ ROWS: dict[str, tuple[str, ...]] = {
     "options": ("trusted_proxies", "redaction"),
     "limits": ("options",),
     "generation": ("errors", "principal"),
-    "store": (),
+    "arguments": (),
+    "terminal": ("redaction",),
+    "store": ("redaction",),
     "middleware": (
         *("trusted_proxies", "generation", "keys", "options", "principal", "redaction", "store"),
     ),
@@ -104,7 +106,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "images": ("config", "errors", "generation"),
     "apis": ("errors", "generation", "images", "redaction"),
     "accounts": ("errors",),
-    "ledger": ("errors", "redaction", "store"),
+    "ledger": ("arguments", "errors", "redaction", "store", "terminal"),
     "keys": ("errors", "limits", "principal", "redaction", "store"),
     "fitten": (
         *("accounts", "aiohttp_internals", "config", "errors", "generation", "redaction"),
@@ -119,8 +121,9 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("images", "middleware", "redaction"),
     ),
     "admin": (
-        *("admission", "apis", "config", "errors", "fitten", "http", "keys", "ledger", "limits"),
-        *("middleware", "principal", "redaction", "trusted_proxies"),
+        *("admission", "apis", "arguments", "config", "errors", "fitten", "http", "keys"),
+        *("ledger", "limits", "middleware", "options", "principal", "redaction", "store"),
+        *("terminal", "trusted_proxies"),
     ),
     # Composition.
     "shared_state": ("admission", "config", "fitten", "keys", "ledger", "limits", "store"),
@@ -137,15 +140,20 @@ ROWS: dict[str, tuple[str, ...]] = {
         *("fitten", "generation", "http", "keys", "ledger", "limits", "observability"),
         *("redaction", "server", "shared_state", "store"),
     ),
-    "demo": ("config", "middleware", "observability", "options", "redaction", "server"),
-    "doctor": (
-        *("config", "errors", "fitten", "generation", "observability", "redaction", "store"),
+    "demo": (
+        *("config", "keys", "middleware", "observability", "options", "redaction", "server"),
+        "terminal",
     ),
-    "replay": ("fitten", "generation", "redaction", "store"),
-    "setup": ("config", "fitten", "generation"),
+    "doctor": (
+        *("arguments", "config", "errors", "fitten", "generation", "observability"),
+        *("redaction", "store"),
+    ),
+    "init": ("admin", "arguments", "config", "options", "redaction", "store", "terminal"),
+    "replay": ("arguments", "fitten", "generation", "redaction", "store"),
+    "setup": ("arguments", "config", "fitten", "generation"),
     "cli": (
-        *("config", "demo", "doctor", "ledger", "observability", "redaction", "replay"),
-        *("server", "setup", "store", "workers"),
+        *("admin", "arguments", "config", "demo", "doctor", "init", "ledger", "observability"),
+        *("options", "redaction", "replay", "server", "setup", "store", "workers"),
     ),
     "__main__": ("cli",),
 }

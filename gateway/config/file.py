@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -57,6 +58,13 @@ class ConfigDocument:
                 return None
             path = path[:cut]
         return self.lines[path]
+
+    def place(self, file: Path, path: str) -> str:
+        """Return file, line and name of a path, as a message about it begins."""
+        line = self.line(path)
+        place = f"{file}:{line}: " if line else f"{file}: "
+        name = self.names.get(path, path)
+        return f"{place}{name}: " if name else place
 
 
 def read_yaml(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway import options
-from gateway.config import chain_order, decoding, file, machine, team_names
+from gateway.config import chain_order, machine, team_names
 from gateway.config.admin import AdminSettings, exposed_admin, shared_keys
+from gateway.config.document import read_document
 from gateway.config.settings import (
     AuditSettings,
     Config,
@@ -52,20 +53,7 @@ def load_config(
     Raises ConfigError with all mistakes.
     """
     environ = os.environ if environ is None else environ
-    try:
-        text = decoding.decode(path.read_bytes(), path.name)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except decoding.NotUtf8 as error:
-        raise ConfigError([f"{path}:{error.line}: {error.problem}"]) from None
-    if path.suffix == ".ini":
-        from gateway.config.ini_file import read_ini
-
-        document = read_ini(
-            text, environ, folder=path.absolute().parent, without_secrets=without_secrets
-        )
-    else:
-        document = file.read_yaml(text, environ, without_secrets=without_secrets)
+    document = read_document(path, environ, without_secrets=without_secrets)
     mistakes = document.mistakes
     config = None
     if document.readable:
@@ -80,7 +68,7 @@ def load_config(
     redactor = Redactor([*document.secrets, *(config.secrets() if config is not None else ())])
 
     def lines(found: Mapping[str, str]) -> list[str]:
-        return [redactor(_location(path, document, where) + found[where]) for where in found]
+        return [redactor(document.place(path, where) + found[where]) for where in found]
 
     if mistakes:
         raise ConfigError(lines(mistakes))
@@ -152,10 +140,3 @@ def _unknown_section(name: str, known: tuple[str, ...]) -> str:
     if inside:
         return f"is an option of {' or '.join(inside)}; indent it under {inside[0]}:"
     return f"unknown option;{options.did_you_mean(name, known)} known: {', '.join(known)}"
-
-
-def _location(path: Path, document: file.ConfigDocument, where: str) -> str:
-    line = document.line(where)
-    place = f"{path}:{line}: " if line else f"{path}: "
-    name = document.names.get(where, where)
-    return f"{place}{name}: " if name else place

@@ -19,11 +19,16 @@ from urllib.parse import unquote, urlsplit
 
 from gateway import options
 from gateway.config.admin import AdminSettings
+from gateway.config.store import AuditSettings as AuditSettings
+from gateway.config.store import LedgerSettings as LedgerSettings
+from gateway.config.store import StoreSettings as StoreSettings
+from gateway.config.store import state_file
 from gateway.config.time_zone import TimeZoneName, system_zone
 from gateway.limits.options import LimitOptions
 from gateway.limits.periods import zone_named
 from gateway.middleware import MiddlewareEntry
 from gateway.options import Between, Distinct, HttpUrl, IpNetwork, Secret
+from gateway.options import ConfigError as ConfigError
 from gateway.redaction import MASK
 
 Seconds = Annotated[float, Between(0.01, 86_400, "seconds", 30)]
@@ -59,25 +64,6 @@ class _HostAddress:
         if value != value.strip():
             return "has blanks around it"
         return None
-
-
-class _StoreUrl:
-    """Requires `none`, or the address of a SQLite file."""
-
-    def fault(self, value: str) -> str | None:
-        file = value.removeprefix("sqlite:///")
-        good = value == "none" or (file != value and file.strip("/") and not file.endswith("/"))
-        if good and not any(c in "?#\0" for c in value):
-            return None
-        return "expected none, or an address like sqlite:///var/team.db or sqlite:////srv/team.db"
-
-
-class ConfigError(Exception):
-    """Reports that the configuration is wrong; `mistakes` has one line for each mistake."""
-
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,52 +294,6 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreSettings:
-    """Sets where the database is that keeps the ledger.
-
-    url: `sqlite:///` and a path, which is relative to the configuration file unless it begins
-        with another slash; `none` for no database; None for team.db beside the state file.
-    """
-
-    url: Annotated[str, _StoreUrl()] | None = None
-
-    def below(self, folder: Path) -> StoreSettings:
-        """Return the settings with a path that does not depend on the configuration file."""
-        file = self.file
-        if file is None or file.is_absolute():
-            return self
-        return StoreSettings(url=f"sqlite:///{folder / file}")
-
-    @property
-    def file(self) -> Path | None:
-        """Return the path in the address, if there is one."""
-        if self.url is None or self.url == "none":
-            return None
-        return Path(self.url.removeprefix("sqlite:///"))
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerSettings:
-    """Sets what the ledger keeps.
-
-    detail: `rows` for a row per request and sums by day; `days` for the sums only.
-    keep_days: how long a row is kept. Sums are kept for ever.
-    refused: whether a request that was refused is a row too, if its key is known.
-    """
-
-    detail: Literal["rows", "days"] = "rows"
-    keep_days: Annotated[int, Between(1, 3650, "days", 90)] = 90
-    refused: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class AuditSettings:
-    """Sets how long the store keeps who changed which key or team."""
-
-    keep_days: Annotated[int, Between(1, 3650, "days", 365)] = 365
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """Holds all settings."""
 
@@ -378,9 +318,7 @@ class Config:
 
         Unless set, it is in systemd's state directory, or in `state` without systemd.
         """
-        if self.fitten.state_file:
-            return Path(self.fitten.state_file)
-        return Path(os.environ.get("STATE_DIRECTORY", "state").split(":")[0]) / "fitten.json"
+        return state_file(self.fitten.state_file, os.environ)
 
     @property
     def time_zone(self) -> tzinfo:
@@ -391,9 +329,7 @@ class Config:
     @property
     def store_file(self) -> Path | None:
         """Return the database of the ledger; None for no store and no ledger."""
-        if self.store.url is None:
-            return self.state_file.with_name("team.db")
-        return self.store.file
+        return self.store.file_beside(self.state_file)
 
     @property
     def admin_socket(self) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import random
 import sqlite3
 import threading
@@ -21,12 +19,13 @@ from gateway.ledger.retention import delete_old_buckets, delete_old_rows, give_b
 from gateway.ledger.seeds import LedgerSeeds, read_seeds
 from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.writer import SpoolTransfer
-from gateway.redaction import os_error_text
+from gateway.ledger.writer_lock import writer_lock
 from gateway.store.database import (
     StoreUnusable,
     connect_reader,
     connect_writer,
     is_lasting,
+    store_error_text,
 )
 from gateway.store.migrations import migrate
 
@@ -228,11 +227,7 @@ class LedgerService:
 
         Raises BlockingIOError if another process holds the lock.
         """
-        self.spool_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        lock = os.open(self.spool_folder / "writer", flags, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with writer_lock(self._path):
             self._waiting = False
             with contextlib.closing(connect_writer(self._path)) as connection:
                 steps, saved = migrate(connection, self._path, now=self._now())
@@ -240,8 +235,6 @@ class LedgerService:
                     backup = None if saved is None else str(saved)
                     _log.info("store_migrated", file=str(self._path), steps=steps, backup=backup)
                 yield connection
-        finally:
-            os.close(lock)
 
     def _show_problem(self, error: Exception, next_try_in: float) -> None:
         """Log why nothing can be written, once until it can be again."""
@@ -249,9 +242,3 @@ class LedgerService:
             reason = str(error) if isinstance(error, StoreUnusable) else store_error_text(error)
             self.problem = reason
             _log.error("ledger_not_written", reason=reason, next_try_in=round(next_try_in, 1))
-
-
-def store_error_text(error: Exception) -> str:
-    """Return why the database failed: SQLite's own texts have no data of requests."""
-    name = getattr(error, "sqlite_errorname", None)
-    return str(name) if name else os_error_text(error)

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from gateway.redaction import os_error_text
+from gateway.store.ownership import give_to_owner, make_folder
+
 _BUSY = 5.0  # seconds that a statement waits for another writer
 
 # SQLite's locks and shared memory do not work there, and the file would be damaged.
@@ -37,11 +40,15 @@ def connect_writer(path: Path, *, busy: float = _BUSY) -> sqlite3.Connection:
     Transactions are begun by hand, with BEGIN IMMEDIATE: one that reads first and then writes
     can fail at once, whatever the time limit. Raises StoreUnusable, OSError, sqlite3.Error.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     if kind := network_file_system(path.parent):
         raise StoreUnusable(f"{path} is on {kind}, where SQLite's locks do not work")
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    os.close(os.open(path, flags, 0o600))
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        give_to_owner(descriptor, path.parent)  # SQLite gives the files beside it the same owner
+    finally:
+        os.close(descriptor)
     connection = sqlite3.connect(path, timeout=busy, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table
@@ -78,6 +85,12 @@ def is_lasting(error: OSError | sqlite3.Error) -> bool:
     if isinstance(error, OSError):
         return error.errno in _LASTING
     return getattr(error, "sqlite_errorname", "") in _LASTING_NAMES
+
+
+def store_error_text(error: Exception) -> str:
+    """Return why the database failed: SQLite's own texts have no data of requests."""
+    name = getattr(error, "sqlite_errorname", None)
+    return str(name) if name else os_error_text(error)
 
 
 def network_file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.store.database import StoreUnusable
+from gateway.store.ownership import give_to_owner
 
 # The text is for SQLite and PostgreSQL alike, but for what stands in braces. Times are
 # milliseconds since 1970. Rows outlive keys, so that nothing refers to a key by a constraint.
@@ -319,8 +320,13 @@ def back_up(connection: sqlite3.Connection, target: Path) -> None:
     sqlite3.Error.
     """
     unfinished = target.with_name(f"{target.name}.{secrets.token_hex(4)}.new")
-    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(unfinished, flags, 0o600)
     try:
+        try:
+            give_to_owner(descriptor, target.parent)
+        finally:
+            os.close(descriptor)
         connection.execute("VACUUM INTO ?", (str(unfinished),))
         os.replace(unfinished, target)
     except BaseException:

@@ -152,7 +152,7 @@ def installed_command(root: Path) -> list[str]:
     command = root / "usr/local/bin/fitten-gateway"
     assert command.stat().st_mode & 0o777 == 0o755
     script = command.read_text("utf-8")
-    for folder in ("/opt/", "/etc/", "/var/lib/"):
+    for folder in ("/opt/", "/etc/", "/var/lib/", "/run/"):
         script = script.replace(folder, f"{root}{folder}")
     command.write_text(script)
     python = root / PROGRAM / ".venv/bin/python"
@@ -213,6 +213,27 @@ def test_the_command_takes_a_configuration_of_ones_own(tmp_path: Path) -> None:
         assert result.returncode == 2
         assert "other.yaml" in result.stderr
         assert "etc/fitten-gateway" not in result.stderr
+
+
+def test_keys_are_made_by_the_command_before_the_first_start(tmp_path: Path) -> None:
+    """By root, in the state folder that systemd gives to a user who exists only then."""
+    command = installed_command(tmp_path)
+    state = tmp_path / "var/lib/fitten-gateway"
+    state.mkdir(parents=True, mode=0o700)
+    owner = (64_999, 64_998) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(state, *owner)
+    limits = ("--chats-per-minute", "60", "--concurrency", "4", "--completions-per-minute", "300")
+    made = in_folder(tmp_path, *command, "keys", "add", "alice", *limits)
+    assert (made.returncode, made.stdout[:3]) == (0, "fg-"), made.stderr
+    assert "concurrency=4" in in_folder(tmp_path, *command, "keys", "list").stdout
+    assert in_folder(tmp_path, *command, "db", "backup").returncode == 0
+    files = [state, *state.rglob("*")]
+    assert {"team.db", "team.db.spool", "writer"} <= {file.name for file in files}
+    assert {(file.stat().st_uid, file.stat().st_gid) for file in files} == {owner}
+    status = in_folder(tmp_path, *command, "status")
+    assert status.returncode == 1
+    for folder in ("run", "var/lib"):
+        assert f"{tmp_path}/{folder}/fitten-gateway/admin.sock" in status.stderr
 
 
 # The interpreter

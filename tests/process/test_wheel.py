@@ -254,6 +254,20 @@ async def test_an_installed_demo_serves_until_interrupted(installed: Path, tmp_p
         url = await demo.wait_for(r"The gateway is at (http://\S+)/v1")
         status, text = await chat(url, DEMO_KEY)
         assert (status, bool(text)) == (200, True), demo.printed
+        variables = await demo.wait_for(r"export (FITTEN_GATEWAY_ADMIN_URL=.*)")
+        command: list[str | Path] = [
+            "env",
+            *variables.split(),
+            installed / "fitten-gateway",
+            "keys",
+            "add",
+            "alice",
+        ]
+        made = await asyncio.to_thread(run, *command, cwd=tmp_path)
+        key = re.search(r"^fg-\S+$", made, re.MULTILINE)
+        assert key is not None, made
+        status, text = await chat(url, key[0])
+        assert (status, bool(text)) == (200, True), demo.printed
         assert await demo.exit_status(signal.SIGINT) == 0, demo.printed
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from gateway.admin.config_names import config_key_items
-from gateway.config.settings import Config
 from gateway.keys.directory import KeyDirectory
 from gateway.keys.records import GrantRecord, KeyKind, KeyRecord, KeyTable, Role, TeamRecord
+
+if TYPE_CHECKING:  # commands that show the same without a gateway do not import it
+    from gateway.config.settings import Config
 
 State = Literal["active", "blocked", "team_blocked", "expired"]
 Source = Literal["store", "config"]

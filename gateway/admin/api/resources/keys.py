@@ -127,7 +127,8 @@ class KeyRoutes:
         for view in [v for v in views if v.id == wanted] + [v for v in views if v.name == wanted]:
             tag_version(call, view.version)
             return view
-        raise UnknownObject("There is no such key.")
+        noun = "key" if self._kind == "api" else "admin key"
+        raise UnknownObject(f"There is no {noun} '{wanted}'.")
 
     async def change(self, call: AdminCall) -> KeyView:
         """Change the fields of a key that the body has."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
-import json
 import os
 import re
 import sqlite3
@@ -14,21 +13,29 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO, cast, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 from gateway.ledger import queries, verify
+from gateway.ledger.batch import SUMS
+from gateway.ledger.commands.source import LedgerSource, configured_store, existing_store
+from gateway.ledger.csv_text import csv_text
 from gateway.ledger.queries import Group, LedgerFilter
-from gateway.ledger.service import local_day, store_error_text
 from gateway.ledger.spool_files import spool_folder
 from gateway.ledger.spool_reader import SpoolReader
 from gateway.redaction import printable
 from gateway.store import database, migrations
-from gateway.store.database import StoreUnusable
+from gateway.store.database import StoreUnusable, store_error_text
+from gateway.terminal import (
+    FAILED,
+    USAGE_ERROR,
+    print_json,
+    print_members,
+    print_table,
+    run_command,
+)
 
 Action = Literal["status", "migrate", "backup", "verify"]
 
-_FAILED: Final = 1
-_USAGE_ERROR: Final = 2
 _AGE: Final = re.compile(r"(\d{1,6})([mhd])")
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _LONGEST_CHECK: Final = 3600.0  # seconds; reading all rows of a large database takes minutes
@@ -49,6 +56,9 @@ class LedgerOptions:
     """Holds the options of `usage` and `requests`, as they are written on the command line.
 
     since, until: an age such as `30m`, `12h` or `7d`, or a local day; until is included.
+    id: of a row of the ledger, or the one that the client got in `x-request-id`.
+    status, cause: what the client got, and why it failed.
+    as_csv: of `usage` only.
     """
 
     by: tuple[str, ...] = ("key",)
@@ -59,8 +69,12 @@ class LedgerOptions:
     model: str | None = None
     route: str | None = None
     failed: bool = False
+    id: str | None = None
+    status: int | None = None
+    cause: str | None = None
     limit: int = 100
     as_json: bool = False
+    as_csv: bool = False
 
 
 def days_in(zone: datetime.tzinfo) -> Callable[[int], str]:
@@ -80,19 +94,12 @@ class _Clock:
     day_of: Callable[[int], str]
 
 
-def show_usage(
-    file: Path | None,
-    options: LedgerOptions,
-    *,
-    day_of: Callable[[int], str] = local_day,
-    now: int | None = None,
-) -> int:
+def show_usage(source: LedgerSource, options: LedgerOptions, *, now: int | None = None) -> int:
     """Print sums by key, team, model, day or route; return the exit status.
 
-    file: the database; None if the configuration has no store.
-    day_of: returns the local day of a time in milliseconds since 1970.
+    now: the time that ages count from, in milliseconds since 1970.
     """
-    clock = _clock(day_of, now)
+    clock = _Clock(_now() if now is None else now, source.day_of)
 
     def run() -> int:
         by = _groups(options.by)
@@ -104,32 +111,27 @@ def show_usage(
             model=options.model,
             route=options.route,
         )
-        with queries.reading(_existing(file)) as connection:
-            rows = queries.usage(connection, by, where)
-            (totals,) = queries.usage(connection, (), where)
-            lost = queries.lost_rows(connection, where)
-        if options.as_json:
-            data = {"rows": _with_null(rows), "by": by, "totals": totals, "lost": lost}
-            _print_json(data | {"since": where.since_day, "until": where.until_day})
-            return 0
-        total = dict.fromkeys(by, "") | {by[0]: "(all)"} | totals
-        _print_table((*by, *_USAGE), [*rows, total])
-        if lost:
-            print(f"{lost} rows could not be kept; they are not in these sums.")
+        found = source.usage(by, where)
+        if options.as_csv:
+            sys.stdout.write(csv_text((*by, *SUMS, "total_tokens"), found.rows).decode())
+        elif options.as_json:
+            data: dict[str, Any] = {"rows": _with_null(found.rows), "by": by}
+            data["totals"] = found.totals
+            data |= {"lost": found.lost, "since": where.since_day, "until": where.until_day}
+            print_json(data)
+        else:
+            total = dict.fromkeys(by, "") | {by[0]: "(all)"} | found.totals
+            print_table((*by, *_USAGE), [*found.rows, total])
+            if found.lost:
+                print(f"{found.lost} rows could not be kept; they are not in these sums.")
         return 0
 
     return _run(run)
 
 
-def show_requests(
-    file: Path | None,
-    options: LedgerOptions,
-    *,
-    day_of: Callable[[int], str] = local_day,
-    now: int | None = None,
-) -> int:
-    """Print rows of requests, the newest first; return the exit status."""
-    clock = _clock(day_of, now)
+def show_requests(source: LedgerSource, options: LedgerOptions, *, now: int | None = None) -> int:
+    """Print rows of requests, the newest first; return the exit status. now: see `show_usage`."""
+    clock = _Clock(_now() if now is None else now, source.day_of)
 
     def run() -> int:
         where = LedgerFilter(
@@ -142,15 +144,16 @@ def show_requests(
             model=options.model,
             route=options.route,
             failed=options.failed,
+            status=options.status,
+            cause=options.cause,
         )
-        with queries.reading(_existing(file)) as connection:
-            rows = queries.requests(connection, where, limit=options.limit)
+        rows = source.requests(where, options.id, options.limit)
         for row in rows:
             row["at"] = _utc(row["at"])
         if options.as_json:
-            _print_json({"rows": _with_null(rows)})
+            print_json({"rows": _with_null(rows)})
         else:
-            _print_table(_REQUESTS, rows)
+            print_table(_REQUESTS, rows)
         return 0
 
     return _run(run)
@@ -166,22 +169,20 @@ def manage_store(
     """
 
     def run() -> int:
-        path = _configured(file)
+        path = configured_store(file)
         if action == "migrate":
             data = _migrate(path)
         elif action == "backup":
-            data = _back_up(_existing(path), target)
+            data = _back_up(existing_store(path), target)
         elif action == "verify":
-            data = _verify(_existing(path))
+            data = _verify(existing_store(path))
         else:
-            data = _status(_existing(path))
+            data = _status(existing_store(path))
         if as_json:
-            _print_json(data)
+            print_json(data)
         else:
-            for name, value in data.items():
-                shown = ", ".join(value) or "none" if isinstance(value, list) else value
-                print(f"{name.replace('_', ' ')}: {printable(str(shown))}")
-        return _FAILED if data.get("ok") is False else 0
+            print_members(data)
+        return FAILED if data.get("ok") is False else 0
 
     return _run(run)
 
@@ -212,32 +213,24 @@ def store_fault(file: Path) -> str | None:
 
 def _run(command: Callable[[], int]) -> int:
     """Run a command, and print what goes wrong as one line."""
-    for stream in (sys.stdout, sys.stderr):
-        _never_fail(stream)
-    try:
-        status = command()
-        sys.stdout.flush()
-    except BrokenPipeError:  # `requests | head`: nobody reads the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except _WrongOption as error:
-        print(printable(str(error)), file=sys.stderr)
-        return _USAGE_ERROR
-    except StoreUnusable as error:
-        print(printable(str(error)), file=sys.stderr)
-        return _FAILED
-    except (OSError, sqlite3.Error) as error:
-        text = store_error_text(error)
-        print(f"The database cannot be read or written: {text}", file=sys.stderr)
-        return _FAILED
-    return status
 
+    def run() -> int:
+        try:
+            return command()
+        except BrokenPipeError:
+            raise
+        except _WrongOption as error:
+            print(printable(str(error)), file=sys.stderr)
+            return USAGE_ERROR
+        except StoreUnusable as error:
+            print(printable(str(error)), file=sys.stderr)
+            return FAILED
+        except (OSError, sqlite3.Error) as error:
+            text = store_error_text(error)
+            print(f"The database cannot be read or written: {text}", file=sys.stderr)
+            return FAILED
 
-def _never_fail(stream: TextIO) -> None:
-    """Let a stream escape what its encoding does not have."""
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")
+    return run_command(run)
 
 
 def _status(path: Path) -> dict[str, Any]:
@@ -306,21 +299,6 @@ def _verify(path: Path) -> dict[str, Any]:
     }
 
 
-def _configured(file: Path | None) -> Path:
-    if file is None:
-        raise StoreUnusable("store.url is none, so there is no database and no ledger")
-    return file
-
-
-def _existing(file: Path | None) -> Path:
-    path = _configured(file)
-    if not path.exists():
-        raise StoreUnusable(
-            f"{path} does not exist; a gateway makes it when it starts for the first time"
-        )
-    return path
-
-
 def _groups(names: tuple[str, ...]) -> tuple[Group, ...]:
     known = get_args(Group)
     for name in names:
@@ -329,10 +307,6 @@ def _groups(names: tuple[str, ...]) -> tuple[Group, ...]:
     if not names or len(set(names)) < len(names):
         raise _WrongOption("--by: name each of them once")
     return cast("tuple[Group, ...]", names)
-
-
-def _clock(day_of: Callable[[int], str], now: int | None) -> _Clock:
-    return _Clock(_now() if now is None else now, day_of)
 
 
 def _now() -> int:
@@ -377,24 +351,3 @@ def _with_null(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if name in row:
                 row[name] = row[name] or None
     return rows
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    # Only printable ASCII, so that no text can move a cursor.
-    print(json.dumps(data).replace("\x7f", "\\u007f"))
-
-
-def _print_table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    cells = [[_cell(row[name]) for name in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    numbers = [all(isinstance(row[name], int) for row in rows) for name in columns]
-    for line in [list(columns), *cells]:
-        padded = [
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(line, widths, numbers, strict=True)
-        ]
-        print("  ".join(padded).rstrip())
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None or value == "" else printable(str(value))

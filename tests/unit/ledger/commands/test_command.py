@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.ledger.batch import BatchWriter
-from gateway.ledger.command import LedgerOptions, manage_store, show_requests, show_usage
+from gateway.ledger.commands.command import LedgerOptions, manage_store, show_requests, show_usage
+from gateway.ledger.commands.source import LedgerFile
 from gateway.ledger.row import LedgerRow, LostRows
 from gateway.store.migrations import STEPS
 from tests.unit.ledger.support import DAY, NOON, books, row
@@ -40,11 +41,11 @@ Printed = pytest.CaptureFixture[str]
 
 
 def usage(file: Path | None, **options: Any) -> int:
-    return show_usage(file, LedgerOptions(**options), day_of=day_of, now=NOON)
+    return show_usage(LedgerFile(file, day_of), LedgerOptions(**options), now=NOON)
 
 
 def requests(file: Path | None, **options: Any) -> int:
-    return show_requests(file, LedgerOptions(**options), day_of=day_of, now=NOON)
+    return show_requests(LedgerFile(file, day_of), LedgerOptions(**options), now=NOON)
 
 
 def test_usage_is_a_table_with_a_line_of_all(file: Path, capsys: Printed) -> None:

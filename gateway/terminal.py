@@ -1,0 +1,79 @@
+"""Prints tables and JSON for the commands, so that no text can move a cursor or forge a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+from gateway.redaction import printable
+
+FAILED = 1
+"""The exit status of a command that could not do what it was asked for."""
+
+USAGE_ERROR = 2
+"""The exit status of a wrong configuration or command line; argparse uses it too."""
+
+
+def run_command(command: Callable[[], int]) -> int:
+    """Run a command that prints; return its exit status, also if nobody reads what it prints."""
+    for stream in (sys.stdout, sys.stderr):
+        _never_fail(stream)
+    try:
+        status = command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `requests | head`: nobody reads the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def print_json(data: Any) -> None:
+    """Print a value as one line of JSON, in printable ASCII only."""
+    print(json.dumps(data).replace("\x7f", "\\u007f"))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows under the names of their columns; columns of numbers stand to the right."""
+    rows = list(rows)
+    cells = [[_cell(row[name]) for name in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    numbers = [all(isinstance(row[name], int) for row in rows) for name in columns]
+    for line in [list(columns), *cells]:
+        padded = [
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, numbers, strict=True)
+        ]
+        print("  ".join(padded).rstrip())
+
+
+def print_members(data: Mapping[str, Any]) -> None:
+    """Print each member of an object as a line."""
+    for name, value in data.items():
+        shown = ", ".join(map(str, value)) or "none" if isinstance(value, list) else value
+        print(f"{name.replace('_', ' ')}: {_cell(shown)}")
+
+
+def print_note(text: str) -> None:
+    """Print what is for the person at the terminal, beside the output that a program reads."""
+    print(printable(text), file=sys.stderr)
+
+
+def program() -> str:
+    """Return how this program is started, for a command that a person can copy."""
+    name = os.path.basename(sys.argv[0])
+    return name if name == "fitten-gateway" else f"{shlex.quote(sys.executable)} -m gateway"
+
+
+def _never_fail(stream: TextIO) -> None:
+    """Let a stream escape what its encoding does not have."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None or value == "" else printable(str(value))
