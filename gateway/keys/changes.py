@@ -154,7 +154,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class ConfigNames:
-    """Holds the names in config.yaml, which the store must not change or use."""
+    """Holds the names in config.yaml, which no change may reach and no new object may have."""
 
     keys: frozenset[str] = frozenset()
     admin_keys: frozenset[str] = frozenset()

@@ -19,6 +19,7 @@ TEXTS = ("args", "filename", "log_fields", "message", "problem", "reason", "stre
 
 # Where the text of a caught exception is used, how often, and why it can quote nothing else.
 SHOWN = {
+    "gateway.admin.api.bodies": (2, "msgspec names fields, kinds and bounds; for who asked"),
     "gateway.admin.api.resources.events": (1, "a GatewayError"),
     "gateway.apis.json_body": (1, "msgspec names fields and kinds; its text is taken apart"),
     "gateway.apis.openai.responses.tools": (1, "an InvalidRequest"),
@@ -48,6 +49,7 @@ SHOWN = {
     "gateway.ledger.reader": (1, "StoreUnusable is ours; for the admin who asked"),
     "gateway.middleware": (1, "settings mask it; an import has seen the configuration only"),
     "gateway.replay.command": (1, "BadRecord is ours; for the operator at the terminal"),
+    "gateway.server.node_keys": (1, "a GatewayError"),
     "gateway.server.node_ledger": (1, "StoreUnusable is ours; for the operator at the start"),
     "gateway.server.reload": (1, "ReloadRefused is ours"),
     "gateway.setup.arguments": (1, "ProbeError is ours; for the user at the terminal"),

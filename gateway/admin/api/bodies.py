@@ -88,6 +88,8 @@ def strict(value: Mapping[str, Any], kind: type[_Message], *, texts: bool = Fals
     if match := _MISSING.fullmatch(what):
         path = f"{path}.{match[1]}".lstrip(".")
         raise _fault(path, f"'{path}' is missing.", code="missing_required_parameter")
+    if what.startswith("Invalid enum value"):  # it quotes what was sent
+        what = "not one of the allowed values"
     raise _fault(path, f"'{path}' is wrong: {what[:1].lower()}{what[1:300]}.")
 
 

@@ -49,6 +49,14 @@ class WholeGateway:
             assert response.status < 300, await response.text()
             return await response.json() if response.status != 204 else None
 
+    def stream(self, key: str) -> Any:
+        """Send a chat whose answer has no end; use it with `async with`."""
+        return self.http.post(
+            f"{self.url}/v1/chat/completions",
+            json={"messages": [{"role": "user", "content": "[[endless]]"}], "stream": True},
+            headers={"Authorization": f"Bearer {key}"},
+        )
+
     async def chat(self, key: str, path: str = "/v1/chat/completions") -> tuple[int, Any]:
         """Send a chat with a key; return status and body."""
         headers = {"Authorization": f"Bearer {key}"}
@@ -163,6 +171,18 @@ async def test_a_reload_moves_the_admin_port_or_is_refused(
         assert (await gateway.chat(made["key"]))[0] == 200
 
 
+async def test_a_block_ends_open_requests_only_if_that_is_asked_for(gateway: WholeGateway) -> None:
+    made = await gateway.change("POST", "/keys", {"name": "alice"})
+    async with gateway.stream(made["key"]) as response:
+        await response.content.readany()
+        blocked = await gateway.change("POST", "/keys/alice/block", {})
+        assert "ended" not in blocked
+        assert await response.content.readany()
+        blocked = await gateway.change("POST", "/keys/alice/block", {"end_requests": True})
+        assert blocked["ended"] == 1
+        assert b"ended_by_admin" in await response.content.read()
+
+
 async def test_an_admin_can_end_a_request_that_a_stop_waits_for(
     tmp_path: Path, emulator: Emulator
 ) -> None:
@@ -170,12 +190,7 @@ async def test_an_admin_can_end_a_request_that_a_stop_waits_for(
     config = replace(config, server=replace(config.server, drain_timeout=NEVER))
     async with whole_gateway(config) as gateway, asyncio.timeout(LONGEST_WAIT):
         made = await gateway.change("POST", "/keys", {"name": "alice"})
-        messages = [{"role": "user", "content": "[[endless]]"}]
-        async with gateway.http.post(
-            f"{gateway.url}/v1/chat/completions",
-            json={**CHAT, "messages": messages, "stream": True},
-            headers={"Authorization": f"Bearer {made['key']}"},
-        ) as response:
+        async with gateway.stream(made["key"]) as response:
             await response.content.readany()
             stopping = asyncio.create_task(gateway.service.stop())
             in_flight = gateway.service.entrypoint.in_flight

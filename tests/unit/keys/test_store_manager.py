@@ -167,7 +167,7 @@ def test_rows_of_the_audit_are_kept_as_long_as_the_configuration_says(
     assert [one.object_id for one in manager.audit().rows] == ["d", "c"]
 
 
-def test_whoever_does_not_say_how_long_rows_are_kept_deletes_none(
+def test_a_caller_that_does_not_say_how_long_rows_are_kept_deletes_none(
     manager: KeyManager, clock: StoreClock
 ) -> None:
     manager.record(ROOT, "account.pause", "a", "a")

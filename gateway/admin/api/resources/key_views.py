@@ -45,7 +45,7 @@ class TeamReference(msgspec.Struct):
 class KeyView(msgspec.Struct, kw_only=True):
     """Describes a key. Keys of config.yaml have no id, and cannot be changed here.
 
-    applied: of an answer to a change.
+    applied: of an answer to a change. ended: how many requests a block has ended.
     """
 
     id: str | None
@@ -67,6 +67,7 @@ class KeyView(msgspec.Struct, kw_only=True):
     version: int | None = None
     secrets: list[SecretView] = []
     applied: Applied | UnsetType = UNSET
+    ended: int | UnsetType = UNSET
 
 
 class IssuedKeyView(KeyView, kw_only=True):

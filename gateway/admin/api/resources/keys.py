@@ -20,6 +20,7 @@ from gateway.admin.api.resources.key_views import (
     issued_view,
     view_of_key,
 )
+from gateway.admin.api.resources.live import end_requests_of
 from gateway.keys.changes import Actor, IssuedKey, KeyChange, Name, NewKey, Note, Time
 from gateway.keys.errors import InvalidValue, UnknownObject
 from gateway.keys.manager import KeyManager
@@ -75,9 +76,13 @@ class Rotation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class BlockRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Says why a key or a team is blocked. The reason is shown to who uses the key."""
+    """Says why a key is blocked; the reason is shown to who uses it.
+
+    end_requests: whether its open requests end too. Else they go on to their end.
+    """
 
     reason: Annotated[str, Meta(max_length=200)] = ""
+    end_requests: bool = False
 
 
 class KeyRoutes:
@@ -154,14 +159,19 @@ class KeyRoutes:
         )
 
     async def block(self, call: AdminCall) -> KeyView:
-        """Block a key."""
+        """Block a key, and end its open requests if the body says so."""
         body: BlockRequest = call.body
-        return await self._changed(
+        if body.end_requests and self._kind == "admin":
+            raise InvalidValue("An admin key has no open requests.", param="end_requests")
+        view = await self._changed(
             call,
             lambda manager, key_id: manager.block_key(
                 actor_of(call), key_id, body.reason, call.version
             ),
         )
+        if body.end_requests:
+            view.ended = await end_requests_of(call, view.name)
+        return view
 
     async def unblock(self, call: AdminCall) -> KeyView:
         """Admit a blocked key again."""

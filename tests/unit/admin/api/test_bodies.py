@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -18,16 +18,18 @@ class BodyMessage(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     inner: InnerMessage = InnerMessage()
     limit: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
+    role: Literal["admin", "viewer"] = "viewer"
 
 
 @pytest.mark.parametrize(
     ("value", "param", "text"),
     [
-        ({"name": "a", "colour": 1}, "colour", "Known: name, inner, limit."),
+        ({"name": "a", "colour": 1}, "colour", "Known: name, inner, limit, role."),
         ({"name": "a", "inner": {"depth": 1}}, "inner.depth", "There is no member"),
         ({}, "name", "'name' is missing."),
         ({"name": 5}, "name", "'name' is wrong: expected `str`, got `int`."),
         ({"name": "a", "limit": 11}, "limit", "expected `int` <= 10"),
+        ({"name": "a", "role": "fg-secret"}, "role", "wrong: not one of the allowed values."),
         ({"name": "a", "limit": True}, "limit", "expected `int`, got `bool`"),
     ],
 )
