@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -43,29 +44,41 @@ def _insert(table: str, columns: Sequence[str], conflict: str) -> str:
     return f"INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT {conflict}"
 
 
-def _add(table: str, key: Sequence[str], sums: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class _ManyRows:
+    """Describes an insertion of many rows by one statement.
+
+    Each statement gives the interpreter's lock away some times and has to wait for it again,
+    beside a busy event loop. That costs more than the statement.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    conflict: str
+
+    def text(self, count: int) -> str:
+        """Return the statement for so many rows."""
+        row = f"({', '.join('?' * len(self.columns))})"
+        return (
+            f"INSERT INTO {self.table} ({', '.join(self.columns)}) "
+            f"VALUES {', '.join([row] * count)} ON CONFLICT {self.conflict}"
+        )
+
+
+def _adding(table: str, key: tuple[str, ...], sums: tuple[str, ...]) -> _ManyRows:
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
-    return _insert(table, (*key, *sums), f"({', '.join(key)}) DO UPDATE SET {added}")
+    return _ManyRows(table, (*key, *sums), f"({', '.join(key)}) DO UPDATE SET {added}")
 
 
-@functools.cache
-def _insert_many(table: str, columns: Sequence[str], count: int) -> str:
-    values = ", ".join(["?"] * len(columns))
-    rows = ", ".join([f"({values})"] * count)
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {rows} ON CONFLICT (id) DO NOTHING"
-
-
-# Each statement gives the interpreter's lock away and has to wait for it again, which costs more
-# than the statement. SQLite before 3.32 takes 999 values at most.
 # A connection keeps its statements, and large ones take much memory: so there are few sizes.
-_ROWS_AT_ONCE: Final = (999 // len(_COLUMNS), 8, 1)
+_AT_ONCE: Final = (64, 32, 16, 8, 4, 2, 1)
 _IDS_AT_ONCE: Final = (8, 40, 200)
-_BEGUN_AT_ONCE: Final = (40, 8, 1)
-_ADD_TO_DAY = _add("usage_day", _CELL, SUMS)
-_ADD_TO_RECENT = _add("usage_recent", ("at", "key_id", "team_id"), ("tokens",))
-_ADD_TO_LOST = _add("lost", ("day", "key"), ("count",))
+_REQUESTS: Final = _ManyRows("request", _COLUMNS, "(id) DO NOTHING")
+_BEGUN: Final = _ManyRows("began", ("id", "process", "line"), "(id) DO NOTHING")
+_DAYS: Final = _adding("usage_day", _CELL, SUMS)
+_RECENT: Final = _adding("usage_recent", ("at", "key_id", "team_id"), ("tokens",))
+_LOST: Final = _adding("lost", ("day", "key"), ("count",))
 _PARTIAL = _insert("partial_day", ("day",), "(day) DO NOTHING")
-_BEGAN_COLUMNS: Final = ("id", "process", "line")
 _POSITION = _insert(
     "spool_position", ("file", "read_to"), "(file) DO UPDATE SET read_to = excluded.read_to"
 )
@@ -122,6 +135,7 @@ class BatchWriter:
         self._connection = connection
         self._keys: dict[tuple[str, str], str] = {}
         self._teams: dict[str, str] = {}
+        self._most_values = connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
 
     def write(
         self,
@@ -179,7 +193,6 @@ class BatchWriter:
         lost: Iterable[tuple[str, str]] = (),
         known: Collection[str] = (),
     ) -> None:
-        execute = self._connection.execute
         ended = {line.id for _, line in lines if isinstance(line, LedgerRow)}
         begun: dict[str, tuple[str, str, str]] = {}
         over: list[str] = []
@@ -200,7 +213,7 @@ class BatchWriter:
                 if line.id not in begun and line.id not in known:
                     over.append(line.id)
                 rows.setdefault(line.id, line)
-        self._begin([values for row_id, values in begun.items() if row_id not in ended])
+        self._insert(_BEGUN, [values for row_id, values in begun.items() if row_id not in ended])
         self._forget(over)
         inserted = self._insert_rows(list(rows.values()), now)
         for line, key_id, team_id in _with_pauses(inserted):
@@ -211,18 +224,15 @@ class BatchWriter:
             if tokens := line.prompt_tokens + line.completion_tokens:
                 recent[line.at // RECENT_MS * RECENT_MS, key_id, team_id] += tokens
         # In the order of the primary key: two writers of another database would else dead-lock.
-        for day_key, sums in sorted(days.items()):
-            execute(_ADD_TO_DAY, dict(zip((*_CELL, *SUMS), (*day_key, *sums), strict=True)))
-        for (at, key_id, team_id), tokens in sorted(recent.items()):
-            values = {"at": at, "key_id": key_id, "team_id": team_id, "tokens": tokens}
-            execute(_ADD_TO_RECENT, values)
-        for (day, key), count in sorted(counts.items()):
-            execute(_ADD_TO_LOST, {"day": day, "key": key, "count": count})
+        self._insert(_DAYS, [(*cell, *sums) for cell, sums in sorted(days.items())])
+        self._insert(_RECENT, [(*place, tokens) for place, tokens in sorted(recent.items())])
+        self._insert(_LOST, [(*place, count) for place, count in sorted(counts.items())])
 
-    def _begin(self, begun: Sequence[tuple[str, str, str]]) -> None:
-        for part in _parts(begun, _BEGUN_AT_ONCE):
-            values = [value for one in part for value in one]
-            self._connection.execute(_insert_many("began", _BEGAN_COLUMNS, len(part)), values)
+    def _insert(self, kind: _ManyRows, rows: Sequence[tuple[object, ...]]) -> None:
+        most = self._most_values // len(kind.columns)
+        for part in _parts(rows, [size for size in _AT_ONCE if size <= most]):
+            values = [value for row in part for value in row]
+            self._connection.execute(_text(kind, len(part)), values)
 
     def _forget(self, ids: Sequence[str]) -> None:
         for part in _parts_of_ids(ids):
@@ -240,16 +250,14 @@ class BatchWriter:
                 known.update(row_id for (row_id,) in found.fetchall())
         new = [
             (row, row.key_id or self._key_id(row, now), self._team_id(row, now))
-            for row in rows
+            for row in _with_pauses(rows)
             if row.id not in known
         ]
         if self.detail != "rows":
             for day in sorted({row.day for row in rows}):
                 self._connection.execute(_PARTIAL, {"day": day})
             return new
-        for part in _parts(new, _ROWS_AT_ONCE):
-            values = [value for one in part for value in _values(*one)]
-            self._connection.execute(_insert_many("request", _COLUMNS, len(part)), values)
+        self._insert(_REQUESTS, [_values(*one) for one in new])
         return new
 
     def _key_id(self, row: LedgerRow, now: int) -> str:
@@ -302,6 +310,9 @@ def _values(row: LedgerRow, key_id: str, team_id: str) -> tuple[object, ...]:
     )
 
 
+_text = functools.cache(_ManyRows.text)
+
+
 def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
@@ -326,6 +337,6 @@ def _parts_of_ids(ids: Sequence[str]) -> Iterator[list[str]]:
 def _with_pauses(values: Sequence[_T]) -> Iterator[_T]:
     """Yield values, and let the event loop have the interpreter now and then."""
     for index, value in enumerate(values):
-        if index % 32 == 31:
+        if index % 64 == 63:
             time.sleep(0)
         yield value

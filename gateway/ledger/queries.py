@@ -103,6 +103,9 @@ def reading(path: Path, *, longest: float = LONGEST) -> Iterator[sqlite3.Connect
         connection.close()
 
 
+_NO_LIMIT = 2**31 - 1  # rows; -1 is none in SQLite only
+
+
 def usage(
     connection: sqlite3.Connection,
     by: Sequence[Group] = (),
@@ -133,7 +136,7 @@ def usage(
     grouped = f" GROUP BY {', '.join(_NAMES[name] for name in by)}" if by else ""
     found = connection.execute(
         f"SELECT {', '.join([*names, *sums])} FROM ({by_id}) AS used{joins}{grouped} LIMIT :limit",
-        {**values, "limit": -1 if limit is None else limit},
+        {**values, "limit": _NO_LIMIT if limit is None else limit},
     ).fetchall()
     answer = [dict(zip((*by, *SUMS), tuple(row), strict=True)) for row in found]
     for row in answer:

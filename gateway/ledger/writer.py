@@ -89,6 +89,7 @@ class SpoolTransfer:
         Raises OSError and sqlite3.Error; what was not moved stays in the spool.
         """
         found = self._reader.read(BATCH)
+        time.sleep(0)  # lets the event loop have the interpreter
         if found.lines:
             self._write(found.lines)
         if found.finished:
@@ -107,10 +108,11 @@ class SpoolTransfer:
         bad: list[RawLine] = []
         # Most requests begin and end in one batch. Of these, only the end need be read.
         ended = {id_of_ended(line.raw) for line in lines} - {b""}
+        time.sleep(0)  # lets the event loop have the interpreter, as below
         both = set()
         for index, line in enumerate(lines):
-            if index % 32 == 31:
-                time.sleep(0)  # lets the event loop have the interpreter
+            if index % 128 == 127:
+                time.sleep(0)
             if (row_id := id_of_began(line.raw)) in ended:
                 both.add(row_id.decode("ascii", "replace"))
                 continue

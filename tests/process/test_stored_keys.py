@@ -23,7 +23,7 @@ from tests.conftest import StartGateway
 from tests.integration.peer import CHAT
 from tests.process.systemd import children
 from tests.unit.keys.support import key, table
-from tests.waiting import eventually
+from tests.waiting import LONGEST_WAIT, eventually
 
 WORKERS = 3
 IN_FLIGHT = 200
@@ -39,6 +39,7 @@ async def master(start_gateway: StartGateway) -> AsyncIterator[tuple[Master, str
     )
     config = gateway.config
     running = Master(replace(config, server=replace(config.server, workers=WORKERS)))
+    running._state.keys.longest_wait = LONGEST_WAIT
     try:
         yield running, await running.start()
         await running.stop()

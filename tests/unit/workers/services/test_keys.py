@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,21 +14,29 @@ from gateway.workers.services.composition import MasterState
 from gateway.workers.services.keys import KeyPublisher
 from tests.unit.keys.support import NOON, key, table
 from tests.unit.workers.support import WorkerConnection, connected_workers, master_pool, settled
+from tests.waiting import LONGEST_WAIT, eventually
+
+
+def master_state(**options: Any) -> MasterState:
+    """Return the state of a master that waits for slow workers too."""
+    state = MasterState()
+    state.keys = KeyPublisher(**{"longest_wait": LONGEST_WAIT} | options)
+    return state
 
 
 async def test_a_new_worker_has_the_current_table_before_it_serves() -> None:
     alice, text = key()
-    state = MasterState()
+    state = master_state()
     await state.keys.publish(table(alice))
     async with connected_workers(master_pool(1), 2, state) as workers:
-        await settled()
+        await eventually(lambda: all(worker.remote_state.keys.version for worker in workers))
         for worker in workers:
             assert worker.remote_state.keys.identify(text, "api", NOON).id == alice.id
 
 
 async def test_a_worker_that_has_confirmed_refuses_a_revoked_key() -> None:
     alice, text = key()
-    state = MasterState()
+    state = master_state()
     async with connected_workers(master_pool(1), 3, state) as workers:
         assert await state.keys.publish(table(alice, version=1)) == (3, 3)
         for worker in workers:
@@ -41,7 +50,7 @@ async def test_a_worker_that_has_confirmed_refuses_a_revoked_key() -> None:
 
 
 async def test_changes_at_the_same_time_end_with_the_newest() -> None:
-    state = MasterState()
+    state = master_state()
     records = [key(f"k{version}") for version in range(1, 21)]
     async with connected_workers(master_pool(1), 2, state) as workers:
         tables = [table(record, version=n) for n, (record, _) in enumerate(records, 1)]
@@ -53,11 +62,10 @@ async def test_changes_at_the_same_time_end_with_the_newest() -> None:
 
 async def test_a_long_table_comes_in_parts() -> None:
     made = [key(f"k{number}") for number in range(50)]
-    state = MasterState()
-    state.keys = KeyPublisher(max_part=1000)
+    state = master_state(max_part=1000)
     await state.keys.publish(table(*[record for record, _ in made]))
     async with connected_workers(master_pool(1), 1, state) as (worker,):
-        await settled()
+        await eventually(lambda: worker.remote_state.keys.version)
         for record, text in made:
             assert worker.remote_state.keys.identify(text, "api", NOON).id == record.id
         assert await state.keys.publish(table(made[0][0], version=2)) == (1, 1)
@@ -65,8 +73,7 @@ async def test_a_long_table_comes_in_parts() -> None:
 
 
 async def test_a_worker_that_does_not_answer_is_waited_for_only_so_long() -> None:
-    state = MasterState()
-    state.keys = KeyPublisher(longest_wait=0.05)
+    state = master_state(longest_wait=1.0)
     async with connected_workers(master_pool(1), 2, state) as (silent, _):
         await settled()
         hold_back(silent)
@@ -85,7 +92,7 @@ def hold_back(worker: WorkerConnection) -> None:
 
 
 async def test_a_worker_that_has_ended_is_not_waited_for() -> None:
-    state = MasterState()
+    state = master_state()
     async with connected_workers(master_pool(1), 2, state) as (ended, _):
         ended.close()
         await settled()
@@ -93,5 +100,5 @@ async def test_a_worker_that_has_ended_is_not_waited_for() -> None:
 
 
 async def test_a_gateway_without_workers_confirms_at_once() -> None:
-    state = MasterState()
+    state = master_state()
     assert await state.keys.publish(NO_KEYS) == (0, 0)
