@@ -123,6 +123,13 @@ async def test_a_month_of_a_team_lead(
     assert (live["key"], live["team"], live["stream"]) == ("alice", "web", True)
     await commands.run(f"live end {live['id']}")
     await peer.until(b"ended_by_admin")
+    other = await connect(url)
+    await other.send(request.replace(KEY.encode(), third.encode()))
+    await eventually_live(commands)
+    blocked = await commands.json("keys block alice --end-requests")
+    assert (blocked["state"], blocked["ended"]) == ("blocked", 1)
+    await other.until(b"ended_by_admin")
+    await commands.run("keys unblock alice")
     await commands.run("accounts pause demo_user")
     assert (await ask(url, third))[0] == 503
     await commands.run("accounts resume demo_user")
