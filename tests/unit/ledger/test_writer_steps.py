@@ -13,8 +13,8 @@ import pytest
 from gateway.ledger.writer import BATCH
 from tests.unit.ledger.support import Books, began, books, row
 
-MOST = 700
-"""Calls without a break, of some 0.5 to 1 microseconds each: less than a millisecond."""
+MOST = 900
+"""Calls without a break, of a microsecond at most: less than a millisecond."""
 
 
 def steps_of(ledger: Books) -> list[int]:
