@@ -26,11 +26,28 @@ check | serve | doctor | usage | requests | db | keys | teams | admin-keys | gra
             fi
         fi
     fi
-    if [ -w "/var/lib/fitten-gateway" ]; then
-        export STATE_DIRECTORY="${STATE_DIRECTORY:-/var/lib/fitten-gateway}"
-        # Where the socket of the admin API is while the service runs.
-        export RUNTIME_DIRECTORY="${RUNTIME_DIRECTORY:-/run/fitten-gateway}"
-    fi
+    elsewhere=${FITTEN_GATEWAY_ADMIN_URL:-}
+    for argument; do
+        case $argument in --url*) elsewhere=yes ;; esac
+    done
+    case $order in
+    keys | teams | admin-keys | grant | audit | accounts | live | status)
+        # Else a new store would be made in the current folder, which no gateway uses.
+        if [ -z "$own$elsewhere" ]; then
+            if [ ! -e "/var/lib/fitten-gateway" ]; then
+                echo "The service has no state yet. Start it once, then try again." >&2
+                exit 1
+            fi
+            export STATE_DIRECTORY="${STATE_DIRECTORY:-/var/lib/fitten-gateway}"
+            export RUNTIME_DIRECTORY="${RUNTIME_DIRECTORY:-/run/fitten-gateway}"
+        fi
+        ;;
+    *)
+        if [ -w "/var/lib/fitten-gateway" ]; then
+            export STATE_DIRECTORY="${STATE_DIRECTORY:-/var/lib/fitten-gateway}"
+        fi
+        ;;
+    esac
     set -- "$order" "$@"
     ;;
 esac

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.init.questions import FirstAccount
-from gateway.store.ownership import give_to_owner, make_folder
+from gateway.store.owners import give_to_owner, make_folder
 
 _TEXT = """\
 # Written by fitten-gateway init. docs/configuration.md explains every option.

@@ -250,7 +250,7 @@ class BatchWriter:
                 known.update(row_id for (row_id,) in found.fetchall())
         new = [
             (row, row.key_id or self._key_id(row, now), self._team_id(row, now))
-            for row in rows
+            for row in _with_pauses(rows)
             if row.id not in known
         ]
         if self.detail != "rows":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +16,7 @@ _CHUNK: Final = 128 * 1024  # bytes that are read at once
 _LONGEST: Final = 64 * 1024  # bytes without a line end, after which they are no line of ours
 
 
-class RawLine(msgspec.Struct, frozen=True, eq=False, gc=False):
+class RawLine(msgspec.Struct, eq=False, gc=False):
     """Holds a line of a spool. `end`: the position behind it in its file."""
 
     process: str
@@ -125,30 +124,32 @@ class SpoolReader:
             if last and file.size <= position:  # another one may have grown since it was listed
                 continue
             name = file.name
-            for raw, end in self._lines(name, position):
-                found.lines.append(RawLine(process, name, end, raw))
-                if len(found.lines) >= most:
-                    found.more = True
-                    return
+            while len(found.lines) < most:
+                raws, end = self._lines(name, position, most - len(found.lines))
+                if not raws:
+                    break
+                for raw in raws:
+                    position += len(raw) + 1
+                    found.lines.append(RawLine(process, name, position, raw))
+                # What has no line end is as long as it is.
+                found.lines[-1].end = position = end
+            if len(found.lines) >= most:
+                found.more = True
+                return
             # The process writes to its last file only. A rest without a line end in another one
             # is what the disk did not take, which the process has counted.
             if not last:
                 found.finished.append(file.name)
         found.idle.append(process)
 
-    def _lines(self, name: str, position: int) -> Iterator[tuple[bytes, int]]:
-        """Yield each line without its end, and the position behind it."""
-        while True:
-            start = position
-            data = self._content(name, start)
-            end = data.rfind(b"\n") + 1
-            if not end:
-                if len(data) < _LONGEST:
-                    return
-                end = len(data)
-            for raw in data[:end].removesuffix(b"\n").split(b"\n"):
-                position = min(position + len(raw) + 1, start + end)
-                yield raw, position
+    def _lines(self, name: str, position: int, most: int) -> tuple[list[bytes], int]:
+        """Return lines without their ends, so many at most, and the position behind them."""
+        data = self._content(name, position)
+        end = data.rfind(b"\n") + 1
+        if not end:
+            return ([], position) if len(data) < _LONGEST else ([data], position + len(data))
+        raws = data[: end - 1].split(b"\n", most)[:most]
+        return raws, position + sum(map(len, raws)) + len(raws)
 
     def _content(self, name: str, position: int) -> bytes:
         descriptor = os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -29,7 +29,9 @@ from gateway.store.database import transaction
 _log = structlog.get_logger("ledger")
 
 BATCH: Final = 200
-"""The most lines of one transaction."""
+"""The most rows of one transaction."""
+
+_LINES: Final = 2 * BATCH  # that are read at once: most requests have one when they begin, too
 
 _MAX_BAD: Final = 4 * 1024 * 1024  # bytes of lines that are kept because they cannot be written
 _REPORT: Final = 60.0  # seconds between two lines about them
@@ -88,7 +90,8 @@ class SpoolTransfer:
 
         Raises OSError and sqlite3.Error; what was not moved stays in the spool.
         """
-        found = self._reader.read(BATCH)
+        found = self._reader.read(_LINES)
+        time.sleep(0)  # lets the event loop have the interpreter
         if found.lines:
             self._write(found.lines)
         if found.finished:
@@ -101,16 +104,23 @@ class SpoolTransfer:
 
     def _write(self, lines: Sequence[RawLine]) -> None:
         """Write lines in one transaction, or in halves if one of them cannot be written."""
+        ids = [id_of_ended(line.raw) for line in lines]
+        rows = [index for index, row_id in enumerate(ids) if row_id]
+        if len(rows) > BATCH:
+            self._write(lines[: rows[BATCH]])
+            self._write(lines[rows[BATCH] :])
+            return
+        time.sleep(0)  # lets the event loop have the interpreter, as below
         positions = {line.file: line.end for line in lines}
         decoded: list[tuple[str, SpoolLine]] = []
         lost: list[tuple[str, str]] = []
         bad: list[RawLine] = []
         # Most requests begin and end in one batch. Of these, only the end need be read.
-        ended = {id_of_ended(line.raw) for line in lines} - {b""}
+        ended = {row_id for row_id in ids if row_id}
         both = set()
         for index, line in enumerate(lines):
             if index % 128 == 127:
-                time.sleep(0)  # lets the event loop have the interpreter
+                time.sleep(0)
             if (row_id := id_of_began(line.raw)) in ended:
                 both.add(row_id.decode("ascii", "replace"))
                 continue

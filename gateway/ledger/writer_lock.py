@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.ledger.spool_files import spool_folder
-from gateway.store.ownership import give_to_owner, make_folder
+from gateway.store.owners import give_to_owner, make_folder
 
 _NAME = "writer"
 

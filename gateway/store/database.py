@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gateway.redaction import os_error_text
-from gateway.store.ownership import give_to_owner, make_folder
+from gateway.store.owners import give_to_owner, make_folder
 
 _BUSY = 5.0  # seconds that a statement waits for another writer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.store.database import StoreUnusable
-from gateway.store.ownership import give_to_owner
+from gateway.store.owners import give_to_owner
 
 # The text is for SQLite and PostgreSQL alike, but for what stands in braces. Times are
 # milliseconds since 1970. Rows outlive keys, so that nothing refers to a key by a constraint.

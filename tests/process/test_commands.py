@@ -23,7 +23,7 @@ from tests.integration.peer import chat_request
 from tests.process.conftest import Configure
 from tests.process.systemd import ROOT, FakeSystemd, GatewayService
 from tests.support import KEY
-from tests.waiting import LONGEST_WAIT
+from tests.waiting import LONGEST_WAIT, eventually
 
 SETTINGS: dict[str, Any] = {
     "middlewares": ["request_id", {"api_key": {"keys": []}}],
@@ -123,6 +123,13 @@ async def test_a_month_of_a_team_lead(
     assert (live["key"], live["team"], live["stream"]) == ("alice", "web", True)
     await commands.run(f"live end {live['id']}")
     await peer.until(b"ended_by_admin")
+    other = await connect(url)
+    await other.send(request.replace(KEY.encode(), third.encode()))
+    await eventually_live(commands)
+    blocked = await commands.json("keys block alice --end-requests")
+    assert (blocked["state"], blocked["ended"]) == ("blocked", 1)
+    await other.until(b"ended_by_admin")
+    await commands.run("keys unblock alice")
     await commands.run("accounts pause demo_user")
     assert (await ask(url, third))[0] == 503
     await commands.run("accounts resume demo_user")
@@ -216,8 +223,7 @@ async def test_what_init_has_set_up_starts_and_answers_to_the_first_key(
     file.write_text(file.read_text().replace("fitten:\n", addresses, 1))
     service = await fake_systemd.start()
     assert await ask(fake_systemd.url, key) == (200, None)
-    listening = re.search(r"admin_listening\s+url=(\S+)", service.raw)
-    assert listening is not None, service.raw
+    listening = await eventually(lambda: re.search(r"admin_listening\s+url=(\S+)", service.raw))
     remote = {
         "FITTEN_GATEWAY_ADMIN_URL": re.sub(r"\x1b\[\d*m", "", listening[1]),
         "FITTEN_GATEWAY_ADMIN_KEY": admin_key,

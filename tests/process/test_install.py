@@ -215,10 +215,14 @@ def test_the_command_takes_a_configuration_of_ones_own(tmp_path: Path) -> None:
         assert "etc/fitten-gateway" not in result.stderr
 
 
-def test_keys_are_made_by_the_command_before_the_first_start(tmp_path: Path) -> None:
+def test_keys_are_made_by_the_command_while_the_service_does_not_run(tmp_path: Path) -> None:
     """By root, in the state folder that systemd gives to a user who exists only then."""
     command = installed_command(tmp_path)
     state = tmp_path / "var/lib/fitten-gateway"
+    early = in_folder(tmp_path, *command, "keys", "add", "alice")
+    assert (early.returncode, early.stdout) == (1, "")
+    assert early.stderr == "The service has no state yet. Start it once, then try again.\n"
+    assert not (tmp_path / "state").exists()
     state.mkdir(parents=True, mode=0o700)
     owner = (64_999, 64_998) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
     os.chown(state, *owner)

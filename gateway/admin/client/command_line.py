@@ -95,7 +95,10 @@ def _add_keys(commands: Commands) -> None:
         _add_limits(command)
         _add_expiry(command)
         _add_note(command)
-    _add_lifecycle(actions)
+    block = _add_lifecycle(actions)
+    block.add_argument(
+        "--end-requests", action="store_true", help="end its open requests with an error too"
+    )
 
 
 def _add_admin_keys(commands: Commands) -> None:
@@ -139,8 +142,8 @@ def _add_teams(commands: Commands) -> None:
         )
 
 
-def _add_lifecycle(actions: Commands) -> None:
-    """Add the actions that keys of both kinds have."""
+def _add_lifecycle(actions: Commands) -> argparse.ArgumentParser:
+    """Add the actions that keys of both kinds have; return the one that blocks."""
     _action(actions, "show", "print a key", "KEY")
     block = _action(actions, "block", "refuse a key from its next request on", "KEY")
     block.add_argument("--reason", metavar="TEXT", default="", help="what its owner is told")
@@ -155,6 +158,7 @@ def _add_lifecycle(actions: Commands) -> None:
     )
     _action(actions, "delete", "delete a key; what it has used stays in the ledger", "KEY")
     _action(actions, "forget", "delete a key, and replace its name everywhere by its id", "KEY")
+    return block
 
 
 def _action(

@@ -65,10 +65,17 @@ def _run(admin: Administration, kind: Collection, arguments: argparse.Namespace)
         made = admin.act(kind, arguments.name, "rotate", body)
         _report(kind, made, f"was rotated; {_former(arguments.grace)}", arguments)
     else:
-        reason = getattr(arguments, "reason", None) if action == "block" else None
-        body = {} if reason is None else {"reason": reason}
-        changed = admin.act(kind, arguments.name, action, body)
-        _report(kind, changed, _DONE[action], arguments)
+        changed = admin.act(kind, arguments.name, action, _block_fields(arguments))
+        ended = changed.get("ended")
+        more = "" if ended is None else f"; {ended} open requests were ended"
+        _report(kind, changed, f"{_DONE[action]}{more}", arguments)
+
+
+def _block_fields(arguments: argparse.Namespace) -> JsonObject:
+    """Return the members of the body of a block; there are none for another action."""
+    given = vars(arguments)
+    body: JsonObject = {"reason": given["reason"]} if "reason" in given else {}
+    return body | ({"end_requests": True} if given.get("end_requests") else {})
 
 
 def _change(admin: Administration, kind: Collection, arguments: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
@@ -14,7 +15,7 @@ import msgspec
 from gateway.admin.api.resources import key_views
 from gateway.admin.client.administration import Collection, JsonObject, ObjectAction
 from gateway.admin.client.refusal import AdminRefusal
-from gateway.config.local_settings import ConfiguredName, LocalSettings
+from gateway.config.local_settings import LocalSettings
 from gateway.errors import GatewayError
 from gateway.keys.audit_log import AuditFilter
 from gateway.keys.changes import (
@@ -29,7 +30,7 @@ from gateway.keys.changes import (
 )
 from gateway.keys.directory import KeyDirectory
 from gateway.keys.manager import DAY_MS, KeyManager
-from gateway.keys.records import KeyKind, KeyRecord, Role, TeamRecord
+from gateway.keys.records import KeyKind, KeyRecord, KeyTable, Role, TeamRecord
 from gateway.ledger.writer_lock import writer_lock
 from gateway.store.database import StoreUnusable, store_error_text
 
@@ -108,7 +109,7 @@ class OfflineAdministration:
         directory = self._directory()
         if collection == "teams":
             views = [key_views.view_of_team(one, directory) for one in directory.table.teams]
-            views += (self._team_view(team, directory) for team in self._settings.teams)
+            views += self._team_views(directory.table)
         else:
             kind = _KINDS[collection]
             now = _now()
@@ -257,13 +258,15 @@ class OfflineAdministration:
                 view.routes = None if one.routes is None else list(one.routes)
             yield view
 
-    def _team_view(self, team: ConfiguredName, directory: KeyDirectory) -> key_views.TeamView:
-        table = directory.table
-        count = sum(key.team == team.name for key in self._settings.keys)
-        count += sum(table.config_teams.get(key.team_id or "") == team.name for key in table.keys)
-        return key_views.TeamView(
-            id=None, name=team.name, source="config", keys=count, limits=dict(team.limits)
-        )
+    def _team_views(self, table: KeyTable) -> Iterator[key_views.TeamView]:
+        """Return the teams of the configuration; keys of the store may be in them, too."""
+        keys = Counter(table.config_teams.get(key.team_id or "") for key in table.keys)
+        keys.update(key.team for key in self._settings.keys)
+        for team in self._settings.teams:
+            limits = dict(team.limits)
+            yield key_views.TeamView(
+                id=None, name=team.name, source="config", keys=keys[team.name], limits=limits
+            )
 
     def _run(self, work: Callable[[], Result]) -> Result:
         """Run a piece of work on the store. Raises AdminRefusal."""

@@ -14,7 +14,7 @@ from gateway import cli
 from gateway.config.loading import load_config
 from gateway.keys.key_text import parse_key_text
 from gateway.keys.manager import KeyManager
-from tests.unit.store.test_ownership import OWNER, as_root, foreign, owner
+from tests.unit.store.test_owners import OWNER, as_root, foreign, owner
 
 __all__ = ["foreign"]
 

@@ -135,8 +135,7 @@ def test_a_blocked_key_with_a_wrong_secret_is_only_unknown() -> None:
 
 def test_a_key_that_is_over_is_unknown_before_it_is_blocked() -> None:
     web = team(blocked_at=NOON)
-    expired = {"expires_at": NOON, "blocked_at": NOON, "team_id": web.id}
-    alice, text = key(**expired)
+    alice, text = key(expires_at=NOON, blocked_at=NOON, team_id=web.id)
     assert type(refusal(directory(table(alice, teams=(web,))), text)) is KeyExpired
     alice, text = key(blocked_at=NOON, blocked_reason="lost", team_id=web.id)
     assert "is blocked: lost." in refusal(directory(table(alice, teams=(web,))), text).message

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.writer_lock import writer_lock
-from tests.unit.store.test_ownership import OWNER, as_root, foreign, owner
+from tests.unit.store.test_owners import OWNER, as_root, foreign, owner
 
 __all__ = ["foreign"]
 

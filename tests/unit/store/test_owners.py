@@ -12,7 +12,7 @@ import pytest
 
 from gateway.store.database import connect_writer
 from gateway.store.migrations import back_up, migrate
-from gateway.store.ownership import give_to_owner, make_folder
+from gateway.store.owners import give_to_owner, make_folder
 
 OWNER = (64_999, 64_998)  # of nobody here
 
