@@ -118,6 +118,14 @@ def test_keys_are_made_with_few_modules_and_nothing_that_serves(tmp_path: Path) 
     assert len(found) < 320
 
 
+@pytest.mark.parametrize("command", ["keys list", "usage", "status"])
+def test_a_gateway_elsewhere_is_asked_with_few_modules(command: str) -> None:
+    found = imported("-m", "gateway", *command.split(), "--url", "http://127.0.0.1:9", status=1)
+    assert "gateway.admin.client.connection" in found
+    assert not found & {"aiohttp", "asyncio", "structlog", "yarl", "gateway.middleware"}
+    assert len(found) < 320
+
+
 def imported(*arguments: str, status: int = 0) -> set[str]:
     """The modules that Python imports with these arguments."""
     result = subprocess.run(
