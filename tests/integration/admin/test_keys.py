@@ -254,6 +254,31 @@ async def test_the_list_is_cut_into_pages_without_loss(admin: AdminUnderTest) ->
     assert (await admin.call("GET", "/keys?limit=0")).status == 400
 
 
+async def test_keys_come_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    async with running_admin(settings(tmp_path, middlewares=CONFIG_KEYS)) as admin:
+        later = now() + 60_000
+        for name, expires_at in (("carl", later + 1), ("alice", None), ("bob", later)):
+            await admin.make_key(name, expires_at=expires_at)
+            await asyncio.sleep(0.002)  # no two within one millisecond
+
+        async def names(sort: str) -> list[str]:
+            found: list[str] = []
+            more = ""
+            while True:
+                page = (await admin.call("GET", f"/keys?limit=1&sort={sort}{more}")).body
+                found += [key["name"] for key in page["keys"]]
+                if page["cursor"] is None:
+                    return found
+                more = f"&cursor={page['cursor']}"
+
+        assert await names("name") == ["alice", "bob", "carl", "old"]
+        assert await names("created_at") == ["carl", "alice", "bob", "old"]
+        in_order = await names("expires_at")
+        assert in_order[:2] == ["bob", "carl"]
+        assert set(in_order[2:]) == {"alice", "old"}
+        assert (await admin.call("GET", "/keys?sort=colour")).body["error"]["param"] == "sort"
+
+
 async def test_filters_choose_keys(admin: AdminUnderTest) -> None:
     await admin.call("POST", "/teams", {"name": "web"})
     await admin.make_key("alice", team="web")

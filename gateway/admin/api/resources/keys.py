@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -37,6 +38,9 @@ from gateway.keys.manager import KeyManager
 from gateway.keys.records import KeyKind, KeyRecord, Role
 from gateway.middleware import RESPONSE_HEADERS
 
+Sort = Literal["name", "created_at", "expires_at"]
+_NEVER: Final = 10**15 - 1  # later than every time
+
 Limit = Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
 
 
@@ -44,9 +48,11 @@ class KeyQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Chooses keys.
 
     team: a name or an id. search: a part of a name, an id or a note; case does not count.
+    sort: what the list is in the order of, the first one first; keys without one are last.
     """
 
     team: str | None = None
+    sort: Sort = "name"
     state: State | None = None
     source: Literal["store", "config"] | None = None
     search: str | None = None
@@ -55,7 +61,7 @@ class KeyQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class KeyPage(msgspec.Struct):
-    """Holds some keys in the order of their names. cursor: of the next page; None at the end."""
+    """Holds some keys in their order. cursor: of the next page; None at the end."""
 
     keys: list[KeyView]
     cursor: str | None
@@ -137,7 +143,8 @@ class KeyRoutes:
         _ = call.store
         query: KeyQuery = call.query
         found = [view for view in self._views(call) if _fits(view, query)]
-        keys, cursor = page_of(found, _place, query.cursor, query.limit)
+        place = partial(_place, query.sort)
+        keys, cursor = page_of(found, place, query.cursor, query.limit)
         return KeyPage(keys, cursor)
 
     async def add(self, call: AdminCall) -> IssuedKeyView:
@@ -313,8 +320,12 @@ def _fits(view: KeyView, query: KeyQuery) -> bool:
     return any(wanted in text.casefold() for text in (view.name, view.id or "", view.note))
 
 
-def _place(view: KeyView) -> tuple[str, str]:
-    return view.name, view.id or ""
+def _place(sort: Sort, view: KeyView) -> tuple[str, str]:
+    """Return a place that no other key has; those of config.yaml have a name, and no id."""
+    if sort == "name":
+        return view.name, view.id or ""
+    at = view.created_at if sort == "created_at" else view.expires_at
+    return f"{_NEVER if at is None else at:015}", view.id or f"-{view.name}"
 
 
 def tag_version(call: AdminCall, version: int | None) -> None:
