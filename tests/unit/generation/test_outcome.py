@@ -34,7 +34,8 @@ def writes(path: Path) -> Iterator[str]:
 
 
 # Anthropic's SDKs act on this code. For counts it is one more `invalid_request`.
-NO_CAUSE = {"thread_unsupported_request"}
+# The other one is the answer of the admin API when the ledger cannot be read.
+NO_CAUSE = {"thread_unsupported_request", "store_unavailable"}
 # What only the admin API answers: its requests are not counted by cause.
 ADMIN = (ROOT / "gateway" / "admin", ROOT / "gateway" / "keys")
 CODED = [path for path in SOURCES if not any(path.is_relative_to(place) for place in ADMIN)]
