@@ -431,7 +431,10 @@ def test_without_a_store_the_ledger_is_not_read_and_sqlite_not_imported(
         file.write("store: {url: none}\n")
     result = run("db", "verify", **ENVIRON)
     assert result.returncode == 1
-    assert result.stderr == "store.url is none, so there is no database and no ledger\n"
+    assert result.stderr == (
+        "store.url is none, so there is no database and no ledger. "
+        "Set 'store: {url: \"sqlite:///team.db\"}' in the configuration\n"
+    )
     code = "import gateway.cli, gateway.ledger.ledger, sys; sys.exit('sqlite3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

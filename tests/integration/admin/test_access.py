@@ -110,8 +110,10 @@ async def test_the_eleventh_wrong_key_of_an_address_waits_and_a_right_one_never(
         ]
         assert [answer.status for answer in wrong] == [401] * 10 + [429]
         assert wrong[-1].code == "rate_limit_exceeded"
+        assert 290 < int(wrong[-1].headers["Retry-After"]) <= 300
+        assert "Retry-After" not in wrong[0].headers
         login = await admin.call("POST", "/session", {"key": "x"}, key=None, headers=here)
-        assert login.status == 429
+        assert (login.status, "Retry-After" in login.headers) == (429, True)
         for headers in (here, elsewhere):
             assert (await admin.call("GET", "/session", headers=headers)).status == 200
         assert (await admin.call("GET", "/session", key="x", headers=elsewhere)).status == 401
