@@ -14,7 +14,8 @@ from gateway.http.request_body import send_continue
 from gateway.redaction import word
 
 MAX_BODY = 256 * 1024  # bytes
-_BODY_TIMEOUT = 30.0  # seconds
+# seconds; short, since a login needs no key, and slow ones would use up the connections
+_BODY_TIMEOUT = 10.0
 _MAX_IDEMPOTENCY_KEY = 200  # characters
 _VERSION = re.compile(r'"?([0-9]{1,15})"?')
 
