@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from gateway.redaction import printable
+from gateway.redaction import os_error_text, printable
 
 FAILED = 1
 """The exit status of a command that could not do what it was asked for."""
@@ -17,18 +17,41 @@ FAILED = 1
 USAGE_ERROR = 2
 """The exit status of a wrong configuration or command line; argparse uses it too."""
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
 
 def run_command(command: Callable[[], int]) -> int:
-    """Run a command that prints; return its exit status, also if nobody reads what it prints."""
+    """Run a command that prints; return its exit status, also if nobody reads what it prints.
+
+    Without a standard output it is not run: the text of a new key would be lost.
+    """
+    if sys.stderr is None:  # `2>&-`: the hints must not go to the standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  it stays open
+    if sys.stdout is None:
+        print_note("There is no standard output, so nothing was done.")
+        return USAGE_ERROR
     for stream in (sys.stdout, sys.stderr):
         _never_fail(stream)
     try:
         status = command()
         sys.stdout.flush()
     except BrokenPipeError:  # `requests | head`: nobody reads the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 0
+    except KeyboardInterrupt:
+        print_note("Interrupted.")
+        return INTERRUPTED
+    except OSError as error:  # of the output: the commands name all others
+        drop_output()
+        print_note(f"The output cannot be written: {os_error_text(error)}.")
+        return FAILED
     return status
+
+
+def drop_output() -> None:
+    """Drop what is printed from now on, and what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(data: Any) -> None:

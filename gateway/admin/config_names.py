@@ -44,9 +44,9 @@ def shared_names(names: ConfigNames, table: KeyTable) -> list[str]:
     )
     teams = [team for team in table.teams if team.name in names.teams]
     return [
-        *_mistakes("api_key.keys", "key", "keys", api),
-        *_mistakes("admin.keys", "admin key", "admin-keys", admin),
-        *_mistakes("teams", "team", "teams", teams),
+        *_mistakes("api_key.keys", "a key", "keys", api),
+        *_mistakes("admin.keys", "an admin key", "admin-keys", admin),
+        *_mistakes("teams", "a team", "teams", teams),
     ]
 
 
@@ -61,7 +61,7 @@ def _mistakes(
 ) -> Iterator[str]:
     for record in records:
         yield (
-            f"{option}: the name '{word(record.name)}' is also that of a {noun} made at run time, "
+            f"{option}: the name '{word(record.name)}' is also that of {noun} made at run time, "
             f"with the id {record.id}; take it out of the configuration, or give the other one "
             f"another name: fitten-gateway {command} set {record.id} --name NAME"
         )

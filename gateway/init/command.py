@@ -13,7 +13,15 @@ from gateway.init.files import FirstFiles
 from gateway.init.questions import NoAnswer, ask_account
 from gateway.options import ConfigError
 from gateway.redaction import os_error_text
-from gateway.terminal import FAILED, USAGE_ERROR, print_json, print_note, program, run_command
+from gateway.terminal import (
+    FAILED,
+    INTERRUPTED,
+    USAGE_ERROR,
+    print_json,
+    print_note,
+    program,
+    run_command,
+)
 
 _ADMIN: Final = "root"
 _DEFAULT: Final = Path("config.local.yaml")
@@ -57,7 +65,7 @@ def _init(options: InitOptions) -> int:
         return USAGE_ERROR
     except KeyboardInterrupt:
         print_note("\ninit: nothing was written.")
-        return 130
+        return INTERRUPTED
     try:
         files.write(account, port=options.port, admin_port=options.admin_port)
     except OSError as error:

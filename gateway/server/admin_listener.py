@@ -18,7 +18,7 @@ from gateway.admin.api.application import build_admin_app, render_admin_error
 from gateway.admin.api.authentication import AdminAuthentication
 from gateway.admin.api.store_work import StoreWork
 from gateway.admin.socket_address import socket_address
-from gateway.config.settings import Config
+from gateway.config.settings import Config, ConfigError
 from gateway.http.in_flight import InFlightRequests
 from gateway.redaction import os_error_text
 from gateway.server import listeners
@@ -91,10 +91,14 @@ class AdminListener:
     def prepared(self, config: Config) -> Iterator[None]:
         """Open the TCP sockets of new settings, which `configure` uses after this context.
 
-        Raises OSError. If the context fails, they are closed and nothing has changed.
+        Raises ConfigError. If the context fails, they are closed and nothing has changed.
         """
         if config.admin.listen != self._config.admin.listen:
-            self._sockets = _open_tcp(config)
+            try:
+                self._sockets = _open_tcp(config)
+            except OSError as error:
+                text = f"{config.admin.listen} cannot be listened on: {os_error_text(error)}"
+                raise ConfigError([f"admin.listen: {text}"]) from None
         try:
             yield
         except BaseException:

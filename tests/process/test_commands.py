@@ -64,6 +64,40 @@ def commands(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("output", "status", "says", "made"),
+    [
+        (">/dev/full", 1, "but its text could not be written: No space left on device.", True),
+        (">/dev/full --json", 1, "could not be written: No space left on device.", True),
+        (">&-", 2, "There is no standard output, so nothing was done.", False),
+        ("2>&- | grep -c fg-", 0, "", True),  # hints do not go to the standard output
+    ],
+)
+def test_a_key_whose_text_nobody_gets_is_not_made_or_named(
+    tmp_path: Path, output: str, status: int, says: str, made: bool
+) -> None:
+    (tmp_path / "config.yaml").write_text("store: {url: sqlite:///team.db}\n")
+    line = f"'{sys.executable}' -m gateway keys"
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def run(text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", f"{line} {text}"],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_WAIT,
+            check=False,
+        )
+
+    ran = run(f"add alice {output}")
+    assert (ran.returncode, says in ran.stderr) == (status, True), ran.stderr
+    assert len(ran.stderr.splitlines()) <= 1
+    assert ran.stdout.strip() in ("", "1")
+    assert (run("show alice").returncode == 0) is made
+
+
 async def ask(url: str, key: str) -> tuple[int, str | None]:
     """Send a chat; return the status and the code of an error."""
     body = {"messages": [{"role": "user", "content": "[[say text=one%20two]]"}]}

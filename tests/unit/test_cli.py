@@ -423,7 +423,7 @@ def test_the_service_logs_warnings_in_the_format_of_the_log(run: Run, tmp_path: 
 @pytest.mark.parametrize("command", ["usage", "requests"])
 def test_the_ledger_is_read_by_commands(run: Run, command: str) -> None:
     result = run(command, "--since", "7d", "--json", **ENVIRON)
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, list(json.loads(result.stdout))) == (1, ["error"])
     assert result.stderr.startswith("state/team.db does not exist; a gateway makes it")
     assert run("db", "migrate", "--json", **ENVIRON).returncode == 0
     result = run(command, "--key", "alice", "--json", **ENVIRON)
@@ -438,11 +438,16 @@ def test_without_a_store_the_ledger_is_not_read_and_sqlite_not_imported(
     with (tmp_path / "config.yaml").open("a") as file:
         file.write("store: {url: none}\n")
     result = run("db", "verify", **ENVIRON)
-    assert result.returncode == 1
-    assert result.stderr == (
-        "store.url is none, so there is no database and no ledger. Set 'store: {url: "
-        '"sqlite:///team.db"}\' in the configuration\n'
+    assert (result.returncode, result.stdout) == (1, "")
+    text = (
+        "store.url is none, so there is no database and no ledger. "
+        "Set 'store: {url: \"sqlite:///team.db\"}' in the configuration"
     )
+    assert result.stderr == f"{text}\n"
+    for command in ("usage", "requests"):
+        result = run(command, "--json", **ENVIRON)
+        assert (result.returncode, result.stderr) == (1, f"{text}\n")
+        assert json.loads(result.stdout)["error"]["message"] == text
     code = "import gateway.cli, gateway.ledger.ledger, sys; sys.exit('sqlite3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

@@ -19,13 +19,13 @@ TEXTS = ("args", "filename", "log_fields", "message", "problem", "reason", "stre
 
 # Where the text of a caught exception is used, how often, and why it can quote nothing else.
 SHOWN = {
-    "gateway.admin.api.bodies": (2, "msgspec names fields, kinds and bounds; for who asked"),
+    "gateway.admin.api.messages": (2, "msgspec names fields, kinds and bounds; for who asked"),
     "gateway.admin.api.resources.events": (1, "a GatewayError"),
     "gateway.apis.json_body": (1, "msgspec names fields and kinds; its text is taken apart"),
     "gateway.apis.openai.responses.tools": (1, "an InvalidRequest"),
     "gateway.app": (1, "the Redactor masks it; a factory has seen the configuration only"),
     "gateway.admin.client.execution": (1, "AdminRefusal is ours; for the admin at the terminal"),
-    "gateway.admin.client.offline": (3, "ours, or msgspec's names of fields and bounds"),
+    "gateway.admin.client.offline": (1, "StoreUnusable is ours; for the admin at the terminal"),
     "gateway.admin.client.target": (1, "the system's name of an error"),
     "gateway.cli": (2, "for the operator at the terminal: the file or address in question"),
     "gateway.config.file": (1, "SecretUnreadable is ours"),

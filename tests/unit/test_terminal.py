@@ -46,3 +46,30 @@ def test_a_reader_that_has_left_is_no_failure(monkeypatch: pytest.MonkeyPatch) -
             return 3
 
         assert terminal.run_command(command) == 0
+
+
+def test_a_full_disk_and_ctrl_c_are_one_line_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert terminal.run_command(interrupted) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+    with open("/dev/full", "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+
+        def full() -> int:
+            print("much", flush=True)
+            return 0
+
+        assert terminal.run_command(full) == 1
+    assert capsys.readouterr().err == ("The output cannot be written: No space left on device.\n")
+
+
+def test_without_an_output_nothing_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert terminal.run_command(lambda: 0) == terminal.USAGE_ERROR
+    assert capsys.readouterr().err == "There is no standard output, so nothing was done.\n"

@@ -6,6 +6,7 @@ parameters and body are checked before the handler sees them.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +30,7 @@ from gateway.admin.api.routes import BASE, admin_routes
 from gateway.admin.api.session_cookie import SessionCookies
 from gateway.admin.api.store_work import StoreWork
 from gateway.apis.openai.dialect import OpenAIDialect
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RateLimited
 from gateway.http.error_handler import ErrorHandler
 from gateway.http.error_response import ErrorResponse, render_error
 from gateway.http.in_flight import InFlightRequests
@@ -126,7 +127,14 @@ class AdminServer:
         """Return what aiohttp calls for a route."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
-            return await self._answer(request, route)
+            try:
+                return await self._answer(request, route)
+            except RateLimited as error:
+                # No SDK sleeps as long as this says, so a long wait is told, too.
+                if error.retry_after is not None:
+                    seconds = str(math.ceil(error.retry_after))
+                    request[RESPONSE_HEADERS]["Retry-After"] = seconds
+                raise
 
         return answer
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import structlog
 from aiohttp import web
 
 from gateway.admin.api.call import AdminCaller
@@ -25,8 +25,6 @@ from gateway.errors import GatewayError, RateLimited, Unauthorized
 from gateway.keys.directory import KeyDirectory
 from gateway.keys.records import Role
 from gateway.trusted_proxies import TrustedProxies
-
-_log = structlog.get_logger("admin")
 
 # One text for unknown, wrong and expired keys: it tells nothing about a key.
 _REFUSED: Final = "This is no valid admin key."
@@ -186,9 +184,9 @@ class AdminAuthentication:
         wait = self._throttle.failed(address)
         if not wait:
             return Unauthorized(_REFUSED)
-        _log.warning("admin_keys_refused", address=address, wait=round(wait))
         return RateLimited(
-            "Too many wrong admin keys came from this address.",
+            f"Too many wrong admin keys came from this address. Try again in {math.ceil(wait)} "
+            "seconds; a right key passes at once.",
             code="rate_limit_exceeded",
             retry_after=wait,
         )

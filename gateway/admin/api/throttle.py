@@ -6,7 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from gateway.trusted_proxies import address_group
+
+_log = structlog.get_logger("admin")
 
 _FAILURES = 10  # wrong keys from one address within _WINDOW
 _WINDOW = 60.0  # seconds
@@ -40,7 +44,8 @@ class LoginThrottle:
     def failed(self, address: str) -> float:
         """Count a wrong key; return the seconds that the address has to wait, or 0.0.
 
-        The address that failed least recently is forgotten first.
+        The address that failed least recently is forgotten first. The log has one line for a
+        pause, however many wrong keys come meanwhile.
         """
         now, group = self._clock(), address_group(address)
         found = self._by_address.pop(group, None)
@@ -55,4 +60,5 @@ class LoginThrottle:
         if found.count <= _FAILURES:
             return 0.0
         found.since, found.count, found.until = now + _PAUSE, 0, now + _PAUSE
+        _log.warning("admin_keys_refused", address=address, wait=round(_PAUSE))
         return _PAUSE

@@ -137,6 +137,7 @@ def _add_teams(commands: Commands) -> None:
         command.add_argument(
             "--keys",
             metavar="WHAT",
+            type=_keys_of_team,
             default="refuse",
             help="its keys: refuse (delete nothing if there are some), block, or move:TEAM",
         )
@@ -205,6 +206,12 @@ def _add_expiry(command: argparse.ArgumentParser) -> None:
 
 def _add_note(command: argparse.ArgumentParser) -> None:
     command.add_argument("--note", metavar="TEXT", default=argparse.SUPPRESS, help="for the admins")
+
+
+def _keys_of_team(text: str) -> str:
+    if text in ("refuse", "block") or text.removeprefix("move:") not in ("", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is none of refuse, block and move:TEAM")
 
 
 def _text(text: str) -> str | None:

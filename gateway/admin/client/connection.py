@@ -6,6 +6,7 @@ import http.client
 import json
 import secrets
 import socket
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -91,6 +92,12 @@ class AdminConnection:
         connection = self._connection()
         try:
             connection.connect()
+        except ssl.SSLError as error:  # the number of such an error is no errno of the system
+            connection.close()
+            text = f"What answers at {self._where} speaks no TLS. Is it an address of http?"
+            if isinstance(error, ssl.SSLCertVerificationError):
+                text = f"The certificate of {self._where} is not trusted: {error.verify_message}."
+            raise AdminRefusal(text) from None
         except OSError as error:
             connection.close()
             raise NoGateway(self._where, error) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from gateway.admin.client.refusal import AdminRefusal
+from gateway.admin.client.refusal import AdminRefusal, WrongTarget
 from gateway.admin.client.target import TargetOptions
 from gateway.options import ConfigError
 from gateway.terminal import FAILED, USAGE_ERROR, print_json, print_note, run_command
@@ -19,7 +19,8 @@ def target_of(arguments: argparse.Namespace) -> TargetOptions:
 def execute(work: Callable[[], int | None], *, as_json: bool) -> int:
     """Run a piece of work that prints; return the exit status, 0 for None.
 
-    It is 1 if the gateway or the store refuses, and 2 for a wrong configuration.
+    It is 1 if the gateway or the store refuses, and 2 for a wrong configuration or
+    address.
     as_json: whether a refusal is printed as JSON, besides the line for a person.
     """
 
@@ -30,7 +31,7 @@ def execute(work: Callable[[], int | None], *, as_json: bool) -> int:
             print_note(str(error))
             if as_json:
                 print_json({"error": _members(error)})
-            return FAILED
+            return USAGE_ERROR if isinstance(error, WrongTarget) else FAILED
         except ConfigError as error:
             for mistake in error.mistakes:
                 print_note(mistake)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,9 +17,11 @@ from gateway.admin.client.object_tables import (
     print_object,
     print_objects,
 )
+from gateway.admin.client.refusal import AdminRefusal
 from gateway.admin.client.target import administration
 from gateway.limits.names import LIMIT_NAMES
-from gateway.terminal import print_json, print_note
+from gateway.redaction import os_error_text
+from gateway.terminal import drop_output, print_json, print_note
 
 _NOUNS: Final[dict[str, str]] = {"keys": "Key", "teams": "Team", "admin-keys": "Admin key"}
 _DONE: Final = {"block": "is blocked", "unblock": "is admitted again", "set": "was changed"}
@@ -153,10 +156,20 @@ def _report(
 ) -> None:
     """Print what became of an object. Only the text of a key goes to the standard output."""
     text = found.get("key")
-    if arguments.json:
-        print_json(found)
-    elif text is not None:
-        print(text)
+    try:
+        if arguments.json:
+            print_json(found)
+        elif text is not None:
+            print(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if text is None:
+            raise
+        drop_output()
+        raise AdminRefusal(
+            f"{_NOUNS[kind]} {found['name']} (id {found['id']}) {what}, but its text could not be "
+            f"written: {os_error_text(error)}. It is lost; give the key another one: {kind} rotate."
+        ) from None
     print_note(f"{_NOUNS[kind]} {found['name']} (id {found['id']}) {what}.{_applied(found)}")
     if text is not None:
         print_note("Its text above is shown this once; the gateway keeps only a digest of it.")

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from gateway.admin.api.messages import Message, strict
 from gateway.admin.api.resources import key_views
 from gateway.admin.client.administration import Collection, JsonObject, ObjectAction
 from gateway.admin.client.refusal import AdminRefusal
@@ -35,7 +36,6 @@ from gateway.ledger.writer_lock import writer_lock
 from gateway.store.database import StoreUnusable, store_error_text
 
 Result = TypeVar("Result")
-Message = TypeVar("Message", bound=msgspec.Struct)
 
 _KINDS: Final[dict[str, KeyKind]] = {"keys": "api", "admin-keys": "admin"}
 _TRIES: Final = 40
@@ -273,16 +273,20 @@ class OfflineAdministration:
         try:
             return work()
         except GatewayError as error:
-            raise AdminRefusal(
-                error.message, status=error.status, code=error.code or "", param=error.param or ""
-            ) from None
+            raise _refusal(error) from None
+
+
+def _refusal(error: GatewayError) -> AdminRefusal:
+    return AdminRefusal(
+        error.message, status=error.status, code=error.code or "", param=error.param or ""
+    )
 
 
 def _read(body: Mapping[str, Any], kind: type[Message]) -> Message:
     try:
-        return msgspec.convert(dict(body), kind)
-    except msgspec.ValidationError as error:
-        raise AdminRefusal(f"{error}.", status=400, code="invalid_value") from None
+        return strict(body, kind)
+    except GatewayError as error:
+        raise _refusal(error) from None
 
 
 def _plain(view: msgspec.Struct) -> JsonObject:

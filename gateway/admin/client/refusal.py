@@ -20,6 +20,10 @@ class AdminRefusal(Exception):
         self.status, self.code, self.param = status, code, param
 
 
+class WrongTarget(AdminRefusal):
+    """Reports that the command line names no gateway in a way that can be used."""
+
+
 class NoGateway(AdminRefusal):
     """Reports that nothing listens at an address.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.admin.client.connection import AdminConnection, url_fault
-from gateway.admin.client.refusal import AdminRefusal, NoGateway
+from gateway.admin.client.refusal import AdminRefusal, NoGateway, WrongTarget
 from gateway.arguments import ADMIN_URL_VARIABLE
 from gateway.config.local_settings import LocalSettings, read_local_settings
 
@@ -39,7 +39,8 @@ class TargetOptions:
 def connect(options: TargetOptions, environ: Mapping[str, str]) -> AdminConnection:
     """Return a connection to a running gateway.
 
-    Raises AdminRefusal if there is none, or no key for it; ConfigError for a wrong configuration.
+    Raises AdminRefusal if there is none, or no key for it, and WrongTarget; ConfigError for a
+    wrong configuration.
     """
     found = _by_address(options, environ)
     if found is not None:
@@ -77,10 +78,10 @@ def _by_address(options: TargetOptions, environ: Mapping[str, str]) -> AdminConn
     url = options.url or environ.get(ADMIN_URL_VARIABLE)
     if not url:
         if options.key_file is not None:
-            raise AdminRefusal("--key-file needs --url: on this machine no key is needed.")
+            raise WrongTarget("--key-file needs --url: on this machine no key is needed.")
         return None
     if fault := url_fault(url):
-        raise AdminRefusal(f"--url: {fault}.")
+        raise WrongTarget(f"--url: {fault}.")
     return AdminConnection(url, _key(options.key_file, environ))
 
 

@@ -30,6 +30,7 @@ from gateway.terminal import (
     USAGE_ERROR,
     print_json,
     print_members,
+    print_note,
     print_table,
     run_command,
 )
@@ -126,7 +127,7 @@ def show_usage(source: LedgerSource, options: LedgerOptions, *, now: int | None 
                 print(f"{found.lost} rows could not be kept; they are not in these sums.")
         return 0
 
-    return _run(run)
+    return _run(run, as_json=options.as_json)
 
 
 def show_requests(source: LedgerSource, options: LedgerOptions, *, now: int | None = None) -> int:
@@ -156,7 +157,7 @@ def show_requests(source: LedgerSource, options: LedgerOptions, *, now: int | No
             print_table(_REQUESTS, rows)
         return 0
 
-    return _run(run)
+    return _run(run, as_json=options.as_json)
 
 
 def manage_store(
@@ -184,7 +185,7 @@ def manage_store(
             print_members(data)
         return FAILED if data.get("ok") is False else 0
 
-    return _run(run)
+    return _run(run, as_json=as_json)
 
 
 def store_fault(file: Path) -> str | None:
@@ -211,8 +212,17 @@ def store_fault(file: Path) -> str | None:
     return None
 
 
-def _run(command: Callable[[], int]) -> int:
-    """Run a command, and print what goes wrong as one line."""
+def _run(command: Callable[[], int], *, as_json: bool) -> int:
+    """Run a command, and print what goes wrong as one line; in JSON as well if that is asked for.
+
+    The members of that are those of the commands which ask a gateway.
+    """
+
+    def failed(text: str) -> int:
+        print_note(text)
+        if as_json:
+            print_json({"error": {"message": text, "status": None, "code": None, "param": None}})
+        return FAILED
 
     def run() -> int:
         try:
@@ -223,12 +233,9 @@ def _run(command: Callable[[], int]) -> int:
             print(printable(str(error)), file=sys.stderr)
             return USAGE_ERROR
         except StoreUnusable as error:
-            print(printable(str(error)), file=sys.stderr)
-            return FAILED
+            return failed(str(error))
         except (OSError, sqlite3.Error) as error:
-            text = store_error_text(error)
-            print(f"The database cannot be read or written: {text}", file=sys.stderr)
-            return FAILED
+            return failed(f"The database cannot be read or written: {store_error_text(error)}")
 
     return run_command(run)
 

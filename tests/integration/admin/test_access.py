@@ -8,9 +8,12 @@ import pwd
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from gateway.admin.api import bodies
+from gateway.admin.api.routes import BASE
 from tests.integration.admin.support import (
     BASE,
     METRICS_KEY,
@@ -21,6 +24,7 @@ from tests.integration.admin.support import (
     running_admin,
     settings,
 )
+from tests.waiting import LONGEST_WAIT
 
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
 
@@ -113,13 +117,29 @@ async def test_the_eleventh_wrong_key_of_an_address_waits_and_a_right_one_never(
         ]
         assert [answer.status for answer in wrong] == [401] * 10 + [429]
         assert wrong[-1].code == "rate_limit_exceeded"
+        assert 290 < int(wrong[-1].headers["Retry-After"]) <= 300
+        assert "Retry-After" not in wrong[0].headers
         login = await admin.call("POST", "/session", {"key": "x"}, key=None, headers=here)
-        assert login.status == 429
+        assert (login.status, "Retry-After" in login.headers) == (429, True)
         for headers in (here, elsewhere):
             assert (await admin.call("GET", "/session", headers=headers)).status == 200
         assert (await admin.call("GET", "/session", key="x", headers=elsewhere)).status == 401
         good = await admin.call("POST", "/session", {"key": ROOT_KEY}, key=None, headers=here)
         assert good.status == 200
+
+
+async def test_a_login_that_does_not_come_to_its_end_gives_its_connection_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bodies._BODY_TIMEOUT <= 10.0, "as long as all connections may be held without a key"
+    monkeypatch.setattr(bodies, "_BODY_TIMEOUT", 0.05)
+    async with running_admin(settings(tmp_path)) as admin:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(admin.url).port)
+        head = f"POST {BASE}/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{{"
+        writer.write(head.encode())
+        answer = await asyncio.wait_for(reader.read(), LONGEST_WAIT)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
 
 
 HOSTS = {

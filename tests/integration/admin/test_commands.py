@@ -58,6 +58,8 @@ keys set ally
 keys set nobody --note x
 keys set ci --note x
 keys add carl --team nowhere
+keys add NNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNN
+grant ally tokens_per_day 0
 keys add dora --team ops
 keys list --team site
 keys show ally
@@ -199,6 +201,7 @@ async def test_each_command_says_the_same_with_a_gateway_and_without(
         *("keys add alice", "keys add ci", "teams add ops", "keys set nobody --note x"),
         *("keys set ci --note x", "keys add carl --team nowhere"),
         *("keys show nobody", "keys delete bob", "grant ci tokens_per_day 1k"),
+        *(f"keys add {'N' * 65}", "grant ally tokens_per_day 0"),
         *("grant ops tokens_per_day 1k --team", "teams delete site"),
         *("teams delete site --keys move:site", "admin-keys add root --role viewer"),
     }
@@ -284,6 +287,8 @@ async def test_over_tcp_a_key_of_the_environment_or_of_a_private_file_is_needed(
     file = tmp_path / "key"
     file.write_text(f"{VIEWER_KEY}\n")
     file.chmod(0o640)
+    wrong = await shell.bare("keys", "list", "--url", "ftp://127.0.0.1", "--key-file", str(file))
+    assert (wrong.status, wrong.err.startswith("--url: it is no address")) == (2, True)
     refused = await shell.bare("keys", "list", *address, "--key-file", str(file))
     assert (refused.status, "chmod 600" in refused.err) == (1, True)
     file.chmod(0o600)

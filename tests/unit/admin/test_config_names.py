@@ -18,6 +18,7 @@ def test_a_name_of_both_is_a_mistake_for_each_kind() -> None:
         "admin.keys",
         "teams",
     ]
+    assert "is also that of an admin key made at run time" in found[1]
     commands = [mistake.rpartition("fitten-gateway ")[2] for mistake in found]
     assert commands == [
         f"keys set {ci.id} --name NAME",

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from gateway.admin.socket_address import socket_address
-from gateway.config.settings import Config
+from gateway.config.settings import Config, ConfigError
 from gateway.options import Secret
 from gateway.server.admin_listener import AdminListener, open_unix_socket
 from tests.integration.admin.support import (
@@ -142,8 +142,11 @@ async def test_a_reload_that_fails_leaves_the_listener(tmp_path: Path) -> None:
         before = admin.url
         with socket.create_server(("127.0.0.1", 0)) as taken:
             other = with_listen(config, f"127.0.0.1:{taken.getsockname()[1]}")
-            with pytest.raises(OSError, match="in use"), admin.listener.prepared(other):
+            with pytest.raises(ConfigError) as caught, admin.listener.prepared(other):
                 raise AssertionError("the context was entered")
+        assert caught.value.mistakes == [
+            f"admin.listen: {other.admin.listen} cannot be listened on: Address already in use"
+        ]
         with pytest.raises(RuntimeError), admin.listener.prepared(with_listen(config, "[::1]:0")):
             raise RuntimeError
         assert admin.url == before

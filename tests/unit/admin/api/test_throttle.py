@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.admin.api.throttle import LoginThrottle
 
@@ -28,6 +29,17 @@ def test_the_eleventh_failure_within_a_minute_waits_five_minutes(clock: SetClock
     assert throttle.failed("192.0.2.2") == 0.0
     clock.now = 300.0
     assert throttle.failed("192.0.2.1") == 0.0
+
+
+def test_the_log_has_one_line_for_a_pause(clock: SetClock) -> None:
+    throttle = LoginThrottle(clock)
+    with capture_logs() as lines:
+        for _ in range(500):
+            throttle.failed("192.0.2.1")
+        clock.now = 300.0
+        for _ in range(500):
+            throttle.failed("192.0.2.1")
+    assert [(line["event"], line["wait"]) for line in lines] == [("admin_keys_refused", 300)] * 2
 
 
 def test_failures_far_apart_never_wait(clock: SetClock) -> None:

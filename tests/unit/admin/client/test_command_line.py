@@ -54,6 +54,7 @@ def test_values_of_options(
     [
         *("keys", "keys add", "keys add alice --expires 0", "keys add alice --expires soon"),
         *("keys rotate alice --grace 31d", "keys add alice --concurrency many", "teams remove a"),
+        *("teams delete a --keys drop", "teams forget a --keys move:"),
         *("admin-keys add eve", "admin-keys add eve --role owner", "grant alice concurrency 5"),
         *("grant alice tokens_per_day -5", "live end", "accounts pause", "keys add alice --key x"),
     ],

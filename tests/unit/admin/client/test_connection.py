@@ -155,6 +155,17 @@ def test_where_nothing_listens_there_is_no_gateway(tmp_path: Path) -> None:
         AdminConnection(tmp_path / "s").call("GET", "/keys")
 
 
+def test_an_address_of_http_that_is_called_https_is_told_from_a_missing_right() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    where = f"https://127.0.0.1:{listening.getsockname()[1]}"
+    api = ScriptedApi(listening, answer("400 Bad Request", b"{}"))
+    try:
+        with pytest.raises(AdminRefusal, match="speaks no TLS"):
+            AdminConnection(where, "fga-x").call("GET", "/keys")
+    finally:
+        api.close()
+
+
 @pytest.mark.parametrize(
     "url",
     [
