@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.admin.api import bodies
-from gateway.admin.api.routes import BASE
 from tests.integration.admin.support import (
     BASE,
     METRICS_KEY,
