@@ -21,8 +21,8 @@ always() { for _ in $(seq 8); do [ "$(ask "$2")" = "$1" ] || return 1; done; } #
 cli() { timeout 120 /usr/local/bin/fitten-gateway "$@"; }
 new_key() { cli keys add "$1" --json > "/root/$1.json" && key "$1" > /dev/null; }
 key() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["key"])' "/root/$1.json"; }
-admin() { # key -> the status
-    curl -s -m 60 -o /tmp/answer -w '%{http_code}' http://127.0.0.1:5001/admin/api/v1/health \
+admin() { # key, port -> the status
+    curl -s -m 60 -o /tmp/answer -w '%{http_code}' http://127.0.0.1:${2:-5001}/admin/api/v1/health \
         -H "Authorization: Bearer $1"
 }
 only_owner() { # of a folder and all in it: one owner, who is not root, and nobody else's rights
@@ -82,7 +82,7 @@ check "a blocked key is refused at once" 'cli keys block alice > /dev/null && [ 
 systemctl stop fitten-gateway.socket $unit
 check "root makes a key while it is stopped" 'new_key bob'
 check "and unblocks one" 'cli keys unblock alice > /dev/null'
-check "and files keep their owner" 'only_owner $state'
+check "and files keep their owner, also when read" '{ cli usage && cli db verify; } > /dev/null && only_owner $state'
 systemctl start fitten-gateway.socket $unit
 check "both work after the start" '[ "$(ask "$(key alice)")" = 200 ] && [ "$(ask "$(key bob)")" = 200 ]'
 check "and are in the usage" 'sleep 3; cli usage --by key | grep -q bob && cli requests --key bob | grep -q bob'
@@ -93,7 +93,7 @@ sed -i 's/^# admin: /admin: /' $settings
 check "a reload opens the second port" 'systemctl reload $unit && until_true "[ \$(admin \$(key dana)) = 200 ]"'
 check "which wants an admin key" '[ "$(admin "$(key bob)")" = 401 ]'
 check "the first has none of its routes" \
-    '[ "$(curl -s -m 60 -o /dev/null -w "%{http_code}" http://127.0.0.1:5000/admin/api/v1/health)" = 404 ]'
+    '[ "$(admin the-gateway-key-123 5000)" = 404 ] && [ "$(admin "$(key dana)" 5000)" = 401 ]'
 
 echo "== reload"
 pid=$(main)
@@ -147,7 +147,7 @@ check "a killed parent is replaced" 'until_true "restarted $pid" && [ "$(pgrep -
 systemctl stop fitten-gateway.socket $unit
 check "a stop leaves nobody" '! pgrep -f gateway.workers.worker'
 check "and no socket" '[ ! -e ${admin%/*} ]'
-check "all files are still the service's own" 'only_owner $state && cli db verify > /dev/null'
+check "all files are still the service's own" 'cli db verify > /dev/null && only_owner $state'
 
 echo "== journal"
 check "holds no secret" '! journalctl --no-pager -u $unit | grep -q "horse\|the-gateway-key\|fga\?-[a-z0-9]\{12\}-"'

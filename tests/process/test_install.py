@@ -232,7 +232,9 @@ def test_keys_are_made_by_the_command_while_the_service_does_not_run(tmp_path: P
     made = in_folder(tmp_path, *command, "keys", "add", "alice", *limits)
     assert (made.returncode, made.stdout[:3]) == (0, "fg-"), made.stderr
     assert "concurrency=4" in in_folder(tmp_path, *command, "keys", "list").stdout
-    assert in_folder(tmp_path, *command, "db", "backup").returncode == 0
+    for words in (("usage",), ("requests",), ("audit",), ("db", "verify"), ("db", "backup")):
+        done = in_folder(tmp_path, *command, *words)
+        assert done.returncode == 0, done.stderr
     files = [state, *state.rglob("*")]
     assert {"team.db", "team.db.spool", "writer"} <= {file.name for file in files}
     assert {(file.stat().st_uid, file.stat().st_gid) for file in files} == {owner}
