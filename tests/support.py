@@ -18,8 +18,10 @@ import yaml
 
 from gateway.config import settings as config
 from gateway.config.loading import load_config
+from gateway.ledger.ledger import Ledger
 from gateway.server import single_process
 from gateway.server.entrypoint import Entrypoint
+from gateway.shared_state import LocalState
 from tests.waiting import LONGEST_WAIT, NEVER
 
 KEY = "test-key-0123456789"
@@ -124,8 +126,13 @@ async def is_ready(gateway: Gateway) -> None:
 
 
 @asynccontextmanager
-async def running_gateway(fitten_url: str, folder: Path, **sections: Any) -> AsyncIterator[Gateway]:
-    """Run a gateway on a free port, started as `serve` does. Sections as in config.yaml."""
+async def running_gateway(
+    fitten_url: str, folder: Path, *, ledger: Ledger | None = None, **sections: Any
+) -> AsyncIterator[Gateway]:
+    """Run a gateway on a free port, started as `serve` does. Sections as in config.yaml.
+
+    ledger: writes lines about requests; nobody moves them into a database.
+    """
     fitten = {
         "base_url": fitten_url,
         "models_url": fitten_url,
@@ -142,7 +149,8 @@ async def running_gateway(fitten_url: str, folder: Path, **sections: Any) -> Asy
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(data), "utf-8")
     loaded = load_config(path, {})
-    entrypoint = await single_process.start_entrypoint(loaded)
+    shared = LocalState(ledger)
+    entrypoint = await single_process.start_entrypoint(loaded, shared=shared)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(headers=headers) as http:
         try:

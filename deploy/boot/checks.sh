@@ -150,7 +150,7 @@ check "and no socket" '[ ! -e ${admin%/*} ]'
 check "all files are still the service's own" 'cli db verify > /dev/null && only_owner $state'
 
 echo "== journal"
-check "holds no secret" '! journalctl --no-pager -u $unit | grep -q "horse\|the-gateway-key\|fga\?-[a-z0-9]\{12\}-"'
+check "holds no secret" '! journalctl --no-pager -u $unit | grep -q "horse\|the-gateway-key\|fga\?-[a-z2-7]\{12\}-"'
 check "holds no traceback" '! journalctl --no-pager -u $unit | grep -q Traceback'
 journalctl --no-pager -u $unit -o cat | grep '"level":"error"' | cut -c1-200
 echo "== end"

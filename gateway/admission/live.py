@@ -26,7 +26,8 @@ class LiveRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     id: that of its row in the ledger. request_id: the one in the header `x-request-id`.
     at: when it was admitted, in milliseconds since 1970.
-    key, team: their names; empty without one.
+    key, team: their names when it was admitted; empty without one. key_id: of a key made at
+        run time, which keeps it under another name; else empty.
     route: chat, completion, fim or infill.
     account: the account that serves it; empty while it waits for a slot.
     answering: whether the first piece of the answer has come.
@@ -37,6 +38,7 @@ class LiveRequest(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     at: int
     key: str
+    key_id: str
     team: str
     model: str
     route: str
@@ -140,6 +142,7 @@ def _described(request: web.Request) -> LiveRequest:
         request_id=request.get(REQUEST_ID, ""),
         at=admitted.at,
         key="" if principal is None else principal.name,
+        key_id="" if principal is None else principal.key_id,
         team="" if principal is None else principal.team or "",
         model=admitted.model,
         route=admitted.route,

@@ -161,8 +161,9 @@ def _joined(one: ConfiguredName, other: ConfiguredName) -> ConfiguredName:
         one,
         team=one.team or other.team,
         limits=one.limits or other.limits,
-        models=one.models or other.models,
-        routes=one.routes or other.routes,
+        # An empty list allows nothing.
+        models=other.models if one.models is None else one.models,
+        routes=other.routes if one.routes is None else one.routes,
     )
 
 

@@ -163,6 +163,7 @@ class GenerationHandler:
             return await stream.end(lambda: encoder.error(error))
         finally:
             generation.outcome.send(stream.bytes_sent)
+            del request[SENDING]  # each holds the other: both would be garbage of a cycle
 
     def _interruption(self, request: web.Request) -> GatewayError | None:
         """Return why this gateway has cancelled a request; None if it was not the gateway."""

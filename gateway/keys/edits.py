@@ -57,7 +57,7 @@ def checked(request: _Request) -> _Request:
     for item in getattr(request, "routes", None) or ():
         if item not in ROUTE_NAMES:
             known = ", ".join(ROUTE_NAMES)
-            raise InvalidValue(f"There is no route '{item}'; known: {known}.", param="routes")
+            raise InvalidValue(f"There is no such route; known: {known}.", param="routes")
     return request
 
 

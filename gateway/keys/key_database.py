@@ -44,7 +44,7 @@ class Tables:
         """Return a key that is not deleted. Raises UnknownObject."""
         found = self.keys.key(key_id)
         if found is None:
-            raise UnknownObject(f"There is no key '{key_id}'.")
+            raise UnknownObject("There is no key of this name or id.")
         return found
 
     def team(self, team_id: str) -> TeamRecord:
@@ -57,7 +57,7 @@ class Tables:
             name = self.keys.config_team(team_id)
             if name is not None:
                 raise managed_by_config(f"Team '{name}'")
-            raise UnknownObject(f"There is no team '{team_id}'.")
+            raise UnknownObject("There is no team of this name or id.")
         return found
 
     def record(

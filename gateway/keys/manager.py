@@ -95,6 +95,24 @@ class KeyManager(TeamManager):
             after = edits.changed_key(before, change, team_id, now=tables.now)
             return tables.update(actor, "change", before, after)
 
+    def change_keys(self, actor: Actor, team: str, change: KeyChange) -> tuple[KeyRecord, ...]:
+        """Change some fields of all keys of a team, or of none, and return these keys.
+
+        team: its name or id. Keys of config.yaml that are in the team stay as they are.
+        """
+        change = edits.checked(change)
+        with self._database.changing() as tables:
+            inside = self._team_id_of(tables, team)
+            assert inside is not None
+            name = change.team if isinstance(change.team, str) else None
+            team_id = self._team_id_of(tables, name)
+            return tuple(
+                tables.update(
+                    actor, "change", key, edits.changed_key(key, change, team_id, now=tables.now)
+                )
+                for key in tables.keys.keys_of_team(inside)
+            )
+
     def rotate_key(
         self,
         actor: Actor,
@@ -180,7 +198,7 @@ class KeyManager(TeamManager):
                 ]
                 record = next((one for one in former if one.id == key_id), None)
                 if record is None:
-                    raise UnknownObject(f"There is no key '{key_id}'.")
+                    raise UnknownObject("There is no key of this name or id.")
             tables.keys.forget_key(record)
             tables.audit.forget(key_id)
             tables.record(actor, "forget", msgspec.structs.replace(record, name=key_id))

@@ -84,11 +84,12 @@ class StoreManager:
             tables.audit.append(actor, now, "session.add", actor.key_id, actor.name)
             return text
 
-    def find_session(self, text: str) -> SessionRecord | None:
+    def find_session(self, text: str, *, renew: bool = True) -> SessionRecord | None:
         """Return the session of a cookie's text, or None if there is none that lasts.
 
         It ends 8 hours after the last request, after 7 days, and with its key. Name and role are
         those that the key has now; for a key of config.yaml, those that it had.
+        renew: whether somebody has sent a request, so that the 8 hours begin anew.
         """
         with self._database.reading() as tables:
             found = tables.sessions.find(text, tables.now)
@@ -102,7 +103,7 @@ class StoreManager:
             elif found.key_name not in self._config.admin_keys:
                 return None
             seen = tables.now - found.seen_at < SEEN_EVERY_MS
-        if not seen:
+        if renew and not seen:
             with self._database.writing() as tables:
                 tables.sessions.see(text, tables.now)
         return found
@@ -141,14 +142,15 @@ class StoreManager:
         name = tables.keys.config_team(name_or_id) or name_or_id
         if name in self._config.teams:
             return tables.keys.config_team_id(name, tables.now)
-        raise InvalidValue(f"There is no team '{name}'.", param="team")
+        # What was given is not quoted, here and below: it may be a key in the wrong place.
+        raise InvalidValue("There is no team of this name or id.", param="team")
 
     def _no_key(self, name_or_id: str, kind: KeyKind) -> UnknownObject | ChangeConflict:
         in_config = self._config.keys if kind == "api" else self._config.admin_keys
         if name_or_id in in_config:
             return managed_by_config(f"Key '{name_or_id}'")
         noun = "key" if kind == "api" else "admin key"
-        return UnknownObject(f"There is no {noun} '{name_or_id}'.")
+        return UnknownObject(f"There is no {noun} of this name or id.")
 
 
 def _is_usable(key: KeyRecord, now: int) -> bool:

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 
@@ -124,10 +124,14 @@ class Spool:
         if size > self._free or size > MAX_LINE:
             return self._put(raw)
         try:
-            self._append(raw)
+            written = self._write(self._file, raw)
+            if written != size:
+                self._take_back(written)
         except OSError as error:
             self._block(error)
             return False
+        self._size += size
+        self._since_count += size
         self._free -= size
         return True
 
@@ -210,12 +214,17 @@ class Spool:
     def _append(self, raw: bytes) -> None:
         data = CUT_MARK + b"\n" + raw if self._cut else raw
         written = self._write(self._file, data)
-        if written == len(data):
-            self._cut = False
-            self._size += written
-            self._since_count += written
-            return
-        # The reader takes no line without its end, so what is cut can be taken back.
+        if written != len(data):
+            self._take_back(written)
+        self._cut = False
+        self._size += written
+        self._since_count += written
+
+    def _take_back(self, written: int) -> NoReturn:
+        """Cut off what was written of a line that did not fit. Raises OSError in any case.
+
+        The reader takes no line without its end, so what is cut can be taken back.
+        """
         try:
             os.ftruncate(self._file, self._size)
         except OSError:

@@ -29,7 +29,7 @@ class Scope(msgspec.Struct, frozen=True):
         return self.id.startswith(("key ", "address "))
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """Requests to admit one request, in all of its scopes or in none.
 
     id: unique for each request; a client must not be able to choose it.
@@ -48,7 +48,7 @@ class Claim(msgspec.Struct, frozen=True):
     side_call: bool = False
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """Reports how much of one limit is used.
 
     used: may exceed `maximum` when answers were longer than expected.
@@ -64,7 +64,7 @@ class Standing(msgspec.Struct, frozen=True):
     resets: float
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """Reports whether a request is admitted, and if not, which limit refuses it.
 
     day: the local day of the decision. The request belongs to it, also if it ends later.

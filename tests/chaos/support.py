@@ -26,7 +26,9 @@ CHAT = "/codeapi/chat_auth?ft_token=u_first_user"
 def request(kind: str = "stream", trouble: Trouble = NONE, **more: Any) -> PlannedRequest:
     expected = None if trouble.marker else TEXT
     path = "/v1/chat/completions"
-    return PlannedRequest(TAG, 0.0, kind, path, {}, trouble, more.pop("expected", expected), **more)
+    body = {"stop": [" 12"]} if more.get("cut") else {}
+    expected = more.pop("expected", expected)
+    return PlannedRequest(TAG, 0.0, kind, path, body, trouble, expected, **more)
 
 
 def outcome(kind: Kind = "complete", of: PlannedRequest | None = None, **more: Any) -> ChatOutcome:

@@ -59,6 +59,10 @@ GOOD = {
         outcome("error frame", request(trouble=RESET)),
         exchanges=[broken_exchange(0, "reset", status=200)],
     ),
+    "an answer that broke off within its stop string": MadeExchange(
+        outcome("error frame", request("stop", trouble=RESET, cut=True), text="the quick fox 1"),
+        exchanges=[broken_exchange(0, "reset", status=200)],
+    ),
     "an error in place of one": MadeExchange(
         outcome("error status", request(trouble=RESET)),
         exchanges=[broken_exchange(0, "reset"), broken_exchange(1, "reset")],

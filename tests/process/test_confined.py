@@ -9,15 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from gateway.keys.manager import KeyManager
-from tests.integration.admin.support import ADMIN_KEYS, BASE
-from tests.process.conftest import Configure
+from tests.process.conftest import Configure, keys
 from tests.process.systemd import ROOT, FakeSystemd
-from tests.process.test_admin import change
+from tests.process.test_commands import CommandLine, commands
 from tests.process.test_reload import ask
+from tests.support import KEY
+
+__all__ = ["commands"]
 
 pytestmark = pytest.mark.skipif("CONFINED" in os.environ, reason="it is confined already")
 
@@ -25,41 +25,20 @@ CONFINED = [sys.executable, str(ROOT / "deploy/confined.py")]
 
 
 async def test_the_gateway_works_under_the_restrictions_of_its_unit(
-    fake_systemd: FakeSystemd, configure: Configure, tmp_path: Path
+    fake_systemd: FakeSystemd, configure: Configure, commands: CommandLine, tmp_path: Path
 ) -> None:
+    configure(middlewares=[keys(KEY)], admin={"listen": "127.0.0.1:0"})
     service = await fake_systemd.start(prefix=[*CONFINED, "--writable", str(tmp_path)])
     assert (await ask(fake_systemd)).status == 200
+    made = await commands.run("keys add alice")
+    assert (await ask(fake_systemd, made)).status == 200
+    await commands.run("keys block alice")
+    assert (await ask(fake_systemd, made)).status == 403
+    assert "admin_listening" in service.raw
     assert "refused" not in await fake_systemd.reload(service)
     assert (await ask(fake_systemd)).status == 200
     service.signal(signal.SIGTERM)
     assert await service.exit_status() == 0
-
-
-async def test_the_store_and_the_admin_api_work_under_the_restrictions_too(
-    fake_systemd: FakeSystemd, configure: Configure, tmp_path: Path
-) -> None:
-    configure(admin={"listen": "127.0.0.1:0", "keys": ADMIN_KEYS})
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
-    service = await fake_systemd.start(
-        prefix=[*CONFINED, "--writable", str(tmp_path)],
-        environ={"RUNTIME_DIRECTORY": str(runtime)},
-    )
-    connector = aiohttp.UnixConnector(str(runtime / "admin.sock"))
-    async with (
-        aiohttp.ClientSession(connector=connector) as http,
-        http.post(f"http://local{BASE}/keys", json={"name": "alice"}) as response,
-    ):
-        assert response.status == 201, await response.text()
-        key = (await response.json())["key"]
-    assert (await ask(fake_systemd, key)).status == 200
-    url = (await service.event("admin_listening"))["url"]
-    await change(url, "POST", "/keys/alice/block")
-    assert (await ask(fake_systemd, key)).status == 403
-    service.signal(signal.SIGTERM)
-    assert await service.exit_status() == 0
-    assert [one.name for one in KeyManager(tmp_path / "team.db").table().keys] == ["alice"]
-    assert list(runtime.iterdir()) == []
 
 
 TRIES = {

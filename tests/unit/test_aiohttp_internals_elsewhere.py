@@ -51,10 +51,19 @@ def private_names_above(kind: type) -> set[str]:
     return {name for one in theirs for name in private_names_of(one)}
 
 
+def inherited_from_ours(loaded: Any) -> Iterator[str]:
+    """The names that classes of a module have from classes of ours in other modules."""
+    for kind in vars(loaded).values():
+        if isinstance(kind, type) and kind.__module__ == getattr(loaded, "__name__", None):
+            for base in kind.__mro__[1:]:
+                if base.__module__.startswith("gateway."):
+                    yield from defined(ast.parse(textwrap.dedent(inspect.getsource(base))))
+
+
 def faults(tree: ast.Module, loaded: Any) -> Iterator[str]:
     """Where a module uses a private name of aiohttp, or an undocumented module of it."""
     documented = {"aiohttp", "aiohttp.web", "aiohttp.abc", "aiohttp_sse"}
-    own = set(defined(tree))
+    own = {*defined(tree), *inherited_from_ours(loaded)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -118,6 +118,14 @@ def test_keys_are_made_with_few_modules_and_nothing_that_serves(tmp_path: Path) 
     assert len(found) < 320
 
 
+@pytest.mark.parametrize("command", ["keys list", "usage", "status"])
+def test_a_gateway_elsewhere_is_asked_with_few_modules(command: str) -> None:
+    found = imported("-m", "gateway", *command.split(), "--url", "http://127.0.0.1:9", status=1)
+    assert "gateway.admin.client.connection" in found
+    assert not found & {"aiohttp", "asyncio", "structlog", "yarl", "gateway.middleware"}
+    assert len(found) < 320
+
+
 def imported(*arguments: str, status: int = 0) -> set[str]:
     """The modules that Python imports with these arguments."""
     result = subprocess.run(
@@ -431,7 +439,10 @@ def test_without_a_store_the_ledger_is_not_read_and_sqlite_not_imported(
         file.write("store: {url: none}\n")
     result = run("db", "verify", **ENVIRON)
     assert result.returncode == 1
-    assert result.stderr == "store.url is none, so there is no database and no ledger\n"
+    assert result.stderr == (
+        "store.url is none, so there is no database and no ledger. Set 'store: {url: "
+        '"sqlite:///team.db"}\' in the configuration\n'
+    )
     code = "import gateway.cli, gateway.ledger.ledger, sys; sys.exit('sqlite3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

@@ -148,7 +148,7 @@ class AdminServer:
             idempotency_key=read_idempotency_key(request) if route.idempotent else None,
             work=self._work,
             events=self._events,
-            recheck=lambda: self._identify(request, route),
+            recheck=lambda: self._identify(request, route, renew=False),
         )
         found = await route.handler(call)
         if request.method in _WRITES:
@@ -163,14 +163,19 @@ class AdminServer:
             return found
         if found is None:
             return web.Response(status=204)
+        status = route.status
+        if route.repeat_status is not None and getattr(found, "already_issued", False):
+            status = route.repeat_status
         return web.Response(
-            body=msgspec.json.encode(found), status=route.status, content_type="application/json"
+            body=msgspec.json.encode(found), status=status, content_type="application/json"
         )
 
-    async def _identify(self, request: web.Request, route: AdminRoute) -> AdminCaller:
+    async def _identify(
+        self, request: web.Request, route: AdminRoute, *, renew: bool = True
+    ) -> AdminCaller:
         """Return who sent a request, if the role is enough; see `AdminAuthentication.identify`."""
         caller = await self._authentication.identify(
-            request, self._sessions, anonymous=route.role is None
+            request, self._sessions, anonymous=route.role is None, renew=renew
         )
         check_role(caller, route.role)
         return caller

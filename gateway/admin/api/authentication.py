@@ -37,8 +37,13 @@ _RANK: Final[dict[Role, int]] = {"metrics": 0, "viewer": 1, "admin": 2}
 class SessionCheck(Protocol):
     """Finds the browser's session of a cookie."""
 
-    async def caller_of(self, request: web.Request, address: str) -> AdminCaller | None:
-        """Return who a request's cookie stands for; None without a cookie. Raises Unauthorized."""
+    async def caller_of(
+        self, request: web.Request, address: str, *, renew: bool
+    ) -> AdminCaller | None:
+        """Return who a request's cookie stands for; None without a cookie. Raises Unauthorized.
+
+        renew: whether the request has just come, so that the session lasts longer.
+        """
         ...
 
 
@@ -74,11 +79,17 @@ class AdminAuthentication:
         return self._base_url
 
     async def identify(
-        self, request: web.Request, sessions: SessionCheck, *, anonymous: bool = False
+        self,
+        request: web.Request,
+        sessions: SessionCheck,
+        *,
+        anonymous: bool = False,
+        renew: bool = True,
     ) -> AdminCaller:
         """Return who sent a request.
 
         anonymous: whether the route is for everybody, as the one that begins a session.
+        renew: whether the request has just come; False for a check while its answer lasts.
         Raises WrongHost, NoAdminKey, Unauthorized, RateLimited after too many wrong keys,
         KeyBlocked, and Forbidden for what another site makes a browser send.
         """
@@ -98,7 +109,7 @@ class AdminAuthentication:
             if actor is None:
                 raise Unauthorized(_NOBODY)
             return AdminCaller(actor, "admin", "")
-        caller = await sessions.caller_of(request, self.address_of(request))
+        caller = await sessions.caller_of(request, self.address_of(request), renew=renew)
         if caller is not None:
             if request.method not in ("GET", "HEAD") and not self.is_own_site(request):
                 raise Forbidden(

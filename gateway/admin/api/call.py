@@ -98,6 +98,7 @@ class AdminRoute:
     media_type: of an answer that is no JSON, or may be something else.
     status: of a good answer. errors: further statuses that a caller can get.
     versioned: whether `If-Match` is read. idempotent: whether `Idempotency-Key` is read.
+    repeat_status: of the answer to a repeat that tells so by `already_issued`; None for `status`.
     """
 
     method: Method
@@ -113,3 +114,4 @@ class AdminRoute:
     errors: tuple[int, ...] = ()
     versioned: bool = False
     idempotent: bool = False
+    repeat_status: int | None = None

@@ -17,6 +17,17 @@ def key_routes() -> Iterator[AdminRoute]:
     """Return the routes, in the order of the document."""
     new, change = keys.NewAdminKey, keys.AdminKeyChange
     yield from _routes_of_kind("api", "/keys", "key", NewKey, KeyChange)
+    yield AdminRoute(
+        method="PATCH",
+        path="/keys",
+        handler=keys.change_keys_of_team,
+        role="admin",
+        summary="Change all keys of a team; keys of config.yaml stay as they are.",
+        query=keys.TeamOfKeys,
+        body=keys.KeysChange,
+        answer=keys.ChangedKeys,
+        errors=(409,),
+    )
     yield from _routes_of_kind("admin", "/admin-keys", "admin key", new, change)
     yield from _team_routes()
     yield from _grant_routes()
@@ -49,6 +60,7 @@ def _routes_of_kind(
         status=201,
         errors=(409,),
         idempotent=True,
+        repeat_status=200,
     )
     yield AdminRoute(
         method="GET",

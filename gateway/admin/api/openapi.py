@@ -88,11 +88,12 @@ def _operation(
     if route.idempotent:
         key = {"type": "string", "pattern": "^[!-~]{1,200}$"}
         parameters.append(_header("Idempotency-Key", key))
+    good = [one for one in (route.status, route.repeat_status) if one is not None]
     operation: dict[str, Any] = {
         "operationId": _operation_id(route),
         "summary": route.summary,
         "parameters": parameters,
-        "responses": {str(route.status): _good(route, references)}
+        "responses": {str(status): _good(route, status, references) for status in good}
         | {str(status): _bad(status) for status in _errors(route)},
     }
     if route.role is None:
@@ -118,13 +119,13 @@ def _header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": False, "schema": schema}
 
 
-def _good(route: AdminRoute, references: dict[type, Any]) -> dict[str, Any]:
+def _good(route: AdminRoute, status: int, references: dict[type, Any]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if route.answer is not None:
         content["application/json"] = {"schema": references[route.answer]}
     if route.media_type is not None:
         content.setdefault(route.media_type, {})
-    answer: dict[str, Any] = {"description": responses[route.status]}
+    answer: dict[str, Any] = {"description": responses[status]}
     return answer | ({"content": content} if content else {})
 
 

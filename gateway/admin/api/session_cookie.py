@@ -34,12 +34,14 @@ class SessionCookies:
         self._authentication = authentication
         self._work = work
 
-    async def caller_of(self, request: web.Request, address: str) -> AdminCaller | None:
+    async def caller_of(
+        self, request: web.Request, address: str, *, renew: bool = True
+    ) -> AdminCaller | None:
         """See `SessionCheck`."""
         text = session_text(request)
         if text is None or self._work is None:
             return None
-        found = await self._work.read(lambda manager: manager.find_session(text))
+        found = await self._work.read(lambda manager: manager.find_session(text, renew=renew))
         if found is None:
             raise Unauthorized("This session has ended; sign in again.")
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -75,7 +75,10 @@ class LedgerFile:
 def configured_store(file: Path | None) -> Path:
     """Return the database that is configured. Raises StoreUnusable if there is none."""
     if file is None:
-        raise StoreUnusable("store.url is none, so there is no database and no ledger")
+        raise StoreUnusable(
+            "store.url is none, so there is no database and no ledger. Set 'store: {url: "
+            '"sqlite:///team.db"}\' in the configuration'
+        )
     return file
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.admin.support import (
+    BASE,
     METRICS_KEY,
     ROOT_KEY,
     VIEWER_KEY,
@@ -270,7 +273,51 @@ async def test_the_socket_lets_its_own_user_in_and_says_so(admin: AdminUnderTest
     assert (shown["name"], shown["role"], shown["by"]) == (f"local:{me}", "admin", "socket")
     key = {"Authorization": f"Bearer {VIEWER_KEY}"}
     assert (await admin.call("GET", "/session", unix=True, headers=key)).body["name"] == "watcher"
+    wrong = {"Authorization": "Bearer nonsense"}
+    assert (await admin.call("GET", "/session", unix=True, headers=wrong)).status == 401
     assert admin.config.admin_socket.stat().st_mode & 0o777 == 0o600
+
+
+ANOTHER_USER = """
+import http.client, os, socket, sys
+folder = os.open(sys.argv[1], os.O_RDONLY)
+os.fchdir(folder)
+os.setgid(64999)
+os.setuid(64999)
+connection = http.client.HTTPConnection("local")
+connection.sock = socket.socket(socket.AF_UNIX)
+connection.sock.connect("admin.sock")
+connection.request("GET", sys.argv[2])
+answer = connection.getresponse()
+print(answer.status, answer.read().decode())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may act as another user")
+async def test_the_kernel_says_who_uses_the_socket_whatever_its_mode(
+    admin: AdminUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = admin.config.admin_socket
+    socket.parent.chmod(0o711)
+    socket.chmod(0o666)
+
+    async def asked_by_another_user() -> str:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", ANOTHER_USER, socket.parent, f"{BASE}/session"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        return output.decode()
+
+    refused = await asked_by_another_user()
+    assert refused.startswith("401 ")
+    assert "Send an admin key" in refused
+    # A gateway that runs as that user lets him in, and root.
+    monkeypatch.setattr(os, "geteuid", lambda: 64999)
+    shown = await asked_by_another_user()
+    assert shown.startswith("200 ")
+    assert '"name":"local:64999","role":"admin"' in shown
+    assert (await admin.call("GET", "/session", unix=True)).body["name"] == "local:root"
 
 
 async def test_without_any_admin_key_the_command_is_named(tmp_path: Path) -> None:

@@ -24,6 +24,22 @@ PROMPT = "canary-of-the-prompt"
 PASSWORD = "correct horse"
 QUERIES = {"/limits/check": "?key=alice"}
 STREAMED = ("/events",)
+# What an admin may paste into the wrong place.
+WRONG_BODIES: tuple[tuple[str, str, Any], ...] = (
+    ("POST", "/keys", {"name": "x", "key": KEY}),
+    ("POST", "/keys", {"name": f"{KEY}\n"}),
+    ("POST", "/keys", {"name": "x", "team": KEY}),
+    ("POST", "/keys", {"name": "x", "routes": [KEY]}),
+    ("POST", "/keys", {"name": "x", "kind": KEY}),
+    ("POST", "/keys", {"name": "x", "limits": {"concurrency": KEY}}),
+    ("PATCH", "/keys/alice", {"expires_at": KEY}),
+    ("PATCH", f"/keys?team={KEY}", {}),
+    ("POST", f"/keys/{KEY}/rotate", {}),
+    ("DELETE", f"/teams/web?keys=move:{KEY}", None),
+    ("POST", "/session", {"key": f"{KEY}-2"}),
+    ("POST", "/grants", {"scope": "key", "scope_id": KEY, "limit": KEY, "amount": 1}),
+    ("POST", f"/accounts/{KEY}/pause", {}),
+)
 
 
 async def shown(gateway: GatewayWithAdmin, key: str) -> dict[str, bytes]:
@@ -33,6 +49,8 @@ async def shown(gateway: GatewayWithAdmin, key: str) -> dict[str, bytes]:
     paths = [route.path + QUERIES.get(route.path, "") for route in reads]
     wrong = [f"/usage?by={KEY}", f"/usage?from={KEY}", f"/requests?status={KEY}"]
     wrong += [f"/requests?cursor={KEY}", f"/limits/check?key={KEY}", f"/live/{KEY}"]
+    wrong += [f"/{one}/{KEY}" for one in ("keys", "admin-keys", "teams")]
+    wrong += [f"/grants?scope_id={KEY}", f"/audit?cursor={KEY}", f"/keys?state={KEY}"]
     for path in [*paths, *wrong]:
         url = path.format(key="alice", team="web", account="demo_user", request="none")
         headers = {"Authorization": f"Bearer {key}"}
@@ -43,6 +61,10 @@ async def shown(gateway: GatewayWithAdmin, key: str) -> dict[str, bytes]:
                 found[path] = await response.content.readuntil(b"\n\n")
             else:
                 found[path] = await response.read()
+    for number, (method, url, body) in enumerate(WRONG_BODIES):
+        answer = await gateway.admin.call(method, url, body, key=key)
+        assert answer.status >= 400, answer.body
+        found[f"{method} {url} {number}"] = str(answer.body).encode()
     return found
 
 

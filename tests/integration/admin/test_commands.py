@@ -33,8 +33,8 @@ from tests.unit.ledger.support import row
 TEXT = re.compile(r"fga?-[a-z2-7]{12}-[0-9A-Za-z]{49}")
 TEAMS = [{"name": "ops", "tokens_per_day": 1000}]
 API_KEYS = [
-    {"name": "ci", "key": "key-of-ci-0123456789", "team": "ops", "concurrency": 2},
-    {"name": "ci", "key": "new-key-of-ci-0123456789"},
+    {"name": "ci", "key": "key-of-ci-0123456789", "team": "ops", "concurrency": 2, "models": []},
+    {"name": "ci", "key": "new-key-of-ci-0123456789", "routes": ["fim", "chat"]},
 ]
 SECTIONS: dict[str, Any] = {
     "teams": TEAMS,

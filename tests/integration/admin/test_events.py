@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import closing
 from typing import Any
 
 import aiohttp
 import pytest
 
 from gateway.admin.api.resources import events
+from gateway.keys.sessions import IDLE_MS
+from gateway.store.database import connect_writer
 from tests.integration.admin.support import (
     BASE,
     METRICS_KEY,
@@ -107,6 +110,21 @@ async def test_a_stream_ends_when_its_session_is_ended(admin: AdminUnderTest) ->
     name, data = await last_event(response)
     assert name == "end"
     assert data["code"] == "invalid_api_key"
+
+
+async def test_a_page_that_nobody_uses_does_not_keep_its_session(admin: AdminUnderTest) -> None:
+    response = await opened(admin, await sign_in(admin))
+    await next_event(response)
+    store = admin.config.store_file
+    assert store is not None
+    with closing(connect_writer(store)) as connection:
+        connection.execute("UPDATE session SET seen_at = seen_at - 3600000")
+        (before,) = connection.execute("SELECT seen_at FROM session").fetchall()
+        for _ in range(3):  # each has checked the session
+            await next_event(response)
+        assert connection.execute("SELECT seen_at FROM session").fetchall() == [before]
+        connection.execute("UPDATE session SET seen_at = seen_at - ?", (IDLE_MS,))
+        assert (await last_event(response))[0] == "end"
 
 
 async def test_a_stream_ends_when_its_admin_key_is_blocked(admin: AdminUnderTest) -> None:

@@ -171,6 +171,50 @@ async def test_a_reload_moves_the_admin_port_or_is_refused(
         assert (await gateway.chat(made["key"]))[0] == 200
 
 
+async def test_a_deleted_team_revokes_all_its_keys_at_once(gateway: WholeGateway) -> None:
+    await gateway.change("POST", "/teams", {"name": "web"})
+    names = ("alice", "bob")
+    made = {
+        name: (await gateway.change("POST", "/keys", {"name": name, "team": "web"}))["key"]
+        for name in names
+    }
+    other = (await gateway.change("POST", "/keys", {"name": "carol"}))["key"]
+    async with gateway.stream(made["alice"]) as response:
+        await response.content.readany()
+        await gateway.change("DELETE", "/teams/web?keys=block")
+        for key in made.values():
+            status, body = await gateway.chat(key)
+            assert (status, body["error"]["code"]) == (403, "key_blocked")
+            assert "its team was deleted" in body["error"]["message"]
+        assert await response.content.readany(), "what runs goes on"
+    assert (await gateway.chat(other))[0] == 200
+
+
+async def test_a_raise_holds_over_a_restart(tmp_path: Path, emulator: Emulator) -> None:
+    config = whole_settings(tmp_path, emulator)
+    limits = {"requests_per_month": 1, "requests_per_day": 5}
+    async with whole_gateway(config) as gateway:
+        made = await gateway.change("POST", "/keys", {"name": "alice", "limits": limits})
+        grant = {"scope": "key", "scope_id": "alice", "limit": "requests_per_month", "amount": 2}
+        await gateway.change("POST", "/grants", grant)
+        assert [(await gateway.chat(made["key"]))[0] for _ in range(2)] == [200, 200]
+        before = await gateway.change("GET", "/limits/check?key=alice")
+    async with whole_gateway(config) as gateway:
+        after = await gateway.change("GET", "/limits/check?key=alice")
+        assert shown(after) == shown(before)
+        assert ("requests_per_month", 3, 2, 1) in shown(after)
+        assert [(await gateway.chat(made["key"]))[0] for _ in range(2)] == [200, 429]
+
+
+def shown(report: Any) -> set[tuple[str, int, int, int]]:
+    """The limits of a report that last longer than a moment, with what is used and left."""
+    return {
+        (limit["limit"], limit["maximum"], limit["used"], limit["left"])
+        for limit in report["limits"]
+        if limit["limit"].startswith("requests_per_")
+    }
+
+
 async def test_a_block_ends_open_requests_only_if_that_is_asked_for(gateway: WholeGateway) -> None:
     made = await gateway.change("POST", "/keys", {"name": "alice"})
     async with gateway.stream(made["key"]) as response:
@@ -178,7 +222,8 @@ async def test_a_block_ends_open_requests_only_if_that_is_asked_for(gateway: Who
         blocked = await gateway.change("POST", "/keys/alice/block", {})
         assert "ended" not in blocked
         assert await response.content.readany()
-        blocked = await gateway.change("POST", "/keys/alice/block", {"end_requests": True})
+        await gateway.change("PATCH", "/keys/alice", {"name": "alicia"})
+        blocked = await gateway.change("POST", "/keys/alicia/block", {"end_requests": True})
         assert blocked["ended"] == 1
         assert b"ended_by_admin" in await response.content.read()
 

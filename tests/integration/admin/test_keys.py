@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from yarl import URL
 
 from gateway.errors import KeyBlocked, Unauthorized
+from tests.integration.admin.ledger import fill
 from tests.integration.admin.support import (
+    BASE,
+    ROOT_KEY,
     VIEWER_KEY,
     AdminUnderTest,
     running_admin,
     settings,
 )
+from tests.unit.ledger.support import row
+from tests.waiting import eventually
 
 
 def now() -> int:
@@ -94,8 +102,14 @@ async def test_rotation_leaves_the_former_text_for_its_grace_only(admin: AdminUn
     assert len(rotated.body["secrets"]) == 2
     for text in (made["key"], rotated.body["key"]):
         assert admin.node.directory.identify(text, "api", now()).key_id == made["id"]
+    third = await admin.call("POST", "/keys/alice/rotate", {})
+    assert len(third.body["secrets"]) == 2
+    with pytest.raises(Unauthorized):
+        admin.node.directory.identify(made["key"], "api", now())
+    for text in (rotated.body["key"], third.body["key"]):
+        assert admin.node.directory.identify(text, "api", now()).key_id == made["id"]
     leaked = await admin.call("POST", "/keys/alice/rotate", {"grace_ms": 0})
-    for text in (made["key"], rotated.body["key"]):
+    for text in (made["key"], rotated.body["key"], third.body["key"]):
         with pytest.raises(Unauthorized):
             admin.node.directory.identify(text, "api", now())
     assert admin.node.directory.identify(leaked.body["key"], "api", now()).key_id == made["id"]
@@ -110,9 +124,71 @@ async def test_a_repeated_request_makes_one_key_and_shows_no_text(
     once = {"Idempotency-Key": "attempt-1"}
     first = await admin.call("POST", path, body, headers=once)
     second = await admin.call("POST", path, body, headers=once)
+    assert (first.status, second.status) == (201 if path == "/keys" else 200, 200)
     assert second.body["id"] == first.body["id"]
     assert (second.body["key"], second.body["already_issued"]) == (None, True)
     assert first.body["key"]
+
+
+async def test_a_rotation_whose_answer_is_lost_is_done_once(admin: AdminUnderTest) -> None:
+    made = await admin.make_key("alice")
+    before = list(admin.node.published)
+    host, port = admin.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    head = [
+        f"POST {BASE}/keys/alice/rotate HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {ROOT_KEY}",
+        "Idempotency-Key: attempt-1",
+        "Content-Length: 0",
+    ]
+    writer.write("\r\n".join([*head, "", ""]).encode())
+    await writer.drain()
+    writer.close()  # nobody reads the answer
+    await eventually(lambda: admin.node.published != before)
+    once = {"Idempotency-Key": "attempt-1"}
+    repeated = await admin.call("POST", "/keys/alice/rotate", headers=once)
+    assert (repeated.status, repeated.body["id"]) == (200, made["id"])
+    assert (repeated.body["key"], repeated.body["already_issued"]) == (None, True)
+    assert repeated.body["version"] == 2
+    assert len(repeated.body["secrets"]) == 2
+    assert len((await admin.call("GET", "/audit?action=key.rotate")).body["rows"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("\u202eecila", 400),
+        ("ali\u200fce", 400),
+        ("ali\x00ce", 400),
+        ("a" * 65, 400),
+        ("", 400),
+        ("\U0001f98a" * 64, 201),
+        ("=cmd()", 201),
+        ("<img src=x onerror=alert(1)>", 201),
+        ("../../teams/a?b#c%2f", 201),
+        ("林晓", 201),
+        ("..", 201),
+    ],
+)
+async def test_any_printable_name_is_kept_as_it_is(
+    admin: AdminUnderTest, name: str, status: int
+) -> None:
+    for _ in range(2):  # the name can be used again
+        made = await admin.call("POST", "/keys", {"name": name})
+        assert made.status == status
+        if status == 400:
+            assert made.body["error"]["param"] == "name"
+            continue
+        assert made.body["name"] == name
+        (found,) = (await admin.call("GET", f"/keys?search={quote(name, safe='')}")).body["keys"]
+        assert found["id"] == made.body["id"]
+        path = f"/keys/{quote(name, safe='')}"
+        async with admin.http.delete(
+            URL(f"{admin.url}{BASE}{path}", encoded=True),
+            headers={"Authorization": f"Bearer {ROOT_KEY}"},
+        ) as response:
+            assert response.status == 204
 
 
 async def test_a_deleted_key_is_gone_and_its_name_free(admin: AdminUnderTest) -> None:
@@ -130,8 +206,28 @@ async def test_a_forgotten_key_leaves_its_id_only(admin: AdminUnderTest) -> None
     await admin.call("DELETE", "/keys/alice-at-example")
     assert (await admin.call("POST", "/keys/alice-at-example/forget")).status == 204
     audit = (await admin.call("GET", "/audit")).body["rows"]
-    assert {row["object_id"] for row in audit} == {made["id"]}
+    assert {one["object_id"] for one in audit} == {made["id"]}
     assert "alice-at-example" not in str(audit)
+
+
+async def test_rows_of_a_forgotten_key_have_its_id_in_place_of_its_name(
+    admin: AdminUnderTest,
+) -> None:
+    name = "alice-at-example"
+    made = await admin.make_key(name)
+    fill(admin, row(key=name, source="store", key_id=made["id"]), row(key="bob"))
+    paths = ("/usage?by=key", "/usage.csv?by=key", "/requests")
+    for path in paths:
+        answer = str((await admin.call("GET", path)).body)
+        assert (name in answer, made["id"] in answer) == (True, False), path
+    assert (await admin.call("POST", f"/keys/{name}/forget")).status == 204
+    # A row that was on its way meanwhile brings the name back nowhere.
+    fill(admin, row(key=name, source="store", key_id=made["id"]))
+    for path in paths:
+        answer = str((await admin.call("GET", path)).body)
+        assert (name in answer, made["id"] in answer) == (False, True), path
+    (sums,) = (await admin.call("GET", f"/usage?by=key&key={made['id']}")).body["rows"]
+    assert (sums["key"], sums["requests"]) == (made["id"], 2)
 
 
 async def test_a_name_is_taken_once(admin: AdminUnderTest) -> None:
@@ -156,6 +252,31 @@ async def test_the_list_is_cut_into_pages_without_loss(admin: AdminUnderTest) ->
     wrong = await admin.call("GET", "/keys?cursor=nonsense")
     assert (wrong.status, wrong.body["error"]["param"]) == (400, "cursor")
     assert (await admin.call("GET", "/keys?limit=0")).status == 400
+
+
+async def test_keys_come_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    async with running_admin(settings(tmp_path, middlewares=CONFIG_KEYS)) as admin:
+        later = now() + 60_000
+        for name, expires_at in (("carl", later + 1), ("alice", None), ("bob", later)):
+            await admin.make_key(name, expires_at=expires_at)
+            await asyncio.sleep(0.002)  # no two within one millisecond
+
+        async def names(sort: str) -> list[str]:
+            found: list[str] = []
+            more = ""
+            while True:
+                page = (await admin.call("GET", f"/keys?limit=1&sort={sort}{more}")).body
+                found += [key["name"] for key in page["keys"]]
+                if page["cursor"] is None:
+                    return found
+                more = f"&cursor={page['cursor']}"
+
+        assert await names("name") == ["alice", "bob", "carl", "old"]
+        assert await names("created_at") == ["carl", "alice", "bob", "old"]
+        in_order = await names("expires_at")
+        assert in_order[:2] == ["bob", "carl"]
+        assert set(in_order[2:]) == {"alice", "old"}
+        assert (await admin.call("GET", "/keys?sort=colour")).body["error"]["param"] == "sort"
 
 
 async def test_filters_choose_keys(admin: AdminUnderTest) -> None:

@@ -52,6 +52,42 @@ async def test_a_team_with_keys_is_deleted_only_as_somebody_says(admin: AdminUnd
         admin.node.directory.identify(key["key"], "api", now())
 
 
+async def test_all_keys_of_a_team_are_changed_at_once_or_none(admin: AdminUnderTest) -> None:
+    await admin.call("POST", "/teams", {"name": "web"})
+    texts = {}
+    for name in ("alice", "bob"):
+        limits = {"concurrency": 2, "tokens_per_day": 10}
+        texts[name] = (await admin.make_key(name, team="web", limits=limits))["key"]
+    texts["carol"] = (await admin.make_key("carol", limits={"concurrency": 2}))["key"]
+    published = len(admin.node.published)
+    body = {"limits": {"concurrency": None, "tokens_per_day": 20}, "routes": ["chat"]}
+    changed = await admin.call("PATCH", "/keys?team=web", body)
+    assert changed.status == 200, changed.body
+    assert [key["name"] for key in changed.body["keys"]] == ["alice", "bob"]
+    assert changed.body["applied"] == {"confirmed": 1, "of": 1}
+    assert len(admin.node.published) == published + 1
+
+    def limits_of(name: str) -> dict[str, int]:
+        return dict(admin.node.directory.identify(texts[name], "api", now()).limits)
+
+    assert [limits_of(name) for name in ("alice", "bob")] == [{"tokens_per_day": 20}] * 2
+    assert limits_of("carol") == {"concurrency": 2}
+    rows = (await admin.call("GET", "/audit?action=key.change")).body["rows"]
+    assert {row["object_name"] for row in rows} == {"alice", "bob"}
+    for query, refused, param in (
+        ("?team=web", {"name": "same"}, "name"),
+        ("?team=web", {"routes": ["embeddings"]}, "routes"),
+        ("?team=web", {"team": "nowhere"}, "team"),
+        ("?team=nowhere", {}, "team"),
+        ("", {}, "team"),
+    ):
+        answer = await admin.call("PATCH", f"/keys{query}", refused)
+        assert (answer.status, answer.body["error"]["param"]) == (400, param)
+    moved = await admin.call("PATCH", "/keys?team=web", {"team": None})
+    assert [key["team"] for key in moved.body["keys"]] == [None, None]
+    assert (await admin.call("PATCH", "/keys?team=web", {"note": "x"})).body["keys"] == []
+
+
 async def test_a_grant_raises_a_limit_for_a_day(admin: AdminUnderTest) -> None:
     key = await admin.make_key("alice", limits={"tokens_per_day": 1000})
     body = {"scope": "key", "scope_id": "alice", "limit": "tokens_per_day", "amount": 500}

@@ -55,7 +55,8 @@ def read(gateway: Gateway) -> tuple[list[sqlite3.Row], str]:
         database.row_factory = sqlite3.Row
         rows = database.execute(
             "SELECT request.*, key.name AS key, team.name AS team FROM request"
-            " JOIN key ON key.id = key_id LEFT JOIN team ON team.id = team_id ORDER BY request.id"
+            " JOIN key ON key.id = request.key_id"
+            " LEFT JOIN team ON team.id = request.team_id ORDER BY request.id"
         ).fetchall()
         assert database.execute("SELECT count(*) FROM request").fetchone()[0] == len(rows)
         return rows, "\n".join(database.iterdump())

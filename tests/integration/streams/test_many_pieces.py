@@ -39,8 +39,7 @@ async def test_pieces_that_come_together_share_frames(fitten: FaultyFitten, tmp_
 async def test_a_client_that_reads_slowly_gets_each_piece_once(
     fitten: FaultyFitten, tmp_path: Path, connect: Connect
 ) -> None:
-    limits = {"server": {"send_buffer": 4096}}
-    async with running_gateway(fitten.url, tmp_path, **limits) as gateway:
+    async with running_gateway(fitten.url, tmp_path, server={"send_buffer": 4096}) as gateway:
         peer = await connect(gateway.url, receive_buffer=4096)
         await peer.send(chat_request("x", stream=True))
         await asyncio.sleep(0.1)

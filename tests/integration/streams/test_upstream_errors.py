@@ -140,8 +140,10 @@ async def test_an_unreachable_upstream_is_reported(tmp_path: Path, stream: bool)
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         # Without a grace the error has a status, however long a slow machine takes.
-        sections = {"stream": {"grace": NEVER}, "fitten": {"pool": {"queue_wait": 0.2}}}
-        async with running_gateway(url, tmp_path, **sections) as gateway:
+        stream_settings, pool = {"grace": NEVER}, {"queue_wait": 0.2}
+        async with running_gateway(
+            url, tmp_path, stream=stream_settings, fitten={"pool": pool}
+        ) as gateway:
             for _ in range(2):  # the second meets the pause after the first
                 response, error = await failed(gateway, "Hi", stream=stream)
                 assert response.status in (502, 503)

@@ -133,6 +133,14 @@ def test_a_blocked_key_with_a_wrong_secret_is_only_unknown() -> None:
     assert error.message.startswith("Incorrect API key provided: ")
 
 
+def test_a_key_that_is_over_is_unknown_before_it_is_blocked() -> None:
+    web = team(blocked_at=NOON)
+    alice, text = key(expires_at=NOON, blocked_at=NOON, team_id=web.id)
+    assert type(refusal(directory(table(alice, teams=(web,))), text)) is KeyExpired
+    alice, text = key(blocked_at=NOON, blocked_reason="lost", team_id=web.id)
+    assert "is blocked: lost." in refusal(directory(table(alice, teams=(web,))), text).message
+
+
 def test_keys_of_a_blocked_team_are_blocked() -> None:
     web = team(blocked_at=NOON)
     alice, text = key(team_id=web.id)

@@ -109,10 +109,12 @@ def test_a_session_of_a_key_of_the_configuration_ends_when_that_is_gone(
 def test_a_session_that_nobody_uses_ends_after_eight_hours(
     manager: KeyManager, clock: StoreClock, admin: KeyRecord
 ) -> None:
-    used, left = begin(manager, admin), begin(manager, admin)
+    used, left, watched = (begin(manager, admin) for _ in range(3))
     for _ in range(4):
         clock.now += 7 * HOUR_MS
         assert manager.find_session(used) is not None
+        found = manager.find_session(watched, renew=False)
+        assert (found is None) == (clock.now > NOON + 7 * HOUR_MS)
     assert manager.find_session(left) is None
 
 

@@ -184,8 +184,10 @@ def config_keys(config: Config, kind: KeyKind) -> Iterator[KeyView]:
         view.limits = view.limits or item.by_name()
         if view.team is None and item.team is not None:
             view.team = TeamReference(None, item.team)
-        view.models = view.models or _list(getattr(item, "models", None))
-        view.routes = view.routes or _list(getattr(item, "routes", None))
+        if view.models is None:  # an empty list allows nothing
+            view.models = _list(getattr(item, "models", None))
+        if view.routes is None:
+            view.routes = _list(getattr(item, "routes", None))
     yield from found.values()
 
 

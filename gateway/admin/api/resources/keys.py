@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -21,11 +22,24 @@ from gateway.admin.api.resources.key_views import (
     view_of_key,
 )
 from gateway.admin.api.resources.live import end_requests_of
-from gateway.keys.changes import Actor, IssuedKey, KeyChange, Name, NewKey, Note, Time
+from gateway.keys.changes import (
+    Actor,
+    Allowed,
+    IssuedKey,
+    KeyChange,
+    LimitValues,
+    Name,
+    NewKey,
+    Note,
+    Time,
+)
 from gateway.keys.errors import InvalidValue, UnknownObject
 from gateway.keys.manager import KeyManager
 from gateway.keys.records import KeyKind, KeyRecord, Role
 from gateway.middleware import RESPONSE_HEADERS
+
+Sort = Literal["name", "created_at", "expires_at"]
+_NEVER: Final = 10**15 - 1  # later than every time
 
 Limit = Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
 
@@ -34,9 +48,11 @@ class KeyQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Chooses keys.
 
     team: a name or an id. search: a part of a name, an id or a note; case does not count.
+    sort: what the list is in the order of, the first one first; keys without one are last.
     """
 
     team: str | None = None
+    sort: Sort = "name"
     state: State | None = None
     source: Literal["store", "config"] | None = None
     search: str | None = None
@@ -45,7 +61,7 @@ class KeyQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class KeyPage(msgspec.Struct):
-    """Holds some keys in the order of their names. cursor: of the next page; None at the end."""
+    """Holds some keys in their order. cursor: of the next page; None at the end."""
 
     keys: list[KeyView]
     cursor: str | None
@@ -67,6 +83,33 @@ class AdminKeyChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     role: Role | msgspec.UnsetType = UNSET
     note: Note | msgspec.UnsetType | None = UNSET
     expires_at: Time | msgspec.UnsetType | None = UNSET
+
+
+class TeamOfKeys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Chooses the keys of a team, by its name or id."""
+
+    team: Name
+
+
+class KeysChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Describes a change of several keys. What is absent stays; null clears.
+
+    limits: changes those that it has; null clears all limits.
+    """
+
+    team: Name | msgspec.UnsetType | None = UNSET
+    models: Allowed | msgspec.UnsetType | None = UNSET
+    routes: Allowed | msgspec.UnsetType | None = UNSET
+    limits: LimitValues | msgspec.UnsetType | None = UNSET
+    note: Note | msgspec.UnsetType | None = UNSET
+    expires_at: Time | msgspec.UnsetType | None = UNSET
+
+
+class ChangedKeys(msgspec.Struct):
+    """Holds the keys that a change was for, as they are now."""
+
+    keys: list[KeyView]
+    applied: Applied
 
 
 class Rotation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -100,7 +143,8 @@ class KeyRoutes:
         _ = call.store
         query: KeyQuery = call.query
         found = [view for view in self._views(call) if _fits(view, query)]
-        keys, cursor = page_of(found, _place, query.cursor, query.limit)
+        place = partial(_place, query.sort)
+        keys, cursor = page_of(found, place, query.cursor, query.limit)
         return KeyPage(keys, cursor)
 
     async def add(self, call: AdminCall) -> IssuedKeyView:
@@ -128,7 +172,7 @@ class KeyRoutes:
             tag_version(call, view.version)
             return view
         noun = "key" if self._kind == "api" else "admin key"
-        raise UnknownObject(f"There is no {noun} '{wanted}'.")
+        raise UnknownObject(f"There is no {noun} of this name or id.")
 
     async def change(self, call: AdminCall) -> KeyView:
         """Change the fields of a key that the body has."""
@@ -169,8 +213,8 @@ class KeyRoutes:
                 actor_of(call), key_id, body.reason, call.version
             ),
         )
-        if body.end_requests:
-            view.ended = await end_requests_of(call, view.name)
+        if body.end_requests and view.id is not None:
+            view.ended = await end_requests_of(call, view.id)
         return view
 
     async def unblock(self, call: AdminCall) -> KeyView:
@@ -236,6 +280,18 @@ class KeyRoutes:
         return [*stored, *config_keys(call.node.config, self._kind)]
 
 
+async def change_keys_of_team(call: AdminCall) -> ChangedKeys:
+    """Change all keys of a team that are made at run time, in one step."""
+    query: TeamOfKeys = call.query
+    change = KeyChange(**msgspec.structs.asdict(call.body))
+    records, confirmed = await call.store.change(
+        lambda manager: manager.change_keys(actor_of(call), query.team, change)
+    )
+    now, directory = now_ms(), call.node.directory
+    views = [view_of_key(record, directory, now) for record in records]
+    return ChangedKeys(views, Applied(confirmed.confirmed, confirmed.of))
+
+
 def actor_of(call: AdminCall) -> Actor:
     """Return who makes a change, for the audit."""
     caller = call.caller
@@ -264,8 +320,12 @@ def _fits(view: KeyView, query: KeyQuery) -> bool:
     return any(wanted in text.casefold() for text in (view.name, view.id or "", view.note))
 
 
-def _place(view: KeyView) -> tuple[str, str]:
-    return view.name, view.id or ""
+def _place(sort: Sort, view: KeyView) -> tuple[str, str]:
+    """Return a place that no other key has; those of config.yaml have a name, and no id."""
+    if sort == "name":
+        return view.name, view.id or ""
+    at = view.created_at if sort == "created_at" else view.expires_at
+    return f"{_NEVER if at is None else at:015}", view.id or f"-{view.name}"
 
 
 def tag_version(call: AdminCall, version: int | None) -> None:

@@ -23,11 +23,11 @@ async def list_live(call: AdminCall) -> LiveList:
     return LiveList(found[:MOST_LISTED], len(found) < MOST_LISTED)
 
 
-async def end_requests_of(call: AdminCall, key: str) -> int:
-    """End all open requests of a key, which its name tells; return how many there were."""
+async def end_requests_of(call: AdminCall, key_id: str) -> int:
+    """End all open requests of a key made at run time; return how many there were."""
     count = 0
     for request in await call.node.live():
-        if request.key == key and await call.node.end(request.id, call.caller.name):
+        if request.key_id == key_id and await call.node.end(request.id, call.caller.name):
             await record(call, "request.end", request.id, request.id, {})
             count += 1
     return count

@@ -66,7 +66,7 @@ async def show_team(call: AdminCall) -> TeamView:
     for view in [v for v in views if v.id == wanted] + [v for v in views if v.name == wanted]:
         tag_version(call, view.version)
         return view
-    raise UnknownObject(f"There is no team '{wanted}'.")
+    raise UnknownObject("There is no team of this name or id.")
 
 
 async def change_team(call: AdminCall) -> TeamView:
