@@ -34,7 +34,8 @@ check | serve | doctor | usage | requests | db | keys | teams | admin-keys | gra
     keys | teams | admin-keys | grant | audit | accounts | live | status)
         # Else a new store would be made in the current folder, which no gateway uses.
         if [ -z "$own$elsewhere" ]; then
-            if [ ! -e "/var/lib/fitten-gateway" ]; then
+            # -L: other users than root cannot see what the link of DynamicUser= leads to.
+            if [ ! -e "/var/lib/fitten-gateway" ] && [ ! -L "/var/lib/fitten-gateway" ]; then
                 echo "The service has no state yet. Start it once, then try again." >&2
                 exit 1
             fi

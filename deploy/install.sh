@@ -2,7 +2,8 @@
 # Put the gateway under /opt and /etc as a service of systemd; again for an update.
 # To be run as root from a checkout: make install-service. With DESTDIR set, for packagers,
 # only files are put, below it. PYTHON names the interpreter, which the service must reach. NAME
-# gives the service another name, and PORT its first port, to run two versions side by side.
+# gives the service another name, and PORT its first port, to run two versions side by side. The
+# example of an admin port in config.yaml is the next one.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -72,7 +73,9 @@ for file in Makefile pyproject.toml README.md README.zh-CN.md CHANGELOG.md CONTR
 done
 # What an administrator has changed stays.
 if [ ! -e "$settings/config.yaml" ]; then
-    named deploy/config.yaml | sed "s|port: 5000,|port: ${PORT:-5000},|" > "$settings/config.yaml"
+    first=${PORT:-5000}
+    named deploy/config.yaml | sed "s|port: 5000,|port: $first,|
+        s|127.0.0.1:5001|127.0.0.1:$((first + 1))|" > "$settings/config.yaml"
 fi
 named deploy/fitten-gateway.service > "$new/service"
 put "$new/service" "$units/$name.service"

@@ -33,7 +33,6 @@ printf the-gateway-key-123 > "$root/etc/fitten-gateway/credentials/gateway-key"
 chmod 0600 "$root"/etc/fitten-gateway/credentials/*
 emulator=http://127.0.0.1:7777
 sed -i "s|^fitten:|fitten:\n  base_url: $emulator\n  models_url: $emulator|
-        s/^# admin:/admin:/
         s/_per_minute: [0-9]*/_per_minute: 100000/; s/concurrency: [0-9]*/concurrency: 1000/" "$root/etc/fitten-gateway/config.yaml"
 cp deploy/boot/checks.sh "$root/root/checks.sh"
 cat > "$root/etc/systemd/system/emulator.service" <<UNIT

@@ -218,7 +218,9 @@ async def test_the_socket_is_gone_after_a_stop_and_a_killed_gateway_leaves_no_tr
     assert (await commands.json("status"))["ready"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may act as another user")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or "CONFINED" in os.environ, reason="only root may act as another user"
+)
 async def test_another_user_is_told_that_the_socket_is_not_his(
     fake_systemd: FakeSystemd, configure: Configure, tmp_path: Path
 ) -> None:

@@ -89,17 +89,19 @@ def test_an_update_saves_an_edited_service_unit(tmp_path: Path) -> None:
 def test_a_second_version_has_its_own_name_port_and_files(tmp_path: Path) -> None:
     install(tmp_path)
     before = text(tmp_path, f"{UNITS}/fitten-gateway.service")
-    install(tmp_path, "NAME=fitten-next", "PORT=5001")
+    install(tmp_path, "NAME=fitten-next", "PORT=5010")
     assert text(tmp_path, f"{UNITS}/fitten-gateway.service") == before
     service = text(tmp_path, f"{UNITS}/fitten-next.service")
     assert "fitten-gateway" not in service
     assert "LoadCredential=gateway-key:/etc/fitten-next/credentials/gateway-key" in service
-    assert "ListenStream=127.0.0.1:5001\n" in text(tmp_path, f"{UNITS}/fitten-next.socket")
-    assert "port: 5001," in text(tmp_path, "etc/fitten-next/config.yaml")
+    assert "ListenStream=127.0.0.1:5010\n" in text(tmp_path, f"{UNITS}/fitten-next.socket")
+    assert "port: 5010," in text(tmp_path, "etc/fitten-next/config.yaml")
     assert "port: 5000," in text(tmp_path, "etc/fitten-gateway/config.yaml")
+    assert '"127.0.0.1:5011"' in text(tmp_path, "etc/fitten-next/config.yaml")
+    assert '"127.0.0.1:5001"' in text(tmp_path, "etc/fitten-gateway/config.yaml")
     assert "program=/opt/fitten-next\n" in text(tmp_path, "usr/local/bin/fitten-next")
     install(tmp_path, "NAME=fitten-next")
-    assert "ListenStream=127.0.0.1:5001\n" in text(tmp_path, f"{UNITS}/fitten-next.socket")
+    assert "ListenStream=127.0.0.1:5010\n" in text(tmp_path, f"{UNITS}/fitten-next.socket")
     assert "etc/fitten-next" in uninstall(tmp_path, "NAME=fitten-next")
     assert (tmp_path / PROGRAM / "gateway/cli.py").exists()
 
@@ -230,7 +232,9 @@ def test_keys_are_made_by_the_command_while_the_service_does_not_run(tmp_path: P
     made = in_folder(tmp_path, *command, "keys", "add", "alice", *limits)
     assert (made.returncode, made.stdout[:3]) == (0, "fg-"), made.stderr
     assert "concurrency=4" in in_folder(tmp_path, *command, "keys", "list").stdout
-    assert in_folder(tmp_path, *command, "db", "backup").returncode == 0
+    for words in (("usage",), ("requests",), ("audit",), ("db", "verify"), ("db", "backup")):
+        done = in_folder(tmp_path, *command, *words)
+        assert done.returncode == 0, done.stderr
     files = [state, *state.rglob("*")]
     assert {"team.db", "team.db.spool", "writer"} <= {file.name for file in files}
     assert {(file.stat().st_uid, file.stat().st_gid) for file in files} == {owner}

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -94,6 +95,38 @@ def test_the_check_before_a_reload_needs_no_credentials_and_says_nothing() -> No
     arguments = found[1].replace("/etc/fitten-gateway/config.yaml", "deploy/config.yaml").split()
     result = run(sys.executable, *arguments, CREDENTIALS_DIRECTORY="")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def effective(config: Path, credentials: Path) -> Any:
+    """Return the effective settings under the folders that the unit has."""
+    for name in ("fitten-username", "fitten-password", "gateway-key"):
+        (credentials / name).write_text(f"secret-{name}\n")
+    folders = {
+        f"{kind}_DIRECTORY": f"/{place}/{found[1]}"
+        for kind, place in (("STATE", "var/lib"), ("RUNTIME", "run"))
+        if (found := re.search(rf"^{kind.title()}Directory=(.+)$", SERVICE.read_text(), re.M))
+    }
+    command = (sys.executable, "-m", "gateway", "check", "--config", str(config))
+    result = run(*command, CREDENTIALS_DIRECTORY=str(credentials), **folders)
+    assert result.returncode == 0, result.stderr
+    return yaml.safe_load(result.stdout)
+
+
+def test_the_service_has_its_store_and_admin_socket_in_its_folders(tmp_path: Path) -> None:
+    settings = effective(DEPLOY / "config.yaml", tmp_path)
+    assert settings["store"]["url"] == "sqlite:////var/lib/fitten-gateway/team.db"
+    assert settings["admin"]["socket"] == "/run/fitten-gateway/admin.sock"
+    for kind in ("State", "Runtime"):
+        assert f"\n{kind}DirectoryMode=0700\n" in SERVICE.read_text()
+
+
+def test_the_configuration_opens_no_second_port_before_the_operator_says_so(tmp_path: Path) -> None:
+    assert effective(DEPLOY / "config.yaml", tmp_path)["admin"]["listen"] is None
+    text = (DEPLOY / "config.yaml").read_text()
+    assert "\n# admin: " in text
+    opened = tmp_path / "config.yaml"
+    opened.write_text(text.replace("\n# admin: ", "\nadmin: "))
+    assert effective(opened, tmp_path)["admin"]["listen"] == "127.0.0.1:5001"
 
 
 @pytest.mark.skipif("CONFINED" in os.environ, reason="it is the administrator who installs")

@@ -805,7 +805,7 @@ def test_a_loop_begins_with_the_third_call(files: Files, name: str) -> None:
 @pytest.mark.parametrize(
     ("url", "file"),
     [
-        (None, "/var/lib/gateway/team.db"),
+        (None, "{folder}/state/team.db"),
         ("none", None),
         ("sqlite:///var/team.db", "{folder}/var/team.db"),
         ("sqlite:////srv/team.db", "/srv/team.db"),
@@ -815,7 +815,7 @@ def test_the_store_is_beside_the_state_or_relative_to_the_file(
     files: Files, url: str | None, file: str | None, tmp_path: Path
 ) -> None:
     store = "" if url is None else f"store: {{url: '{url}'}}\n"
-    state = FITTEN.replace("{", "{state_file: /var/lib/gateway/fitten.json, ", 1)
+    state = FITTEN.replace("{", f"{{state_file: {tmp_path}/state/fitten.json, ", 1)
     config = files.load(f"{state}{store}middlewares: []\n")
     expected = None if file is None else Path(file.format(folder=tmp_path))
     assert config.store_file == expected

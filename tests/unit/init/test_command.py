@@ -22,7 +22,7 @@ FILES = ("config.local.yaml", "secrets/fitten-password", "secrets/fitten-usernam
 
 
 @pytest.fixture(autouse=True)
-def password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def folder_and_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.StringIO("correct $horse}\n"))
 
