@@ -123,7 +123,7 @@ async def ask(gateway: Gateway, **body: Any) -> bytes:
         return answer
 
 
-@pytest.mark.parametrize(("kept", "most"), [(False, 432), (True, 448)])
+@pytest.mark.parametrize(("kept", "most"), [(False, 424), (True, 440)])
 async def test_a_small_request_is_no_more_work_than_it_was(
     tmp_path: Path, kept: bool, most: int
 ) -> None:

@@ -49,8 +49,7 @@ _CONVERSATION_HEADERS = (
     "x-opencode-session",
 )
 _MOST_OF_SIDE_CALL = 4000  # characters of a conversation's text
-# A worker's look is a question to the master. It costs more than to read so many bytes, and the
-# claim refuses the same callers just after.
+# A worker's look is a question to the master. It costs more than to read so many bytes.
 _SMALL_BODY = 16 * 1024
 _LISTING_METHODS = ("GET", "HEAD", "POST", "DELETE")
 
@@ -138,29 +137,27 @@ class AdmissionControl:
         request[_SCOPES] = known = self._scopes_of(request)
         if known.restricted and not route.fills:  # else the body decides which route it is
             check_route(known.principal, route.name)
-        local = self._local
-        if local is not None:
-            verdict = local.look(known.scopes, route.kind)
-            if verdict is not None and route.fills:
-                # The body decides which class it is, so both must be used up.
-                verdict = local.look(known.scopes, "completion")
-            if verdict is not None:
-                self._refuse(request, verdict)
-        elif request.content_length is None or request.content_length > _SMALL_BODY:
-            return self._look(request, handler, route)
-        return handler(request)
+        # A body that is here already needs no wait: the claim, or a wrong body, brings the refusal.
+        if request.content.is_eof():
+            return handler(request)
+        if self._local is None and (request.content_length or _SMALL_BODY) < _SMALL_BODY:
+            return handler(request)
+        return self._look_before(request, handler)
 
-    async def _look(
-        self, request: web.Request, handler: Handler, route: InferenceRoute
-    ) -> web.StreamResponse:
-        """Ask the master whether the caller is over a limit already."""
+    async def _look_before(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        await self.look(request)
+        return await handler(request)
+
+    async def look(self, request: web.Request) -> None:
+        """Refuse a caller who is over a limit already, and count nothing. Raises RateLimited."""
         scopes = request[_SCOPES].scopes
+        route = self.routes[request.match_info.handler]
         verdict = await self._meter.look(scopes, route.kind)
         if verdict is not None and route.fills:
+            # The body decides which class it is, so both must be used up.
             verdict = await self._meter.look(scopes, "completion")
         if verdict is not None:
             self._refuse(request, verdict)
-        return await handler(request)
 
     async def _count_listing(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.match_info.route.resource is not None:

@@ -94,9 +94,13 @@ class GenerationHandler:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises GatewayError when it fails before anything was sent."""
-        parsed, endpoint = await self._bodies.parse(
-            request, partial(parse_repaired, request, partial(self._read, request))
-        )
+        try:
+            parsed, endpoint = await self._bodies.parse(
+                request, partial(parse_repaired, request, partial(self._read, request))
+            )
+        except GatewayError:
+            await self._admission.look(request)  # who is over a limit is told that first
+            raise
         # Completions have one model; editors name the model whose notation they write.
         model = self._upstream.resolve(None if parsed.fills else parsed.model)
         try:

@@ -125,7 +125,7 @@ async def test_who_is_over_a_limit_is_refused_before_the_body_is_read(
     assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
 
 
-async def test_a_request_is_one_look_and_one_claim_and_is_settled_once(
+async def test_a_request_is_one_claim_and_is_settled_once_and_a_large_one_is_looked_at_before(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -142,7 +142,10 @@ async def test_a_request_is_one_look_and_one_claim_and_is_settled_once(
     for body in ({}, {"stream": True}, {"tools": [tool], "tool_choice": "required"}):
         asked.clear()
         await status(gateway, **body)
-        assert asked == ["look", "claim", "settle"]
+        assert asked == ["claim", "settle"]  # its body was there at once
+    asked.clear()
+    await status(gateway, user="x" * 300_000)
+    assert asked == ["look", "claim", "settle"]
     asked.clear()
     async with gateway.http.get(f"{gateway.url}/v1/models") as response:
         assert (response.status, asked) == (200, ["claim"])
