@@ -127,11 +127,11 @@ async def is_ready(gateway: Gateway) -> None:
 
 @asynccontextmanager
 async def running_gateway(
-    fitten_url: str, folder: Path, *, ledger: Ledger | None = None, **sections: Any
+    fitten_url: str, folder: Path, *, process_ledger: Ledger | None = None, **sections: Any
 ) -> AsyncIterator[Gateway]:
     """Run a gateway on a free port, started as `serve` does. Sections as in config.yaml.
 
-    ledger: writes lines about requests; nobody moves them into a database.
+    process_ledger: takes lines about requests, which nobody moves into a database.
     """
     fitten = {
         "base_url": fitten_url,
@@ -149,7 +149,7 @@ async def running_gateway(
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(data), "utf-8")
     loaded = load_config(path, {})
-    shared = LocalState(ledger)
+    shared = LocalState(process_ledger)
     entrypoint = await single_process.start_entrypoint(loaded, shared=shared)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(headers=headers) as http:

@@ -129,7 +129,7 @@ async def test_a_small_request_is_no_more_work_than_it_was(
 ) -> None:
     """Its two lines in the ledger are counted too; the thread that reads them is not."""
     ledger = Ledger(Spool(tmp_path / "spool", "main")) if kept else Ledger()
-    async with running(tmp_path, ledger=ledger) as (_, gateway):
+    async with running(tmp_path, process_ledger=ledger) as (_, gateway):
         counted = []
         for _ in range(5):
             with Counter() as counter:
