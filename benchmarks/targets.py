@@ -144,11 +144,15 @@ class Lab:
         (port,) = free_ports(1)
         base = f"https://localhost:{self.https}" if tls else f"http://127.0.0.1:{self.http}"
         place = self._folder / f"{name}-{port}"
+        # The database of the ledger is beside the state file. In one folder, the gateway that got
+        # the lock would write the rows of all.
+        state = place.with_suffix(".state")
+        state.mkdir()
         fitten = {
             "base_url": base,
             "models_url": base,
             "accounts": [{"username": "bench", "password": "bench password"}],
-            "state_file": f"{place}.state",
+            "state_file": str(state / "fitten.json"),
             "pool": {"max_concurrent": 100_000},  # one account bears all of the load
         }
         if tls:
