@@ -140,7 +140,8 @@ class AdmissionControl:
         # A body that is here already needs no wait: the claim, or a wrong body, brings the refusal.
         if request.content.is_eof():
             return handler(request)
-        if self._local is None and (request.content_length or _SMALL_BODY) < _SMALL_BODY:
+        length = request.content_length
+        if self._local is None and length is not None and length < _SMALL_BODY:
             return handler(request)
         return self._look_before(request, handler)
 
